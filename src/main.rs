@@ -1,0 +1,8 @@
+//! A Model Context Protocol server for Proxmox VE.
+
+mod pve;
+mod settings;
+mod tool;
+mod tools;
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! The Proxmox side: requests, the connection, and what comes back.
+
+pub(crate) mod http;
+pub(crate) mod request;

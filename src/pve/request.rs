@@ -1,0 +1,174 @@
+//! One request to the Proxmox API, as plain data.
+
+use std::fmt;
+
+/// The methods that the API knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Delete,
+    Get,
+    Post,
+    Put,
+}
+
+impl Method {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Method::Delete => "DELETE",
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        }
+    }
+
+    /// Whether the parameters travel in the URL. pveproxy answers 501 to a GET or DELETE with a body
+    /// (`PVE/APIServer/AnyEvent.pm`).
+    fn takes_query(self) -> bool {
+        matches!(self, Method::Delete | Method::Get)
+    }
+
+    /// Whether a request of this method leaves everything as it was.
+    pub(crate) fn only_reads(self) -> bool {
+        self == Method::Get
+    }
+}
+
+/// One request: method, path below `/api2/json`, parameters.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    /// Percent-encoded, beginning with `/`.
+    pub(crate) path: String,
+    pub(crate) form: Form,
+}
+
+impl Request {
+    /// `path` is a template whose `{name}` parts [`Request::segment`] fills in.
+    pub(crate) fn new(method: Method, path: &str) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
+            form: Form::default(),
+        }
+    }
+
+    /// Puts `value` in the place of `{name}`, every reserved byte percent-encoded.
+    ///
+    /// Encoding protects the URL, not the API: Proxmox decodes the whole path before it splits it at
+    /// `/`, so `value` must be an identifier that was checked (see `param.rs`).
+    pub(crate) fn segment(mut self, name: &str, value: &str) -> Self {
+        self.path = self.path.replace(&format!("{{{name}}}"), &encode(value));
+        self
+    }
+
+    /// Adds a parameter; a repeated name is an array.
+    pub(crate) fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.form.push(name, value);
+        self
+    }
+
+    /// Path and, for GET and DELETE, query.
+    pub(crate) fn target(&self) -> String {
+        if self.method.takes_query() && !self.form.is_empty() {
+            format!("{}?{}", self.path, self.form.encoded())
+        } else {
+            self.path.clone()
+        }
+    }
+
+    /// The form body of a POST or PUT, empty when it has no parameters; `None` for the other methods.
+    pub(crate) fn body(&self) -> Option<String> {
+        (!self.method.takes_query()).then(|| self.form.encoded())
+    }
+}
+
+/// `POST /nodes/pve1/qemu/100/status/start`: no parameters, since they can hold secrets.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method.as_str(), self.path)
+    }
+}
+
+/// Parameters in the order they were added.
+#[derive(Clone, Default)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// `application/x-www-form-urlencoded`, with every byte encoded that is not unreserved: pveproxy
+    /// splits at `;` as well as at `&`, and cuts a value at a raw `=`.
+    fn encoded(&self) -> String {
+        let pairs: Vec<String> = self
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect();
+        pairs.join("&")
+    }
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986.
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodes_every_byte_that_the_api_would_split_at() {
+        let request = Request::new(Method::Put, "/nodes/{node}/qemu/{vmid}/config")
+            .segment("node", "pve1")
+            .segment("vmid", "100")
+            .with("boot", "order=scsi0;net0")
+            .with("name", "a b+c&d é");
+        assert_eq!(request.target(), "/nodes/pve1/qemu/100/config");
+        assert_eq!(
+            request.body().as_deref(),
+            Some("boot=order%3Dscsi0%3Bnet0&name=a%20b%2Bc%26d%20%C3%A9")
+        );
+    }
+
+    #[test]
+    fn sends_the_parameters_of_a_delete_in_the_url() {
+        let request = Request::new(Method::Delete, "/nodes/pve1/lxc/101").with("force", "1");
+        assert_eq!(request.target(), "/nodes/pve1/lxc/101?force=1");
+        assert_eq!(request.body(), None);
+    }
+
+    #[test]
+    fn encodes_a_volume_and_a_upid_as_one_segment() {
+        let request = Request::new(Method::Get, "/tasks/{upid}/{volume}")
+            .segment("upid", "UPID:pve1:0:root@pam!mcp:")
+            .segment("volume", "local:backup/a.zst");
+        assert_eq!(
+            request.path,
+            "/tasks/UPID%3Apve1%3A0%3Aroot%40pam%21mcp%3A/local%3Abackup%2Fa.zst"
+        );
+    }
+
+    #[test]
+    fn shows_no_parameter() {
+        let request = Request::new(Method::Post, "/nodes/pve1/lxc").with("password", "hunter2");
+        assert_eq!(request.to_string(), "POST /nodes/pve1/lxc");
+    }
+}

@@ -1,4 +1,7 @@
 //! The Proxmox side: requests, the connection, and what comes back.
 
+pub(crate) mod client;
+pub(crate) mod demo;
 pub(crate) mod http;
+pub(crate) mod property;
 pub(crate) mod request;

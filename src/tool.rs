@@ -1,16 +1,99 @@
 //! What a tool is, and how a call of one runs.
 
-use serde_json::{Map, Value};
+use std::cell::OnceCell;
+use std::fmt;
 
+use serde_json::{Map, Value, json};
+
+use crate::answer::{self, Answer, Fields, Table};
+use crate::error::Error;
+use crate::param::{self, Args, Param};
+use crate::pve::client::Client;
+use crate::pve::demo::Demonstration;
+use crate::pve::request::Method;
 use crate::settings::Settings;
+use crate::tools;
 
-/// One MCP tool: everything the server knows about it.
+/// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
+///
+/// A literal names every field, so a tool without a permission does not compile.
 pub(crate) struct Tool {
     /// Its name for people.
     pub(crate) title: &'static str,
+    /// What it does, as sentences that a model chooses by.
+    pub(crate) summary: &'static str,
+    pub(crate) permission: Permission,
+    pub(crate) effect: Effect,
+    pub(crate) params: &'static [Param],
+    pub(crate) call: Call,
 }
 
-/// What a call gives back.
+/// Who may call a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permission {
+    /// Everybody.
+    Basic,
+    /// Nobody unless `PROXMOX_ALLOW_ELEVATED=true`.
+    Elevated,
+}
+
+/// What a call does to the cluster: the four annotations of MCP, in the combinations that occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Makes something new.
+    Adds,
+    /// Can interrupt a service or lose something.
+    Disrupts,
+    /// Runs what the caller says inside a guest.
+    Executes,
+    /// Changes nothing.
+    Reads,
+    /// Replaces settings; the same again changes nothing more.
+    Rewrites,
+    /// Brings about a state; the same again changes nothing more.
+    Starts,
+}
+
+impl Effect {
+    fn annotations(self) -> Value {
+        let (read_only, destructive, idempotent, open_world) = match self {
+            Effect::Adds => (false, false, false, false),
+            Effect::Disrupts => (false, true, false, false),
+            Effect::Executes => (false, true, false, true),
+            Effect::Reads => (true, false, true, false),
+            Effect::Rewrites => (false, true, true, false),
+            Effect::Starts => (false, false, true, false),
+        };
+        json!({
+            "readOnlyHint": read_only,
+            "destructiveHint": destructive,
+            "idempotentHint": idempotent,
+            "openWorldHint": open_world,
+        })
+    }
+}
+
+/// What a tool asks of the Proxmox API.
+pub(crate) enum Call {
+    /// One request: arguments fill in the path, and the rest are sent under their wire names.
+    Plain(Method, &'static str, Show),
+    /// More than one request, or one that is made from the arguments: all that it may send, for the
+    /// documentation, and the function that does it.
+    Steps(
+        &'static [&'static str],
+        fn(&Client, &Args) -> Result<Answer, Error>,
+    ),
+}
+
+/// How the answer to a plain request is shown.
+pub(crate) enum Show {
+    /// As the start of a task: what it does, a template like `Start VM {vmid}`.
+    Action(&'static str),
+    Fields(&'static Fields),
+    Table(&'static Table),
+}
+
+/// What a call gives back, be it an error or not.
 pub(crate) struct Outcome {
     pub(crate) text: String,
     /// An object; absent for errors.
@@ -19,31 +102,134 @@ pub(crate) struct Outcome {
 }
 
 /// What all calls share: the settings and, once one was needed, the connection.
-pub(crate) struct Context {}
+pub(crate) struct Context {
+    settings: Settings,
+    is_demo: bool,
+    client: OnceCell<Client>,
+}
 
 impl Context {
-    pub(crate) fn new(_settings: Settings) -> Self {
-        Self {}
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            is_demo: false,
+            client: OnceCell::new(),
+        }
     }
 
-    /// For `--demo`: the recorded cluster answers.
-    pub(crate) fn demo(_settings: Settings) -> Self {
-        Self {}
+    /// For `--demo`: the recorded cluster answers, whatever host is set.
+    pub(crate) fn demo(settings: Settings) -> Self {
+        Self {
+            is_demo: true,
+            ..Self::new(settings)
+        }
+    }
+
+    pub(crate) fn is_demo(&self) -> bool {
+        self.is_demo
+    }
+
+    pub(crate) fn allows_elevated(&self) -> bool {
+        self.settings.allow_elevated
+    }
+
+    /// The connection, made at the first call that needs it.
+    fn client(&self) -> Result<&Client, Error> {
+        if self.is_demo {
+            let demo = || Client::demo(Demonstration::new(tools::FIXTURES.iter().copied()));
+            return Ok(self.client.get_or_init(demo));
+        }
+        match &self.settings.connection {
+            Ok(connection) => Ok(self.client.get_or_init(|| Client::new(connection))),
+            Err(problems) => Err(Error::Settings(problems.clone())),
+        }
     }
 }
 
 impl Tool {
     /// Its entry in `tools/list`.
     pub(crate) fn definition(&self, name: &str) -> Value {
-        serde_json::json!({ "name": name, "title": self.title })
+        json!({
+            "name": name,
+            "title": self.title,
+            "description": self.summary,
+            "inputSchema": param::schema(self.params),
+            "annotations": self.effect.annotations(),
+        })
+    }
+
+    /// The requests that a call can send: `GET /nodes/{node}/status`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        match self.call {
+            Call::Plain(method, path, _) => vec![format!("{} {path}", method.as_str())],
+            Call::Steps(requests, _) => requests
+                .iter()
+                .map(|request| (*request).to_owned())
+                .collect(),
+        }
     }
 
     /// Gate, arguments, requests, text: never fails, since every failure is for the model to read.
-    pub(crate) fn call(&self, _context: &Context, _arguments: Map<String, Value>) -> Outcome {
-        Outcome {
-            text: String::new(),
-            structured: None,
-            is_error: true,
+    pub(crate) fn call(
+        &self,
+        context: &Context,
+        name: &str,
+        arguments: &Map<String, Value>,
+    ) -> Outcome {
+        match self.run(context, name, arguments) {
+            Ok(answer) => Outcome {
+                text: answer.text,
+                structured: Some(Value::Object(answer.data)),
+                is_error: false,
+            },
+            Err(error) => Outcome {
+                text: error.to_string(),
+                structured: None,
+                is_error: true,
+            },
         }
+    }
+
+    fn run(
+        &self,
+        context: &Context,
+        name: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<Answer, Error> {
+        if self.permission == Permission::Elevated && !context.allows_elevated() {
+            return Err(Error::Elevated);
+        }
+        let args = Args::parse(self.params, arguments).map_err(Error::Arguments)?;
+        let client = context.client()?;
+        client.begin(name);
+        let answer = match &self.call {
+            Call::Plain(method, path, show) => plain(client, &args, *method, path, show),
+            Call::Steps(_, steps) => steps(client, &args),
+        };
+        answer.map_err(|error| tools::find_guest(client, &args, error))
+    }
+}
+
+fn plain(
+    client: &Client,
+    args: &Args,
+    method: Method,
+    path: &str,
+    show: &Show,
+) -> Result<Answer, Error> {
+    let data = client.send(&args.whole_request(method, path))?;
+    Ok(match show {
+        Show::Action(what) => Answer::of_action(&args.fill(what), &data),
+        Show::Fields(fields) => fields.answer(data, args, &[]),
+        Show::Table(table) => table.answer(answer::rows(data), args, &[]),
+    })
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Permission::Basic => "basic",
+            Permission::Elevated => "elevated",
+        })
     }
 }

@@ -1,4 +1,21 @@
-//! The list of all tools.
+//! The list of all tools, which is also the `match` that finds one by its name.
+
+mod backups;
+mod common;
+mod config;
+mod create;
+mod disks;
+mod exec;
+mod guests;
+mod lifecycle;
+mod modify;
+mod networking;
+mod node_admin;
+mod node_disks;
+mod nodes;
+mod snapshots;
+
+pub(crate) use common::find_guest;
 
 use crate::tool::Tool;
 
@@ -8,18 +25,127 @@ pub(crate) struct Domain {
     pub(crate) tools: &'static [(&'static str, &'static Tool)],
 }
 
-/// Every tool, in the order `tools/list` and the README show them.
-pub(crate) static DOMAINS: &[Domain] = &[Domain {
-    title: "Nodes and cluster",
-    tools: &[("proxmox_get_nodes", &NODES)],
-}];
+/// Writes the list of tools, the `match` that finds one, and the list of their recordings from the
+/// same lines. A tool that is declared and not listed is a warning, one that has no recording an error.
+macro_rules! tools {
+    ($($title:literal { $($name:literal => $tool:path,)+ })+) => {
+        /// Every tool, in the order `tools/list` and the README show them.
+        pub(crate) static DOMAINS: &[Domain] = &[
+            $(Domain { title: $title, tools: &[$(($name, &$tool)),+] }),+
+        ];
 
-static NODES: Tool = Tool { title: "List nodes" };
+        /// Tools and their recorded calls, as JSON.
+        pub(crate) static FIXTURES: &[(&str, &str)] = &[
+            $($(($name, include_str!(concat!("../fixtures/tools/", $name, ".json"))),)+)+
+        ];
 
-/// The tool that clients call `name`.
-pub(crate) fn find(name: &str) -> Option<&'static Tool> {
-    match name {
-        "proxmox_get_nodes" => Some(&NODES),
-        _ => None,
+        /// The tool that clients call `name`, and its listed name.
+        pub(crate) fn find(name: &str) -> Option<(&'static str, &'static Tool)> {
+            match name {
+                $($($name => Some(($name, &$tool)),)+)+
+                // An older name of the reference; answered, not listed.
+                "proxmox_get_node_disk_smart" => find("proxmox_get_disk_smart"),
+                _ => None,
+            }
+        }
+    };
+}
+
+tools! {
+    "Nodes and cluster" {
+        "proxmox_get_nodes" => nodes::LIST,
+        "proxmox_get_node_status" => nodes::STATUS,
+        "proxmox_get_node_network" => nodes::NETWORK,
+        "proxmox_get_node_dns" => nodes::DNS,
+        "proxmox_get_network_iface" => nodes::INTERFACE,
+        "proxmox_get_cluster_status" => nodes::CLUSTER_STATUS,
+        "proxmox_get_next_vmid" => nodes::NEXT_VMID,
+    }
+    "Node management" {
+        "proxmox_get_node_services" => node_admin::SERVICES,
+        "proxmox_control_node_service" => node_admin::CONTROL_SERVICE,
+        "proxmox_get_node_syslog" => node_admin::SYSLOG,
+        "proxmox_get_node_journal" => node_admin::JOURNAL,
+        "proxmox_get_node_tasks" => node_admin::TASKS,
+        "proxmox_get_node_task" => node_admin::TASK,
+        "proxmox_get_node_aplinfo" => node_admin::APLINFO,
+        "proxmox_get_node_netstat" => node_admin::NETSTAT,
+    }
+    "Guest queries" {
+        "proxmox_get_vms" => guests::LIST,
+        "proxmox_get_vm_status" => guests::STATUS,
+        "proxmox_get_vm_config" => guests::VM_CONFIG,
+        "proxmox_get_lxc_config" => guests::LXC_CONFIG,
+        "proxmox_get_storage" => guests::STORAGE,
+    }
+    "Guest lifecycle" {
+        "proxmox_start_lxc" => lifecycle::START_LXC,
+        "proxmox_start_vm" => lifecycle::START_VM,
+        "proxmox_stop_lxc" => lifecycle::STOP_LXC,
+        "proxmox_stop_vm" => lifecycle::STOP_VM,
+        "proxmox_shutdown_lxc" => lifecycle::SHUTDOWN_LXC,
+        "proxmox_shutdown_vm" => lifecycle::SHUTDOWN_VM,
+        "proxmox_reboot_lxc" => lifecycle::REBOOT_LXC,
+        "proxmox_reboot_vm" => lifecycle::REBOOT_VM,
+        "proxmox_pause_vm" => lifecycle::PAUSE_VM,
+        "proxmox_resume_vm" => lifecycle::RESUME_VM,
+        "proxmox_delete_lxc" => lifecycle::DELETE_LXC,
+        "proxmox_delete_vm" => lifecycle::DELETE_VM,
+    }
+    "Guest modification" {
+        "proxmox_clone_lxc" => modify::CLONE_LXC,
+        "proxmox_clone_vm" => modify::CLONE_VM,
+        "proxmox_resize_lxc" => modify::RESIZE_LXC,
+        "proxmox_resize_vm" => modify::RESIZE_VM,
+    }
+    "Snapshots" {
+        "proxmox_create_snapshot_lxc" => snapshots::CREATE_LXC,
+        "proxmox_create_snapshot_vm" => snapshots::CREATE_VM,
+        "proxmox_list_snapshots_lxc" => snapshots::LIST_LXC,
+        "proxmox_list_snapshots_vm" => snapshots::LIST_VM,
+        "proxmox_rollback_snapshot_lxc" => snapshots::ROLLBACK_LXC,
+        "proxmox_rollback_snapshot_vm" => snapshots::ROLLBACK_VM,
+        "proxmox_delete_snapshot_lxc" => snapshots::DELETE_LXC,
+        "proxmox_delete_snapshot_vm" => snapshots::DELETE_VM,
+    }
+    "Backups" {
+        "proxmox_create_backup_lxc" => backups::CREATE_LXC,
+        "proxmox_create_backup_vm" => backups::CREATE_VM,
+        "proxmox_list_backups" => backups::LIST,
+        "proxmox_restore_backup_lxc" => backups::RESTORE_LXC,
+        "proxmox_restore_backup_vm" => backups::RESTORE_VM,
+        "proxmox_delete_backup" => backups::DELETE,
+    }
+    "Disks" {
+        "proxmox_add_disk_vm" => disks::ADD_VM,
+        "proxmox_add_mountpoint_lxc" => disks::ADD_LXC,
+        "proxmox_resize_disk_vm" => disks::RESIZE_VM,
+        "proxmox_resize_disk_lxc" => disks::RESIZE_LXC,
+        "proxmox_remove_disk_vm" => disks::REMOVE_VM,
+        "proxmox_remove_mountpoint_lxc" => disks::REMOVE_LXC,
+        "proxmox_move_disk_vm" => disks::MOVE_VM,
+        "proxmox_move_disk_lxc" => disks::MOVE_LXC,
+    }
+    "Guest networking" {
+        "proxmox_add_network_vm" => networking::ADD_VM,
+        "proxmox_add_network_lxc" => networking::ADD_LXC,
+        "proxmox_update_network_vm" => networking::UPDATE_VM,
+        "proxmox_update_network_lxc" => networking::UPDATE_LXC,
+        "proxmox_remove_network_vm" => networking::REMOVE_VM,
+        "proxmox_remove_network_lxc" => networking::REMOVE_LXC,
+    }
+    "Command execution" {
+        "proxmox_execute_vm_command" => exec::EXECUTE,
+    }
+    "Guest creation" {
+        "proxmox_list_templates" => create::TEMPLATES,
+        "proxmox_create_lxc" => create::CREATE_LXC,
+        "proxmox_create_vm" => create::CREATE_VM,
+    }
+    "Node disks" {
+        "proxmox_get_node_disks" => node_disks::LIST,
+        "proxmox_get_disk_smart" => node_disks::SMART,
+        "proxmox_get_node_lvm" => node_disks::LVM,
+        "proxmox_get_node_zfs" => node_disks::ZFS,
     }
 }

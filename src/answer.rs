@@ -1,0 +1,483 @@
+//! What a successful call gives back: a text for reading and the same as data, neither needing the other.
+
+use serde_json::{Map, Value, json};
+
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::text;
+
+/// The result of a call that succeeded.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    /// Raw numbers and strings, under Proxmox's own names.
+    pub(crate) data: Map<String, Value>,
+}
+
+/// How a list is shown: a count line, then a tab-separated table.
+pub(crate) struct Table {
+    /// What a row is: one, many. The second is also the name of the rows in the data.
+    pub(crate) noun: [&'static str; 2],
+    pub(crate) columns: &'static [Column],
+    /// The keys to sort by; Proxmox builds many lists from Perl hashes, in random order.
+    pub(crate) sort: &'static [Order],
+    /// The key whose values the count line counts, such as `status`.
+    pub(crate) count: Option<&'static str>,
+}
+
+/// How one object is shown: a `key: value` line for each of its keys.
+pub(crate) struct Fields {
+    /// What the object is, for the first line: a template like `VM {vmid} on {node}`.
+    pub(crate) heading: &'static str,
+    /// The keys that are shown first and how; others follow as they are.
+    pub(crate) columns: &'static [Column],
+    /// Keys that are left out.
+    pub(crate) hidden: &'static [&'static str],
+}
+
+/// A key of a row or an object, and how its values read.
+pub(crate) struct Column {
+    key: &'static str,
+    cell: Cell,
+}
+
+/// How a value reads.
+#[derive(Clone, Copy)]
+enum Cell {
+    Bytes,
+    /// Seconds.
+    Duration,
+    /// 0 or 1.
+    Flag,
+    /// Also when it comes as a text.
+    Number,
+    /// 0 to 1.
+    Share,
+    Text,
+    /// Seconds since 1970.
+    Time,
+    /// An object with `used` and `total`.
+    Usage,
+    /// Bytes used, of the bytes under this key.
+    UsedOf(&'static str),
+}
+
+pub(crate) enum Order {
+    Down(&'static str),
+    Up(&'static str),
+}
+
+impl Column {
+    const fn new(key: &'static str, cell: Cell) -> Self {
+        Self { key, cell }
+    }
+
+    pub(crate) const fn bytes(key: &'static str) -> Self {
+        Self::new(key, Cell::Bytes)
+    }
+
+    pub(crate) const fn duration(key: &'static str) -> Self {
+        Self::new(key, Cell::Duration)
+    }
+
+    pub(crate) const fn flag(key: &'static str) -> Self {
+        Self::new(key, Cell::Flag)
+    }
+
+    pub(crate) const fn number(key: &'static str) -> Self {
+        Self::new(key, Cell::Number)
+    }
+
+    pub(crate) const fn share(key: &'static str) -> Self {
+        Self::new(key, Cell::Share)
+    }
+
+    pub(crate) const fn text(key: &'static str) -> Self {
+        Self::new(key, Cell::Text)
+    }
+
+    pub(crate) const fn time(key: &'static str) -> Self {
+        Self::new(key, Cell::Time)
+    }
+
+    pub(crate) const fn usage(key: &'static str) -> Self {
+        Self::new(key, Cell::Usage)
+    }
+
+    pub(crate) const fn used_of(key: &'static str, total: &'static str) -> Self {
+        Self::new(key, Cell::UsedOf(total))
+    }
+
+    /// The keys of the object that this column shows.
+    fn keys(&self) -> impl Iterator<Item = &'static str> {
+        let total = match self.cell {
+            Cell::UsedOf(total) => Some(total),
+            _ => None,
+        };
+        [Some(self.key), total].into_iter().flatten()
+    }
+
+    /// The value in `row` as it reads; empty when it has none.
+    fn show(&self, row: &Value) -> String {
+        let value = &row[self.key];
+        if value.is_null() {
+            return String::new();
+        }
+        let shown = match self.cell {
+            Cell::Bytes => number(value).map(text::bytes),
+            Cell::Duration => number(value).map(|seconds| text::duration(seconds as u64)),
+            Cell::Flag => {
+                number(value).map(|flag| (if flag == 0.0 { "no" } else { "yes" }).to_owned())
+            }
+            Cell::Share => number(value).map(text::percent),
+            Cell::Number | Cell::Text => None,
+            Cell::Time => number(value).map(|epoch| text::time(epoch as u64)),
+            Cell::Usage => number(&value["used"]).and_then(|used| usage(used, &value["total"])),
+            Cell::UsedOf(total) => number(value).and_then(|used| usage(used, &row[total])),
+        };
+        shown.unwrap_or_else(|| plain(value))
+    }
+}
+
+/// How many rows a list shows when nothing else is asked for.
+const ROWS: &str = "100";
+
+/// How many rows to show.
+pub(crate) static LIMIT: Param = Param::optional("limit", Kind::Integer(1, 1_000), "")
+    .default(ROWS)
+    .local();
+
+/// How many rows to skip.
+pub(crate) static OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
+
+/// The most characters of one cell.
+const CELL: usize = 300;
+
+impl Table {
+    /// The rows that `args` ask for, below a line that counts them all; `notes` follow the count.
+    pub(crate) fn answer(&self, mut rows: Vec<Value>, args: &Args, notes: &[String]) -> Answer {
+        self.sort(&mut rows);
+        let total = rows.len();
+        let limit = args.integer(&LIMIT).unwrap_or(u64::MAX) as usize;
+        let offset = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
+        let counts = self.counts(&rows);
+        rows.drain(..offset);
+        rows.truncate(limit);
+
+        let shown: Vec<&Column> = self
+            .columns
+            .iter()
+            .filter(|column| rows.iter().any(|row| !column.show(row).is_empty()))
+            .collect();
+        let mut table = String::new();
+        if !rows.is_empty() {
+            let header: Vec<&str> = shown.iter().map(|column| column.key).collect();
+            table = format!("\n{}", header.join("\t"));
+        }
+        let mut kept = 0;
+        let mut size = 0;
+        for row in &rows {
+            let cells: Vec<String> = shown
+                .iter()
+                .map(|column| text::cut(&column.show(row), CELL))
+                .collect();
+            let line = cells.join("\t");
+            size += line.chars().count() + 1;
+            if size > text::BUDGET - 2_000 && kept > 0 {
+                break;
+            }
+            table.push('\n');
+            table.push_str(line.trim_end_matches('\t'));
+            kept += 1;
+        }
+        rows.truncate(kept);
+
+        let noun = self.noun[usize::from(total != 1)];
+        let mut text = format!("{total} {noun}{counts}");
+        let mut data = Map::new();
+        data.insert("total".to_owned(), total.into());
+        if kept < total {
+            let first = (offset + 1).min(offset + kept);
+            text.push_str(&format!("; {first} to {} shown", offset + kept));
+            data.insert("offset".to_owned(), offset.into());
+            if offset + kept < total {
+                text.push_str(&format!(", offset={} shows more", offset + kept));
+            }
+        }
+        for note in notes {
+            text.push_str(&format!("\n{note}"));
+        }
+        text.push_str(&table);
+        if !notes.is_empty() {
+            data.insert("notes".to_owned(), notes.into());
+        }
+        let rows: Vec<Value> = rows.iter().map(|row| self.raw(row)).collect();
+        data.insert(self.noun[1].replace(' ', "_"), rows.into());
+        Answer { text, data }
+    }
+
+    /// ` (8 running, 4 stopped)`
+    fn counts(&self, rows: &[Value]) -> String {
+        let Some(key) = self.count.filter(|_| rows.len() > 1) else {
+            return String::new();
+        };
+        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        for row in rows {
+            *counts.entry(text::cut(&plain(&row[key]), 40)).or_default() += 1;
+        }
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(value, _)| !value.is_empty())
+            .take(8)
+            .map(|(value, count)| format!("{count} {value}"))
+            .collect();
+        format!(" ({})", counts.join(", "))
+    }
+
+    fn sort(&self, rows: &mut [Value]) {
+        rows.sort_by(|a, b| {
+            self.sort
+                .iter()
+                .fold(std::cmp::Ordering::Equal, |ordering, order| {
+                    ordering.then_with(|| match order {
+                        Order::Up(key) => compare(&a[key], &b[key]),
+                        Order::Down(key) => compare(&b[key], &a[key]),
+                    })
+                })
+        });
+    }
+
+    /// The keys of the columns, with numbers as numbers.
+    fn raw(&self, row: &Value) -> Value {
+        let keys = self
+            .columns
+            .iter()
+            .flat_map(|column| column.keys().map(move |key| (key, column.cell)));
+        let values = keys.filter_map(|(key, cell)| {
+            let value = &row[key];
+            (!value.is_null()).then(|| (key.to_owned(), raw(value, cell)))
+        });
+        Value::Object(values.collect())
+    }
+}
+
+impl Fields {
+    pub(crate) fn answer(&self, object: Value, args: &Args, notes: &[String]) -> Answer {
+        let Value::Object(mut data) = object else {
+            return Answer {
+                text: format!("{}: nothing", args.fill(self.heading)),
+                data: Map::new(),
+            };
+        };
+        data.retain(|key, value| !self.hidden.contains(&&**key) && !value.is_null());
+        let object = Value::Object(data);
+        let mut lines = vec![args.fill(self.heading)];
+        lines.extend(notes.iter().cloned());
+        for column in self.columns {
+            let shown = column.show(&object);
+            if !shown.is_empty() {
+                lines.push(format!("{}: {shown}", column.key));
+            }
+        }
+        let done: Vec<&str> = self.columns.iter().flat_map(Column::keys).collect();
+        let mut size = 0;
+        for (key, value) in object.as_object().into_iter().flatten() {
+            if done.contains(&&**key) {
+                continue;
+            }
+            let line = format!("{}: {}", text::inline(key), text::cut(&plain(value), 4_000));
+            size += line.chars().count() + 1;
+            if size > text::BUDGET - 5_000 {
+                lines.push("The rest is only in the structured content.".to_owned());
+                break;
+            }
+            lines.push(line);
+        }
+        let Value::Object(mut data) = object else {
+            return Answer {
+                text: lines.join("\n"),
+                data: Map::new(),
+            };
+        };
+        for column in self.columns {
+            for key in column.keys() {
+                if let Some(value) = data.get_mut(key) {
+                    *value = raw(value, column.cell);
+                }
+            }
+        }
+        if !notes.is_empty() {
+            data.insert("notes".to_owned(), notes.into());
+        }
+        Answer {
+            text: lines.join("\n"),
+            data,
+        }
+    }
+}
+
+/// Lines of a log, or of what a command printed, each behind a `| ` that marks it as foreign.
+pub(crate) struct Lines {
+    pub(crate) heading: String,
+    pub(crate) lines: Vec<String>,
+    /// How many lines come before the first of `lines`.
+    pub(crate) first: u64,
+    /// How many there are in all.
+    pub(crate) total: u64,
+    /// Which arguments show lines that are left out.
+    pub(crate) more: &'static str,
+}
+
+impl Lines {
+    /// The newest lines that the budget allows.
+    pub(crate) fn answer(mut self) -> Answer {
+        let mut room = text::BUDGET - 2_000;
+        let kept = self.lines.iter().rev().take_while(|line| {
+            let size = line.chars().count().min(LINE) + 3;
+            room = room.saturating_sub(size);
+            room > 0
+        });
+        let dropped = self.lines.len() - kept.count();
+        self.lines.drain(..dropped);
+        let first = self.first + dropped as u64;
+        let last = first + self.lines.len() as u64;
+        let mut text = self.heading;
+        if last - first < self.total {
+            text.push_str(&match self.lines.len() {
+                0 => format!("; none shown, {}", self.more),
+                _ => format!("; {} to {last} shown, {}", first + 1, self.more),
+            });
+        }
+        for line in &mut self.lines {
+            *line = text::cut(line, LINE);
+            text.push_str("\n| ");
+            text.push_str(&text::inline(line));
+        }
+        let data = json!({ "lines": self.lines, "start": first, "total": self.total });
+        Answer {
+            text,
+            data: data.as_object().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// The most characters of one line of a log.
+const LINE: usize = 1_000;
+
+impl Answer {
+    /// An action that took effect at once.
+    pub(crate) fn done(what: &str) -> Self {
+        Self {
+            text: format!("✅ {what}: done."),
+            data: Map::from_iter([("status".to_owned(), "done".into())]),
+        }
+    }
+
+    /// An action whose answer is `data`: the id of the task that was started, or nothing when it is
+    /// done already.
+    pub(crate) fn of_action(what: &str, data: &Value) -> Self {
+        let Some((upid, node)) = data
+            .as_str()
+            .and_then(|upid| Some((upid, format::upid_node(upid)?)))
+        else {
+            return Self::done(what);
+        };
+        let mut text =
+            format!("✅ {what}: task started on {node}, not finished yet.\nupid: {upid}\n");
+        text.push_str(match format::upid_type(upid) {
+            Some("hastart" | "hastop" | "hamigrate") => {
+                "The guest is HA-managed: this task only files the request, the HA manager acts on it next."
+            }
+            _ => "proxmox_get_node_task with this upid tells how it ended.",
+        });
+        let data = json!({ "status": "started", "upid": upid, "node": node });
+        Self {
+            text,
+            data: data.as_object().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Adds a line of ours.
+    pub(crate) fn line(mut self, line: impl AsRef<str>) -> Self {
+        self.text.push('\n');
+        self.text.push_str(line.as_ref());
+        self
+    }
+
+    /// Adds a value to the data.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.data.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// A value on one line, safe to print.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Bool(flag) => (if *flag { "yes" } else { "no" }).to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text::inline(text),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(map) => {
+            let pairs = map
+                .iter()
+                .map(|(key, value)| format!("{}={}", text::inline(key), plain(value)));
+            pairs.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// A number, which Proxmox sends as a string as well.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        _ => None,
+    }
+}
+
+/// The rows of a list, wherever Proxmox sent one.
+pub(crate) fn rows(data: Value) -> Vec<Value> {
+    match data {
+        Value::Array(rows) => rows,
+        _ => Vec::new(),
+    }
+}
+
+fn usage(used: f64, total: &Value) -> Option<String> {
+    let total = number(total)?;
+    if total == 0.0 {
+        return Some(text::bytes(used));
+    }
+    Some(format!(
+        "{} of {} ({})",
+        text::bytes(used),
+        text::bytes(total),
+        text::percent(used / total)
+    ))
+}
+
+/// `value` with a number as a number and a text within bounds.
+fn raw(value: &Value, cell: Cell) -> Value {
+    match (value, cell) {
+        (Value::String(text), Cell::Text) => text::cut(text, CELL).into(),
+        (Value::String(text), _) => {
+            let integer = text.trim().parse::<i64>().map(Value::from);
+            integer
+                .ok()
+                .or_else(|| number(value).map(Value::from))
+                .unwrap_or_else(|| value.clone())
+        }
+        _ => value.clone(),
+    }
+}
+
+/// Numbers by size, everything else as text.
+fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => plain(a).cmp(&plain(b)),
+    }
+}

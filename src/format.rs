@@ -1,0 +1,422 @@
+//! The forms that identifiers and sizes take: what Proxmox accepts, checked before anything is sent.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A form that a text must have.
+pub(crate) struct Format {
+    /// The form in words, to follow "must be".
+    pub(crate) form: &'static str,
+    /// The text as Proxmox wants it; `None` when it does not have the form.
+    pub(crate) parse: fn(&str) -> Option<String>,
+}
+
+/// Declares formats whose texts are sent as they are.
+macro_rules! checked {
+    ($($(#[$doc:meta])* $name:ident: $form:literal, $check:expr;)+) => {
+        $($(#[$doc])* pub(crate) static $name: Format = Format {
+            form: $form,
+            parse: |text| {
+                let check: fn(&str) -> bool = $check;
+                check(text).then(|| text.to_owned())
+            },
+        };)+
+    };
+}
+
+// The rules are those of `PVE/JSONSchema.pm`, `PVE/QemuServer/Drive.pm` and `PVE/LXC/Config.pm`.
+checked! {
+    BRIDGE: "a bridge or vnet (letters, digits, - _ .)", |text| all(text, "-_.");
+    /// A block device as `PUT disks/…` takes it: no dash, dot or underscore.
+    DEVICE: "a device such as /dev/sda (letters, digits, /)", |text| {
+        text.strip_prefix("/dev/").is_some_and(|rest| all(rest, "/"))
+    };
+    DIGEST: "a digest of at most 40 hexadecimal digits", |text| {
+        (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    DNS_NAME: "a DNS name (letters, digits, dashes; dots between labels; no underscore)", |text| {
+        text.len() <= 255 && text.split('.').all(is_label)
+    };
+    IPV4: "an IPv4 address", |text| text.parse::<Ipv4Addr>().is_ok();
+    IPV4_CONFIG: "dhcp, manual or an IPv4 address with prefix such as 192.0.2.10/24", |text| {
+        ["dhcp", "manual"].contains(&text)
+            || text.split_once('/').is_some_and(|(address, prefix)| {
+                address.parse::<Ipv4Addr>().is_ok() && is_within(prefix, 8, 32)
+            })
+    };
+    IPV6: "an IPv6 address", |text| text.parse::<Ipv6Addr>().is_ok();
+    IPV6_CONFIG: "auto, dhcp, manual or an IPv6 address with prefix such as 2001:db8::10/64", |text| {
+        ["auto", "dhcp", "manual"].contains(&text)
+            || text.split_once('/').is_some_and(|(address, prefix)| {
+                address.parse::<Ipv6Addr>().is_ok() && is_within(prefix, 8, 128)
+            })
+    };
+    INTERFACE: "a network interface such as vmbr0 (2 to 20 characters)", |text| {
+        let (name, unit) = match text.split_once([':', '.']) {
+            Some((name, unit)) => (name, unit),
+            None => (text, "0"),
+        };
+        (2..=20).contains(&text.len()) && name.len() >= 2 && starts_with_letter(name)
+            && all(name, "_") && is_within(unit, 0, u32::MAX)
+    };
+    /// The name of a NIC inside a container.
+    INTERFACE_NAME: "an interface name such as eth0 (letters, digits, - _ .)", |text| all(text, "-_.");
+    LXC_VOLUME: "rootfs or mp0 to mp255", |text| {
+        text == "rootfs" || is_slot(text, &[("mp", 255)])
+    };
+    MAC: "a unicast MAC address such as BC:24:11:00:00:01", |text| {
+        let bytes: Vec<&str> = text.split(':').collect();
+        bytes.len() == 6
+            && bytes.iter().all(|byte| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            && u8::from_str_radix(bytes[0], 16).is_ok_and(|first| first & 1 == 0)
+    };
+    MOUNT_PATH: "an absolute path without . or .. parts", |text| {
+        text.len() > 1 && text.starts_with('/') && is_printable(text) && !text.contains(',')
+            && text[1..].split('/').all(|part| !["", ".", ".."].contains(&part))
+    };
+    MOUNT_POINT: "mp0 to mp255", |text| is_slot(text, &[("mp", 255)]);
+    MOUNT_POINT_OR_UNUSED: "mp0 to mp255, or unused0 to unused255", |text| {
+        is_slot(text, &[("mp", 255), ("unused", 255)])
+    };
+    NEW_LXC_SNAPSHOT: "a letter, then letters, digits, - or _, 2 to 40 in all, not current or vzdump", |text| {
+        is_snapshot(text) && text != "vzdump"
+    };
+    NEW_VM_SNAPSHOT: "a letter, then letters, digits, - or _, 2 to 40 in all, not current or pending", |text| {
+        is_snapshot(text) && !text.eq_ignore_ascii_case("pending")
+    };
+    NIC: "net0 to net31", |text| is_slot(text, &[("net", 31)]);
+    NODE: "a node name (letters, digits, dashes)", is_label;
+    POOL: "a pool id (letters, digits, . _ -; up to three levels a/b/c)", |text| {
+        let levels: Vec<&str> = text.split('/').collect();
+        levels.len() <= 3 && levels.iter().all(|level| all(level, "._-") && ![".", ".."].contains(level))
+    };
+    SNAPSHOT: "a snapshot name (a letter, then letters, digits, - or _; 2 to 40; not current)", is_snapshot;
+    STORAGE: "a storage id (a letter first, then letters, digits, - _ .)", is_storage;
+    TIME: "YYYY-MM-DD or YYYY-MM-DD HH:MM[:SS]", |text| {
+        ["dddd-dd-dd", "dddd-dd-dd dd:dd", "dddd-dd-dd dd:dd:dd"].iter().any(|shape| {
+            shape.len() == text.len() && shape.bytes().zip(text.bytes()).all(|(want, byte)| match want {
+                b'd' => byte.is_ascii_digit(),
+                other => byte == other,
+            })
+        })
+    };
+    UNIT: "a unit name (letters, digits, - _ . @ :)", |text| text.len() <= 128 && all(text, "-_.@:");
+    UPID: "a task id: UPID:node:pid:pstart:starttime:type:id:user: with the last colon", |text| {
+        upid_node(text).is_some()
+    };
+    VM_DISK: "scsi0-30, virtio0-15, sata0-5, ide0-3", |text| is_slot(text, DISKS);
+    VM_DISK_OR_STATE: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0 or tpmstate0", |text| {
+        is_slot(text, DISKS) || is_slot(text, STATE)
+    };
+    VM_DISK_OR_UNUSED: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0, tpmstate0 or unused0-255", |text| {
+        is_slot(text, DISKS) || is_slot(text, STATE) || is_slot(text, &[("unused", 255)])
+    };
+    /// `{storage}:{volume}`. The rest may hold slashes, so nothing in it may leave its place in a path.
+    VOLUME: "a volume id such as local:iso/debian.iso (at most 255 characters)", |text| {
+        text.split_once(':').is_some_and(|(storage, volume)| is_storage(storage) && is_volume_name(volume))
+            && text.len() <= 255
+    };
+    /// A backup with or without its storage.
+    VOLUME_OR_NAME: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst", |text| {
+        text.len() <= 255 && is_volume_name(text)
+    };
+}
+
+/// The size of a new volume: a bare GiB number, since Proxmox takes `50G` for a volume name.
+pub(crate) static NEW_SIZE: Format = Format {
+    form: "a size in GiB such as 32, or with a unit M, G or T",
+    parse: |text| {
+        let (number, unit) = size(text)?;
+        let gibibytes = match unit {
+            None | Some('G') => number,
+            Some('M') => number / 1024.0,
+            Some('T') => number * 1024.0,
+            Some(_) => return None,
+        };
+        Some(gibibytes.to_string())
+    },
+};
+
+/// The size to grow a volume to or by, always with a unit: Proxmox takes a bare number for bytes.
+pub(crate) static GROWN_SIZE: Format = Format {
+    form: "a size such as +10G (more) or 50G (in all), units K, M, G, T; without one GiB",
+    parse: |text| {
+        let (plus, rest) = match text.strip_prefix('+') {
+            Some(rest) => ("+", rest),
+            None => ("", text),
+        };
+        let (number, unit) = size(rest)?;
+        Some(format!("{plus}{number}{}", unit.unwrap_or('G')))
+    },
+};
+
+const DISKS: &[(&str, u32)] = &[("scsi", 30), ("virtio", 15), ("sata", 5), ("ide", 3)];
+const STATE: &[(&str, u32)] = &[("efidisk", 0), ("tpmstate", 0)];
+
+/// The node that runs the task `upid`, when that is a task id.
+///
+/// `UPID:{node}:{pid}:{pstart}:{starttime}:{type}:{id}:{user}:` (`PVE/Tools.pm`, `upid_decode`).
+pub(crate) fn upid_node(upid: &str) -> Option<&str> {
+    let fields: Vec<&str> = upid.split(':').collect();
+    let ["UPID", node, pid, pstart, starttime, kind, id, user, ""] = fields[..] else {
+        return None;
+    };
+    let hexadecimal = |field: &str, lengths: &[usize]| {
+        lengths.contains(&field.len()) && field.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let plain =
+        |field: &str| is_printable(field) && !field.contains([' ', '/', '?', '#', '%', '\\']);
+    let well_formed = is_label(node)
+        && hexadecimal(pid, &[8])
+        && hexadecimal(pstart, &[8, 9])
+        && hexadecimal(starttime, &[8])
+        && !kind.is_empty()
+        && plain(kind)
+        && plain(id)
+        && !user.is_empty()
+        && plain(user);
+    well_formed.then_some(node)
+}
+
+/// The type of the task `upid`, such as `qmstart`.
+pub(crate) fn upid_type(upid: &str) -> Option<&str> {
+    upid.split(':').nth(5)
+}
+
+/// Whether `text` is a slot of one of the families, `("net", 31)` being net0 to net31.
+fn is_slot(text: &str, families: &[(&str, u32)]) -> bool {
+    families.iter().any(|(prefix, last)| {
+        text.strip_prefix(prefix).is_some_and(|number| {
+            is_within(number, 0, *last) && (number == "0" || !number.starts_with('0'))
+        })
+    })
+}
+
+/// A positive number and its unit letter in upper case; `GB` and `GiB` mean `G`.
+fn size(text: &str) -> Option<(f64, Option<char>)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let plain = number.starts_with(|c: char| c.is_ascii_digit())
+        && !number.ends_with('.')
+        && number.len() <= 12;
+    let number: f64 = number
+        .parse()
+        .ok()
+        .filter(|number| plain && *number > 0.0)?;
+    let unit = match unit.trim_start().to_ascii_uppercase().as_str() {
+        "" => None,
+        "K" | "KB" | "KIB" => Some('K'),
+        "M" | "MB" | "MIB" => Some('M'),
+        "G" | "GB" | "GIB" => Some('G'),
+        "T" | "TB" | "TIB" => Some('T'),
+        _ => return None,
+    };
+    Some((number, unit))
+}
+
+/// Whether `text` is not empty and holds only letters, digits and `others`.
+fn all(text: &str, others: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+}
+
+fn is_label(text: &str) -> bool {
+    all(text, "-") && text.len() <= 63 && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_printable(text: &str) -> bool {
+    text.chars().all(|c| !c.is_control())
+}
+
+fn is_snapshot(text: &str) -> bool {
+    (2..=40).contains(&text.len())
+        && starts_with_letter(text)
+        && all(text, "_-")
+        && text != "current"
+}
+
+fn is_storage(text: &str) -> bool {
+    (2..=100).contains(&text.len())
+        && starts_with_letter(text)
+        && all(text, "-_.")
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn is_volume_name(text: &str) -> bool {
+    !text.is_empty()
+        && is_printable(text)
+        && !text.contains([' ', ',', '?', '#', '%', '\\'])
+        && text.split('/').all(|part| !["", ".", ".."].contains(&part))
+}
+
+fn is_within(number: &str, least: u32, most: u32) -> bool {
+    number.bytes().all(|byte| byte.is_ascii_digit())
+        && number
+            .parse::<u32>()
+            .is_ok_and(|number| (least..=most).contains(&number))
+}
+
+fn starts_with_letter(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(format: &Format, accepted: &[&str], refused: &[&str]) {
+        for text in accepted {
+            assert_eq!(
+                (format.parse)(text).as_deref(),
+                Some(*text),
+                "{}",
+                format.form
+            );
+        }
+        for text in refused {
+            assert_eq!((format.parse)(text), None, "{text} is not {}", format.form);
+        }
+    }
+
+    #[test]
+    fn keeps_what_would_reach_another_endpoint_out_of_a_path() {
+        let hostile = [
+            "", ".", "..", "a/b", "../b", "a?b", "a#b", "a%2Fb", "a\\b", "a b", "a\nb", "a\0b", "ä",
+        ];
+        for format in [
+            &NODE, &STORAGE, &SNAPSHOT, &INTERFACE, &NIC, &VM_DISK, &UPID, &VOLUME,
+        ] {
+            check(format, &[], &hostile);
+        }
+        check(
+            &VOLUME,
+            &[],
+            &[
+                "local:../x",
+                "local:a/../b",
+                "local:a?b",
+                "local:a%2e",
+                "local:",
+                "local:a,size=1",
+            ],
+        );
+        check(&VOLUME_OR_NAME, &[], &["../x", "a//b", "/a", "a\u{7f}"]);
+        check(
+            &DEVICE,
+            &[],
+            &["/dev/", "/dev/../x", "/dev/sd-a", "sda", "/dev/a?b"],
+        );
+    }
+
+    #[test]
+    fn accepts_the_identifiers_of_proxmox() {
+        check(
+            &NODE,
+            &["pve1", "p", "PVE-2"],
+            &["-a", "a-", "pve1.lan", "a_b"],
+        );
+        check(&STORAGE, &["local-lvm", "nfs.1", "ab"], &["a", "1a", "a-"]);
+        check(
+            &VOLUME,
+            &[
+                "local:iso/debian-12.iso",
+                "pbs:backup/vm/100/2026-01-01T00:00:00Z",
+                "local-lvm:vm-100-disk-0",
+            ],
+            &["local"],
+        );
+        check(
+            &SNAPSHOT,
+            &["ab", "before-update_2", "vzdump"],
+            &["a", "1a", "current", &"a".repeat(41)],
+        );
+        check(&NEW_LXC_SNAPSHOT, &["pending"], &["vzdump", "current"]);
+        check(&NEW_VM_SNAPSHOT, &["vzdump"], &["Pending", "current"]);
+        check(
+            &MAC,
+            &["BC:24:11:5A:7D:01", "02:00:00:00:00:00"],
+            &["01:00:00:00:00:00", "BC:24:11:5A:7D", "BC-24-11-5A-7D-01"],
+        );
+        check(
+            &INTERFACE,
+            &["vmbr0", "eno1.40", "bond0:1"],
+            &["a", "0eth", "eth0.", "eth0.x", &"a".repeat(21)],
+        );
+        check(
+            &VM_DISK,
+            &["scsi0", "scsi30", "virtio15", "ide3"],
+            &["scsi31", "scsi01", "scsi", "efidisk0", "sata6"],
+        );
+        check(
+            &VM_DISK_OR_UNUSED,
+            &["efidisk0", "unused255", "tpmstate0"],
+            &["efidisk1", "unused256"],
+        );
+        check(
+            &LXC_VOLUME,
+            &["rootfs", "mp0", "mp255"],
+            &["mp256", "rootfs0", "unused0"],
+        );
+        check(&NIC, &["net0", "net31"], &["net32", "net", "eth0"]);
+        check(
+            &DNS_NAME,
+            &["web01", "web01.example.com"],
+            &["web_01", ".a", "a..b", "-a"],
+        );
+        check(
+            &IPV4_CONFIG,
+            &["dhcp", "manual", "192.0.2.10/24"],
+            &["192.0.2.10", "192.0.2.10/7", "auto", "192.0.2.10/33"],
+        );
+        check(
+            &IPV6_CONFIG,
+            &["auto", "2001:db8::1/64"],
+            &["2001:db8::1", "2001:db8::1/129"],
+        );
+        check(
+            &TIME,
+            &["2026-01-01", "2026-01-01 10:00", "2026-01-01 10:00:59"],
+            &["2026-1-1", "yesterday", "2026-01-01T10:00"],
+        );
+        check(&POOL, &["prod", "a/b/c"], &["a/b/c/d", "a//b", "../a"]);
+        check(
+            &MOUNT_PATH,
+            &["/srv/data"],
+            &["/", "srv", "/a/../b", "/a,b", "/a//b"],
+        );
+    }
+
+    #[test]
+    fn reads_the_node_out_of_a_task_id() {
+        let upid = "UPID:pve1:0012A4F3:03B6C2D1:68A1B2C3:qmstart:100:root@pam!mcp:";
+        assert_eq!(upid_node(upid), Some("pve1"));
+        assert_eq!(upid_type(upid), Some("qmstart"));
+        assert_eq!(upid_node(upid.trim_end_matches(':')), None);
+        assert_eq!(upid_node(&upid.replace("100", "a/b")), None);
+        assert_eq!(upid_node(&upid.replace("pve1", "..")), None);
+    }
+
+    #[test]
+    fn turns_sizes_into_what_proxmox_means_by_them() {
+        let new = |text| (NEW_SIZE.parse)(text);
+        assert_eq!(new("50").as_deref(), Some("50"));
+        assert_eq!(new("50G").as_deref(), Some("50"));
+        assert_eq!(new("0.5 GiB").as_deref(), Some("0.5"));
+        assert_eq!(new("512M").as_deref(), Some("0.5"));
+        assert_eq!(new("2t").as_deref(), Some("2048"));
+        let grown = |text| (GROWN_SIZE.parse)(text);
+        assert_eq!(grown("+10").as_deref(), Some("+10G"));
+        assert_eq!(grown("50G").as_deref(), Some("50G"));
+        assert_eq!(grown("+512m").as_deref(), Some("+512M"));
+        for text in [
+            "", "0", "-1", "+", "1e3", "1P", "1,5", ".5", "5.", "5G5", "inf", "NaN",
+        ] {
+            assert_eq!(new(text), None, "{text}");
+            assert_eq!(grown(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,567 @@
+//! Parameters of tools: the schema that clients see and the check of what they send, from one table.
+
+use std::collections::BTreeMap;
+use std::ops::Index;
+
+use serde_json::{Map, Value, json};
+
+use crate::format::Format;
+use crate::pve::request::{Method, Request};
+use crate::text;
+
+/// One parameter of a tool.
+#[derive(Clone, Copy)]
+pub(crate) struct Param {
+    pub(crate) name: &'static str,
+    kind: Kind,
+    /// What the name does not say; often empty, since every conversation pays for it.
+    description: &'static str,
+    need: Need,
+    wire: Wire,
+    /// Other names that are understood and not listed.
+    aliases: &'static [&'static str],
+    /// Words that are sent as others: `("none", "0")`.
+    synonyms: &'static [(&'static str, &'static str)],
+    /// Whether an empty text is a value of its own, "remove this", and not the same as none.
+    clearable: bool,
+}
+
+/// What a parameter takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Choice(&'static [&'static str]),
+    Flag,
+    Format(&'static Format),
+    /// From, to.
+    Integer(u64, u64),
+    List,
+    Number(f64, f64),
+    /// Free text, from so many characters to so many.
+    Text(usize, usize),
+}
+
+#[derive(Clone, Copy)]
+enum Need {
+    /// What is taken when none is given, in the form of the schema.
+    Default(&'static str),
+    Optional,
+    Required,
+    /// Listed as required, but this other parameter serves as well.
+    RequiredUnless(&'static str),
+}
+
+#[derive(Clone, Copy)]
+enum Wire {
+    /// For this server alone.
+    Local,
+    Named(&'static str),
+    /// Under its own name.
+    Same,
+}
+
+impl Param {
+    pub(crate) const fn required(
+        name: &'static str,
+        kind: Kind,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            description,
+            need: Need::Required,
+            wire: Wire::Same,
+            aliases: &[],
+            synonyms: &[],
+            clearable: false,
+        }
+    }
+
+    pub(crate) const fn optional(
+        name: &'static str,
+        kind: Kind,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            need: Need::Optional,
+            ..Self::required(name, kind, description)
+        }
+    }
+
+    pub(crate) const fn unless(self, other: &'static str) -> Self {
+        Self {
+            need: Need::RequiredUnless(other),
+            ..self
+        }
+    }
+
+    pub(crate) const fn default(self, value: &'static str) -> Self {
+        Self {
+            need: Need::Default(value),
+            ..self
+        }
+    }
+
+    /// Not sent to Proxmox: this server acts on it.
+    pub(crate) const fn local(self) -> Self {
+        Self {
+            wire: Wire::Local,
+            ..self
+        }
+    }
+
+    /// Proxmox's own name for it.
+    pub(crate) const fn sent_as(self, name: &'static str) -> Self {
+        Self {
+            wire: Wire::Named(name),
+            ..self
+        }
+    }
+
+    pub(crate) const fn alias(self, aliases: &'static [&'static str]) -> Self {
+        Self { aliases, ..self }
+    }
+
+    pub(crate) const fn synonyms(self, synonyms: &'static [(&'static str, &'static str)]) -> Self {
+        Self { synonyms, ..self }
+    }
+
+    pub(crate) const fn clearable(self) -> Self {
+        Self {
+            clearable: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn is_listed_as_required(&self) -> bool {
+        matches!(self.need, Need::Required | Need::RequiredUnless(_))
+    }
+
+    /// The name it is sent under; `None` when it is not sent.
+    fn wire_name(&self) -> Option<&'static str> {
+        match self.wire {
+            Wire::Local => None,
+            Wire::Named(name) => Some(name),
+            Wire::Same => Some(self.name),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = match self.kind {
+            Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
+            Kind::Flag => json!({ "type": "boolean" }),
+            Kind::Format(_) | Kind::Text(..) => json!({ "type": "string" }),
+            Kind::Integer(least, u64::MAX) => json!({ "type": "integer", "minimum": least }),
+            Kind::Integer(least, most) => {
+                json!({ "type": "integer", "minimum": least, "maximum": most })
+            }
+            Kind::List => json!({ "type": "array", "items": { "type": "string" } }),
+            Kind::Number(least, most) => {
+                json!({ "type": "number", "minimum": least, "maximum": most })
+            }
+        };
+        if !self.description.is_empty() {
+            schema["description"] = self.description.into();
+        }
+        if let Need::Default(value) = self.need {
+            schema["default"] = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        }
+        schema
+    }
+
+    /// The allowed form, to follow "must be".
+    fn form(&self) -> String {
+        match self.kind {
+            Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Format(format) => format.form.to_owned(),
+            Kind::Integer(least, u64::MAX) => format!("an integer of at least {least}"),
+            Kind::Integer(least, most) => format!("an integer from {least} to {most}"),
+            Kind::List => "an array of strings".to_owned(),
+            Kind::Number(least, most) => format!("a number from {least} to {most}"),
+            Kind::Text(0, usize::MAX) => "a text".to_owned(),
+            Kind::Text(least, usize::MAX) => format!("a text of at least {least} characters"),
+            Kind::Text(0, most) => format!("a text of at most {most} characters"),
+            Kind::Text(least, most) => format!("a text of {least} to {most} characters"),
+        }
+    }
+
+    /// `value` as it is sent: lenient in form (`"100"` for 100, `"true"` for true), strict in meaning.
+    fn wire_values(&self, value: &Value) -> Option<Vec<String>> {
+        if let Kind::List = self.kind {
+            return list(value);
+        }
+        let text = match value {
+            Value::String(text) if matches!(self.kind, Kind::Text(..)) => text.clone(),
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            _ => return None,
+        };
+        if let Some((_, sent)) = self.synonyms.iter().find(|(said, _)| *said == text) {
+            return Some(vec![(*sent).to_owned()]);
+        }
+        if text.is_empty() && self.clearable {
+            return Some(vec![text]);
+        }
+        let sent = match self.kind {
+            Kind::Choice(choices) => choices.contains(&&*text).then_some(text),
+            Kind::Flag => flag(&text).map(|flag| u8::from(flag).to_string()),
+            Kind::Format(format) => (format.parse)(&text),
+            Kind::Integer(least, most) => integer(&text)
+                .filter(|number| (least..=most).contains(number))
+                .map(|number| number.to_string()),
+            Kind::List => None,
+            Kind::Number(least, most) => text
+                .parse()
+                .ok()
+                .filter(|number| (least..=most).contains(number))
+                .map(|number: f64| number.to_string()),
+            Kind::Text(least, most) => (least..=most)
+                .contains(&text.chars().count())
+                .then_some(text),
+        };
+        sent.map(|sent| vec![sent])
+    }
+}
+
+/// The `inputSchema` of a tool: a closed object without combinators, since one schema that a
+/// provider does not understand makes it refuse all tools.
+pub(crate) fn schema(params: &[Param]) -> Value {
+    let properties: Map<String, Value> = params
+        .iter()
+        .map(|param| (param.name.to_owned(), param.schema()))
+        .collect();
+    let required: Vec<&str> = params
+        .iter()
+        .filter(|param| param.is_listed_as_required())
+        .map(|param| param.name)
+        .collect();
+    let mut schema = json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema
+}
+
+/// Checked arguments, as the texts that are sent. They can hold secrets, so there is no `Debug`.
+pub(crate) struct Args {
+    params: &'static [Param],
+    values: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Args {
+    /// Checks what a client sent; an error lists everything that is wrong with it.
+    ///
+    /// `null` and an empty text mean that nothing was given.
+    pub(crate) fn parse(
+        params: &'static [Param],
+        arguments: &Map<String, Value>,
+    ) -> Result<Self, Vec<String>> {
+        let mut values = BTreeMap::new();
+        let mut problems = Vec::new();
+        for (name, value) in arguments {
+            let Some(param) = params
+                .iter()
+                .find(|param| param.name == name || param.aliases.contains(&&**name))
+            else {
+                problems.push(unknown(name, params));
+                continue;
+            };
+            if value.is_null() || (value.as_str() == Some("") && !param.clearable) {
+                continue;
+            }
+            match param.wire_values(value) {
+                None => problems.push(format!("{} must be {}", param.name, param.form())),
+                Some(_) if values.contains_key(param.name) => {
+                    problems.push(format!(
+                        "{} is given twice, once under another name",
+                        param.name
+                    ));
+                }
+                Some(sent) => {
+                    values.insert(param.name, sent);
+                }
+            }
+        }
+        for param in params
+            .iter()
+            .filter(|param| !values.contains_key(param.name))
+        {
+            if arguments
+                .get(param.name)
+                .is_some_and(|given| !given.is_null() && given != "")
+            {
+                continue; // its form is wrong, which was said above
+            }
+            match param.need {
+                Need::Optional | Need::Default(_) => (),
+                Need::RequiredUnless(other) if values.contains_key(other) => (),
+                Need::RequiredUnless(other) => {
+                    problems.push(format!("{} or {other} is missing", param.name));
+                }
+                Need::Required => {
+                    problems.push(format!("{} is missing: {}", param.name, param.form()));
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        for param in params {
+            if let Need::Default(value) = param.need
+                && let Some(sent) = param.wire_values(&value.into())
+            {
+                values.entry(param.name).or_insert(sent);
+            }
+        }
+        Ok(Self { params, values })
+    }
+
+    pub(crate) fn get(&self, param: &Param) -> Option<&str> {
+        self.list(param).first().map(String::as_str)
+    }
+
+    pub(crate) fn list(&self, param: &Param) -> &[String] {
+        self.values.get(param.name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn flag(&self, param: &Param) -> bool {
+        self.get(param) == Some("1")
+    }
+
+    pub(crate) fn integer(&self, param: &Param) -> Option<u64> {
+        self.get(param)?.parse().ok()
+    }
+
+    /// A value by the name of its parameter, for what is common to all tools that have it.
+    pub(crate) fn named(&self, name: &str) -> Option<&str> {
+        self.values.get(name)?.first().map(String::as_str)
+    }
+
+    /// A request to `path`, whose `{name}` parts are filled in from the arguments.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request {
+        self.values
+            .iter()
+            .fold(Request::new(method, path), |request, (name, values)| {
+                values
+                    .first()
+                    .map_or(request.clone(), |value| request.segment(name, value))
+            })
+    }
+
+    /// As [`Args::request`], and the arguments that are not part of the path are sent along.
+    pub(crate) fn whole_request(&self, method: Method, path: &str) -> Request {
+        self.params
+            .iter()
+            .filter(|param| !path.contains(&format!("{{{}}}", param.name)))
+            .fold(self.request(method, path), |request, param| {
+                self.send(request, param)
+            })
+    }
+
+    /// `request` with the values of `params` that were given.
+    pub(crate) fn send_given(&self, request: Request, params: &[Param]) -> Request {
+        params
+            .iter()
+            .fold(request, |request, param| self.send(request, param))
+    }
+
+    fn send(&self, request: Request, param: &Param) -> Request {
+        match param.wire_name() {
+            None => request,
+            Some(name) => self
+                .list(param)
+                .iter()
+                .fold(request, |request, value| request.with(name, value)),
+        }
+    }
+
+    /// `template` with its `{name}` parts replaced by arguments, for texts.
+    pub(crate) fn fill(&self, template: &str) -> String {
+        self.values
+            .iter()
+            .fold(template.to_owned(), |text, (name, values)| {
+                values.first().map_or(text.clone(), |value| {
+                    text.replace(&format!("{{{name}}}"), &text::inline(value))
+                })
+            })
+    }
+}
+
+/// The value of a parameter that is required or has a default.
+impl Index<&Param> for Args {
+    type Output = str;
+
+    fn index(&self, param: &Param) -> &str {
+        self.get(param).unwrap_or_default()
+    }
+}
+
+fn unknown(name: &str, params: &[Param]) -> String {
+    let name = text::cut(&text::inline(name), 40);
+    let known: Vec<&str> = params.iter().map(|param| param.name).collect();
+    match text::nearest(&name, known.iter().copied()) {
+        _ if known.is_empty() => format!("{name} is not a parameter: this tool takes none"),
+        Some(near) => format!(
+            "{name} is not a parameter; did you mean {near}? Known: {}",
+            known.join(", ")
+        ),
+        None => format!("{name} is not a parameter; known: {}", known.join(", ")),
+    }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// `100` and `100.0`, not `100.5`.
+fn integer(text: &str) -> Option<u64> {
+    let whole = text.split_once('.').map_or(text, |(whole, fraction)| {
+        if fraction.bytes().all(|byte| byte == b'0') {
+            whole
+        } else {
+            text
+        }
+    });
+    whole.parse().ok()
+}
+
+/// An array of texts, or a text that holds one in JSON.
+fn list(value: &Value) -> Option<Vec<String>> {
+    if let Value::String(text) = value {
+        return serde_json::from_str(text)
+            .ok()
+            .filter(Value::is_array)
+            .and_then(|value| list(&value));
+    }
+    let texts = value.as_array()?.iter().map(|item| match item {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format;
+
+    static PARAMS: &[Param] = &[
+        Param::required("node", Kind::Format(&format::NODE), ""),
+        Param::required("vmid", Kind::Integer(100, 999_999_999), ""),
+        Param::optional("force_stop", Kind::Flag, "Kill it.").sent_as("forceStop"),
+        Param::optional("compress", Kind::Choice(&["zstd", "none"]), "")
+            .default("zstd")
+            .synonyms(&[("none", "0")]),
+        Param::optional("name", Kind::Text(0, 10), "").alias(&["hostname"]),
+        Param::optional("gw", Kind::Format(&format::IPV4), "").clearable(),
+        Param::optional("argv", Kind::List, "").local(),
+    ];
+
+    fn parse(arguments: Value) -> Result<Args, Vec<String>> {
+        Args::parse(
+            PARAMS,
+            arguments.as_object().expect("the test passes an object"),
+        )
+    }
+
+    #[track_caller]
+    fn check(arguments: Value, sent: &str) {
+        let args = parse(arguments).expect("the arguments are right");
+        let request = args.whole_request(Method::Post, "/nodes/{node}/qemu/{vmid}");
+        assert_eq!(
+            format!("{request} {}", request.body().unwrap_or_default()),
+            sent
+        );
+    }
+
+    #[track_caller]
+    fn refuse(arguments: Value, problems: &[&str]) {
+        assert_eq!(
+            parse(arguments).err().expect("the arguments are wrong"),
+            problems
+        );
+    }
+
+    #[test]
+    fn sends_each_argument_where_and_as_proxmox_wants_it() {
+        check(
+            json!({ "node": "pve1", "vmid": 100 }),
+            "POST /nodes/pve1/qemu/100 compress=zstd",
+        );
+        check(
+            json!({ "node": "pve1", "vmid": 100, "force_stop": true, "compress": "none", "gw": "", "argv": ["a"] }),
+            "POST /nodes/pve1/qemu/100 forceStop=1&compress=0&gw=",
+        );
+    }
+
+    #[test]
+    fn is_lenient_in_form() {
+        check(
+            json!({ "node": " pve1 ", "vmid": "100", "force_stop": "False", "hostname": 7, "gw": null, "argv": "[\"a\", 1]" }),
+            "POST /nodes/pve1/qemu/100 forceStop=0&compress=zstd&name=7",
+        );
+        check(
+            json!({ "node": "pve1", "vmid": 100.0, "name": "" }),
+            "POST /nodes/pve1/qemu/100 compress=zstd",
+        );
+    }
+
+    #[test]
+    fn names_every_problem_of_a_call_at_once() {
+        refuse(
+            json!({ "vmid": "100.5", "force_stop": "maybe", "snap": 1, "compres": "zstd", "argv": "a" }),
+            &[
+                "argv must be an array of strings",
+                "compres is not a parameter; did you mean compress? Known: node, vmid, force_stop, compress, name, gw, argv",
+                "force_stop must be true or false",
+                "snap is not a parameter; known: node, vmid, force_stop, compress, name, gw, argv",
+                "vmid must be an integer from 100 to 999999999",
+                "node is missing: a node name (letters, digits, dashes)",
+            ],
+        );
+        refuse(
+            json!({ "node": "", "vmid": 99, "name": "a", "hostname": "b" }),
+            &[
+                "name is given twice, once under another name",
+                "vmid must be an integer from 100 to 999999999",
+                "node is missing: a node name (letters, digits, dashes)",
+            ],
+        );
+        refuse(
+            json!({ "node": "a/b", "vmid": {}, "name": "far too long", "compress": "0" }),
+            &[
+                "compress must be one of zstd, none",
+                "name must be a text of at most 10 characters",
+                "node must be a node name (letters, digits, dashes)",
+                "vmid must be an integer from 100 to 999999999",
+            ],
+        );
+    }
+
+    #[test]
+    fn lists_a_closed_object_that_every_provider_understands() {
+        assert_eq!(
+            schema(&PARAMS[1..4]),
+            json!({
+                "type": "object",
+                "properties": {
+                    "vmid": { "type": "integer", "minimum": 100, "maximum": 999_999_999 },
+                    "force_stop": { "type": "boolean", "description": "Kill it." },
+                    "compress": { "type": "string", "enum": ["zstd", "none"], "default": "zstd" },
+                },
+                "required": ["vmid"],
+                "additionalProperties": false,
+            })
+        );
+    }
+}

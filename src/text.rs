@@ -1,0 +1,191 @@
+//! Readable forms of numbers and times, and foreign text made harmless.
+
+/// The most characters of one result's text: clients cut or refuse more.
+pub(crate) const BUDGET: usize = 20_000;
+
+/// `text` on one line, so that nothing that guests and users wrote can look like a line of ours:
+/// control characters and those that reorder or hide text are escaped.
+pub(crate) fn inline(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.trim_end_matches('\n').chars() {
+        match c {
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push_str("\\t"),
+            '\r' => line.push_str("\\r"),
+            c if c.is_control() || is_invisible(c) => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+/// Line and paragraph separators, zero-width and bidirectional controls, tags.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// At most `most` characters of `text`, and how many there were when it was cut.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+    }
+}
+
+/// `1536` as `1.5 KiB`.
+pub(crate) fn bytes(count: f64) -> String {
+    let mut size = count;
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].iter();
+    let mut unit = units.next();
+    while size >= 1023.95
+        && let Some(larger) = units.next()
+    {
+        size /= 1024.0;
+        unit = Some(larger);
+    }
+    let unit = unit.unwrap_or(&"EiB");
+    if size.fract() == 0.0 || size >= 999.95 {
+        format!("{size:.0} {unit}")
+    } else {
+        format!("{size:.1} {unit}")
+    }
+}
+
+/// `0.0421` as `4.2%`.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent == 0.0 || percent >= 9.95 {
+        format!("{percent:.0}%")
+    } else {
+        format!("{percent:.1}%")
+    }
+}
+
+/// Seconds as the two largest units, `93211` as `1d 1h`.
+pub(crate) fn duration(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let from = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let shown: Vec<String> = parts[from..]
+        .iter()
+        .take(2)
+        .filter(|(count, unit)| *count > 0 || (*unit == "s" && seconds == 0))
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    shown.join(" ")
+}
+
+/// Seconds since 1970 as `2026-11-20 10:00:00Z`.
+pub(crate) fn time(epoch: u64) -> String {
+    let (year, month, day) = date(epoch / 86_400);
+    let second = epoch % 86_400;
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z",
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// The civil date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `civil_from_days`).
+pub(crate) fn date(day: u64) -> (u64, u64, u64) {
+    let shifted = day + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+/// The one of `known` that `word` was probably meant to be.
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters to insert, delete or replace to get from one word to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, c) in from.chars().take(100).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, d) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(!c.eq_ignore_ascii_case(d));
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_foreign_text_no_way_to_begin_a_line() {
+        assert_eq!(
+            inline("a\n✅ done\r\n\tb\u{1b}[2J\u{202e}c\u{2028}d\n"),
+            "a\\n✅ done\\r\\n\\tb\\u{1b}[2J\\u{202e}c\\u{2028}d"
+        );
+        assert_eq!(inline("Grüße"), "Grüße");
+    }
+
+    #[test]
+    fn says_how_much_was_cut() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äöü… (4 characters)");
+    }
+
+    #[test]
+    fn writes_numbers_as_people_read_them() {
+        assert_eq!(bytes(0.0), "0 B");
+        assert_eq!(bytes(1536.0), "1.5 KiB");
+        assert_eq!(bytes(34_359_738_368.0), "32 GiB");
+        assert_eq!(bytes(1_048_575.0), "1 MiB");
+        assert_eq!(bytes(4_000_787_030_016.0), "3.6 TiB");
+        assert_eq!(percent(0.0421), "4.2%");
+        assert_eq!(percent(0.5), "50%");
+        assert_eq!(percent(0.0), "0%");
+        assert_eq!(duration(0), "0s");
+        assert_eq!(duration(93_211), "1d 1h");
+        assert_eq!(duration(3_600), "1h");
+        assert_eq!(duration(61), "1m 1s");
+    }
+
+    #[test]
+    fn writes_times_in_utc() {
+        assert_eq!(time(0), "1970-01-01 00:00:00Z");
+        assert_eq!(time(951_782_400), "2000-02-29 00:00:00Z");
+        assert_eq!(time(1_755_427_523), "2025-08-17 10:45:23Z");
+        assert_eq!(time(4_102_444_799), "2099-12-31 23:59:59Z");
+    }
+
+    #[test]
+    fn finds_the_name_that_was_meant() {
+        let known = ["node", "vmid", "snapname"];
+        assert_eq!(nearest("vm_id", known.into_iter()), Some("vmid"));
+        assert_eq!(nearest("snapName", known.into_iter()), Some("snapname"));
+        assert_eq!(nearest("colour", known.into_iter()), None);
+    }
+}

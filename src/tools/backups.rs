@@ -1,0 +1,294 @@
+//! Backups: make, list, restore, delete.
+
+use super::common::{Guest, NODE, STORAGE, VMID, located, resource};
+use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::property::PropertyString;
+use crate::pve::request::Method::{Delete, Get, Post};
+use crate::tool::{Call, Effect, Permission, Show, Tool};
+
+const TO_STORAGE: Param =
+    Param::optional("storage", Kind::Format(&format::STORAGE), "").default("local");
+const MODE: Param =
+    Param::optional("mode", Kind::Choice(&["snapshot", "suspend", "stop"]), "").default("snapshot");
+const COMPRESS: Param = Param::optional(
+    "compress",
+    Kind::Choice(&["none", "lzo", "gzip", "zstd"]),
+    "",
+)
+.default("zstd")
+.synonyms(&[("none", "0")]);
+const NOTES: Param = Param::optional(
+    "notes",
+    Kind::Text(0, 1_024),
+    "May hold {{guestname}}, {{vmid}}, {{node}}, {{cluster}}.",
+);
+const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
+const BACKUP_PARAMS: &[Param] = &[NODE, VMID, TO_STORAGE, MODE, COMPRESS, NOTES, PROTECTED];
+const BACKUP_REQUESTS: &[&str] = &["GET /cluster/resources", "POST /nodes/{node}/vzdump"];
+
+pub(super) static CREATE_LXC: Tool = Tool {
+    title: "Back up container",
+    summary: "Backs up a container. The storage's retention may prune older backups afterwards.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: BACKUP_PARAMS,
+    call: Call::Steps(BACKUP_REQUESTS, |client, args| {
+        create(client, args, Guest::Container)
+    }),
+};
+
+pub(super) static CREATE_VM: Tool = Tool {
+    title: "Back up VM",
+    summary: "Backs up a VM. The storage's retention may prune older backups afterwards.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: BACKUP_PARAMS,
+    call: Call::Steps(BACKUP_REQUESTS, |client, args| {
+        create(client, args, Guest::Vm)
+    }),
+};
+
+fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
+    let (node, vmid) = (&args[&NODE], &args[&VMID]);
+    let elsewhere = |cause: String| {
+        Error::impossible(
+            format!(
+                "no {} {vmid} on node {node}, nothing was backed up",
+                guest.noun()
+            ),
+            cause,
+        )
+    };
+    // vzdump takes both kinds and answers OK when the guest is on another node.
+    let seen = resource(client, vmid)?;
+    if let Some(seen) = &seen
+        && (seen["type"] != guest.api_type() || seen["node"] != *node)
+    {
+        return Err(elsewhere(located(vmid, seen)));
+    }
+    let mut request = args
+        .request(Post, "/nodes/{node}/vzdump")
+        .with("vmid", vmid);
+    request = args.send_given(request, &[TO_STORAGE, MODE, COMPRESS]);
+    if let Some(notes) = args.get(&NOTES) {
+        // one line, with these two escaped (`PVE/VZDump.pm`)
+        let notes = notes.replace('\\', "\\\\").replace('\n', "\\n");
+        request = request.with("notes-template", notes);
+    }
+    let data = client.send(&args.send_given(request, &[PROTECTED]))?;
+    if data
+        .as_str()
+        .is_some_and(|data| format::upid_node(data).is_none())
+    {
+        return Err(elsewhere("proxmox_get_vms tells where it is.".to_owned()));
+    }
+    let what = format!("Back up {} {vmid} to {}", guest.noun(), &args[&TO_STORAGE]);
+    Ok(Answer::of_action(&what, &data))
+}
+
+const OF_GUEST: Param = Param::optional(
+    "vmid",
+    Kind::Integer(100, 999_999_999),
+    "Only of this guest.",
+);
+
+pub(super) static LIST: Tool = Tool {
+    title: "List backups",
+    summary: "Lists the backups on a storage, newest first.",
+    permission: Permission::Elevated,
+    effect: Effect::Reads,
+    params: &[NODE, STORAGE, OF_GUEST, LIMIT, OFFSET],
+    call: Call::Steps(&["GET /nodes/{node}/storage/{storage}/content"], list),
+};
+
+fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static BACKUPS: Table = Table {
+        noun: ["backup", "backups"],
+        columns: &[
+            Column::text("volid"),
+            Column::number("vmid"),
+            Column::text("subtype"),
+            Column::time("ctime"),
+            Column::bytes("size"),
+            Column::flag("protected"),
+            Column::text("verified"),
+            Column::text("notes"),
+        ],
+        sort: &[Order::Down("ctime"), Order::Up("volid")],
+        count: None,
+    };
+    let request = args
+        .request(Get, "/nodes/{node}/storage/{storage}/content")
+        .with("content", "backup");
+    let mut backups = answer::rows(client.send(&args.send_given(request, &[OF_GUEST]))?);
+    for backup in &mut backups {
+        if backup["size"].is_null() {
+            backup["size"] = backup["approximate-size"].take();
+        }
+        backup["verified"] = backup["verification"]["state"].take();
+    }
+    let none = backups.is_empty().then(|| {
+        "Backups of guests for which the token lacks VM.Backup are left out without a word."
+            .to_owned()
+    });
+    Ok(BACKUPS.answer(backups, args, none.as_slice()))
+}
+
+const NEW_VMID: Param = Param::required(
+    "vmid",
+    Kind::Integer(100, 999_999_999),
+    "Of the restored guest.",
+);
+const ARCHIVE: Param = Param::required(
+    "archive",
+    Kind::Format(&format::VOLUME),
+    "Volume id of the backup.",
+);
+const LXC_STORAGE: Param = Param::optional(
+    "storage",
+    Kind::Format(&format::STORAGE),
+    "For its volumes; that of the backed up root volume if absent.",
+);
+const VM_STORAGE: Param = Param::optional(
+    "storage",
+    Kind::Format(&format::STORAGE),
+    "For its disks; those named in the backup if absent.",
+);
+const FORCE: Param = Param::optional("force", Kind::Flag, "Overwrite the existing stopped guest.");
+const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MAC addresses.");
+const START: Param = Param::optional("start", Kind::Flag, "");
+const LIVE_RESTORE: Param = Param::optional(
+    "live_restore",
+    Kind::Flag,
+    "Start it while it is restored; PBS only.",
+)
+.sent_as("live-restore");
+
+pub(super) static RESTORE_LXC: Tool = Tool {
+    title: "Restore container",
+    summary: "Restores a container from a backup.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, NEW_VMID, ARCHIVE, LXC_STORAGE, FORCE, UNIQUE, START],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/vzdump/extractconfig",
+            "POST /nodes/{node}/lxc",
+        ],
+        restore_lxc,
+    ),
+};
+
+fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let archive = &args[&ARCHIVE];
+    let storage = match args.get(&LXC_STORAGE) {
+        Some(storage) => storage.to_owned(),
+        // Proxmox would take `local`, which usually holds no root volumes.
+        None => root_storage(client, args).ok_or_else(|| {
+            Error::Arguments(vec![
+                "storage is missing: the backup's configuration cannot be read, so name the storage for the volumes"
+                    .to_owned(),
+            ])
+        })?,
+    };
+    let request = args
+        .request(Post, "/nodes/{node}/lxc")
+        .with("vmid", &args[&NEW_VMID])
+        .with("ostemplate", archive)
+        .with("restore", "1")
+        .with("storage", &*storage);
+    let data = client.send(&args.send_given(request, &[FORCE, UNIQUE, START]))?;
+    let what = format!(
+        "Restore container {} from {archive} to {storage}",
+        &args[&NEW_VMID]
+    );
+    Ok(Answer::of_action(&what, &data))
+}
+
+/// The storage of the root volume in the configuration that the backup holds.
+fn root_storage(client: &Client, args: &Args) -> Option<String> {
+    let request = args
+        .request(Get, "/nodes/{node}/vzdump/extractconfig")
+        .with("volume", &args[&ARCHIVE]);
+    let config = client.send(&request).ok()?;
+    let rootfs = config
+        .as_str()?
+        .lines()
+        .find_map(|line| line.strip_prefix("rootfs:"))?;
+    let line = PropertyString::parse(rootfs.trim());
+    let volume = line.get("").or(line.get("volume"))?;
+    (format::STORAGE.parse)(volume.split_once(':')?.0)
+}
+
+pub(super) static RESTORE_VM: Tool = Tool {
+    title: "Restore VM",
+    summary: "Restores a VM from a backup.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[
+        NODE,
+        NEW_VMID,
+        ARCHIVE,
+        VM_STORAGE,
+        FORCE,
+        UNIQUE,
+        START,
+        LIVE_RESTORE,
+    ],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu",
+        Show::Action("Restore VM {vmid} from {archive}"),
+    ),
+};
+
+const VOLUME: Param = Param::required(
+    "volume",
+    Kind::Format(&format::VOLUME_OR_NAME),
+    "Volume id of the backup.",
+);
+
+pub(super) static DELETE: Tool = Tool {
+    title: "Delete backup",
+    summary: "Deletes a backup, for good. Protected ones are refused.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, STORAGE, VOLUME],
+    call: Call::Steps(
+        &["DELETE /nodes/{node}/storage/{storage}/content/{volume}"],
+        delete,
+    ),
+};
+
+fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let storage = &args[&STORAGE];
+    let volume = &args[&VOLUME];
+    // The endpoint deletes images and ISO files just as well.
+    let (of_storage, name) = match volume.split_once("backup/") {
+        Some((prefix, _)) => (
+            prefix.strip_suffix(':').unwrap_or(prefix),
+            &volume[prefix.len()..],
+        ),
+        None => ("", ""),
+    };
+    if name.is_empty() || !(of_storage.is_empty() || of_storage == storage) {
+        return Err(Error::Arguments(vec![format!(
+            "volume must be a backup on {storage}, such as {storage}:backup/vzdump-qemu-100-….vma.zst"
+        )]));
+    }
+    let volume = format!("{storage}:{name}");
+    // Proxmox answers nothing when it was done within the delay.
+    let request = args
+        .request(Delete, "/nodes/{node}/storage/{storage}/content/{backup}")
+        .segment("backup", &volume)
+        .with("delay", "5");
+    let data = client.send(&request)?;
+    Ok(Answer::of_action(
+        &format!("Delete backup {}", plain(&volume.into())),
+        &data,
+    ))
+}

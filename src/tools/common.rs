@@ -1,0 +1,103 @@
+//! What many tools share: their parameters, and the guest behind a VMID.
+
+use serde_json::Value;
+
+use crate::answer::{self, plain};
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::{Method::Get, Request};
+use crate::text;
+
+pub(super) const NODE: Param = Param::required("node", Kind::Format(&format::NODE), "");
+pub(super) const VMID: Param = Param::required("vmid", Kind::Integer(100, 999_999_999), "");
+pub(super) const GUEST_TYPE: Param = Param::required("type", Kind::Choice(&["qemu", "lxc"]), "");
+pub(super) const STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "");
+pub(super) const START: Param = Param::optional("start", Kind::Flag, "Start it afterwards.");
+pub(super) const POOL: Param = Param::optional("pool", Kind::Format(&format::POOL), "");
+pub(super) const DESCRIPTION: Param = Param::optional("description", Kind::Text(0, 8_192), "");
+pub(super) const DIGEST: Param = Param::optional(
+    "digest",
+    Kind::Format(&format::DIGEST),
+    "Fail if the configuration is no longer the one with this digest.",
+);
+/// In seconds.
+pub(super) const TIMEOUT: Param =
+    Param::optional("timeout", Kind::Integer(0, u64::MAX), "Seconds.");
+
+/// The two kinds of guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    Container,
+    Vm,
+}
+
+impl Guest {
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Guest::Container => "container",
+            Guest::Vm => "VM",
+        }
+    }
+
+    /// As the API names it, in paths and as `type`.
+    pub(super) fn api_type(self) -> &'static str {
+        match self {
+            Guest::Container => "lxc",
+            Guest::Vm => "qemu",
+        }
+    }
+
+    /// The path template of something below a guest, such as `config`.
+    pub(super) fn path(self, part: &str) -> String {
+        format!("/nodes/{{node}}/{}/{{vmid}}/{part}", self.api_type())
+    }
+}
+
+/// The row of `/cluster/resources` of the guest `vmid`; `None` when the token does not see one.
+pub(super) fn resource(client: &Client, vmid: &str) -> Result<Option<Value>, Error> {
+    Ok(resources(client, "vm")?
+        .into_iter()
+        .find(|row| plain(&row["vmid"]) == vmid))
+}
+
+/// The rows of `/cluster/resources` of one type: `vm` for guests, `storage`.
+pub(super) fn resources(client: &Client, of_type: &str) -> Result<Vec<Value>, Error> {
+    let request = Request::new(Get, "/cluster/resources").with("type", of_type);
+    client.send(&request).map(answer::rows)
+}
+
+/// `error` with where the guest really is, when it says that it is not where `args` name it.
+pub(crate) fn find_guest(client: &Client, args: &Args, error: Error) -> Error {
+    let Error::Refused(mut refusal) = error else {
+        return error;
+    };
+    if let Some(vmid) = args.named(VMID.name)
+        && refusal.says("Configuration file")
+        && refusal.says("does not exist")
+    {
+        refusal.hint = Some(match resource(client, vmid) {
+            Ok(Some(guest)) => located(vmid, &guest),
+            Ok(None) => format!(
+                "This token sees no guest {vmid} anywhere: proxmox_get_vms lists those that it sees."
+            ),
+            Err(_) => "proxmox_get_vms lists the guests with their nodes.".to_owned(),
+        });
+    }
+    Error::Refused(refusal)
+}
+
+/// `102 is the VM "db01" on node pve2: …`
+pub(super) fn located(vmid: &str, guest: &Value) -> String {
+    let (noun, suffix) = match guest["type"].as_str() {
+        Some("lxc") => ("container", "_lxc"),
+        _ => ("VM", "_vm"),
+    };
+    format!(
+        "{vmid} is the {noun} {} on node {node}: call again with node={node}, type={} where it is asked for, and the {suffix} tool.",
+        text::cut(&plain(&guest["name"]), 100),
+        plain(&guest["type"]),
+        node = plain(&guest["node"]),
+    )
+}

@@ -1,0 +1,143 @@
+//! A guest's configuration, read and written with its digest so that no other change is lost.
+
+use serde_json::{Map, Value};
+
+use super::common::{Guest, VMID};
+use crate::answer::{self, plain};
+use crate::error::Error;
+use crate::param::Args;
+use crate::pve::client::Client;
+use crate::pve::request::{Method::Get, Request};
+
+/// A configuration as it was read.
+pub(super) struct Config(Map<String, Value>);
+
+impl Config {
+    pub(super) fn read(client: &Client, args: &Args, guest: Guest) -> Result<Self, Error> {
+        let data = client.send(&args.request(Get, &guest.path("config")))?;
+        Ok(Self(data.as_object().cloned().unwrap_or_default()))
+    }
+
+    /// The value of `key`, such as the line of `net0`.
+    pub(super) fn get(&self, key: &str) -> Option<String> {
+        self.0.get(key).map(plain)
+    }
+
+    /// The keys of a family such as `net`, in order.
+    pub(super) fn slots(&self, families: &[&str]) -> Vec<&str> {
+        let mut slots: Vec<(&str, u32)> = self
+            .0
+            .keys()
+            .filter_map(|key| {
+                let family = key.trim_end_matches(|c: char| c.is_ascii_digit());
+                let number = key[family.len()..].parse().unwrap_or(0);
+                families.contains(&family).then_some((&**key, number))
+            })
+            .collect();
+        slots.sort_by_key(|(key, number)| {
+            (key.trim_end_matches(|c: char| c.is_ascii_digit()), *number)
+        });
+        slots.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// The line of a slot that must be in use.
+    pub(super) fn used(
+        &self,
+        args: &Args,
+        guest: Guest,
+        slot: &str,
+        families: &[&str],
+    ) -> Result<String, Error> {
+        self.get(slot).ok_or_else(|| {
+            let used = self.slots(families);
+            let used = if used.is_empty() {
+                "none".to_owned()
+            } else {
+                used.join(", ")
+            };
+            Error::impossible(
+                format!(
+                    "{} {} has no {slot}, nothing was changed",
+                    guest.noun(),
+                    &args[&VMID]
+                ),
+                format!("in use: {used}"),
+            )
+        })
+    }
+
+    /// Makes sure that a slot is free: writing to one in use would replace what is there.
+    pub(super) fn free(
+        &self,
+        args: &Args,
+        guest: Guest,
+        slot: &str,
+        last: u32,
+    ) -> Result<(), Error> {
+        let Some(line) = self.get(slot) else {
+            return Ok(());
+        };
+        let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
+        let free: Vec<String> = (0..=last)
+            .map(|number| format!("{family}{number}"))
+            .filter(|slot| !self.0.contains_key(slot))
+            .take(4)
+            .collect();
+        let free = if free.is_empty() {
+            format!("no {family} slot is free")
+        } else {
+            format!("free: {}", free.join(", "))
+        };
+        Err(Error::impossible(
+            format!(
+                "{slot} of {} {} is in use, nothing was changed",
+                guest.noun(),
+                &args[&VMID]
+            ),
+            format!("{slot} is {line}\n{free}"),
+        ))
+    }
+}
+
+/// Reads the configuration, sends the request that `edit` makes of it together with its digest, and
+/// does both once more when somebody else changed the configuration in between. Returns the
+/// configuration before the change and what Proxmox answered.
+pub(super) fn change(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+    edit: impl Fn(&Config) -> Result<Request, Error>,
+) -> Result<(Config, Value), Error> {
+    let attempt = || {
+        let config = Config::read(client, args, guest)?;
+        let mut request = edit(&config)?;
+        if let Some(digest) = config.get("digest") {
+            request = request.with("digest", digest);
+        }
+        client.send(&request).map(|data| (config, data))
+    };
+    match attempt() {
+        Err(Error::Refused(refusal))
+            if refusal.says("checksum mismatch") || refusal.says("modified configuration") =>
+        {
+            attempt()
+        }
+        done => done,
+    }
+}
+
+/// What waits for the guest to stop or restart, as `key: value`; empty when nothing does or when it
+/// cannot be read.
+pub(super) fn pending(client: &Client, args: &Args, guest: Guest) -> Vec<String> {
+    let request = args.request(Get, &guest.path("pending"));
+    let rows = client.send(&request).map(answer::rows).unwrap_or_default();
+    rows.iter()
+        .filter_map(
+            |row| match (&row["pending"], plain(&row["delete"]).as_str()) {
+                (Value::Null, "" | "0") => None,
+                (Value::Null, _) => Some(format!("{}: removed", plain(&row["key"]))),
+                (value, _) => Some(format!("{}: {}", plain(&row["key"]), plain(value))),
+            },
+        )
+        .collect()
+}

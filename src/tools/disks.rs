@@ -1,0 +1,378 @@
+//! Disks of VMs and volumes of containers: add, grow, remove, move.
+
+use super::common::{DIGEST, Guest, NODE, STORAGE, VMID};
+use super::config::{Config, change, pending};
+use crate::answer::Answer;
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::property::{self, PropertyString};
+use crate::pve::request::Method::{Post, Put};
+use crate::tool::{Call, Effect, Permission, Show, Tool};
+
+const DISKS: &[&str] = &[
+    "scsi", "virtio", "sata", "ide", "efidisk", "tpmstate", "unused",
+];
+const VOLUMES: &[&str] = &["mp", "unused"];
+
+const NEW_DISK: Param = Param::required(
+    "disk",
+    Kind::Format(&format::VM_DISK),
+    "Free slot: scsi0-30, virtio0-15, sata0-5, ide0-3.",
+);
+const NEW_SIZE: Param = Param::required(
+    "size",
+    Kind::Format(&format::NEW_SIZE),
+    "GiB, or with M, G, T.",
+);
+const IMAGE_FORMAT: Param = Param::optional("format", Kind::Choice(&["raw", "qcow2", "vmdk"]), "");
+const DISK_OPTIONS: Param =
+    Param::optional("options", Kind::Text(1, 512), "Such as discard=on,ssd=1.");
+
+pub(super) static ADD_VM: Tool = Tool {
+    title: "Add disk to VM",
+    summary: "Adds a new disk to a VM.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: &[
+        NODE,
+        VMID,
+        NEW_DISK,
+        STORAGE,
+        NEW_SIZE,
+        IMAGE_FORMAT,
+        DISK_OPTIONS,
+    ],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "POST /nodes/{node}/qemu/{vmid}/config",
+        ],
+        add_vm,
+    ),
+};
+
+fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let slot = &args[&NEW_DISK];
+    let last = match slot.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        "scsi" => 30,
+        "virtio" => 15,
+        "sata" => 5,
+        _ => 3,
+    };
+    let mut line = PropertyString::of(format!("{}:{}", &args[&STORAGE], &args[&NEW_SIZE]));
+    if let Some(image_format) = args.get(&IMAGE_FORMAT) {
+        line.set("format", image_format);
+    }
+    add_options(&mut line, args, &DISK_OPTIONS, &["format", "size"])?;
+    // POST makes a task of what takes long; PUT would run into the limit of 30 s.
+    let (_, data) = change(client, args, Guest::Vm, |config| {
+        config.free(args, Guest::Vm, slot, last)?;
+        let request = args.request(Post, &Guest::Vm.path("config"));
+        Ok(request
+            .with(slot, line.to_string())
+            .with("background_delay", "10"))
+    })?;
+    let what = format!("Add disk {slot} to VM {} as {line}", &args[&VMID]);
+    let answer = Answer::of_action(&what, &data)
+        .with("slot", slot)
+        .with("line", line.to_string());
+    Ok(match slot.starts_with("ide") || slot.starts_with("sata") {
+        true => answer.line("A running VM sees it after a stop and start."),
+        false => answer,
+    })
+}
+
+/// Sets what the `options` of a call say.
+pub(super) fn add_options(
+    line: &mut PropertyString,
+    args: &Args,
+    options: &Param,
+    reserved: &[&str],
+) -> Result<(), Error> {
+    if let Some(text) = args.get(options) {
+        for (key, value) in
+            property::options(text, reserved).map_err(|problem| Error::Arguments(vec![problem]))?
+        {
+            line.set(&key, value);
+        }
+    }
+    Ok(())
+}
+
+const NEW_MOUNT_POINT: Param = Param::required(
+    "mp",
+    Kind::Format(&format::MOUNT_POINT),
+    "Free slot: mp0-mp255.",
+);
+const MOUNT_PATH: Param = Param::optional(
+    "path",
+    Kind::Format(&format::MOUNT_PATH),
+    "Where it is mounted inside; /mnt/{mp} if absent.",
+);
+const IN_BACKUPS: Param = Param::optional("backup", Kind::Flag, "Include it in backups.");
+const MOUNT_OPTIONS: Param = Param::optional("options", Kind::Text(1, 512), "Such as ro=1,acl=1.");
+
+pub(super) static ADD_LXC: Tool = Tool {
+    title: "Add mount point to container",
+    summary: "Adds a new volume to a container and mounts it, at once when it runs.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: &[
+        NODE,
+        VMID,
+        NEW_MOUNT_POINT,
+        STORAGE,
+        NEW_SIZE,
+        MOUNT_PATH,
+        IN_BACKUPS,
+        MOUNT_OPTIONS,
+    ],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "PUT /nodes/{node}/lxc/{vmid}/config",
+        ],
+        add_lxc,
+    ),
+};
+
+fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let slot = &args[&NEW_MOUNT_POINT];
+    let mut line = PropertyString::of(format!("{}:{}", &args[&STORAGE], &args[&NEW_SIZE]));
+    line.set(
+        "mp",
+        args.get(&MOUNT_PATH)
+            .map_or_else(|| format!("/mnt/{slot}"), str::to_owned),
+    );
+    if let Some(backup) = args.get(&IN_BACKUPS) {
+        line.set("backup", backup);
+    }
+    add_options(&mut line, args, &MOUNT_OPTIONS, &["backup", "size"])?;
+    let added = change(client, args, Guest::Container, |config| {
+        config.free(args, Guest::Container, slot, 255)?;
+        Ok(args
+            .request(Put, &Guest::Container.path("config"))
+            .with(slot, line.to_string()))
+    });
+    match added {
+        Ok(_) => (),
+        // A large volume takes longer than the front daemon waits, and is made all the same.
+        Err(Error::Refused(refusal)) if refusal.may_go_on() => {
+            if Config::read(client, args, Guest::Container)?
+                .get(slot)
+                .is_none()
+            {
+                return Err(Error::Refused(refusal));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    let what = format!("Add {slot} to container {} as {line}", &args[&VMID]);
+    Ok(Answer::done(&what)
+        .with("slot", slot)
+        .with("line", line.to_string()))
+}
+
+const VM_DISK: Param = Param::required(
+    "disk",
+    Kind::Format(&format::VM_DISK_OR_STATE),
+    "Slot, such as scsi0.",
+);
+const LXC_VOLUME: Param = Param::required(
+    "disk",
+    Kind::Format(&format::LXC_VOLUME),
+    "rootfs or mp0-mp255.",
+)
+.alias(&["volume"]);
+const GROWN_SIZE: Param = Param::required(
+    "size",
+    Kind::Format(&format::GROWN_SIZE),
+    "+10G: more, 50G: in all; units K, M, G, T.",
+);
+
+pub(super) static RESIZE_VM: Tool = Tool {
+    title: "Grow VM disk",
+    summary: "Enlarges a disk of a VM. The guest must still grow its partition and file system.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, VM_DISK, GROWN_SIZE, DIGEST],
+    call: Call::Plain(
+        Put,
+        "/nodes/{node}/qemu/{vmid}/resize",
+        Show::Action("Resize {disk} of VM {vmid}: {size}"),
+    ),
+};
+
+pub(super) static RESIZE_LXC: Tool = Tool {
+    title: "Grow container volume",
+    summary: "Enlarges a volume of a container with its file system.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, LXC_VOLUME, GROWN_SIZE, DIGEST],
+    call: Call::Plain(
+        Put,
+        "/nodes/{node}/lxc/{vmid}/resize",
+        Show::Action("Resize {disk} of container {vmid}: {size}"),
+    ),
+};
+
+const REMOVED_DISK: Param = Param::required(
+    "disk",
+    Kind::Format(&format::VM_DISK_OR_UNUSED),
+    "Slot, such as scsi1; unusedN erases that volume.",
+);
+const PURGE: Param = Param::optional(
+    "purge",
+    Kind::Flag,
+    "Erase the volume instead of keeping it as unusedN.",
+)
+.default("false")
+.local();
+
+pub(super) static REMOVE_VM: Tool = Tool {
+    title: "Remove disk from VM",
+    summary: "Detaches a disk from a VM. Its volume is kept as unusedN unless purge.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, REMOVED_DISK, PURGE],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "PUT /nodes/{node}/qemu/{vmid}/config",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
+        ],
+        |client, args| remove(client, args, Guest::Vm, &REMOVED_DISK, DISKS),
+    ),
+};
+
+const REMOVED_MOUNT_POINT: Param = Param::required(
+    "mp",
+    Kind::Format(&format::MOUNT_POINT_OR_UNUSED),
+    "mp0-mp255; unusedN erases that volume.",
+);
+
+pub(super) static REMOVE_LXC: Tool = Tool {
+    title: "Remove mount point from container",
+    summary: "Detaches a mount point from a container, when it runs once it stops. Its volume is kept as unusedN.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, REMOVED_MOUNT_POINT],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "PUT /nodes/{node}/lxc/{vmid}/config",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
+        ],
+        |client, args| {
+            remove(
+                client,
+                args,
+                Guest::Container,
+                &REMOVED_MOUNT_POINT,
+                VOLUMES,
+            )
+        },
+    ),
+};
+
+fn remove(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+    slot: &Param,
+    families: &[&str],
+) -> Result<Answer, Error> {
+    let slot = &args[slot];
+    let erase = args.flag(&PURGE) || slot.starts_with("unused");
+    let (before, _) = change(client, args, guest, |config| {
+        config.used(args, guest, slot, families)?;
+        let request = args
+            .request(Put, &guest.path("config"))
+            .with("delete", slot);
+        Ok(if args.flag(&PURGE) {
+            request.with("force", "1")
+        } else {
+            request
+        })
+    })?;
+    let line = before.get(slot).unwrap_or_default();
+    let answer = Answer::done(&format!(
+        "Remove {slot} from {} {}",
+        guest.noun(),
+        &args[&VMID]
+    ))
+    .line(format!("before: {slot}: {line}"))
+    .with("slot", slot)
+    .with("before", line);
+    let waits = pending(client, args, guest).contains(&format!("{slot}: removed"));
+    if waits {
+        return Ok(answer
+            .line(format!(
+                "It stays attached until the {} stops.",
+                guest.noun()
+            ))
+            .with("pending", true));
+    }
+    if erase {
+        return Ok(answer.line("Its volume was erased."));
+    }
+    let after = Config::read(client, args, guest)?;
+    let kept = after
+        .slots(&["unused"])
+        .into_iter()
+        .find(|unused| before.get(unused).is_none());
+    Ok(match kept {
+        None => answer,
+        Some(unused) => answer
+            .line(format!(
+                "Its volume is kept as {unused}; removing {unused} erases it."
+            ))
+            .with("unused", unused),
+    })
+}
+
+const TO_STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "Target.");
+const DELETE: Param = Param::optional(
+    "delete",
+    Kind::Flag,
+    "Delete the source, else kept as unusedN.",
+)
+.default("true");
+
+pub(super) static MOVE_VM: Tool = Tool {
+    title: "Move VM disk",
+    summary: "Moves a disk of a VM, also of a running one, to another storage.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[
+        NODE,
+        VMID,
+        VM_DISK,
+        TO_STORAGE,
+        DELETE,
+        IMAGE_FORMAT,
+        DIGEST,
+    ],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/move_disk",
+        Show::Action("Move {disk} of VM {vmid} to {storage}"),
+    ),
+};
+
+const MOVED_VOLUME: Param = LXC_VOLUME.sent_as("volume");
+
+pub(super) static MOVE_LXC: Tool = Tool {
+    title: "Move container volume",
+    summary: "Moves a volume of a stopped container to another storage.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, MOVED_VOLUME, TO_STORAGE, DELETE, DIGEST],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/lxc/{vmid}/move_volume",
+        Show::Action("Move {disk} of container {vmid} to {storage}"),
+    ),
+};

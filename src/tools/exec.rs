@@ -1,0 +1,246 @@
+//! Command execution inside VMs, through the QEMU guest agent.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::common::{GUEST_TYPE, NODE, VMID};
+use crate::answer::{Answer, plain};
+use crate::error::Error;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::Method::{Get, Post};
+use crate::text;
+use crate::tool::{Call, Effect, Permission, Tool};
+
+const COMMAND: Param = Param::required(
+    "command",
+    Kind::Text(1, 65_536),
+    "Program and arguments, split by POSIX quoting; no shell.",
+)
+.unless("argv");
+const ARGV: Param = Param::optional(
+    "argv",
+    Kind::List,
+    "The same as an array, in place of command.",
+);
+const INPUT: Param = Param::optional("input_data", Kind::Text(0, 65_536), "Its standard input.")
+    .sent_as("input-data");
+const WAIT_TIMEOUT: Param = Param::optional(
+    "wait_timeout",
+    Kind::Integer(1, 600),
+    "Seconds to wait for its end.",
+)
+.default("30");
+
+/// What no part of a command may hold: the agent starts programs without a shell, so these would
+/// not do what whoever writes them expects.
+const REFUSED: &[char] = &[
+    ';', '&', '|', '`', '$', '<', '>', '(', ')', '{', '}', '\\', '\n', '\r', '\0',
+];
+
+pub(super) static EXECUTE: Tool = Tool {
+    title: "Run a command in a VM",
+    summary: "Runs a program inside a VM through the QEMU guest agent and returns exit code and output. No shell: no pipes, globs or variables. Containers: not possible over the API.",
+    permission: Permission::Elevated,
+    effect: Effect::Executes,
+    params: &[NODE, VMID, GUEST_TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],
+    call: Call::Steps(
+        &[
+            "POST /nodes/{node}/qemu/{vmid}/agent/exec",
+            "GET /nodes/{node}/qemu/{vmid}/agent/exec-status",
+        ],
+        execute,
+    ),
+};
+
+fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
+    if &args[&GUEST_TYPE] == "lxc" {
+        return Err(Error::impossible(
+            format!("no command was run in container {}", &args[&VMID]),
+            "The Proxmox API cannot run commands in containers; on the node it is pct exec.",
+        ));
+    }
+    let argv = argv(args).map_err(|problem| Error::Arguments(vec![problem]))?;
+    let program = text::cut(&text::inline(&argv.join(" ")), 200);
+    let start = args.request(Post, "/nodes/{node}/qemu/{vmid}/agent/exec");
+    let start = argv
+        .into_iter()
+        .fold(start, |start, part| start.with("command", part));
+    let started = client.send(&args.send_given(start, &[INPUT]))?;
+    let pid = plain(&started["pid"]);
+
+    let request = args
+        .request(Get, "/nodes/{node}/qemu/{vmid}/agent/exec-status")
+        .with("pid", &*pid);
+    let mut left = Duration::from_secs(args.integer(&WAIT_TIMEOUT).unwrap_or(30));
+    let mut delay = Duration::from_millis(200);
+    loop {
+        client.sleep(delay.min(left));
+        left = left.saturating_sub(delay);
+        // The agent forgets the process with the answer that says it ended.
+        let status = client.send(&request)?;
+        if ["1", "yes"].contains(&plain(&status["exited"]).as_str()) {
+            return ended(&program, args, &status);
+        }
+        if left.is_zero() {
+            let text = format!(
+                "{program}: still running after {} s in VM {}, pid {pid}. Its output is lost to this tool.",
+                &args[&WAIT_TIMEOUT], &args[&VMID]
+            );
+            let data = json!({ "status": "running", "pid": started["pid"] });
+            return Ok(Answer {
+                text,
+                data: data.as_object().cloned().unwrap_or_default(),
+            });
+        }
+        delay = (delay * 2).min(Duration::from_secs(2));
+    }
+}
+
+/// The program and its arguments, from whichever form was given.
+fn argv(args: &Args) -> Result<Vec<String>, String> {
+    let split = args.get(&COMMAND).map(split).transpose()?;
+    let listed = args.list(&ARGV);
+    let argv = match split {
+        Some(split) if !listed.is_empty() && split != listed => {
+            return Err("command and argv exclude each other".to_owned());
+        }
+        Some(split) => split,
+        None => listed.to_vec(),
+    };
+    if argv.first().is_none_or(String::is_empty) {
+        return Err("command is empty".to_owned());
+    }
+    if argv.iter().any(|part| part.contains(REFUSED)) {
+        return Err(format!(
+            "command must not hold line breaks or any of {}: no shell runs it",
+            REFUSED
+                .iter()
+                .filter(|c| !c.is_control())
+                .collect::<String>()
+        ));
+    }
+    Ok(argv)
+}
+
+/// Splits at blanks, as POSIX shells do: quotes keep blanks together. A backslash is refused later.
+fn split(command: &str) -> Result<Vec<String>, String> {
+    let mut parts = Vec::new();
+    let mut part: Option<String> = None;
+    let mut quote = None;
+    for c in command.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => part.get_or_insert_default().push(c),
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                part.get_or_insert_default();
+            }
+            None if c == ' ' || c == '\t' => parts.extend(part.take()),
+            None => part.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err("command has a quote that is not closed".to_owned());
+    }
+    parts.extend(part);
+    Ok(parts)
+}
+
+/// What came of a program: a failure when it says that it failed.
+fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
+    let mut room = text::BUDGET / 2 - 1_000;
+    let [output, errors] = ["out-data", "err-data"].map(|key| {
+        let output = bytes_as_text(status[key].as_str().unwrap_or_default());
+        let (lines, dropped) = last_lines(&output, room);
+        room = room.saturating_sub(lines.iter().map(|line| line.len() + 3).sum());
+        (lines, dropped)
+    });
+    let mut text = match (&status["exitcode"], &status["signal"]) {
+        (Value::Null, Value::Null) => "ended".to_owned(),
+        (Value::Null, signal) => format!("killed by signal {}", plain(signal)),
+        (code, _) => format!("exit code {}", plain(code)),
+    };
+    for (name, (lines, dropped), truncated) in [
+        ("stdout", &output, "out-truncated"),
+        ("stderr", &errors, "err-truncated"),
+    ] {
+        if lines.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("\n{name}:"));
+        if *dropped > 0 {
+            text.push_str(&format!(" (its first {dropped} lines are left out)"));
+        }
+        if ["1", "yes"].contains(&plain(&status[truncated]).as_str()) {
+            text.push_str(" (cut by the agent)");
+        }
+        for line in lines {
+            text.push_str(&format!("\n| {}", text::inline(line)));
+        }
+    }
+    if plain(&status["exitcode"]) == "0" {
+        let data =
+            json!({ "exitcode": 0, "stdout": output.0.join("\n"), "stderr": errors.0.join("\n") });
+        return Ok(Answer {
+            text: format!("✅ {program}: {text}"),
+            data: data.as_object().cloned().unwrap_or_default(),
+        });
+    }
+    Err(Error::impossible(
+        format!("{program} failed in VM {}", &args[&VMID]),
+        text,
+    ))
+}
+
+/// As many of the last lines of `output` as there is room for, and how many come before them.
+fn last_lines(output: &str, mut room: usize) -> (Vec<String>, usize) {
+    let mut lines: Vec<String> = Vec::new();
+    for line in output.lines().rev() {
+        let line = text::cut(line, 2_000);
+        if line.len() + 3 > room {
+            break;
+        }
+        room -= line.len() + 3;
+        lines.push(line);
+    }
+    lines.reverse();
+    let dropped = output.lines().count() - lines.len();
+    (lines, dropped)
+}
+
+/// The text that `data` is: each byte arrives as the code point of the same number.
+fn bytes_as_text(data: &str) -> String {
+    let bytes: Option<Vec<u8>> = data
+        .chars()
+        .map(|c| u8::try_from(u32::from(c)).ok())
+        .collect();
+    bytes.map_or_else(
+        || data.to_owned(),
+        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_by_posix_quoting() {
+        let split = |command| split(command).expect("the quotes are closed");
+        assert_eq!(split("uname -a"), ["uname", "-a"]);
+        assert_eq!(
+            split("  cat  'a b' \"c'd\" e'f'g ''"),
+            ["cat", "a b", "c'd", "efg", ""]
+        );
+        assert!(super::split("cat 'a").is_err());
+    }
+
+    #[test]
+    fn turns_code_points_back_into_bytes() {
+        assert_eq!(bytes_as_text("Gr\u{c3}\u{bc}\u{c3}\u{9f}e"), "Grüße");
+        assert_eq!(bytes_as_text("already €"), "already €");
+        assert_eq!(bytes_as_text("\u{ff}"), "\u{fffd}");
+    }
+}

@@ -1,0 +1,197 @@
+//! Guest lifecycle: start, stop, shut down, reboot, pause, resume, delete.
+
+use super::common::{NODE, TIMEOUT, VMID};
+use crate::format;
+use crate::param::{Kind, Param};
+use crate::pve::request::Method::{Delete, Post};
+use crate::tool::{Call, Effect, Permission, Show, Tool};
+
+const FORCE_STOP: Param =
+    Param::optional("force_stop", Kind::Flag, "Stop it hard after the timeout.")
+        .sent_as("forceStop");
+const OVERRULE_SHUTDOWN: Param = Param::optional(
+    "overrule_shutdown",
+    Kind::Flag,
+    "Abort a shutdown in progress.",
+)
+.sent_as("overrule-shutdown");
+
+pub(super) static START_LXC: Tool = Tool {
+    title: "Start container",
+    summary: "Starts a container.",
+    permission: Permission::Elevated,
+    effect: Effect::Starts,
+    params: &[NODE, VMID],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/lxc/{vmid}/status/start",
+        Show::Action("Start container {vmid}"),
+    ),
+};
+
+pub(super) static START_VM: Tool = Tool {
+    title: "Start VM",
+    summary: "Starts a VM, also one that was suspended to disk.",
+    permission: Permission::Elevated,
+    effect: Effect::Starts,
+    params: &[NODE, VMID, TIMEOUT],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/status/start",
+        Show::Action("Start VM {vmid}"),
+    ),
+};
+
+pub(super) static STOP_LXC: Tool = Tool {
+    title: "Stop container",
+    summary: "Stops a container at once, like pulling the plug. Prefer proxmox_shutdown_lxc.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, OVERRULE_SHUTDOWN],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/lxc/{vmid}/status/stop",
+        Show::Action("Stop container {vmid}"),
+    ),
+};
+
+pub(super) static STOP_VM: Tool = Tool {
+    title: "Stop VM",
+    summary: "Stops a VM at once; unsaved data is lost. Prefer proxmox_shutdown_vm.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, TIMEOUT, OVERRULE_SHUTDOWN],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/status/stop",
+        Show::Action("Stop VM {vmid}"),
+    ),
+};
+
+pub(super) static SHUTDOWN_LXC: Tool = Tool {
+    title: "Shut down container",
+    summary: "Shuts a container down cleanly. After the timeout (60 s) it keeps running unless force_stop.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, TIMEOUT, FORCE_STOP],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/lxc/{vmid}/status/shutdown",
+        Show::Action("Shut down container {vmid}"),
+    ),
+};
+
+pub(super) static SHUTDOWN_VM: Tool = Tool {
+    title: "Shut down VM",
+    summary: "Shuts a VM down cleanly through the guest agent or ACPI. After the timeout (60 s) it keeps running unless force_stop.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, TIMEOUT, FORCE_STOP],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/status/shutdown",
+        Show::Action("Shut down VM {vmid}"),
+    ),
+};
+
+pub(super) static REBOOT_LXC: Tool = Tool {
+    title: "Reboot container",
+    summary: "Reboots a container, which applies pending changes. It is killed after the timeout.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, TIMEOUT],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/lxc/{vmid}/status/reboot",
+        Show::Action("Reboot container {vmid}"),
+    ),
+};
+
+pub(super) static REBOOT_VM: Tool = Tool {
+    title: "Reboot VM",
+    summary: "Reboots a VM by shutdown and start, which applies pending changes. The task ends with the shutdown; the start follows.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, TIMEOUT],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/status/reboot",
+        Show::Action("Reboot VM {vmid}"),
+    ),
+};
+
+const TO_DISK: Param = Param::optional(
+    "todisk",
+    Kind::Flag,
+    "Write its memory to disk and stop it.",
+);
+const STATE_STORAGE: Param = Param::optional(
+    "statestorage",
+    Kind::Format(&format::STORAGE),
+    "With todisk.",
+);
+
+pub(super) static PAUSE_VM: Tool = Tool {
+    title: "Pause VM",
+    summary: "Pauses a VM; its memory stays allocated unless todisk.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, TO_DISK, STATE_STORAGE],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/status/suspend",
+        Show::Action("Pause VM {vmid}"),
+    ),
+};
+
+pub(super) static RESUME_VM: Tool = Tool {
+    title: "Resume VM",
+    summary: "Continues a paused VM.",
+    permission: Permission::Elevated,
+    effect: Effect::Starts,
+    params: &[NODE, VMID],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/status/resume",
+        Show::Action("Resume VM {vmid}"),
+    ),
+};
+
+const PURGE: Param = Param::optional(
+    "purge",
+    Kind::Flag,
+    "Also remove it from backup jobs, replication and HA.",
+);
+const UNREFERENCED: Param = Param::optional(
+    "destroy_unreferenced_disks",
+    Kind::Flag,
+    "Also delete disks of this VMID that the configuration does not name.",
+)
+.sent_as("destroy-unreferenced-disks");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Stop it first when it runs.");
+
+pub(super) static DELETE_LXC: Tool = Tool {
+    title: "Delete container",
+    summary: "Deletes a container with all its volumes, for good.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED],
+    call: Call::Plain(
+        Delete,
+        "/nodes/{node}/lxc/{vmid}",
+        Show::Action("Delete container {vmid}"),
+    ),
+};
+
+pub(super) static DELETE_VM: Tool = Tool {
+    title: "Delete VM",
+    summary: "Deletes a stopped VM with all its disks, for good.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, PURGE, UNREFERENCED],
+    call: Call::Plain(
+        Delete,
+        "/nodes/{node}/qemu/{vmid}",
+        Show::Action("Delete VM {vmid}"),
+    ),
+};

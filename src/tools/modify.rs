@@ -1,0 +1,191 @@
+//! Guest modification: clone, and resize CPU and memory.
+
+use super::common::{DESCRIPTION, DIGEST, Guest, NODE, POOL, VMID};
+use super::config::{Config, pending};
+use crate::answer::Answer;
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::Method::{Post, Put};
+use crate::tool::{Call, Effect, Permission, Show, Tool};
+
+const NEWID: Param = Param::required(
+    "newid",
+    Kind::Integer(100, 999_999_999),
+    "VMID of the copy.",
+);
+const HOSTNAME: Param =
+    Param::optional("hostname", Kind::Format(&format::DNS_NAME), "").alias(&["name"]);
+const NAME: Param =
+    Param::optional("name", Kind::Format(&format::DNS_NAME), "").alias(&["hostname"]);
+const FULL: Param = Param::optional(
+    "full",
+    Kind::Flag,
+    "Copy all data; a copy of a template is linked by default.",
+);
+const TO_STORAGE: Param = Param::optional(
+    "storage",
+    Kind::Format(&format::STORAGE),
+    "Full copies only.",
+);
+const IMAGE_FORMAT: Param = Param::optional(
+    "format",
+    Kind::Choice(&["raw", "qcow2", "vmdk"]),
+    "Full copies only.",
+);
+const TARGET: Param = Param::optional(
+    "target",
+    Kind::Format(&format::NODE),
+    "Node of the copy; needs shared storage.",
+);
+const OF_SNAPSHOT: Param = Param::optional(
+    "snapname",
+    Kind::Format(&format::SNAPSHOT),
+    "Copy this snapshot.",
+);
+
+pub(super) static CLONE_LXC: Tool = Tool {
+    title: "Clone container",
+    summary: "Copies a container. A full copy of a running one needs snapname.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: &[
+        NODE,
+        VMID,
+        NEWID,
+        HOSTNAME,
+        FULL,
+        TO_STORAGE,
+        TARGET,
+        OF_SNAPSHOT,
+        POOL,
+        DESCRIPTION,
+    ],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/lxc/{vmid}/clone",
+        Show::Action("Clone container {vmid} to {newid}"),
+    ),
+};
+
+pub(super) static CLONE_VM: Tool = Tool {
+    title: "Clone VM",
+    summary: "Copies a VM or a VM template.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: &[
+        NODE,
+        VMID,
+        NEWID,
+        NAME,
+        FULL,
+        TO_STORAGE,
+        IMAGE_FORMAT,
+        TARGET,
+        OF_SNAPSHOT,
+        POOL,
+        DESCRIPTION,
+    ],
+    call: Call::Plain(
+        Post,
+        "/nodes/{node}/qemu/{vmid}/clone",
+        Show::Action("Clone VM {vmid} to {newid}"),
+    ),
+};
+
+const MEMORY: Param = Param::optional("memory", Kind::Integer(16, u64::MAX), "MiB.");
+const LXC_CORES: Param = Param::optional("cores", Kind::Integer(1, 8_192), "");
+const SWAP: Param = Param::optional("swap", Kind::Integer(0, u64::MAX), "MiB.");
+const CPU_LIMIT: Param = Param::optional(
+    "cpulimit",
+    Kind::Number(0.0, 8_192.0),
+    "CPUs; 0 is no limit.",
+);
+const VM_CORES: Param = Param::optional("cores", Kind::Integer(1, u64::MAX), "Per socket.");
+const SOCKETS: Param = Param::optional("sockets", Kind::Integer(1, u64::MAX), "");
+const BALLOON: Param = Param::optional(
+    "balloon",
+    Kind::Integer(0, u64::MAX),
+    "Least memory in MiB; 0: no ballooning.",
+);
+
+pub(super) static RESIZE_LXC: Tool = Tool {
+    title: "Resize container",
+    summary: "Changes CPU cores and memory of a container, at once.",
+    permission: Permission::Elevated,
+    effect: Effect::Rewrites,
+    params: &[NODE, VMID, MEMORY, LXC_CORES, SWAP, CPU_LIMIT, DIGEST],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "PUT /nodes/{node}/lxc/{vmid}/config",
+        ],
+        |client, args| {
+            resize(
+                client,
+                args,
+                Guest::Container,
+                &[MEMORY, LXC_CORES, SWAP, CPU_LIMIT],
+            )
+        },
+    ),
+};
+
+pub(super) static RESIZE_VM: Tool = Tool {
+    title: "Resize VM",
+    summary: "Changes CPU cores and memory of a VM. On a running one it mostly waits for a stop and start.",
+    permission: Permission::Elevated,
+    effect: Effect::Rewrites,
+    params: &[NODE, VMID, MEMORY, VM_CORES, SOCKETS, BALLOON, DIGEST],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "PUT /nodes/{node}/qemu/{vmid}/config",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
+        ],
+        |client, args| {
+            let answer = resize(
+                client,
+                args,
+                Guest::Vm,
+                &[MEMORY, VM_CORES, SOCKETS, BALLOON],
+            )?;
+            Ok(match pending(client, args, Guest::Vm) {
+                waits if waits.is_empty() => answer,
+                waits => answer
+                    .line(format!(
+                        "Waits for proxmox_reboot_vm, or a stop and start: {}",
+                        waits.join("; ")
+                    ))
+                    .with("pending", waits),
+            })
+        },
+    ),
+};
+
+/// Sets those of `values` that were given and tells each before and after.
+fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Result<Answer, Error> {
+    if values.iter().all(|value| args.get(value).is_none()) {
+        let names: Vec<&str> = values.iter().map(|value| value.name).collect();
+        return Err(Error::Arguments(vec![format!(
+            "nothing to change: give {}",
+            names.join(", ")
+        )]));
+    }
+    let before = Config::read(client, args, guest)?;
+    let request = args.send_given(args.request(Put, &guest.path("config")), values);
+    client.send(&args.send_given(request, &[DIGEST]))?;
+    let mut answer = Answer::done(&args.fill(&format!("Resize {} {{vmid}}", guest.noun())));
+    for value in values {
+        if let Some(now) = args.get(value) {
+            let was = before
+                .get(value.name)
+                .unwrap_or_else(|| "default".to_owned());
+            answer = answer
+                .line(format!("{}: {was} → {now}", value.name))
+                .with(value.name, now);
+        }
+    }
+    Ok(answer)
+}

@@ -1,0 +1,422 @@
+//! Network cards of guests: add, change, remove.
+
+use super::common::{Guest, NODE, VMID};
+use super::config::{Config, change, pending};
+use super::disks::add_options;
+use crate::answer::Answer;
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::property::PropertyString;
+use crate::pve::request::Method::Put;
+use crate::tool::{Call, Effect, Permission, Tool};
+
+const MODELS: &[&str] = &[
+    "virtio",
+    "e1000",
+    "rtl8139",
+    "vmxnet3",
+    "e1000e",
+    "e1000-82540em",
+    "e1000-82544gc",
+    "e1000-82545em",
+    "i82551",
+    "i82557b",
+    "i82559er",
+    "ne2k_isa",
+    "ne2k_pci",
+    "pcnet",
+];
+
+const NET: Param = Param::required("net", Kind::Format(&format::NIC), "net0-net31.");
+const BRIDGE: Param = Param::required("bridge", Kind::Format(&format::BRIDGE), "Bridge or vnet.");
+const NEW_BRIDGE: Param = Param::optional("bridge", Kind::Format(&format::BRIDGE), "");
+const MODEL: Param = Param::optional("model", Kind::Choice(MODELS), "").default("virtio");
+const NEW_MODEL: Param = Param::optional("model", Kind::Choice(MODELS), "");
+const MACADDR: Param = Param::optional("macaddr", Kind::Format(&format::MAC), "");
+const TAG: Param = Param::optional("tag", Kind::Integer(1, 4_094), "VLAN.");
+const NEW_TAG: Param = Param::optional("tag", Kind::Integer(0, 4_094), "VLAN; 0 removes it.");
+const FIREWALL: Param = Param::optional("firewall", Kind::Flag, "");
+const OPTIONS: Param =
+    Param::optional("options", Kind::Text(1, 512), "Such as rate=12.5,mtu=1400.");
+const NAME: Param = Param::optional(
+    "name",
+    Kind::Format(&format::INTERFACE_NAME),
+    "Inside; ethN if absent.",
+);
+const NEW_NAME: Param = Param::optional("name", Kind::Format(&format::INTERFACE_NAME), "");
+const IP: Param = Param::optional(
+    "ip",
+    Kind::Format(&format::IPV4_CONFIG),
+    "CIDR, dhcp or manual.",
+);
+const GW: Param = Param::optional("gw", Kind::Format(&format::IPV4), "");
+const NEW_GW: Param =
+    Param::optional("gw", Kind::Format(&format::IPV4), "\"\" removes it.").clearable();
+const IP6: Param = Param::optional(
+    "ip6",
+    Kind::Format(&format::IPV6_CONFIG),
+    "CIDR, auto, dhcp or manual.",
+);
+const GW6: Param = Param::optional("gw6", Kind::Format(&format::IPV6), "");
+const NEW_GW6: Param =
+    Param::optional("gw6", Kind::Format(&format::IPV6), "\"\" removes it.").clearable();
+const HWADDR: Param = Param::optional("hwaddr", Kind::Format(&format::MAC), "").alias(&["macaddr"]);
+
+const VM_REQUESTS: &[&str] = &[
+    "GET /nodes/{node}/qemu/{vmid}/config",
+    "PUT /nodes/{node}/qemu/{vmid}/config",
+];
+const LXC_REQUESTS: &[&str] = &[
+    "GET /nodes/{node}/lxc/{vmid}/config",
+    "PUT /nodes/{node}/lxc/{vmid}/config",
+];
+
+/// Keys of a line that the tools have parameters for.
+const VM_RESERVED: &[&str] = &["tag", "firewall"];
+const LXC_RESERVED: &[&str] = &["tag", "firewall", "ip", "gw", "ip6", "gw6", "type"];
+
+pub(super) static ADD_VM: Tool = Tool {
+    title: "Add network card to VM",
+    summary: "Adds a network card to a VM.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: &[
+        NODE, VMID, NET, BRIDGE, MODEL, MACADDR, TAG, FIREWALL, OPTIONS,
+    ],
+    call: Call::Steps(VM_REQUESTS, |client, args| {
+        let mut line = PropertyString::default();
+        match args.get(&MACADDR) {
+            Some(mac) => line.set(&args[&MODEL], mac),
+            None => line.set("model", &args[&MODEL]),
+        }
+        set_given(&mut line, args, &[BRIDGE, TAG, FIREWALL]);
+        add_options(&mut line, args, &OPTIONS, VM_RESERVED)?;
+        add(client, args, Guest::Vm, |_| Ok(line.clone()))
+    }),
+};
+
+pub(super) static ADD_LXC: Tool = Tool {
+    title: "Add network card to container",
+    summary: "Adds a network card to a container, at once when it runs.",
+    permission: Permission::Elevated,
+    effect: Effect::Adds,
+    params: &[
+        NODE, VMID, NET, BRIDGE, IP, GW, FIREWALL, NAME, IP6, GW6, HWADDR, TAG, OPTIONS,
+    ],
+    call: Call::Steps(LXC_REQUESTS, |client, args| {
+        add(client, args, Guest::Container, |config| {
+            let mut line = PropertyString::default();
+            let name = args
+                .get(&NAME)
+                .map_or_else(|| free_name(config, &args[&NET]), str::to_owned);
+            line.set("name", name);
+            set_given(
+                &mut line,
+                args,
+                &[BRIDGE, FIREWALL, GW, GW6, HWADDR, IP, IP6, TAG],
+            );
+            add_options(&mut line, args, &OPTIONS, LXC_RESERVED)?;
+            check_gateways(&line)?;
+            Ok(line)
+        })
+    }),
+};
+
+fn add(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+    line: impl Fn(&Config) -> Result<PropertyString, Error>,
+) -> Result<Answer, Error> {
+    let slot = &args[&NET];
+    change(client, args, guest, |config| {
+        config.free(args, guest, slot, 31)?;
+        Ok(args
+            .request(Put, &guest.path("config"))
+            .with(slot, line(config)?.to_string()))
+    })?;
+    // Proxmox makes up what was not given, the MAC address before all.
+    let line = Config::read(client, args, guest)?
+        .get(slot)
+        .unwrap_or_default();
+    Ok(
+        Answer::done(&format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]))
+            .line(format!("{slot}: {line}"))
+            .with("slot", slot)
+            .with("line", line),
+    )
+}
+
+/// `eth1` for `net1`, or the next name that no other card has.
+fn free_name(config: &Config, slot: &str) -> String {
+    let used: Vec<String> = config
+        .slots(&["net"])
+        .into_iter()
+        .filter_map(|slot| config.get(slot))
+        .filter_map(|line| PropertyString::parse(&line).get("name").map(str::to_owned))
+        .collect();
+    let wanted: u32 = slot.trim_start_matches("net").parse().unwrap_or(0);
+    (wanted..)
+        .map(|number| format!("eth{number}"))
+        .find(|name| !used.contains(name))
+        .unwrap_or_default()
+}
+
+pub(super) static UPDATE_VM: Tool = Tool {
+    title: "Change network card of VM",
+    summary: "Changes settings of a VM's network card; what is not given stays, the MAC address too. A new model or MAC address replugs it.",
+    permission: Permission::Elevated,
+    effect: Effect::Rewrites,
+    params: &[
+        NODE, VMID, NET, NEW_BRIDGE, NEW_MODEL, MACADDR, NEW_TAG, FIREWALL, OPTIONS,
+    ],
+    call: Call::Steps(VM_REQUESTS, |client, args| {
+        let changes = [NEW_BRIDGE, NEW_MODEL, MACADDR, NEW_TAG, FIREWALL, OPTIONS];
+        update(client, args, Guest::Vm, &changes, |line| {
+            set_model(line, args.get(&NEW_MODEL), args.get(&MACADDR));
+            set_given(line, args, &[NEW_BRIDGE, NEW_TAG, FIREWALL]);
+            add_options(line, args, &OPTIONS, VM_RESERVED)
+        })
+    }),
+};
+
+pub(super) static UPDATE_LXC: Tool = Tool {
+    title: "Change network card of container",
+    summary: "Changes settings of a container's network card; what is not given stays, the MAC address too.",
+    permission: Permission::Elevated,
+    effect: Effect::Rewrites,
+    params: &[
+        NODE, VMID, NET, NEW_BRIDGE, IP, NEW_GW, FIREWALL, NEW_NAME, IP6, NEW_GW6, NEW_TAG, OPTIONS,
+    ],
+    call: Call::Steps(LXC_REQUESTS, |client, args| {
+        let changes = [
+            NEW_BRIDGE, IP, NEW_GW, FIREWALL, NEW_NAME, IP6, NEW_GW6, NEW_TAG, OPTIONS,
+        ];
+        update(client, args, Guest::Container, &changes, |line| {
+            // A gateway belongs to a fixed address.
+            for (address, gateway) in [(IP, NEW_GW), (IP6, NEW_GW6)] {
+                if args
+                    .get(&address)
+                    .is_some_and(|address| !address.contains('/'))
+                    && args.get(&gateway).is_none()
+                {
+                    line.remove(gateway.name);
+                }
+            }
+            set_given(
+                line,
+                args,
+                &[
+                    NEW_NAME, NEW_BRIDGE, FIREWALL, NEW_GW, NEW_GW6, IP, IP6, NEW_TAG,
+                ],
+            );
+            add_options(line, args, &OPTIONS, LXC_RESERVED)?;
+            check_gateways(line)
+        })
+    }),
+};
+
+fn update(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+    changes: &[Param],
+    edit: impl Fn(&mut PropertyString) -> Result<(), Error>,
+) -> Result<Answer, Error> {
+    if changes.iter().all(|change| args.get(change).is_none()) {
+        let names: Vec<&str> = changes.iter().map(|change| change.name).collect();
+        return Err(Error::Arguments(vec![format!(
+            "nothing to change: give {}",
+            names.join(", ")
+        )]));
+    }
+    let slot = &args[&NET];
+    let edited = |line: &str| {
+        let mut line = PropertyString::parse(line);
+        edit(&mut line).map(|()| line.to_string())
+    };
+    let (config, _) = change(client, args, guest, |config| {
+        let line = config.used(args, guest, slot, &["net"])?;
+        Ok(args
+            .request(Put, &guest.path("config"))
+            .with(slot, edited(&line)?))
+    })?;
+    let before = config.get(slot).unwrap_or_default();
+    let after = edited(&before)?;
+    Ok(Answer::done(&format!(
+        "Change {slot} of {} {}",
+        guest.noun(),
+        &args[&VMID]
+    ))
+    .line(format!("before: {before}\nafter: {after}"))
+    .with("slot", slot)
+    .with("before", before)
+    .with("after", after))
+}
+
+/// Sets the parameters that were given; a tag of 0 and an empty gateway remove theirs.
+fn set_given(line: &mut PropertyString, args: &Args, params: &[Param]) {
+    for param in params {
+        match args.get(param) {
+            None => (),
+            Some("") => line.remove(param.name),
+            Some("0") if param.name == TAG.name => line.remove(TAG.name),
+            Some(value) => line.set(param.name, value),
+        }
+    }
+}
+
+/// Changes model and MAC address, which share a pair: `virtio=BC:24:11:5A:7D:01`.
+///
+/// A line without a MAC address would get a new one on every write.
+fn set_model(line: &mut PropertyString, model: Option<&str>, mac: Option<&str>) {
+    if model.is_none() && mac.is_none() {
+        return;
+    }
+    let pair = line
+        .find(|key| MODELS.contains(&key))
+        .map(|(model, mac)| (model.to_owned(), mac.to_owned()));
+    let old_model = match &pair {
+        Some((model, _)) => model.clone(),
+        None => line
+            .get("model")
+            .or(line.get(""))
+            .unwrap_or("virtio")
+            .to_owned(),
+    };
+    let old_mac = pair
+        .map(|(_, mac)| mac)
+        .or_else(|| line.get("macaddr").map(str::to_owned));
+    for key in [&*old_model, "model", "macaddr", ""] {
+        line.remove(key);
+    }
+    let model = model.unwrap_or(&old_model);
+    match mac.map(str::to_owned).or(old_mac) {
+        Some(mac) => line.begin(model, mac),
+        None => line.begin("model", model),
+    }
+}
+
+/// A gateway needs an address with a prefix beside it.
+fn check_gateways(line: &PropertyString) -> Result<(), Error> {
+    for (address, gateway) in [("ip", "gw"), ("ip6", "gw6")] {
+        if line.get(gateway).is_some()
+            && !line
+                .get(address)
+                .is_some_and(|address| address.contains('/'))
+        {
+            return Err(Error::Arguments(vec![format!(
+                "{gateway} needs a fixed {address} with prefix"
+            )]));
+        }
+    }
+    Ok(())
+}
+
+pub(super) static REMOVE_VM: Tool = Tool {
+    title: "Remove network card from VM",
+    summary: "Removes a network card from a VM, also from a running one.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, NET],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "PUT /nodes/{node}/qemu/{vmid}/config",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
+        ],
+        |client, args| remove(client, args, Guest::Vm),
+    ),
+};
+
+pub(super) static REMOVE_LXC: Tool = Tool {
+    title: "Remove network card from container",
+    summary: "Removes a network card from a container, also from a running one.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, NET],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "PUT /nodes/{node}/lxc/{vmid}/config",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
+        ],
+        |client, args| remove(client, args, Guest::Container),
+    ),
+};
+
+fn remove(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
+    let slot = &args[&NET];
+    let (before, _) = change(client, args, guest, |config| {
+        config.used(args, guest, slot, &["net"])?;
+        Ok(args
+            .request(Put, &guest.path("config"))
+            .with("delete", slot))
+    })?;
+    let line = before.get(slot).unwrap_or_default();
+    let answer = Answer::done(&format!(
+        "Remove {slot} from {} {}",
+        guest.noun(),
+        &args[&VMID]
+    ))
+    .line(format!("before: {slot}: {line}"))
+    .with("slot", slot)
+    .with("before", line);
+    Ok(
+        match pending(client, args, guest).contains(&format!("{slot}: removed")) {
+            true => answer
+                .line(format!("It stays until the {} stops.", guest.noun()))
+                .with("pending", true),
+            false => answer,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, model: Option<&str>, mac: Option<&str>, after: &str) {
+        let mut line = PropertyString::parse(line);
+        set_model(&mut line, model, mac);
+        assert_eq!(line.to_string(), after);
+    }
+
+    #[test]
+    fn keeps_the_mac_address_when_the_model_changes() {
+        let mac = "BC:24:11:5A:7D:01";
+        check(
+            &format!("virtio={mac},bridge=vmbr0"),
+            Some("e1000"),
+            None,
+            &format!("e1000={mac},bridge=vmbr0"),
+        );
+        check(
+            &format!("model=virtio,macaddr={mac},bridge=vmbr0"),
+            Some("e1000"),
+            None,
+            &format!("e1000={mac},bridge=vmbr0"),
+        );
+        check(
+            &format!("bridge=vmbr0,virtio={mac}"),
+            None,
+            None,
+            &format!("bridge=vmbr0,virtio={mac}"),
+        );
+        check(
+            &format!("virtio={mac},tag=5"),
+            None,
+            Some("02:00:00:00:00:01"),
+            "virtio=02:00:00:00:00:01,tag=5",
+        );
+        check(
+            "virtio,bridge=vmbr0",
+            Some("e1000"),
+            None,
+            "model=e1000,bridge=vmbr0",
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! Physical disks of nodes: list, SMART, LVM, ZFS.
+
+use serde_json::Value;
+
+use super::common::NODE;
+use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::Method::Get;
+use crate::text;
+use crate::tool::{Call, Effect, Permission, Show, Tool};
+
+const DISK_TYPE: Param = Param::optional("type", Kind::Choice(&["unused", "journal_disks"]), "");
+const PARTITIONS: Param =
+    Param::optional("include_partitions", Kind::Flag, "").sent_as("include-partitions");
+const SKIP_SMART: Param = Param::optional("skipsmart", Kind::Flag, "No health: faster.");
+
+pub(super) static LIST: Tool = Tool {
+    title: "List disks",
+    summary: "Lists the physical disks of a node with size, use and health.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE, DISK_TYPE, PARTITIONS, SKIP_SMART, LIMIT, OFFSET],
+    call: Call::Plain(
+        Get,
+        "/nodes/{node}/disks/list",
+        Show::Table(&Table {
+            noun: ["disk", "disks"],
+            columns: &[
+                Column::text("devpath"),
+                Column::text("type"),
+                Column::bytes("size"),
+                Column::text("used"),
+                Column::text("mounted"),
+                Column::text("health"),
+                Column::number("wearout"),
+                Column::text("model"),
+                Column::text("serial"),
+                Column::text("parent"),
+            ],
+            sort: &[Order::Up("devpath")],
+            count: None,
+        }),
+    ),
+};
+
+const DISK: Param = Param::required("disk", Kind::Format(&format::DEVICE), "Such as /dev/sda.");
+const HEALTH_ONLY: Param = Param::optional("healthonly", Kind::Flag, "");
+
+pub(super) static SMART: Tool = Tool {
+    title: "Disk SMART data",
+    summary: "Shows health, wear and SMART values of a disk.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE, DISK, HEALTH_ONLY],
+    call: Call::Steps(&["GET /nodes/{node}/disks/smart"], smart),
+};
+
+fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static SUMMARY: Fields = Fields {
+        heading: "Disk {disk} of node {node}",
+        columns: &[
+            Column::text("health"),
+            Column::number("wearout"),
+            Column::text("type"),
+        ],
+        hidden: &["attributes", "text"],
+    };
+    static ATTRIBUTES: Table = Table {
+        noun: ["attribute", "attributes"],
+        columns: &[
+            Column::number("id"),
+            Column::text("name"),
+            Column::number("value"),
+            Column::number("worst"),
+            Column::number("threshold"),
+            Column::text("fail"),
+            Column::text("raw"),
+        ],
+        sort: &[Order::Up("id")],
+        count: None,
+    };
+    let mut smart = client.send(&args.whole_request(Get, "/nodes/{node}/disks/smart"))?;
+    let attributes = answer::rows(smart["attributes"].take());
+    let report = smart["text"].take();
+    let mut answer = SUMMARY.answer(smart, args, &[]);
+    if let Some(report) = report.as_str() {
+        let lines: Vec<&str> = report
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .take(200)
+            .collect();
+        for line in &lines {
+            answer = answer.line(format!("| {}", text::cut(&text::inline(line), 300)));
+        }
+        answer = answer.with("text", lines.join("\n"));
+    }
+    if !attributes.is_empty() {
+        let table = ATTRIBUTES.answer(attributes, args, &[]);
+        let rows = table.data["attributes"].clone();
+        answer = answer.line(table.text).with("attributes", rows);
+    }
+    Ok(answer)
+}
+
+pub(super) static LVM: Tool = Tool {
+    title: "List LVM volume groups",
+    summary: "Lists the LVM volume groups of a node with their physical volumes.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE, LIMIT, OFFSET],
+    call: Call::Steps(&["GET /nodes/{node}/disks/lvm"], lvm),
+};
+
+fn lvm(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static GROUPS: Table = Table {
+        noun: ["volume group", "volume groups"],
+        columns: &[
+            Column::text("name"),
+            Column::bytes("size"),
+            Column::bytes("free"),
+            Column::number("lvcount"),
+            Column::text("physical_volumes"),
+        ],
+        sort: &[Order::Up("name")],
+        count: None,
+    };
+    let mut tree = client.send(&args.request(Get, "/nodes/{node}/disks/lvm"))?;
+    let mut groups = answer::rows(tree["children"].take());
+    for group in &mut groups {
+        let volumes = answer::rows(group["children"].take());
+        let names: Vec<String> = volumes
+            .iter()
+            .map(|volume| plain(&volume["name"]))
+            .collect();
+        group["physical_volumes"] = Value::from(names);
+    }
+    Ok(GROUPS.answer(groups, args, &[]))
+}
+
+pub(super) static ZFS: Tool = Tool {
+    title: "List ZFS pools",
+    summary: "Lists the ZFS pools of a node with size, use and health.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE, LIMIT, OFFSET],
+    call: Call::Plain(
+        Get,
+        "/nodes/{node}/disks/zfs",
+        Show::Table(&Table {
+            noun: ["ZFS pool", "pools"],
+            columns: &[
+                Column::text("name"),
+                Column::text("health"),
+                Column::bytes("size"),
+                Column::bytes("alloc"),
+                Column::bytes("free"),
+                Column::number("frag"),
+                Column::number("dedup"),
+            ],
+            sort: &[Order::Up("name")],
+            count: Some("health"),
+        }),
+    ),
+};

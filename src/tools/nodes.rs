@@ -1,0 +1,280 @@
+//! Nodes and cluster.
+
+use serde_json::{Value, json};
+
+use super::common::{NODE, VMID};
+use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::Method::Get;
+use crate::tool::{Call, Effect, Permission, Show, Tool};
+
+pub(super) static LIST: Tool = Tool {
+    title: "List nodes",
+    summary: "Lists the nodes of the cluster with state and load.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[LIMIT, OFFSET],
+    call: Call::Plain(Get, "/nodes", Show::Table(&NODES)),
+};
+
+static NODES: Table = Table {
+    noun: ["node", "nodes"],
+    columns: &[
+        Column::text("node"),
+        Column::text("status"),
+        Column::share("cpu"),
+        Column::text("maxcpu"),
+        Column::used_of("mem", "maxmem"),
+        Column::used_of("disk", "maxdisk"),
+        Column::duration("uptime"),
+    ],
+    sort: &[Order::Up("node")],
+    count: Some("status"),
+};
+
+pub(super) static STATUS: Tool = Tool {
+    title: "Node status",
+    summary: "Shows uptime, load, CPU, memory, swap, root file system, kernel and version of a node.",
+    permission: Permission::Elevated,
+    effect: Effect::Reads,
+    params: &[NODE],
+    call: Call::Steps(&["GET /nodes/{node}/status"], status),
+};
+
+fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static FIELDS: Fields = Fields {
+        heading: "Node {node}",
+        columns: &[
+            Column::text("pveversion"),
+            Column::duration("uptime"),
+            Column::share("cpu"),
+            Column::share("wait"),
+            Column::text("loadavg"),
+            Column::usage("memory"),
+            Column::usage("swap"),
+            Column::usage("rootfs"),
+        ],
+        // kversion says the same as current-kernel
+        hidden: &["current-kernel", "idle"],
+    };
+    let mut node = client.send(&args.request(Get, "/nodes/{node}/status"))?;
+    if let Some(cpu) = node["cpuinfo"].as_object_mut() {
+        cpu.retain(|key, _| ["model", "sockets", "cores", "cpus", "mhz"].contains(&&**key));
+    }
+    Ok(FIELDS.answer(node, args, &[]))
+}
+
+const NETWORK_TYPE: Param = Param::optional(
+    "type",
+    Kind::Choice(&[
+        "bridge",
+        "bond",
+        "eth",
+        "alias",
+        "vlan",
+        "fabric",
+        "OVSBridge",
+        "OVSBond",
+        "OVSPort",
+        "OVSIntPort",
+        "vnet",
+        "any_bridge",
+        "any_local_bridge",
+        "include_sdn",
+    ]),
+    "",
+);
+
+pub(super) static NETWORK: Tool = Tool {
+    title: "List network interfaces",
+    summary: "Lists the network interfaces of a node, unapplied changes included.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE, NETWORK_TYPE, LIMIT, OFFSET],
+    call: Call::Steps(&["GET /nodes/{node}/network"], network),
+};
+
+fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static INTERFACES: Table = Table {
+        noun: ["interface", "interfaces"],
+        columns: &[
+            Column::text("iface"),
+            Column::text("type"),
+            Column::flag("active"),
+            Column::flag("autostart"),
+            Column::text("method"),
+            Column::text("cidr"),
+            Column::text("gateway"),
+            Column::text("cidr6"),
+            Column::text("gateway6"),
+            Column::text("bridge_ports"),
+            Column::flag("bridge_vlan_aware"),
+            Column::text("slaves"),
+            Column::text("bond_mode"),
+            Column::text("vlan-id"),
+            Column::text("vlan-raw-device"),
+            Column::text("comments"),
+        ],
+        sort: &[Order::Up("iface")],
+        count: Some("type"),
+    };
+    let mut answer = client.answer(&args.whole_request(Get, "/nodes/{node}/network"))?;
+    let unapplied = answer["changes"]
+        .as_str()
+        .is_some_and(|changes| !changes.is_empty());
+    let notes = unapplied.then(|| {
+        "The list shows unapplied changes: they take effect when the configuration is applied or the node restarts."
+            .to_owned()
+    });
+    Ok(INTERFACES.answer(answer::rows(answer["data"].take()), args, notes.as_slice()))
+}
+
+pub(super) static DNS: Tool = Tool {
+    title: "Node DNS settings",
+    summary: "Shows the search domain and DNS servers of a node.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE],
+    call: Call::Plain(
+        Get,
+        "/nodes/{node}/dns",
+        Show::Fields(&Fields {
+            heading: "DNS of node {node}",
+            columns: &[],
+            hidden: &[],
+        }),
+    ),
+};
+
+const IFACE: Param = Param::required("iface", Kind::Format(&format::INTERFACE), "");
+
+pub(super) static INTERFACE: Tool = Tool {
+    title: "Network interface",
+    summary: "Shows the settings of one network interface of a node.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE, IFACE],
+    call: Call::Plain(
+        Get,
+        "/nodes/{node}/network/{iface}",
+        Show::Fields(&Fields {
+            heading: "Interface {iface} of node {node}",
+            columns: &[
+                Column::text("type"),
+                Column::flag("active"),
+                Column::flag("autostart"),
+            ],
+            hidden: &["priority"],
+        }),
+    ),
+};
+
+pub(super) static CLUSTER_STATUS: Tool = Tool {
+    title: "Cluster status",
+    summary: "Shows the cluster's name and quorum, and its members with address, state and load.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[],
+    call: Call::Steps(&["GET /cluster/status", "GET /nodes"], cluster_status),
+};
+
+fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static MEMBERS: Table = Table {
+        noun: ["node", "nodes"],
+        columns: &[
+            Column::text("name"),
+            Column::flag("online"),
+            Column::flag("local"),
+            Column::text("ip"),
+            Column::text("nodeid"),
+            Column::share("cpu"),
+            Column::text("maxcpu"),
+            Column::used_of("mem", "maxmem"),
+            Column::used_of("disk", "maxdisk"),
+            Column::duration("uptime"),
+        ],
+        sort: &[Order::Up("name")],
+        count: None,
+    };
+    let status = answer::rows(client.get("/cluster/status")?);
+    let load = client.get("/nodes").map(answer::rows).unwrap_or_default();
+    let (mut members, mut cluster) = (Vec::new(), None);
+    for mut row in status {
+        if row["type"] == "cluster" {
+            cluster = Some(row);
+            continue;
+        }
+        if let Some(load) = load.iter().find(|load| load["node"] == row["name"]) {
+            for key in [
+                "cpu", "maxcpu", "mem", "maxmem", "disk", "maxdisk", "uptime",
+            ] {
+                row[key] = load[key].clone();
+            }
+        }
+        members.push(row);
+    }
+    let offline = members
+        .iter()
+        .filter(|member| plain(&member["online"]) == "0")
+        .count();
+    let first = match &cluster {
+        None => "Stand-alone node, no cluster".to_owned(),
+        Some(cluster) => format!(
+            "Cluster {}: {}, {offline} offline",
+            plain(&cluster["name"]),
+            if plain(&cluster["quorate"]) == "1" {
+                "quorate"
+            } else {
+                "NOT quorate: changes are refused"
+            },
+        ),
+    };
+    let members = MEMBERS.answer(members, args, &[]);
+    let mut answer = Answer {
+        text: format!("{first}\n{}", members.text),
+        ..members
+    };
+    if let Some(cluster) = cluster {
+        let known = ["name", "quorate", "version", "nodes"].map(|key| (key, cluster[key].clone()));
+        answer = answer.with("cluster", Value::from_iter(known));
+    }
+    Ok(answer)
+}
+
+const WANTED: Param = Param::optional(
+    "vmid",
+    Kind::Integer(100, 999_999_999),
+    "Ask whether this one is free.",
+);
+
+pub(super) static NEXT_VMID: Tool = Tool {
+    title: "Next free VMID",
+    summary: "Returns the lowest free VMID of the cluster, or says whether a given one is free. It is not reserved.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[WANTED],
+    call: Call::Steps(&["GET /cluster/nextid"], next_vmid),
+};
+
+fn next_vmid(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let (vmid, free) = match client.send(&args.whole_request(Get, "/cluster/nextid")) {
+        Ok(data) => (plain(&data), true),
+        Err(Error::Refused(refusal)) if refusal.says("already exists") => {
+            (args[&VMID].to_owned(), false)
+        }
+        Err(error) => return Err(error),
+    };
+    let text = match free {
+        true => format!("{vmid} is free"),
+        false => format!("{vmid} is taken"),
+    };
+    let number = vmid.parse::<u64>().map_or(Value::Null, Value::from);
+    let data = json!({ "vmid": number, "free": free });
+    Ok(Answer {
+        text,
+        data: data.as_object().cloned().unwrap_or_default(),
+    })
+}

@@ -1,5 +1,6 @@
 //! A Model Context Protocol server for Proxmox VE.
 
+mod input;
 mod pve;
 mod settings;
 mod tool;

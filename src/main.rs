@@ -2,6 +2,7 @@
 
 mod input;
 mod pve;
+mod rpc;
 mod settings;
 mod tool;
 mod tools;

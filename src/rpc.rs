@@ -175,7 +175,7 @@ fn object(value: Value) -> Option<Map<String, Value>> {
 ///
 /// Where the id could not be read it is left out, not null: clients reject the message over a null
 /// (MCP 2025-11-25, `JSONRPCErrorResponse`).
-pub(crate) fn answer(id: Option<&Id>, outcome: Result<Map<String, Value>, Fault>) -> Value {
+pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
     let mut answer = match outcome {
         Ok(result) => json!({ "jsonrpc": "2.0", "result": result }),
         Err(Fault {
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn writes_a_message_on_one_line() {
-        let result = Map::from_iter([("text".to_owned(), json!("a\nb\r\u{85}"))]);
+        let result = json!({ "text": "a\nb\r\u{85}" });
         let answer = answer(Some(&Id::Text("1".to_owned())), Ok(result)).to_string();
         assert!(!answer.contains(['\n', '\r']), "{answer}");
     }

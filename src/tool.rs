@@ -30,6 +30,16 @@ impl Context {
     pub(crate) fn demo(_settings: Settings) -> Self {
         Self {}
     }
+
+    /// Whether the recorded cluster answers.
+    pub(crate) fn is_demo(&self) -> bool {
+        false
+    }
+
+    /// Whether elevated tools may be called.
+    pub(crate) fn allows_elevated(&self) -> bool {
+        false
+    }
 }
 
 impl Tool {

@@ -145,7 +145,7 @@ mod tests {
             }
         }
         let mut lines = Lines::limited(Slow(bytes, chunk), 8);
-        std::iter::from_fn(|| lines.next().unwrap()).collect()
+        std::iter::from_fn(|| lines.next().expect("bytes can be read")).collect()
     }
 
     #[track_caller]

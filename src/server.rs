@@ -4,6 +4,7 @@ mod era;
 mod instructions;
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
@@ -58,7 +59,7 @@ impl<W: Write> Server<'_, W> {
                 }
             }
         }
-        for id in std::mem::take(&mut self.streams) {
+        for id in mem::take(&mut self.streams) {
             let result = era::stateless("subscriptions/listen", era::listened(&id));
             self.write(&rpc::answer(Some(&id), Ok(result)))?;
         }
@@ -262,35 +263,34 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
 
-    /// The answers to `lines`.
-    fn answers(lines: &str) -> Vec<Value> {
-        let context = Context::new(Settings {
+    fn context() -> Context {
+        Context::new(Settings {
             connection: Err(Vec::new()),
             allow_elevated: false,
-        });
-        let mut output = Vec::new();
-        serve(&context, lines.as_bytes(), &mut output).unwrap();
-        serde_json::Deserializer::from_slice(&output)
-            .into_iter()
-            .map(Result::unwrap)
-            .collect()
+        })
     }
 
     #[test]
     fn lists_every_tool_in_the_order_of_the_domains() {
-        let lines = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {
+        let line = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {},
         }}});
-        let answer = &answers(&lines.to_string())[0];
-        let tools = answer["result"]["tools"].as_array().unwrap();
-        let names: Vec<&str> = tools
+        let mut output = Vec::new();
+        serve(&context(), line.to_string().as_bytes(), &mut output).expect("a vector takes all");
+        let answer: Value = serde_json::from_slice(&output).expect("one message");
+        let listed: Vec<&str> = answer["result"]["tools"]
+            .as_array()
+            .expect("a list of tools")
             .iter()
-            .map(|tool| tool["name"].as_str().unwrap())
+            .filter_map(|tool| tool["name"].as_str())
             .collect();
-        let domains = tools::DOMAINS.iter().flat_map(|domain| domain.tools);
-        let expected: Vec<&str> = domains.map(|(name, _)| *name).collect();
-        assert_eq!(names, expected);
+        let declared: Vec<&str> = tools::DOMAINS
+            .iter()
+            .flat_map(|domain| domain.tools)
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(listed, declared);
     }
 
     #[test]
@@ -304,11 +304,7 @@ mod tests {
                 Ok(())
             }
         }
-        let context = Context::new(Settings {
-            connection: Err(Vec::new()),
-            allow_elevated: false,
-        });
-        assert!(serve(&context, &b"garbage\n"[..], Closed).is_ok());
+        assert!(serve(&context(), &b"garbage\n"[..], Closed).is_ok());
     }
 
     #[test]

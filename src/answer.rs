@@ -140,15 +140,13 @@ impl Column {
 }
 
 /// How many rows a list shows when nothing else is asked for.
-const ROWS: &str = "100";
+const ROWS: u64 = 100;
 
-/// How many rows to show.
-pub(crate) static LIMIT: Param = Param::optional("limit", Kind::Integer(1, 1_000), "")
-    .default(ROWS)
-    .local();
+/// How many rows to show; the budget of the text bounds it as well.
+pub(crate) const LIMIT: Param = Param::optional("limit", Kind::Integer(1, u64::MAX), "").local();
 
 /// How many rows to skip.
-pub(crate) static OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
+pub(crate) const OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
 
 /// The most characters of one cell.
 const CELL: usize = 300;
@@ -158,7 +156,7 @@ impl Table {
     pub(crate) fn answer(&self, mut rows: Vec<Value>, args: &Args, notes: &[String]) -> Answer {
         self.sort(&mut rows);
         let total = rows.len();
-        let limit = args.integer(&LIMIT).unwrap_or(u64::MAX) as usize;
+        let limit = args.integer(&LIMIT).unwrap_or(ROWS) as usize;
         let offset = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
         let counts = self.counts(&rows);
         rows.drain(..offset);

@@ -6,6 +6,7 @@ use std::ops::Index;
 use serde_json::{Map, Value, json};
 
 use crate::format::Format;
+use crate::nearest::nearest;
 use crate::pve::request::{Method, Request};
 use crate::text;
 
@@ -404,7 +405,7 @@ impl Index<&Param> for Args {
 fn unknown(name: &str, params: &[Param]) -> String {
     let name = text::cut(&text::inline(name), 40);
     let known: Vec<&str> = params.iter().map(|param| param.name).collect();
-    match text::nearest(&name, known.iter().copied()) {
+    match nearest(&name, known.iter().copied()) {
         _ if known.is_empty() => format!("{name} is not a parameter: this tool takes none"),
         Some(near) => format!(
             "{name} is not a parameter; did you mean {near}? Known: {}",

@@ -125,10 +125,12 @@ impl Context {
         }
     }
 
+    /// Whether the recorded cluster answers.
     pub(crate) fn is_demo(&self) -> bool {
         self.is_demo
     }
 
+    /// Whether elevated tools may be called.
     pub(crate) fn allows_elevated(&self) -> bool {
         self.settings.allow_elevated
     }

@@ -32,7 +32,7 @@ const BACKUP_REQUESTS: &[&str] = &["GET /cluster/resources", "POST /nodes/{node}
 
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Back up container",
-    summary: "Backs up a container. The storage's retention may prune older backups afterwards.",
+    summary: "Backs up a container.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: BACKUP_PARAMS,
@@ -43,7 +43,7 @@ pub(super) static CREATE_LXC: Tool = Tool {
 
 pub(super) static CREATE_VM: Tool = Tool {
     title: "Back up VM",
-    summary: "Backs up a VM. The storage's retention may prune older backups afterwards.",
+    summary: "Backs up a VM.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: BACKUP_PARAMS,
@@ -90,11 +90,7 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     Ok(Answer::of_action(&what, &data))
 }
 
-const OF_GUEST: Param = Param::optional(
-    "vmid",
-    Kind::Integer(100, 999_999_999),
-    "Only of this guest.",
-);
+const OF_GUEST: Param = Param::optional("vmid", Kind::Integer(100, 999_999_999), "");
 
 pub(super) static LIST: Tool = Tool {
     title: "List backups",
@@ -138,35 +134,24 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(BACKUPS.answer(backups, args, none.as_slice()))
 }
 
-const NEW_VMID: Param = Param::required(
-    "vmid",
-    Kind::Integer(100, 999_999_999),
-    "Of the restored guest.",
-);
-const ARCHIVE: Param = Param::required(
-    "archive",
-    Kind::Format(&format::VOLUME),
-    "Volume id of the backup.",
-);
+const NEW_VMID: Param = Param::required("vmid", Kind::Integer(100, 999_999_999), "");
+const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::VOLUME), "Volume id.");
 const LXC_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
-    "For its volumes; that of the backed up root volume if absent.",
+    "As in the backup if absent.",
 );
 const VM_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
-    "For its disks; those named in the backup if absent.",
+    "As in the backup if absent.",
 );
 const FORCE: Param = Param::optional("force", Kind::Flag, "Overwrite the existing stopped guest.");
 const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MAC addresses.");
 const START: Param = Param::optional("start", Kind::Flag, "");
-const LIVE_RESTORE: Param = Param::optional(
-    "live_restore",
-    Kind::Flag,
-    "Start it while it is restored; PBS only.",
-)
-.sent_as("live-restore");
+const LIVE_RESTORE: Param =
+    Param::optional("live_restore", Kind::Flag, "Start it meanwhile; PBS only.")
+        .sent_as("live-restore");
 
 pub(super) static RESTORE_LXC: Tool = Tool {
     title: "Restore container",
@@ -249,7 +234,7 @@ pub(super) static RESTORE_VM: Tool = Tool {
 const VOLUME: Param = Param::required(
     "volume",
     Kind::Format(&format::VOLUME_OR_NAME),
-    "Volume id of the backup.",
+    "Volume id.",
 );
 
 pub(super) static DELETE: Tool = Tool {

@@ -20,7 +20,7 @@ pub(super) const DESCRIPTION: Param = Param::optional("description", Kind::Text(
 pub(super) const DIGEST: Param = Param::optional(
     "digest",
     Kind::Format(&format::DIGEST),
-    "Fail if the configuration is no longer the one with this digest.",
+    "Fail if it changed.",
 );
 /// In seconds.
 pub(super) const TIMEOUT: Param =

@@ -46,16 +46,13 @@ const ON_STORAGE: Param =
     Param::optional("storage", Kind::Format(&format::STORAGE), "").default("local-lvm");
 const START: Param = Param::optional("start", Kind::Flag, "");
 
-const OSTEMPLATE: Param = Param::required(
-    "ostemplate",
-    Kind::Format(&format::VOLUME),
-    "Volume id of the template.",
-);
+const OSTEMPLATE: Param =
+    Param::required("ostemplate", Kind::Format(&format::VOLUME), "Volume id.");
 const HOSTNAME: Param = Param::required("hostname", Kind::Format(&format::DNS_NAME), "");
 const PASSWORD: Param = Param::optional(
     "password",
     Kind::Text(5, 256),
-    "Of root; made up if absent and no key is given.",
+    "Of root; made up if there is neither it nor a key.",
 );
 const ROOTFS_SIZE: Param =
     Param::optional("rootfs_size", Kind::Format(&format::NEW_SIZE), "GiB.").default("8");
@@ -204,11 +201,7 @@ const DISK_SIZE: Param = Param::optional(
     "GiB, or with M, G, T.",
 )
 .default("8G");
-const ISO: Param = Param::optional(
-    "iso",
-    Kind::Format(&format::VOLUME),
-    "Volume id of an ISO image.",
-);
+const ISO: Param = Param::optional("iso", Kind::Format(&format::VOLUME), "Volume id.");
 const OSTYPE: Param = Param::optional(
     "ostype",
     Kind::Choice(&[
@@ -226,7 +219,7 @@ const TAG: Param = Param::optional("tag", Kind::Integer(1, 4_094), "VLAN.");
 
 pub(super) static CREATE_VM: Tool = Tool {
     title: "Create VM",
-    summary: "Creates a VM with one disk (scsi0) and one network card (net0), to be installed from an ISO image.",
+    summary: "Creates a VM with one disk (scsi0) and one network card (net0).",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[

@@ -19,7 +19,7 @@ const VOLUMES: &[&str] = &["mp", "unused"];
 const NEW_DISK: Param = Param::required(
     "disk",
     Kind::Format(&format::VM_DISK),
-    "Free slot: scsi0-30, virtio0-15, sata0-5, ide0-3.",
+    "scsi0-30, virtio0-15, sata0-5, ide0-3.",
 );
 const NEW_SIZE: Param = Param::required(
     "size",
@@ -101,22 +101,19 @@ pub(super) fn add_options(
     Ok(())
 }
 
-const NEW_MOUNT_POINT: Param = Param::required(
-    "mp",
-    Kind::Format(&format::MOUNT_POINT),
-    "Free slot: mp0-mp255.",
-);
+const NEW_MOUNT_POINT: Param =
+    Param::required("mp", Kind::Format(&format::MOUNT_POINT), "mp0-mp255.");
 const MOUNT_PATH: Param = Param::optional(
     "path",
     Kind::Format(&format::MOUNT_PATH),
-    "Where it is mounted inside; /mnt/{mp} if absent.",
+    "Mount path; /mnt/{mp} if absent.",
 );
 const IN_BACKUPS: Param = Param::optional("backup", Kind::Flag, "Include it in backups.");
 const MOUNT_OPTIONS: Param = Param::optional("options", Kind::Text(1, 512), "Such as ro=1,acl=1.");
 
 pub(super) static ADD_LXC: Tool = Tool {
     title: "Add mount point to container",
-    summary: "Adds a new volume to a container and mounts it, at once when it runs.",
+    summary: "Adds a new volume to a container and mounts it.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -178,7 +175,7 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
 const VM_DISK: Param = Param::required(
     "disk",
     Kind::Format(&format::VM_DISK_OR_STATE),
-    "Slot, such as scsi0.",
+    "Such as scsi0.",
 );
 const LXC_VOLUME: Param = Param::required(
     "disk",
@@ -189,7 +186,7 @@ const LXC_VOLUME: Param = Param::required(
 const GROWN_SIZE: Param = Param::required(
     "size",
     Kind::Format(&format::GROWN_SIZE),
-    "+10G: more, 50G: in all; units K, M, G, T.",
+    "+10G: more; 50G: in all.",
 );
 
 pub(super) static RESIZE_VM: Tool = Tool {
@@ -221,15 +218,11 @@ pub(super) static RESIZE_LXC: Tool = Tool {
 const REMOVED_DISK: Param = Param::required(
     "disk",
     Kind::Format(&format::VM_DISK_OR_UNUSED),
-    "Slot, such as scsi1; unusedN erases that volume.",
+    "Such as scsi1; unusedN erases that volume.",
 );
-const PURGE: Param = Param::optional(
-    "purge",
-    Kind::Flag,
-    "Erase the volume instead of keeping it as unusedN.",
-)
-.default("false")
-.local();
+const PURGE: Param = Param::optional("purge", Kind::Flag, "Erase its volume.")
+    .default("false")
+    .local();
 
 pub(super) static REMOVE_VM: Tool = Tool {
     title: "Remove disk from VM",
@@ -255,7 +248,7 @@ const REMOVED_MOUNT_POINT: Param = Param::required(
 
 pub(super) static REMOVE_LXC: Tool = Tool {
     title: "Remove mount point from container",
-    summary: "Detaches a mount point from a container, when it runs once it stops. Its volume is kept as unusedN.",
+    summary: "Detaches a mount point from a container. Its volume is kept as unusedN.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, REMOVED_MOUNT_POINT],

@@ -16,16 +16,12 @@ use crate::tool::{Call, Effect, Permission, Tool};
 const COMMAND: Param = Param::required(
     "command",
     Kind::Text(1, 65_536),
-    "Program and arguments, split by POSIX quoting; no shell.",
+    "Program and arguments, POSIX quoting.",
 )
 .unless("argv");
-const ARGV: Param = Param::optional(
-    "argv",
-    Kind::List,
-    "The same as an array, in place of command.",
-);
-const INPUT: Param = Param::optional("input_data", Kind::Text(0, 65_536), "Its standard input.")
-    .sent_as("input-data");
+const ARGV: Param = Param::optional("argv", Kind::List, "In place of command.");
+const INPUT: Param =
+    Param::optional("input_data", Kind::Text(0, 65_536), "Standard input.").sent_as("input-data");
 const WAIT_TIMEOUT: Param = Param::optional(
     "wait_timeout",
     Kind::Integer(1, 600),
@@ -41,7 +37,7 @@ const REFUSED: &[char] = &[
 
 pub(super) static EXECUTE: Tool = Tool {
     title: "Run a command in a VM",
-    summary: "Runs a program inside a VM through the QEMU guest agent and returns exit code and output. No shell: no pipes, globs or variables. Containers: not possible over the API.",
+    summary: "Runs a program inside a VM through the guest agent and returns its output. No shell: no pipes, globs or variables. Not possible in containers.",
     permission: Permission::Elevated,
     effect: Effect::Executes,
     params: &[NODE, VMID, GUEST_TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],

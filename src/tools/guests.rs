@@ -141,16 +141,12 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(FIELDS.answer(status, args, &[]))
 }
 
-const CURRENT: Param = Param::optional(
-    "current",
-    Kind::Flag,
-    "Active values, without pending changes.",
-);
+const CURRENT: Param = Param::optional("current", Kind::Flag, "Without pending changes.");
 const OF_SNAPSHOT: Param = Param::optional("snapshot", Kind::Format(&format::SNAPSHOT), "");
 
 pub(super) static VM_CONFIG: Tool = Tool {
     title: "VM configuration",
-    summary: "Shows the hardware and options of a VM, pending changes included, or those of a snapshot.",
+    summary: "Shows hardware and options of a VM, pending changes included, or of a snapshot.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
@@ -166,7 +162,7 @@ pub(super) static VM_CONFIG: Tool = Tool {
 
 pub(super) static LXC_CONFIG: Tool = Tool {
     title: "Container configuration",
-    summary: "Shows the hardware and options of a container, pending changes included, or those of a snapshot.",
+    summary: "Shows hardware and options of a container, pending changes included, or of a snapshot.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],

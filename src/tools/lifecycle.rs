@@ -44,7 +44,7 @@ pub(super) static START_VM: Tool = Tool {
 
 pub(super) static STOP_LXC: Tool = Tool {
     title: "Stop container",
-    summary: "Stops a container at once, like pulling the plug. Prefer proxmox_shutdown_lxc.",
+    summary: "Stops a container at once, like pulling the plug.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, OVERRULE_SHUTDOWN],
@@ -57,7 +57,7 @@ pub(super) static STOP_LXC: Tool = Tool {
 
 pub(super) static STOP_VM: Tool = Tool {
     title: "Stop VM",
-    summary: "Stops a VM at once; unsaved data is lost. Prefer proxmox_shutdown_vm.",
+    summary: "Stops a VM at once; unsaved data is lost.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, OVERRULE_SHUTDOWN],
@@ -83,7 +83,7 @@ pub(super) static SHUTDOWN_LXC: Tool = Tool {
 
 pub(super) static SHUTDOWN_VM: Tool = Tool {
     title: "Shut down VM",
-    summary: "Shuts a VM down cleanly through the guest agent or ACPI. After the timeout (60 s) it keeps running unless force_stop.",
+    summary: "Shuts a VM down cleanly. After the timeout (60 s) it keeps running unless force_stop.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, FORCE_STOP],
@@ -96,7 +96,7 @@ pub(super) static SHUTDOWN_VM: Tool = Tool {
 
 pub(super) static REBOOT_LXC: Tool = Tool {
     title: "Reboot container",
-    summary: "Reboots a container, which applies pending changes. It is killed after the timeout.",
+    summary: "Reboots a container, which applies pending changes; kills it after the timeout.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT],
@@ -109,7 +109,7 @@ pub(super) static REBOOT_LXC: Tool = Tool {
 
 pub(super) static REBOOT_VM: Tool = Tool {
     title: "Reboot VM",
-    summary: "Reboots a VM by shutdown and start, which applies pending changes. The task ends with the shutdown; the start follows.",
+    summary: "Reboots a VM by shutdown and start, which applies pending changes.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT],
@@ -165,7 +165,7 @@ const PURGE: Param = Param::optional(
 const UNREFERENCED: Param = Param::optional(
     "destroy_unreferenced_disks",
     Kind::Flag,
-    "Also delete disks of this VMID that the configuration does not name.",
+    "Also disks of this VMID that its configuration does not name.",
 )
 .sent_as("destroy-unreferenced-disks");
 const FORCE: Param = Param::optional("force", Kind::Flag, "Stop it first when it runs.");

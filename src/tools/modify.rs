@@ -22,7 +22,7 @@ const NAME: Param =
 const FULL: Param = Param::optional(
     "full",
     Kind::Flag,
-    "Copy all data; a copy of a template is linked by default.",
+    "Not linked, which is the default for templates.",
 );
 const TO_STORAGE: Param = Param::optional(
     "storage",
@@ -37,7 +37,7 @@ const IMAGE_FORMAT: Param = Param::optional(
 const TARGET: Param = Param::optional(
     "target",
     Kind::Format(&format::NODE),
-    "Node of the copy; needs shared storage.",
+    "Another node; shared storage only.",
 );
 const OF_SNAPSHOT: Param = Param::optional(
     "snapname",
@@ -107,7 +107,7 @@ const SOCKETS: Param = Param::optional("sockets", Kind::Integer(1, u64::MAX), ""
 const BALLOON: Param = Param::optional(
     "balloon",
     Kind::Integer(0, u64::MAX),
-    "Least memory in MiB; 0: no ballooning.",
+    "MiB at least; 0: no ballooning.",
 );
 
 pub(super) static RESIZE_LXC: Tool = Tool {

@@ -30,7 +30,7 @@ const MODELS: &[&str] = &[
 ];
 
 const NET: Param = Param::required("net", Kind::Format(&format::NIC), "net0-net31.");
-const BRIDGE: Param = Param::required("bridge", Kind::Format(&format::BRIDGE), "Bridge or vnet.");
+const BRIDGE: Param = Param::required("bridge", Kind::Format(&format::BRIDGE), "");
 const NEW_BRIDGE: Param = Param::optional("bridge", Kind::Format(&format::BRIDGE), "");
 const MODEL: Param = Param::optional("model", Kind::Choice(MODELS), "").default("virtio");
 const NEW_MODEL: Param = Param::optional("model", Kind::Choice(MODELS), "");
@@ -99,7 +99,7 @@ pub(super) static ADD_VM: Tool = Tool {
 
 pub(super) static ADD_LXC: Tool = Tool {
     title: "Add network card to container",
-    summary: "Adds a network card to a container, at once when it runs.",
+    summary: "Adds a network card to a container.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -166,7 +166,7 @@ fn free_name(config: &Config, slot: &str) -> String {
 
 pub(super) static UPDATE_VM: Tool = Tool {
     title: "Change network card of VM",
-    summary: "Changes settings of a VM's network card; what is not given stays, the MAC address too. A new model or MAC address replugs it.",
+    summary: "Changes settings of a VM's network card; what is not given stays, also the MAC address.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
@@ -184,7 +184,7 @@ pub(super) static UPDATE_VM: Tool = Tool {
 
 pub(super) static UPDATE_LXC: Tool = Tool {
     title: "Change network card of container",
-    summary: "Changes settings of a container's network card; what is not given stays, the MAC address too.",
+    summary: "Changes settings of a container's network card; what is not given stays, also the MAC address.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
@@ -317,7 +317,7 @@ fn check_gateways(line: &PropertyString) -> Result<(), Error> {
 
 pub(super) static REMOVE_VM: Tool = Tool {
     title: "Remove network card from VM",
-    summary: "Removes a network card from a VM, also from a running one.",
+    summary: "Removes a network card from a VM.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, NET],
@@ -333,7 +333,7 @@ pub(super) static REMOVE_VM: Tool = Tool {
 
 pub(super) static REMOVE_LXC: Tool = Tool {
     title: "Remove network card from container",
-    summary: "Removes a network card from a container, also from a running one.",
+    summary: "Removes a network card from a container.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, NET],

@@ -73,7 +73,7 @@ const COMMAND: Param = Param::required(
 
 pub(super) static CONTROL_SERVICE: Tool = Tool {
     title: "Control a service",
-    summary: "Starts, stops, restarts or reloads a service of a node. For pveproxy and pvedaemon prefer reload: a restart can cut this connection.",
+    summary: "Starts, stops, restarts or reloads a service of a node. Reload pveproxy and pvedaemon: a restart can cut this connection.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, SERVICE, COMMAND],
@@ -89,7 +89,7 @@ const LINES: Param = Param::optional("limit", Kind::Integer(1, 5_000), "").defau
 const FIRST_LINE: Param = Param::optional(
     "start",
     Kind::Integer(0, u64::MAX),
-    "First line, instead of the newest ones.",
+    "Instead of the newest lines.",
 );
 const SINCE: Param = Param::optional(
     "since",
@@ -165,13 +165,13 @@ fn log_lines(data: Value) -> Vec<String> {
 const ENTRIES: Param = Param::optional(
     "lastentries",
     Kind::Integer(1, 5_000),
-    "How many of the newest lines; not with since or startcursor.",
+    "Newest lines; not with since or startcursor.",
 )
 .local();
 const JOURNAL_LINES: Param = Param::optional(
     "limit",
     Kind::Integer(1, 5_000),
-    "The same, also with since.",
+    "Likewise, also with since.",
 )
 .local();
 const SINCE_EPOCH: Param = Param::optional("since", Kind::Integer(0, u64::MAX), "Unix time.");
@@ -332,7 +332,7 @@ const LOG_LINES: Param = Param::optional(
 const LOG_START: Param = Param::optional(
     "start",
     Kind::Integer(0, u64::MAX),
-    "First line, instead of the last ones.",
+    "Instead of the last lines.",
 );
 
 pub(super) static TASK: Tool = Tool {

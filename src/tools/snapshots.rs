@@ -22,7 +22,7 @@ const VMSTATE: Param = Param::optional("vmstate", Kind::Flag, "Include its memor
 const FORCE: Param = Param::optional(
     "force",
     Kind::Flag,
-    "Drop it from the configuration even if its volumes cannot be removed.",
+    "Even if its volumes cannot be removed.",
 );
 
 pub(super) static CREATE_LXC: Tool = Tool {

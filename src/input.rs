@@ -1,0 +1,210 @@
+//! Lines from the client, with a buffer of our own.
+//!
+//! Nothing reads through `io::stdin()`: what its hidden buffer holds cannot be seen from outside, so
+//! whoever asks the descriptor whether there is more to read would be told no.
+
+use std::io::{self, ErrorKind, Read};
+use std::mem;
+
+/// The longest line that is read as a message.
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// How much is asked of the source at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Standard input without the buffer of [`io::stdin`].
+#[cfg(unix)]
+pub(crate) fn standard() -> io::Result<std::fs::File> {
+    use std::os::fd::AsFd;
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Standard input, as other platforms have it.
+#[cfg(not(unix))]
+pub(crate) fn standard() -> io::Result<io::Stdin> {
+    Ok(io::stdin())
+}
+
+/// One line that is not blank.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Its bytes, without byte order mark, carriage return and newline.
+    Text(Vec<u8>),
+    /// It was longer than the limit and has been discarded.
+    TooLong,
+}
+
+/// The lines of a source.
+pub(crate) struct Lines<R> {
+    source: R,
+    limit: usize,
+    /// What was read and not yet given out: at most one unfinished line, and what came behind it.
+    buffer: Vec<u8>,
+    /// How many bytes of the buffer are known to hold no newline.
+    scanned: usize,
+    /// Whether the rest of a line that is too long is being discarded.
+    discarding: bool,
+    ended: bool,
+}
+
+impl<R: Read> Lines<R> {
+    pub(crate) fn new(source: R) -> Self {
+        Self::limited(source, LIMIT)
+    }
+
+    fn limited(source: R, limit: usize) -> Self {
+        Self {
+            source,
+            limit,
+            buffer: Vec::new(),
+            scanned: 0,
+            discarding: false,
+            ended: false,
+        }
+    }
+
+    /// The next line that is not blank; waits for it. `None` once the source has ended, where a last
+    /// line needs no newline.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            if let Some(line) = self.take() {
+                return Ok(Some(line));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// The next line that is not blank, if the buffer holds a whole one.
+    fn take(&mut self) -> Option<Line> {
+        loop {
+            let end = self.end()?;
+            let last = usize::min(end + 1, self.buffer.len());
+            let mut line: Vec<u8> = self.buffer.drain(..last).collect();
+            line.truncate(end);
+            self.scanned = 0;
+            if mem::take(&mut self.discarding) || end > self.limit {
+                return Some(Line::TooLong);
+            }
+            let text = trim(&line);
+            if !text.trim_ascii().is_empty() {
+                return Some(Line::Text(text.to_vec()));
+            }
+        }
+    }
+
+    /// Where the first line of the buffer ends, if all of it has come.
+    fn end(&mut self) -> Option<usize> {
+        let unseen = &self.buffer[self.scanned..];
+        if let Some(offset) = unseen.iter().position(|byte| *byte == b'\n') {
+            return Some(self.scanned + offset);
+        }
+        if self.ended && (self.discarding || !self.buffer.is_empty()) {
+            return Some(self.buffer.len());
+        }
+        self.scanned = self.buffer.len();
+        if self.discarding || self.scanned > self.limit {
+            self.discarding = true;
+            self.buffer.clear();
+            self.scanned = 0;
+        }
+        None
+    }
+
+    /// Reads once from the source, which may wait.
+    fn fill(&mut self) -> io::Result<()> {
+        let filled = self.buffer.len();
+        self.buffer.resize(filled + CHUNK, 0);
+        let outcome = self.source.read(&mut self.buffer[filled..]);
+        self.buffer
+            .truncate(filled + *outcome.as_ref().unwrap_or(&0));
+        match outcome {
+            Ok(0) => self.ended = true,
+            Ok(_) => (),
+            Err(err) if err.kind() == ErrorKind::Interrupted => (),
+            Err(err) => return Err(err),
+        }
+        Ok(())
+    }
+}
+
+/// Takes off what some clients put around a message: a byte order mark, a carriage return.
+fn trim(line: &[u8]) -> &[u8] {
+    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines of `bytes`, which arrive `chunk` bytes at a time.
+    fn lines(bytes: &[u8], chunk: usize) -> Vec<Line> {
+        /// Gives out a few bytes per read.
+        struct Slow<'a>(&'a [u8], usize);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let length = self.1.min(buffer.len());
+                self.0.read(&mut buffer[..length])
+            }
+        }
+        let mut lines = Lines::limited(Slow(bytes, chunk), 8);
+        std::iter::from_fn(|| lines.next().expect("bytes can be read")).collect()
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: &[&str]) {
+        for chunk in [1, 2, 3, 1_000] {
+            let expected: Vec<Line> = expected
+                .iter()
+                .map(|text| match *text {
+                    "(too long)" => Line::TooLong,
+                    text => Line::Text(text.into()),
+                })
+                .collect();
+            assert_eq!(lines(bytes, chunk), expected, "in chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn gives_out_each_line_without_its_end() {
+        check(b"one\ntwo\r\n", &["one", "two"]);
+    }
+
+    #[test]
+    fn takes_off_one_carriage_return_only() {
+        check(b"one\r\r\n", &["one\r"]);
+    }
+
+    #[test]
+    fn takes_off_a_byte_order_mark() {
+        check(b"\xEF\xBB\xBFone\ntwo\n", &["one", "two"]);
+    }
+
+    #[test]
+    fn skips_blank_lines() {
+        check(b"\n\r\n \t\none\n\xEF\xBB\xBF\n\n", &["one"]);
+    }
+
+    #[test]
+    fn needs_no_newline_at_the_end() {
+        check(b"one\ntwo", &["one", "two"]);
+        check(b"", &[]);
+    }
+
+    #[test]
+    fn discards_a_line_that_is_too_long_up_to_the_next_newline() {
+        check(b"12345678\nx\n", &["12345678", "x"]);
+        check(b"123456789\nx\n", &["(too long)", "x"]);
+        check(b"12345678901234567890\n\nx\n", &["(too long)", "x"]);
+        check(b"12345678901234567890", &["(too long)"]);
+        check(b"123456789\n123456789\n", &["(too long)", "(too long)"]);
+    }
+
+    #[test]
+    fn keeps_bytes_that_are_no_text() {
+        assert_eq!(lines(b"\xFF\n", 1), [Line::Text(vec![0xFF])]);
+    }
+}

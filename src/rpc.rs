@@ -1,0 +1,388 @@
+//! JSON-RPC 2.0: what a line means, and what an answer looks like.
+
+use serde_json::{Map, Number, Value, json};
+
+/// What one line holds.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Frame {
+    Batch(Vec<Message>),
+    Single(Message),
+}
+
+/// One message of a client.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Message {
+    /// It breaks the rules, but not those of a notification, so it is answered with the fault.
+    Invalid(Option<Id>, Fault),
+    /// Never answered, whatever is wrong with it.
+    Notification(Notification),
+    Request(Request),
+    /// An answer to a request of ours.
+    Response,
+}
+
+/// What the client asks, and waits for.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Request {
+    pub(crate) id: Id,
+    pub(crate) method: String,
+    pub(crate) params: Map<String, Value>,
+}
+
+/// What the client tells.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Notification {
+    pub(crate) method: String,
+    pub(crate) params: Map<String, Value>,
+}
+
+/// What ties an answer to its request: `1` and `"1"` are two different ids.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Id {
+    Integer(Number),
+    Text(String),
+}
+
+impl Id {
+    /// `None` for what MCP does not allow as an id: null, fractions and anything that is neither number
+    /// nor string. An integer beyond 64 bits is read as a fraction, and could not be echoed exactly.
+    pub(crate) fn new(value: &Value) -> Option<Self> {
+        match value {
+            Value::Number(number) if !number.is_f64() => Some(Id::Integer(number.clone())),
+            Value::String(text) => Some(Id::Text(text.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl From<&Id> for Value {
+    fn from(id: &Id) -> Self {
+        match id {
+            Id::Integer(number) => Value::Number(number.clone()),
+            Id::Text(text) => Value::String(text.clone()),
+        }
+    }
+}
+
+/// Why a request has no result.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) code: i64,
+    /// One sentence.
+    pub(crate) message: String,
+    pub(crate) data: Option<Value>,
+}
+
+impl Fault {
+    pub(crate) fn new(code: i64, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            data: None,
+        }
+    }
+
+    /// The line is no JSON.
+    pub(crate) fn parse(message: impl Into<String>) -> Self {
+        Self::new(-32700, message)
+    }
+
+    /// The JSON is no request.
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(-32600, message)
+    }
+
+    /// The method does not exist, or not in this revision.
+    pub(crate) fn unknown_method(method: &str) -> Self {
+        let method: String = method.chars().take(100).collect();
+        Self::new(-32601, format!("Method not found: {method}"))
+    }
+
+    /// The method exists, but its parameters are wrong.
+    pub(crate) fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(-32602, message)
+    }
+}
+
+/// Reads one line.
+///
+/// The steps and their order are JSON-RPC 2.0, sections 4 to 6, narrowed by MCP: an id is never null, and
+/// `params` is an object.
+pub(crate) fn read(line: &[u8]) -> Frame {
+    match serde_json::from_slice(line) {
+        Ok(Value::Array(elements)) => Frame::Batch(elements.into_iter().map(message).collect()),
+        Ok(value) => Frame::Single(message(value)),
+        // The reason stays here: it would only say where in the line, which nobody sees.
+        Err(_) => Frame::Single(Message::Invalid(None, Fault::parse("Parse error"))),
+    }
+}
+
+fn message(value: Value) -> Message {
+    let Value::Object(mut fields) = value else {
+        let fault = Fault::invalid_request("A message must be an object");
+        return Message::Invalid(None, fault);
+    };
+    let id = fields.get("id").and_then(Id::new);
+    let Some(method) = fields.remove("method") else {
+        if fields.contains_key("result") || fields.contains_key("error") {
+            return Message::Response;
+        }
+        let fault = Fault::invalid_request("A request must have a method");
+        return Message::Invalid(id, fault);
+    };
+    let params = fields.remove("params").unwrap_or_default();
+    if !fields.contains_key("id") {
+        return Message::Notification(Notification {
+            method: text(method).unwrap_or_default(),
+            params: object(params).unwrap_or_default(),
+        });
+    }
+    let Some(id) = id else {
+        let fault = Fault::invalid_request("The id must be a string or an integer");
+        return Message::Invalid(None, fault);
+    };
+    if fields.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        let fault = Fault::invalid_request("jsonrpc must be \"2.0\"");
+        return Message::Invalid(Some(id), fault);
+    }
+    let Some(method) = text(method) else {
+        let fault = Fault::invalid_request("The method must be a string");
+        return Message::Invalid(Some(id), fault);
+    };
+    match object(params) {
+        Some(params) => Message::Request(Request { id, method, params }),
+        None => Message::Invalid(Some(id), Fault::invalid_params("params must be an object")),
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Null is an object without fields.
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Null => Some(Map::new()),
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
+}
+
+/// The answer to the request `id`.
+///
+/// Where the id could not be read it is left out, not null: clients reject the message over a null
+/// (MCP 2025-11-25, `JSONRPCErrorResponse`).
+pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
+    let mut answer = match outcome {
+        Ok(result) => json!({ "jsonrpc": "2.0", "result": result }),
+        Err(Fault {
+            code,
+            message,
+            data,
+        }) => {
+            let mut error = json!({ "code": code, "message": message });
+            if let Some(data) = data {
+                error["data"] = data;
+            }
+            json!({ "jsonrpc": "2.0", "error": error })
+        }
+    };
+    if let Some(id) = id {
+        answer["id"] = id.into();
+    }
+    answer
+}
+
+/// A message that nobody answers.
+pub(crate) fn notification(method: &str, params: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn single(line: &str) -> Message {
+        match read(line.as_bytes()) {
+            Frame::Single(message) => message,
+            Frame::Batch(messages) => panic!("a batch: {messages:?}"),
+        }
+    }
+
+    /// `line` is answered with `code` under `id` (null: without one).
+    #[track_caller]
+    fn check_fault(line: impl AsRef<[u8]>, code: i64, id: Value) {
+        match read(line.as_ref()) {
+            Frame::Single(Message::Invalid(found, fault)) => {
+                assert_eq!(fault.code, code);
+                assert_eq!(found.as_ref().map_or(Value::Null, Value::from), id);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check_request(line: &str, id: Value, params: Value) {
+        match single(line) {
+            Message::Request(request) => {
+                assert_eq!(Value::from(&request.id), id);
+                assert_eq!(Value::Object(request.params), params);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn answers_what_is_no_json_without_an_id() {
+        check_fault("garbage", -32700, Value::Null);
+        check_fault(
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#,
+            -32700,
+            Value::Null,
+        );
+        check_fault(
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping""#,
+            -32700,
+            Value::Null,
+        );
+    }
+
+    #[test]
+    fn answers_what_is_no_utf_8_as_no_json() {
+        check_fault(
+            b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xFF\"}",
+            -32700,
+            Value::Null,
+        );
+        check_fault(
+            r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#,
+            -32700,
+            Value::Null,
+        );
+    }
+
+    #[test]
+    fn answers_bottomless_nesting_as_no_json() {
+        check_fault("[".repeat(100_000), -32700, Value::Null);
+        check_fault("{\"a\":".repeat(100_000), -32700, Value::Null);
+    }
+
+    #[test]
+    fn refuses_what_is_no_object() {
+        for line in ["1", "null", "true", "\"ping\""] {
+            check_fault(line, -32600, Value::Null);
+        }
+    }
+
+    #[test]
+    fn refuses_an_object_that_is_neither_request_nor_response() {
+        check_fault("{}", -32600, Value::Null);
+        check_fault(r#"{"jsonrpc":"2.0","id":1}"#, -32600, json!(1));
+        check_fault(r#"{"jsonrpc":"2.0","id":null}"#, -32600, Value::Null);
+    }
+
+    #[test]
+    fn takes_responses_for_what_they_are() {
+        for line in [
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"a","error":{"code":-1,"message":"no"}}"#,
+            r#"{"id":null,"error":null}"#,
+        ] {
+            assert_eq!(single(line), Message::Response, "{line}");
+        }
+    }
+
+    #[test]
+    fn never_faults_a_notification() {
+        for line in [
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            r#"{"jsonrpc":"1.0","method":"x"}"#,
+            r#"{"method":5}"#,
+            r#"{"method":null,"params":[1]}"#,
+            r#"{"jsonrpc":"2.0","method":"x","params":"y"}"#,
+        ] {
+            assert!(matches!(single(line), Message::Notification(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn keeps_the_type_of_an_id() {
+        for id in ["null", "true", "1.5", "{}", "[]", "18446744073709551616"] {
+            let line = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            check_fault(line, -32600, Value::Null);
+        }
+    }
+
+    #[test]
+    fn refuses_another_version_and_a_method_that_is_no_string_under_the_id() {
+        check_fault(
+            r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
+            -32600,
+            json!(1),
+        );
+        check_fault(
+            r#"{"jsonrpc":2.0,"id":"a","method":"ping"}"#,
+            -32600,
+            json!("a"),
+        );
+        check_fault(r#"{"id":1,"method":"ping"}"#, -32600, json!(1));
+        check_fault(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600, json!(1));
+    }
+
+    #[test]
+    fn takes_absent_and_null_params_for_empty_ones() {
+        check_request(
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
+            json!(1),
+            json!({}),
+        );
+        let line = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#;
+        check_request(line, json!(1), json!({}));
+        let line = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1}}"#;
+        check_request(line, json!(1), json!({ "a": 1 }));
+    }
+
+    #[test]
+    fn refuses_params_that_are_no_object() {
+        for params in ["[]", "5", "\"a\"", "false"] {
+            let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{params}}}"#);
+            check_fault(line, -32602, json!(1));
+        }
+    }
+
+    #[test]
+    fn reads_a_batch_element_by_element() {
+        let Frame::Batch(messages) = read(br#"[{"jsonrpc":"2.0","id":1,"method":"ping"},[],1]"#)
+        else {
+            panic!("no batch");
+        };
+        assert!(matches!(
+            messages[..],
+            [
+                Message::Request(_),
+                Message::Invalid(None, _),
+                Message::Invalid(None, _)
+            ]
+        ));
+    }
+
+    #[test]
+    fn leaves_out_the_id_that_could_not_be_read() {
+        let answer = answer(None, Err(Fault::parse("Parse error")));
+        assert_eq!(
+            answer.to_string(),
+            r#"{"error":{"code":-32700,"message":"Parse error"},"jsonrpc":"2.0"}"#
+        );
+    }
+
+    #[test]
+    fn writes_a_message_on_one_line() {
+        let result = json!({ "text": "a\nb\r\u{85}" });
+        let answer = answer(Some(&Id::Text("1".to_owned())), Ok(result)).to_string();
+        assert!(!answer.contains(['\n', '\r']), "{answer}");
+    }
+}

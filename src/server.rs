@@ -1,0 +1,370 @@
+//! The MCP server: one message at a time, from the line to its answer.
+
+mod era;
+mod instructions;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use crate::input::{Line, Lines};
+use crate::nearest::nearest;
+use crate::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
+use crate::server::era::{Era, Revision};
+use crate::tool::{Context, Outcome};
+use crate::tools;
+
+/// Answers the messages of `input` in order, each before the next is looked at, until the input ends or
+/// nobody reads the output any more.
+pub(crate) fn serve(context: &Context, input: impl Read, output: impl Write) -> io::Result<()> {
+    let mut server = Server {
+        context,
+        output,
+        session: None,
+        streams: Vec::new(),
+    };
+    match server.run(Lines::new(input)) {
+        Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+struct Server<'a, W> {
+    context: &'a Context,
+    output: W,
+    /// The revision that the last `initialize` settled.
+    session: Option<Revision>,
+    /// The requests of `subscriptions/listen` whose result is due at the end.
+    streams: Vec<Id>,
+}
+
+/// What a request is answered with.
+enum Reply {
+    /// Its result, at once.
+    Result(Value),
+    /// An acknowledgement, and the result when the server ends.
+    Stream,
+}
+
+impl<W: Write> Server<'_, W> {
+    fn run(&mut self, mut lines: Lines<impl Read>) -> io::Result<()> {
+        while let Some(line) = lines.next()? {
+            match line {
+                Line::Text(line) => self.receive(rpc::read(&line))?,
+                Line::TooLong => {
+                    let fault = Fault::parse("Parse error: the line is too long");
+                    self.write(&rpc::answer(None, Err(fault)))?;
+                }
+            }
+        }
+        for id in mem::take(&mut self.streams) {
+            let result = era::stateless("subscriptions/listen", era::listened(&id));
+            self.write(&rpc::answer(Some(&id), Ok(result)))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is answered to one line.
+    fn receive(&mut self, frame: Frame) -> io::Result<()> {
+        let answer = match frame {
+            Frame::Single(message) => self.answer(message)?,
+            Frame::Batch(messages) => self.answer_batch(messages)?,
+        };
+        match answer {
+            Some(answer) => self.write(&answer),
+            None => Ok(()),
+        }
+    }
+
+    /// The array of answers (MCP 2025-03-26, Base protocol, Batching).
+    fn answer_batch(&mut self, messages: Vec<Message>) -> io::Result<Option<Value>> {
+        if !self.session.is_some_and(Revision::has_batches) {
+            let fault = Fault::invalid_request("This revision has no batches");
+            return Ok(Some(rpc::answer(None, Err(fault))));
+        }
+        if messages.is_empty() {
+            let fault = Fault::invalid_request("A batch must not be empty");
+            return Ok(Some(rpc::answer(None, Err(fault))));
+        }
+        let mut answers = Vec::new();
+        for message in messages {
+            answers.extend(match message {
+                Message::Request(request) if Era::of(&request, self.session) != Era::Session => {
+                    let fault = Fault::invalid_request(
+                        "A batch holds only requests of the session that is already open",
+                    );
+                    Some(rpc::answer(Some(&request.id), Err(fault)))
+                }
+                message => self.answer(message)?,
+            });
+        }
+        Ok((!answers.is_empty()).then_some(Value::Array(answers)))
+    }
+
+    /// The answer to one message, if it gets one and it is not due later.
+    fn answer(&mut self, message: Message) -> io::Result<Option<Value>> {
+        let request = match message {
+            Message::Invalid(id, fault) => {
+                return Ok(Some(rpc::answer(id.as_ref(), Err(fault))));
+            }
+            Message::Notification(notification) => {
+                self.take_note(&notification);
+                return Ok(None);
+            }
+            Message::Response => {
+                log::warn!("dropped a response, since nothing was asked");
+                return Ok(None);
+            }
+            Message::Request(request) => request,
+        };
+        let id = request.id.clone();
+        let subject = subject(&request);
+        let start = Instant::now();
+        let outcome = self.dispatch(request);
+        log::debug!("{subject}: {} ms", start.elapsed().as_millis());
+        match outcome {
+            Ok(Reply::Result(result)) => Ok(Some(rpc::answer(Some(&id), Ok(result)))),
+            Ok(Reply::Stream) => {
+                let method = "notifications/subscriptions/acknowledged";
+                self.write(&rpc::notification(method, era::acknowledged(&id)))?;
+                if !self.streams.contains(&id) {
+                    self.streams.push(id);
+                }
+                Ok(None)
+            }
+            Err(fault) => Ok(Some(rpc::answer(Some(&id), Err(fault)))),
+        }
+    }
+
+    fn take_note(&mut self, notification: &Notification) {
+        if notification.method == "notifications/cancelled" {
+            let id = notification.params.get("requestId").and_then(Id::new);
+            self.streams.retain(|stream| Some(stream) != id.as_ref());
+        }
+    }
+
+    /// Every method of both eras.
+    fn dispatch(&mut self, request: Request) -> Result<Reply, Fault> {
+        let era = Era::of(&request, self.session);
+        let Request { method, params, .. } = request;
+        if era == Era::Stateless {
+            era::check(&params)?;
+        }
+        let result = match (&era, &*method) {
+            (Era::Handshake, _) => self.initialize(&params),
+            (Era::Session | Era::Unknown, "ping") => Ok(json!({})),
+            (Era::Unknown, _) => Err(era::not_initialized()),
+            (Era::Stateless, "server/discover") => Ok(era::discovered(self.context)),
+            (Era::Stateless, "subscriptions/listen") => return listen(&params),
+            (_, "tools/list") => list_tools(&params),
+            (_, "tools/call") => self.call_tool(params),
+            (_, _) => Err(Fault::unknown_method(&method)),
+        }?;
+        Ok(Reply::Result(match era {
+            Era::Stateless => era::stateless(&method, result),
+            Era::Handshake | Era::Session | Era::Unknown => result,
+        }))
+    }
+
+    fn initialize(&mut self, params: &Map<String, Value>) -> Result<Value, Fault> {
+        let Some(requested) = params.get("protocolVersion").and_then(Value::as_str) else {
+            return Err(Fault::invalid_params("protocolVersion must be a string"));
+        };
+        let revision = Revision::negotiate(requested);
+        self.session = Some(revision);
+        Ok(era::initialized(self.context, revision))
+    }
+
+    fn call_tool(&self, mut params: Map<String, Value>) -> Result<Value, Fault> {
+        let Some(Value::String(name)) = params.remove("name") else {
+            return Err(Fault::invalid_params(
+                "name must be a string, the tool to call",
+            ));
+        };
+        let (name, tool) = tools::find(&name).ok_or_else(|| unknown_tool(&name))?;
+        let arguments = arguments(params.remove("arguments").unwrap_or_default())?;
+        Ok(tool_result(tool.call(self.context, name, &arguments)))
+    }
+
+    /// Writes one message on a line of its own.
+    fn write(&mut self, message: &Value) -> io::Result<()> {
+        self.output.write_all(format!("{message}\n").as_bytes())?;
+        self.output.flush()
+    }
+}
+
+/// What the log calls a request: the method and the tool, never the arguments.
+fn subject(request: &Request) -> String {
+    match (&*request.method, request.params.get("name")) {
+        ("tools/call", Some(Value::String(name))) => format!("tools/call {name:?}"),
+        (method, _) => format!("{method:?}"),
+    }
+}
+
+/// Accepts any filter: what it asks for and we do not have is left out of the acknowledgement.
+fn listen(params: &Map<String, Value>) -> Result<Reply, Fault> {
+    match params.get("notifications") {
+        Some(Value::Object(_)) => Ok(Reply::Stream),
+        _ => Err(Fault::invalid_params("notifications must be an object")),
+    }
+}
+
+/// All tools on one page, so no cursor can be one of ours.
+fn list_tools(params: &Map<String, Value>) -> Result<Value, Fault> {
+    if params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
+        return Err(Fault::invalid_params(
+            "Unknown cursor: there is only one page",
+        ));
+    }
+    let tools: Vec<Value> = tools::DOMAINS
+        .iter()
+        .flat_map(|domain| domain.tools)
+        .map(|(name, tool)| tool.definition(name))
+        .collect();
+    Ok(json!({ "tools": tools }))
+}
+
+fn unknown_tool(name: &str) -> Fault {
+    let known = tools::DOMAINS.iter().flat_map(|domain| domain.tools);
+    let hint = match nearest(name, known.map(|(name, _)| *name)) {
+        Some(near) => format!(". Did you mean {near}?"),
+        None => String::new(),
+    };
+    let name: String = name.chars().take(100).collect();
+    Fault::invalid_params(format!("Unknown tool: {name}{hint}"))
+}
+
+/// The arguments of a call. Some clients send none, null, or the object as a string.
+fn arguments(value: Value) -> Result<Map<String, Value>, Fault> {
+    let arguments = match value {
+        Value::Null => Some(Map::new()),
+        Value::Object(arguments) => Some(arguments),
+        Value::String(text) => serde_json::from_str(&text).ok(),
+        _ => None,
+    };
+    arguments.ok_or_else(|| Fault::invalid_params("arguments must be an object"))
+}
+
+fn tool_result(outcome: Outcome) -> Value {
+    let mut result = json!({ "content": [{ "type": "text", "text": outcome.text }] });
+    if let Some(structured) = outcome.structured {
+        result["structuredContent"] = structured;
+    }
+    if outcome.is_error {
+        result["isError"] = true.into();
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    fn context() -> Context {
+        Context::new(Settings {
+            connection: Err(Vec::new()),
+            allow_elevated: false,
+        })
+    }
+
+    #[test]
+    fn lists_every_tool_in_the_order_of_the_domains() {
+        let line = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }}});
+        let mut output = Vec::new();
+        serve(&context(), line.to_string().as_bytes(), &mut output).expect("a vector takes all");
+        let answer: Value = serde_json::from_slice(&output).expect("one message");
+        let listed: Vec<&str> = answer["result"]["tools"]
+            .as_array()
+            .expect("a list of tools")
+            .iter()
+            .filter_map(|tool| tool["name"].as_str())
+            .collect();
+        let declared: Vec<&str> = tools::DOMAINS
+            .iter()
+            .flat_map(|domain| domain.tools)
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(listed, declared);
+    }
+
+    #[test]
+    fn ends_quietly_when_nobody_reads_the_output() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        assert!(serve(&context(), &b"garbage\n"[..], Closed).is_ok());
+    }
+
+    #[test]
+    fn names_the_tool_that_was_probably_meant() {
+        assert_eq!(
+            unknown_tool("proxmox_list_nodes").message,
+            "Unknown tool: proxmox_list_nodes. Did you mean proxmox_get_nodes?"
+        );
+        assert_eq!(unknown_tool("foo").message, "Unknown tool: foo");
+    }
+
+    #[test]
+    fn takes_arguments_in_every_form_that_clients_send() {
+        for form in [json!(null), json!({}), json!("{}"), json!(" { } ")] {
+            assert_eq!(arguments(form), Ok(Map::new()));
+        }
+        let expected = Map::from_iter([("node".to_owned(), json!("pve1"))]);
+        assert_eq!(arguments(json!(r#"{"node":"pve1"}"#)), Ok(expected));
+        for form in [
+            json!([]),
+            json!(5),
+            json!(true),
+            json!(""),
+            json!("null"),
+            json!("[]"),
+        ] {
+            assert_eq!(arguments(form).map_err(|fault| fault.code), Err(-32602));
+        }
+    }
+
+    #[test]
+    fn marks_only_errors_as_errors() {
+        let result = tool_result(Outcome {
+            text: "2 nodes".to_owned(),
+            structured: Some(json!({ "count": 2 })),
+            is_error: false,
+        });
+        let content = json!([{ "type": "text", "text": "2 nodes" }]);
+        let expected = json!({ "content": content, "structuredContent": { "count": 2 } });
+        assert_eq!(result, expected);
+        let result = tool_result(Outcome {
+            text: "no".to_owned(),
+            structured: None,
+            is_error: true,
+        });
+        let content = json!([{ "type": "text", "text": "no" }]);
+        assert_eq!(result, json!({ "content": content, "isError": true }));
+    }
+
+    #[test]
+    fn logs_the_tool_and_no_argument() {
+        let params = json!({ "name": "a\nb", "arguments": { "password": "hunter2" } });
+        let Value::Object(params) = params else {
+            panic!("no object");
+        };
+        let request = Request {
+            id: Id::Text("1".to_owned()),
+            method: "tools/call".to_owned(),
+            params,
+        };
+        assert_eq!(subject(&request), r#"tools/call "a\nb""#);
+    }
+}

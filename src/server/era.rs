@@ -1,0 +1,217 @@
+//! The two eras of MCP: which of them a request belongs to, and what its answers look like there.
+//!
+//! Until 2025-11-25 `initialize` opens a session and settles its revision. Since 2026-07-28 there are no
+//! sessions: each request names its revision and the capabilities of its client. The era is found anew
+//! for each request, since clients probe with one era and go on with the other on the same process.
+
+use serde_json::{Map, Value, json};
+
+use crate::rpc::{Fault, Id, Request};
+use crate::server::instructions::instructions;
+use crate::tool::Context;
+
+/// The one revision without sessions.
+const STATELESS: &str = "2026-07-28";
+
+// Keys of `_meta` (MCP 2026-07-28, Base protocol).
+const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// The levels of syslog, RFC 5424.
+const LOG_LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
+/// For how long clients may keep what does not change while the server runs.
+const TIME_TO_LIVE_MS: u32 = 3_600_000;
+
+/// A revision with sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Revision {
+    V2024_11_05,
+    V2025_03_26,
+    V2025_06_18,
+    V2025_11_25,
+}
+
+impl Revision {
+    /// What a session is opened with when the client asks for `requested`: that, or the newest. An
+    /// unknown revision is no error (MCP 2025-11-25, Lifecycle, Version Negotiation).
+    pub(super) fn negotiate(requested: &str) -> Self {
+        [
+            Revision::V2024_11_05,
+            Revision::V2025_03_26,
+            Revision::V2025_06_18,
+        ]
+        .into_iter()
+        .find(|revision| revision.name() == requested)
+        .unwrap_or(Revision::V2025_11_25)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Revision::V2024_11_05 => "2024-11-05",
+            Revision::V2025_03_26 => "2025-03-26",
+            Revision::V2025_06_18 => "2025-06-18",
+            Revision::V2025_11_25 => "2025-11-25",
+        }
+    }
+
+    /// Whether messages may come as an array: introduced by one revision, removed by the next.
+    pub(super) fn has_batches(self) -> bool {
+        self == Revision::V2025_03_26
+    }
+}
+
+/// By which rules a request is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Era {
+    /// `initialize`, which opens a session, or opens it anew.
+    Handshake,
+    /// Those of the open session.
+    Session,
+    /// Those of 2026-07-28.
+    Stateless,
+    /// There is no session, and the request does not name its revision either.
+    Unknown,
+}
+
+impl Era {
+    /// A `_meta` alone does not make a request stateless: in sessions it carries progress tokens.
+    pub(super) fn of(request: &Request, session: Option<Revision>) -> Self {
+        let Request { method, params, .. } = request;
+        let meta = params.get("_meta").and_then(Value::as_object);
+        let names_revision = meta.is_some_and(|meta| meta.contains_key(PROTOCOL_VERSION));
+        match &**method {
+            "initialize" if !names_revision || params.contains_key("protocolVersion") => {
+                Era::Handshake
+            }
+            "server/discover" | "subscriptions/listen" => Era::Stateless,
+            _ if names_revision => Era::Stateless,
+            _ if session.is_some() => Era::Session,
+            _ => Era::Unknown,
+        }
+    }
+}
+
+/// Checks what a stateless request must say about itself.
+pub(super) fn check(params: &Map<String, Value>) -> Result<(), Fault> {
+    let Some(meta) = params.get("_meta").and_then(Value::as_object) else {
+        return Err(missing(&[PROTOCOL_VERSION, CLIENT_CAPABILITIES]));
+    };
+    let absent: Vec<&str> = [PROTOCOL_VERSION, CLIENT_CAPABILITIES]
+        .into_iter()
+        .filter(|key| !meta.contains_key(*key))
+        .collect();
+    let revision = match meta.get(PROTOCOL_VERSION) {
+        None => return Err(missing(&absent)),
+        Some(Value::String(revision)) => revision,
+        Some(_) => return Err(malformed(PROTOCOL_VERSION, "a string")),
+    };
+    if revision != STATELESS {
+        return Err(unsupported(revision));
+    }
+    match meta.get(CLIENT_CAPABILITIES) {
+        None => return Err(missing(&absent)),
+        Some(Value::Object(_)) => (),
+        Some(_) => return Err(malformed(CLIENT_CAPABILITIES, "an object")),
+    }
+    match meta.get(LOG_LEVEL) {
+        None => Ok(()),
+        Some(Value::String(level)) if LOG_LEVELS.contains(&&**level) => Ok(()),
+        Some(_) => Err(malformed(
+            LOG_LEVEL,
+            &format!("one of {}", LOG_LEVELS.join(", ")),
+        )),
+    }
+}
+
+fn missing(keys: &[&str]) -> Fault {
+    Fault::invalid_params(format!("Missing in params._meta: {}", keys.join(", ")))
+}
+
+fn malformed(key: &str, form: &str) -> Fault {
+    Fault::invalid_params(format!("params._meta[\"{key}\"] must be {form}"))
+}
+
+/// Only what `server/discover` lists is named as supported: a client that cannot speak it opens a session
+/// of its own accord.
+fn unsupported(requested: &str) -> Fault {
+    Fault {
+        code: -32022,
+        message: "Unsupported protocol version".to_owned(),
+        data: Some(json!({ "supported": [STATELESS], "requested": requested })),
+    }
+}
+
+/// Neither a session nor a revision.
+pub(super) fn not_initialized() -> Fault {
+    Fault::invalid_params(format!(
+        "Not initialized: send initialize, or name the revision in params._meta[\"{PROTOCOL_VERSION}\"]"
+    ))
+}
+
+/// The result of `initialize`.
+pub(super) fn initialized(context: &Context, revision: Revision) -> Value {
+    json!({
+        "protocolVersion": revision.name(),
+        "capabilities": capabilities(),
+        "serverInfo": server_info(),
+        "instructions": instructions(context),
+    })
+}
+
+/// The result of `server/discover`.
+pub(super) fn discovered(context: &Context) -> Value {
+    json!({
+        "supportedVersions": [STATELESS],
+        "capabilities": capabilities(),
+        "instructions": instructions(context),
+    })
+}
+
+/// The parameters of the notification that opens the stream of `subscriptions/listen`. It will carry
+/// nothing: of what can be subscribed to, we have nothing.
+pub(super) fn acknowledged(id: &Id) -> Value {
+    json!({ "notifications": {}, "_meta": { SUBSCRIPTION_ID: Value::from(id) } })
+}
+
+/// The result of `subscriptions/listen`, due when the stream ends.
+pub(super) fn listened(id: &Id) -> Value {
+    json!({ "_meta": { SUBSCRIPTION_ID: Value::from(id) } })
+}
+
+/// Makes a stateless result of what a session would be answered. Clients drop a result that lacks one of
+/// these fields.
+pub(super) fn stateless(method: &str, mut result: Value) -> Value {
+    result["resultType"] = "complete".into();
+    result["_meta"][SERVER_INFO] = server_info();
+    if matches!(method, "server/discover" | "tools/list") {
+        result["ttlMs"] = TIME_TO_LIVE_MS.into();
+        // Both depend on the settings of this one user.
+        result["cacheScope"] = "private".into();
+    }
+    result
+}
+
+fn capabilities() -> Value {
+    json!({ "tools": {} })
+}
+
+fn server_info() -> Value {
+    json!({
+        "name": "proxmox-mcp",
+        "title": "Proxmox VE",
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}

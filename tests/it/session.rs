@@ -1,0 +1,193 @@
+//! A running server, and the pipes to it.
+//!
+//! ```ignore
+//! let mut session = Session::start(&[], &[("PROXMOX_HOST", "127.0.0.1:8006")]);
+//! let result = session.call("proxmox_get_nodes", json!({}));
+//! session.finish();
+//! ```
+//!
+//! The environment holds the given variables and nothing else. Every wait has a deadline, and every
+//! failure shows what the server wrote to standard error. A session that is dropped without
+//! [`Session::finish`] kills its server.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How long any one answer may take. Generous, since it only ends tests that fail.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What [`Session::next`] says of a server that has closed its output.
+const ENDED: &str = "ended without an answer";
+
+/// A running server.
+pub(crate) struct Session {
+    child: Child,
+    /// `None` once it was closed.
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    log: Option<JoinHandle<String>>,
+    requests: u32,
+}
+
+/// What a server left behind.
+pub(crate) struct Remains {
+    /// The messages that nobody had received.
+    pub(crate) messages: Vec<Value>,
+    /// Everything it wrote to standard error.
+    pub(crate) log: String,
+}
+
+impl Session {
+    /// Starts a server with these arguments and variables.
+    #[track_caller]
+    pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let input = child.stdin.take();
+        let output = child.stdout.take().expect("it is piped");
+        let mut errors = child.stderr.take().expect("it is piped");
+        // The pipes are emptied all the time, so that the server never waits for the test.
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                if sender.send(line.expect("the output is UTF-8")).is_err() {
+                    break;
+                }
+            }
+        });
+        let log = thread::spawn(move || {
+            let mut log = Vec::new();
+            errors.read_to_end(&mut log).expect("it can be read");
+            String::from_utf8_lossy(&log).into_owned()
+        });
+        Self {
+            child,
+            input,
+            lines,
+            log: Some(log),
+            requests: 0,
+        }
+    }
+
+    /// Sends one line.
+    #[track_caller]
+    pub(crate) fn send(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\n").as_bytes());
+    }
+
+    /// Sends these bytes and no newline.
+    #[track_caller]
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        let input = self.input.as_mut().expect("it is still open");
+        if let Err(err) = input.write_all(bytes).and_then(|()| input.flush()) {
+            self.fail(&format!("cannot be written to: {err}"));
+        }
+    }
+
+    /// Closes the input: the server answers what it was sent, and ends.
+    pub(crate) fn close(&mut self) {
+        self.input = None;
+    }
+
+    /// The next message.
+    #[track_caller]
+    pub(crate) fn receive(&mut self) -> Value {
+        match self.next() {
+            Ok(message) => message,
+            Err(reason) => self.fail(&reason),
+        }
+    }
+
+    /// The next message, or why there is none.
+    pub(crate) fn next(&mut self) -> Result<Value, String> {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => serde_json::from_str(&line)
+                .map_err(|err| format!("wrote a line that is no JSON: {err}: {line}")),
+            Err(RecvTimeoutError::Timeout) => Err("did not answer in time".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => Err(ENDED.to_owned()),
+        }
+    }
+
+    /// Sends a request of revision 2026-07-28 and receives its answer, which must be the next message.
+    #[track_caller]
+    pub(crate) fn request(&mut self, method: &str, mut params: Value) -> Value {
+        self.requests += 1;
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let id = self.requests;
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        self.send(&request.to_string());
+        let answer = self.receive();
+        assert_eq!(answer["id"], id, "{answer}");
+        answer
+    }
+
+    /// Calls a tool and gives its result.
+    #[track_caller]
+    pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let mut answer = self.request("tools/call", params);
+        assert!(answer["result"].is_object(), "{answer}");
+        answer["result"].take()
+    }
+
+    /// Closes the input and waits for the end, which must be a success.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Remains {
+        self.close();
+        let mut messages = Vec::new();
+        loop {
+            match self.next() {
+                Ok(message) => messages.push(message),
+                Err(reason) if reason == ENDED => break,
+                Err(reason) => self.fail(&reason),
+            }
+        }
+        let status = self.child.wait().expect("it can be waited for");
+        let log = self.log();
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "{status}; it wrote to standard error:\n{log}"
+        );
+        Remains { messages, log }
+    }
+
+    #[track_caller]
+    fn fail(&mut self, what: &str) -> ! {
+        let _: io::Result<()> = self.child.kill();
+        panic!(
+            "the server {what}; it wrote to standard error:\n{}",
+            self.log()
+        );
+    }
+
+    fn log(&mut self) -> String {
+        match self.log.take() {
+            Some(log) => log.join().expect("reading it does not panic"),
+            None => String::new(),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _: io::Result<()> = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

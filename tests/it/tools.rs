@@ -112,17 +112,15 @@ impl Session {
         let params = json!({ "name": tool, "arguments": arguments });
         let result = self.request("tools/call", &params)?;
         let structured = result.get("structuredContent").cloned();
+        let one_text = match result["content"].as_array().map(Vec::as_slice) {
+            Some([content]) => content["type"] == "text",
+            _ => false,
+        };
         let is_error = result["isError"] == true;
-        match (result["content"].as_array().map(Vec::as_slice), &structured) {
-            (Some([content]), Some(Value::Object(_))) if !is_error && content["type"] == "text" => {
-                ()
-            }
-            (Some([content]), None) if is_error && content["type"] == "text" => (),
-            _ => {
-                return Err(format!(
-                    "neither a success nor an error of a tool: {result}"
-                ));
-            }
+        if !one_text || is_error == structured.as_ref().is_some_and(Value::is_object) {
+            return Err(format!(
+                "neither a success nor an error of a tool: {result}"
+            ));
         }
         let text = result["content"][0]["text"].as_str().unwrap_or_default();
         Ok((text.to_owned(), structured))

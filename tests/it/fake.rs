@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::mem;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -108,11 +109,13 @@ impl Script {
         let expected = self.expected.pop_front();
         let seen = shown(&request);
         let problem = match expected {
-            Some(exchange) if shown(&exchange) != seen => {
+            Some(exchange)
+                if exchange.request != request.request || exchange.form != request.form =>
+            {
                 format!("expected {}\n    seen {seen}", shown(&exchange))
             }
-            Some(exchange) if faults.is_empty() => return exchange,
-            Some(_) => format!("{seen}: {}", faults.join("; ")),
+            Some(_) if !faults.is_empty() => format!("{seen}: {}", faults.join("; ")),
+            Some(exchange) => return exchange,
             None => format!("expected nothing\n    seen {seen}"),
         };
         // What follows a wrong request says nothing new.
@@ -253,7 +256,8 @@ fn response(exchange: &Exchange) -> Vec<u8> {
         .and_then(|answer| answer["message"].as_str());
     let reason = match (&exchange.reason, message, exchange.status) {
         (Some(reason), ..) => reason,
-        (None, Some(message), _) => message.trim_end(),
+        // AnyEvent.pm: the first line alone.
+        (None, Some(message), _) => message.lines().next().unwrap_or_default(),
         (None, None, 200) => "OK",
         (None, None, _) => "",
     };
@@ -263,7 +267,7 @@ fn response(exchange: &Exchange) -> Vec<u8> {
         .map_or(Vec::new(), |answer| answer.to_string().into());
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", exchange.status);
     head.push_str("Cache-Control: max-age=0\r\nPragma: no-cache\r\nServer: pve-api-daemon/3.0\r\n");
-    // Errors close the connection.
+    // Errors close the connection. tiny_http leaves that to the client, who is told to.
     head.push_str(if exchange.status == 200 {
         "Connection: Keep-Alive\r\n"
     } else {
@@ -272,7 +276,8 @@ fn response(exchange: &Exchange) -> Vec<u8> {
     if !body.is_empty() {
         head.push_str("Content-Type: application/json;charset=UTF-8\r\n");
     }
-    // The journal comes compressed, asked for or not.
+    // The journal comes compressed, asked for or not. (It also comes without a length and ends with
+    // the connection, which tiny_http cannot do.)
     if exchange.status == 200 && exchange.request.ends_with("/journal") {
         head.push_str("Content-Encoding: gzip\r\n");
         body = gzip(&body);
@@ -291,8 +296,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// What `fake` answers to these bytes, which must ask it to close the connection.
 fn ask(fake: &Fake, request: &str) -> String {
-    let mut stream = std::net::TcpStream::connect(fake.server.server_addr().to_string())
-        .expect("the fake listens");
+    let mut stream =
+        TcpStream::connect(fake.server.server_addr().to_string()).expect("the fake listens");
     stream
         .write_all(request.as_bytes())
         .expect("the fake reads");

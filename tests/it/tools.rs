@@ -57,10 +57,11 @@ fn replay(tool: &str) -> Vec<String> {
             .into_iter()
             .chain(called.as_ref().err().cloned());
         problems.extend(wrong.map(|problem| format!("{path}: {}:\n    {problem}", case.shows)));
-        if let Ok((text, structured)) = called {
-            case.text = text.split('\n').map(str::to_owned).collect();
-            case.structured = structured;
-        }
+        let Ok((text, structured)) = called else {
+            break;
+        };
+        case.text = text.split('\n').map(str::to_owned).collect();
+        case.structured = structured;
     }
     // What came of a wrong request is not worth a look, and must not get into the file.
     if problems.is_empty() {

@@ -1,7 +1,21 @@
-//! The integration tests: one binary, one module per subject.
+//! What the program does, seen from outside: the binary over real pipes, against a fake host.
 
-/// A running server: lines in, answers out. For every other module.
+// The means.
+
+/// A Proxmox host on loopback that plays exchanges and checks how it is asked.
+mod fake;
+/// The files of `fixtures/tools`.
+mod fixture;
+/// A running server: lines in, answers out.
 mod session;
+/// Files that the tests write with `UPDATE_FIXTURES=1` and compare without.
+mod snapshot;
 
+// The subjects.
+
+/// Each request in a fixture against the parameters that the API declares.
+mod facts;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
+/// Each tool does what its fixture shows.
+mod tools;

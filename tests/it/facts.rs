@@ -1,0 +1,340 @@
+//! `fixtures/pve-api.txt`: the endpoints that the tools use, and whether the fixtures keep to them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{env, fs};
+
+use serde_json::Value;
+
+use crate::fixture::{self, Exchange, Fixture};
+use crate::snapshot;
+
+const PATH: &str = "fixtures/pve-api.txt";
+
+#[test]
+fn each_request_in_a_fixture_is_one_the_api_declares() {
+    let text = fs::read_to_string(snapshot::below_package(PATH)).expect("the facts can be read");
+    let endpoints: Vec<Endpoint> = lines(&text).map(Endpoint::parse).collect();
+    let mut problems = Vec::new();
+    for tool in fixture::tools() {
+        let fixture = match Fixture::of(&tool) {
+            Ok(fixture) => fixture,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        for case in &fixture.cases {
+            for exchange in &case.exchanges {
+                let path = fixture::path(&tool);
+                problems.extend(faults(&endpoints, exchange).into_iter().map(|fault| {
+                    format!("{path}: {}:\n    {}: {fault}", case.shows, exchange.request)
+                }));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n\n"));
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
+fn the_facts_are_those_of_the_api_description() {
+    let Some(folder) = env::var_os("PVE_API_FACTS") else {
+        eprintln!("PVE_API_FACTS names no folder: the facts are not compared");
+        return;
+    };
+    let description = Description::read(&folder);
+    let text = fs::read_to_string(snapshot::below_package(PATH)).expect("the facts can be read");
+    let mut facts = String::new();
+    for line in text.lines().take_while(|line| line.starts_with('#')) {
+        facts.push_str(line);
+        facts.push('\n');
+    }
+    for line in lines(&text) {
+        facts.push_str(&description.line(&Endpoint::parse(line)));
+        facts.push('\n');
+    }
+    snapshot::check(PATH, &facts);
+}
+
+#[test]
+fn a_request_is_held_against_each_part_of_a_line() {
+    let line = "PUT /nodes/{node}/qemu/{vmid}/resize disk!:enum(efidisk0|scsi{0..30}) net[n]? \
+                skip?:bool timeout?:int(1..30) limit?:num(0..) command?:array";
+    let endpoints = [Endpoint::parse(line)];
+    let faults = |path: &str, form: &[&str]| {
+        let exchange = serde_json::json!({ "request": format!("PUT {path}"), "form": form });
+        let exchange = serde_json::from_value(exchange).expect("an exchange");
+        faults(&endpoints, &exchange).join("; ")
+    };
+    let path = "/nodes/pve1/qemu/100/resize";
+    for form in [
+        &["disk=scsi30"] as &[&str],
+        &[
+            "disk=efidisk0",
+            "net31=virtio",
+            "skip=0",
+            "timeout=30",
+            "limit=0.5",
+        ],
+        &["command=a", "disk=scsi0", "command=b"],
+    ] {
+        assert_eq!(faults(path, form), "", "{form:?}");
+    }
+    for (form, fault) in [
+        (&["net0=virtio"] as &[&str], "disk is missing"),
+        (
+            &["disk=scsi31"],
+            "disk=scsi31 is not one of efidisk0|scsi{0..30}",
+        ),
+        (&["disk=scsi0", "vmid=100"], "vmid is in the path"),
+        (&["disk=scsi0", "size=1"], "size is not declared"),
+        (&["disk=scsi0", "skip=true"], "skip=true is neither 0 nor 1"),
+        (
+            &["disk=scsi0", "timeout=31"],
+            "timeout=31 is not within 1..30",
+        ),
+        (&["disk=scsi0", "timeout=1s"], "timeout=1s is no integer"),
+        (&["disk=scsi0", "limit=x"], "limit=x is no number"),
+        (&["disk=scsi0", "disk=scsi1"], "disk is repeated"),
+        (
+            &["disk=scsi0", "net0="],
+            "net0 is empty, which Proxmox takes for absent",
+        ),
+    ] {
+        assert_eq!(faults(path, form), fault);
+    }
+    assert_eq!(
+        faults("/nodes/pve1/qemu/100", &[]),
+        "no such endpoint among the facts"
+    );
+}
+
+/// One line: what the API declares of an endpoint.
+struct Endpoint {
+    method: String,
+    /// The template, with `{name}` for a parameter in the path.
+    path: String,
+    params: BTreeMap<String, Param>,
+}
+
+/// A parameter outside the path.
+struct Param {
+    required: bool,
+    kind: Kind,
+}
+
+/// What a value can be checked for.
+enum Kind {
+    Array,
+    Bool,
+    /// The members as written: `scsi{0..30}` stands for 31 of them.
+    Enum(String),
+    Integer(Range),
+    Number(Range),
+    Text,
+}
+
+/// `1..30`, `0..`, or nothing.
+struct Range(String);
+
+impl Endpoint {
+    /// `METHOD /path/{x} name! name?:kind …`
+    fn parse(line: &str) -> Self {
+        let mut words = line.split(' ');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        Self {
+            method: word(),
+            path: word(),
+            params: words.map(|word| Param::parse(line, word)).collect(),
+        }
+    }
+
+    fn matches(&self, method: &str, path: &str) -> bool {
+        let mut segments = path.split('/');
+        let same = self.path.split('/').all(|template| {
+            segments.next().is_some_and(|segment| {
+                template == segment || (template.starts_with('{') && !segment.is_empty())
+            })
+        });
+        same && segments.next().is_none() && self.method == method
+    }
+
+    fn fault(&self, name: &str, value: &str) -> Option<String> {
+        if self.path.contains(&format!("{{{name}}}")) {
+            return Some(format!("{name} is in the path"));
+        }
+        let family = format!("{}[n]", name.trim_end_matches(|c: char| c.is_ascii_digit()));
+        let Some(param) = self.params.get(name).or_else(|| self.params.get(&family)) else {
+            return Some(format!("{name} is not declared"));
+        };
+        if value.is_empty() {
+            return Some(format!("{name} is empty, which Proxmox takes for absent"));
+        }
+        let fault = match &param.kind {
+            Kind::Bool if !matches!(value, "0" | "1") => "neither 0 nor 1".to_owned(),
+            Kind::Enum(members) if !has_member(members, value) => format!("not one of {members}"),
+            Kind::Integer(_) if value.parse::<i64>().is_err() => "no integer".to_owned(),
+            Kind::Number(_) if value.parse::<f64>().is_err() => "no number".to_owned(),
+            Kind::Integer(range) | Kind::Number(range) if !range.contains(value) => {
+                format!("not within {}", range.0)
+            }
+            _ => return None,
+        };
+        Some(format!("{name}={value} is {fault}"))
+    }
+}
+
+impl Param {
+    fn parse(line: &str, word: &str) -> (String, Self) {
+        let (name, rest) = word
+            .split_once(['!', '?'])
+            .unwrap_or_else(|| panic!("{PATH}: {word}: neither ! nor ? in {line}"));
+        let kind = rest.strip_prefix(':').unwrap_or_default();
+        let (kind, detail) = kind.split_once('(').unwrap_or((kind, ""));
+        let detail = detail.strip_suffix(')').unwrap_or(detail).to_owned();
+        let kind = match kind {
+            "" => Kind::Text,
+            "array" => Kind::Array,
+            "bool" => Kind::Bool,
+            "enum" => Kind::Enum(detail),
+            "int" => Kind::Integer(Range(detail)),
+            "num" => Kind::Number(Range(detail)),
+            _ => panic!("{PATH}: {word}: an unknown kind in {line}"),
+        };
+        let required = word[name.len()..].starts_with('!');
+        (name.to_owned(), Self { required, kind })
+    }
+}
+
+impl Range {
+    fn contains(&self, value: &str) -> bool {
+        let (least, most) = self.0.split_once("..").unwrap_or_default();
+        let value: Option<f64> = value.parse().ok();
+        let least: Option<f64> = least.parse().ok();
+        let most: Option<f64> = most.parse().ok();
+        least.is_none_or(|least| value >= Some(least))
+            && most.is_none_or(|most| value <= Some(most))
+    }
+}
+
+/// Whether `value` is among `a|scsi{0..30}|b`.
+fn has_member(members: &str, value: &str) -> bool {
+    members
+        .split('|')
+        .any(|member| match member.split_once('{') {
+            Some((prefix, numbers)) => value.strip_prefix(prefix).is_some_and(|number| {
+                number.parse::<u32>().is_ok() && Range(numbers.replace('}', "")).contains(number)
+            }),
+            None => member == value,
+        })
+}
+
+/// The lines that are no comments.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What the API has against a request of a fixture.
+///
+/// A fixture shows with status 501 that there is no such endpoint, with 400 that the parameters are
+/// not right.
+fn faults(endpoints: &[Endpoint], exchange: &Exchange) -> Vec<String> {
+    let (method, path) = exchange.request.split_once(' ').unwrap_or_default();
+    // `/nextid` is an endpoint of its own even where `/{name}` is one: the literal wins.
+    let endpoint = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.matches(method, path))
+        .min_by_key(|endpoint| endpoint.path.matches('{').count());
+    let endpoint = match (endpoint, exchange.status) {
+        (_, 501) => return Vec::new(),
+        (None, _) => return vec!["no such endpoint among the facts".to_owned()],
+        (Some(_), 400) => return Vec::new(),
+        (Some(endpoint), _) => endpoint,
+    };
+    let mut faults = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for pair in &exchange.form {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        faults.extend(endpoint.fault(name, value));
+        let array = matches!(
+            endpoint.params.get(name),
+            Some(Param {
+                kind: Kind::Array,
+                ..
+            })
+        );
+        if seen.contains(&name) && !array {
+            faults.push(format!("{name} is repeated"));
+        }
+        seen.push(name);
+    }
+    for (name, param) in &endpoint.params {
+        if param.required && !seen.contains(&&**name) {
+            faults.push(format!("{name} is missing"));
+        }
+    }
+    faults
+}
+
+/// The API description of one version of Proxmox: one JSON object a line.
+struct Description(Vec<Value>);
+
+impl Description {
+    fn read(folder: &OsStr) -> Self {
+        let file = Path::new(folder).join("9.2.jsonl");
+        let text =
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let endpoints: Result<_, _> = text.lines().map(serde_json::from_str).collect();
+        Self(endpoints.unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+    }
+
+    /// The line of one endpoint as this description has it.
+    fn line(&self, endpoint: &Endpoint) -> String {
+        let mut line = format!("{} {}", endpoint.method, endpoint.path);
+        let declared = self
+            .0
+            .iter()
+            .find(|declared| {
+                declared["method"] == endpoint.method && declared["path"] == endpoint.path
+            })
+            .unwrap_or_else(|| panic!("{PATH}: the API has no {line}"));
+        let params = declared["params"].as_object().into_iter().flatten();
+        let outside = params.filter(|(_, schema)| schema["in"] != "path");
+        let (optional, required): (Vec<_>, Vec<_>) =
+            outside.partition(|(_, schema)| schema["optional"] == true);
+        for (params, mark) in [(required, '!'), (optional, '?')] {
+            for (name, schema) in params {
+                write!(line, " {name}{mark}{}", kind(schema)).expect("a text takes all text");
+            }
+        }
+        line
+    }
+}
+
+/// `:int(0..)`, or nothing where any text will do.
+fn kind(schema: &Value) -> String {
+    let number = |name: &str| schema.get(name).map_or(String::new(), Value::to_string);
+    let range = match (number("minimum"), number("maximum")) {
+        (least, most) if least.is_empty() && most.is_empty() => String::new(),
+        (least, most) => format!("({least}..{most})"),
+    };
+    let members = schema["enum"].as_array();
+    match (schema["type"].as_str(), members) {
+        (_, Some(members)) => {
+            let members: Vec<String> = members
+                .iter()
+                .map(|member| member.as_str().map_or(member.to_string(), str::to_owned))
+                .collect();
+            format!(":enum({})", members.join("|"))
+        }
+        (Some("array"), _) => ":array".to_owned(),
+        (Some("boolean"), _) => ":bool".to_owned(),
+        (Some("integer"), _) => format!(":int{range}"),
+        (Some("number"), _) => format!(":num{range}"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,373 @@
+//! A Proxmox host on loopback: it plays exchanges in order, and checks how it is asked for them.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::mem;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use serde_json::{Value, json};
+use tiny_http::{Method, Request, Server};
+
+use crate::fixture::Exchange;
+
+/// The secret of the only token that it takes, that of `root@pam!mcp`.
+pub(crate) const TOKEN: &str = "12345678-9abc-4def-8123-456789abcdef";
+
+pub(crate) struct Fake {
+    server: Arc<Server>,
+    script: Arc<Mutex<Script>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is to come, and what went wrong.
+#[derive(Default)]
+struct Script {
+    expected: VecDeque<Exchange>,
+    problems: Vec<String>,
+}
+
+impl Fake {
+    /// A host that expects no request yet.
+    pub(crate) fn start() -> Self {
+        let server = Arc::new(Server::http("127.0.0.1:0").expect("loopback has a free port"));
+        let script = Arc::new(Mutex::new(Script::default()));
+        let thread = thread::spawn({
+            let (server, script) = (Arc::clone(&server), Arc::clone(&script));
+            move || {
+                for request in server.incoming_requests() {
+                    answer(request, &script);
+                }
+            }
+        });
+        Self {
+            server,
+            script,
+            thread: Some(thread),
+        }
+    }
+
+    /// A host that expects these exchanges, written as in a fixture.
+    pub(crate) fn playing(exchanges: Value) -> Self {
+        let fake = Self::start();
+        fake.play(serde_json::from_value(exchanges).expect("exchanges as in a fixture"));
+        fake
+    }
+
+    /// What connects the program to this host.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 3] {
+        [
+            (
+                "PROXMOX_HOST",
+                format!("http://{}", self.server.server_addr()),
+            ),
+            ("PROXMOX_TOKEN_NAME", "mcp".to_owned()),
+            ("PROXMOX_TOKEN_VALUE", TOKEN.to_owned()),
+        ]
+    }
+
+    /// From now on it expects these exchanges, in this order.
+    pub(crate) fn play(&self, exchanges: Vec<Exchange>) {
+        self.script().expected = exchanges.into();
+    }
+
+    /// What differed from the exchanges it was to play since it was last asked: requests that were
+    /// not expected, not well-formed, or not sent.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut script = self.script();
+        let mut problems = mem::take(&mut script.problems);
+        let missing = mem::take(&mut script.expected);
+        problems.extend(
+            missing
+                .iter()
+                .map(|exchange| format!("expected {}\n    seen nothing", shown(exchange))),
+        );
+        problems
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed, and must not become one while dropping.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Script {
+    /// The answer to `request`, which `faults` say is not as the API wants it.
+    fn meet(&mut self, request: Exchange, faults: &[String]) -> Exchange {
+        let expected = self.expected.pop_front();
+        let seen = shown(&request);
+        let problem = match expected {
+            Some(exchange)
+                if exchange.request != request.request || exchange.form != request.form =>
+            {
+                format!("expected {}\n    seen {seen}", shown(&exchange))
+            }
+            Some(_) if !faults.is_empty() => format!("{seen}: {}", faults.join("; ")),
+            Some(exchange) => return exchange,
+            None => format!("expected nothing\n    seen {seen}"),
+        };
+        // What follows a wrong request says nothing new.
+        self.expected.clear();
+        self.problems.push(problem);
+        Exchange {
+            status: 500,
+            answer: Some(
+                json!({ "data": null, "message": format!("unexpected request: {seen}\n") }),
+            ),
+            ..request
+        }
+    }
+}
+
+fn answer(mut request: Request, script: &Mutex<Script>) {
+    let mut body = String::new();
+    let read = request.as_reader().read_to_string(&mut body);
+    let mut faults = faults(&request, &body);
+    faults.extend(read.err().map(|error| format!("body: {error}")));
+    let exchange = script
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .meet(as_exchange(&request, &body), &faults);
+    let mut writer = request.into_writer();
+    // A client that is gone needs no answer.
+    let _ = writer
+        .write_all(&response(&exchange))
+        .and_then(|()| writer.flush());
+}
+
+/// What was asked, as a fixture writes it.
+fn as_exchange(request: &Request, body: &str) -> Exchange {
+    let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+    let path = path.strip_prefix("/api2/json").unwrap_or(path);
+    Exchange {
+        request: format!("{} {path}", request.method()),
+        form: pairs(query).chain(pairs(body)).map(decoded).collect(),
+        status: 200,
+        reason: None,
+        answer: None,
+    }
+}
+
+/// `GET /nodes/pve1/tasks source=all limit=50`
+fn shown(exchange: &Exchange) -> String {
+    let mut words = vec![&*exchange.request];
+    words.extend(exchange.form.iter().map(String::as_str));
+    words.join(" ")
+}
+
+/// Why pveproxy would not take this request, or would take it for another one.
+fn faults(request: &Request, body: &str) -> Vec<String> {
+    let header = |name: &'static str| {
+        let mut headers = request.headers().iter();
+        headers
+            .find(|header| header.field.equiv(name))
+            .map(|header| header.value.as_str())
+    };
+    let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+    let writes = matches!(request.method(), Method::Post | Method::Put);
+    let token = format!("PVEAPIToken=root@pam!mcp={TOKEN}");
+    let mut faults = Vec::new();
+    let mut check = |holds: bool, fault: &str| {
+        if !holds {
+            faults.push(fault.to_owned());
+        }
+    };
+    check(path.starts_with("/api2/json/"), "not below /api2/json");
+    check(
+        header("Authorization") == Some(&*token),
+        "not the header of the token",
+    );
+    check(
+        header("Accept-Encoding").is_none(),
+        "asks for a compressed answer",
+    );
+    check(
+        header("Transfer-Encoding").is_none(),
+        "a body without a length",
+    );
+    if writes {
+        check(header("Content-Length").is_some(), "no Content-Length");
+        check(query.is_empty(), "parameters in the URL");
+        let kind = header("Content-Type");
+        check(
+            kind == Some("application/x-www-form-urlencoded")
+                || (kind.is_none() && body.is_empty()),
+            "not the content type of a form",
+        );
+    } else {
+        check(body.is_empty(), "a body");
+        check(
+            header("Content-Length").is_none_or(|length| length == "0"),
+            "the length of a body",
+        );
+    }
+    for pair in pairs(query).chain(pairs(body)) {
+        // AnyEvent.pm splits at `;` as at `&`, and keeps what is between the first `=` and the second.
+        check(
+            !pair.contains(';') && pair.matches('=').count() == 1,
+            &format!("{pair} is cut at a raw ; or ="),
+        );
+    }
+    faults
+}
+
+fn pairs(form: &str) -> impl Iterator<Item = &str> {
+    form.split('&').filter(|pair| !pair.is_empty())
+}
+
+/// The percent-decoded text of a form, in which `+` is a space.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = match (first, after) {
+            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low])
+                .ok()
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
+            _ => None,
+        };
+        rest = if escaped.is_some() {
+            &after[2..]
+        } else {
+            after
+        };
+        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The bytes that pveproxy sends.
+fn response(exchange: &Exchange) -> Vec<u8> {
+    let message = exchange
+        .answer
+        .as_ref()
+        .and_then(|answer| answer["message"].as_str());
+    let reason = match (&exchange.reason, message, exchange.status) {
+        (Some(reason), ..) => reason,
+        // AnyEvent.pm: the first line alone.
+        (None, Some(message), _) => message.lines().next().unwrap_or_default(),
+        (None, None, 200) => "OK",
+        (None, None, _) => "",
+    };
+    let mut body = exchange
+        .answer
+        .as_ref()
+        .map_or(Vec::new(), |answer| answer.to_string().into());
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", exchange.status);
+    head.push_str("Cache-Control: max-age=0\r\nPragma: no-cache\r\nServer: pve-api-daemon/3.0\r\n");
+    // Errors close the connection. tiny_http leaves that to the client, who is told to.
+    head.push_str(if exchange.status == 200 {
+        "Connection: Keep-Alive\r\n"
+    } else {
+        "Connection: close\r\n"
+    });
+    if !body.is_empty() {
+        head.push_str("Content-Type: application/json;charset=UTF-8\r\n");
+    }
+    // The journal comes compressed, asked for or not. (It also comes without a length and ends with
+    // the connection, which tiny_http cannot do.)
+    if exchange.status == 200 && exchange.request.ends_with("/journal") {
+        head.push_str("Content-Encoding: gzip\r\n");
+        body = gzip(&body);
+    }
+    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    [head.into_bytes(), body].concat()
+}
+
+/// `bytes` in the form of gzip, stored as they are (RFC 1951 and 1952).
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("one block holds a recorded answer");
+    let mut checksum = u32::MAX;
+    for byte in bytes {
+        checksum ^= u32::from(*byte);
+        for _ in 0..8 {
+            checksum = (checksum >> 1) ^ (0xEDB8_8320 * (checksum & 1));
+        }
+    }
+    let mut gzip = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF, 1];
+    gzip.extend(length.to_le_bytes());
+    gzip.extend((!length).to_le_bytes());
+    gzip.extend(bytes);
+    gzip.extend((!checksum).to_le_bytes());
+    gzip.extend(u32::from(length).to_le_bytes());
+    gzip
+}
+
+/// What `fake` answers to these bytes, which must ask it to close the connection.
+fn ask(fake: &Fake, request: &str) -> String {
+    let mut stream =
+        TcpStream::connect(fake.server.server_addr().to_string()).expect("the fake listens");
+    stream
+        .write_all(request.as_bytes())
+        .expect("the fake reads");
+    let mut response = String::new();
+    stream
+        .read_to_string(&mut response)
+        .expect("the fake answers in text");
+    response
+}
+
+#[test]
+fn plays_an_exchange_as_pveproxy_would() {
+    let fake = Fake::playing(json!([{
+        "request": "POST /nodes/pve1/lxc/101/clone",
+        "form": ["newid=200", "description=a;b=c d"],
+        "status": 403,
+        "answer": { "data": null, "message": "Permission check failed (/vms/101, VM.Clone)\n" },
+    }]));
+    let body = "newid=200&description=a%3Bb%3Dc%20d";
+    let response = ask(
+        &fake,
+        &format!(
+            "POST /api2/json/nodes/pve1/lxc/101/clone HTTP/1.1\r\nHost: pve1\r\n\
+             Authorization: PVEAPIToken=root@pam!mcp={TOKEN}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    );
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    assert!(
+        response.starts_with("HTTP/1.1 403 Permission check failed (/vms/101, VM.Clone)\r\n"),
+        "{response}"
+    );
+    assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
+}
+
+#[test]
+fn names_every_fault_of_a_request() {
+    let fake =
+        Fake::playing(json!([{ "request": "DELETE /nodes/pve1/lxc/101", "form": ["purge=1"] }]));
+    let response = ask(
+        &fake,
+        "DELETE /api2/json/nodes/pve1/lxc/101 HTTP/1.1\r\nHost: pve1\r\nConnection: close\r\n\
+         Accept-Encoding: gzip\r\nContent-Length: 7\r\n\r\npurge=1",
+    );
+    assert!(
+        response.starts_with("HTTP/1.1 500 unexpected request: DELETE"),
+        "{response}"
+    );
+    assert_eq!(
+        fake.problems(),
+        [
+            "DELETE /nodes/pve1/lxc/101 purge=1: not the header of the token; \
+             asks for a compressed answer; a body; the length of a body"
+        ]
+    );
+}
+
+#[test]
+fn names_what_was_not_sent() {
+    let fake = Fake::playing(json!([{ "request": "GET /version" }]));
+    assert_eq!(fake.problems(), ["expected GET /version\n    seen nothing"]);
+}

@@ -1,0 +1,104 @@
+//! Each tool, called over MCP, sends and returns what its fixture shows.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::fake::Fake;
+use crate::fixture::{self, Fixture};
+use crate::session::Session;
+use crate::snapshot;
+
+#[test]
+fn each_tool_sends_and_returns_what_its_fixture_shows() {
+    let problems: Vec<String> = fixture::tools()
+        .iter()
+        .flat_map(|tool| replay(tool))
+        .collect();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n\n"));
+}
+
+#[test]
+fn every_tool_has_a_fixture() {
+    let fake = Fake::start();
+    let listed = start(&fake).request("tools/list", json!({}));
+    let tools = listed["result"]["tools"]
+        .as_array()
+        .expect("an array of tools");
+    let tools: BTreeSet<&str> = tools
+        .iter()
+        .filter_map(|tool| tool["name"].as_str())
+        .collect();
+    let fixtures = fixture::tools();
+    let fixtures: BTreeSet<&str> = fixtures.iter().map(String::as_str).collect();
+    let without: Vec<&&str> = tools.difference(&fixtures).collect();
+    let unknown: Vec<&&str> = fixtures.difference(&tools).collect();
+    assert!(
+        without.is_empty() && unknown.is_empty(),
+        "tools without a fixture: {without:?}; fixtures without a tool: {unknown:?}"
+    );
+}
+
+/// Plays all cases of one tool; says what is not as its fixture shows it.
+fn replay(tool: &str) -> Vec<String> {
+    let path = fixture::path(tool);
+    let mut fixture = match Fixture::of(tool) {
+        Ok(fixture) => fixture,
+        Err(problem) => return vec![problem],
+    };
+    let fake = Fake::start();
+    let mut session = start(&fake);
+    let mut problems = Vec::new();
+    for case in &mut fixture.cases {
+        fake.play(case.exchanges.clone());
+        let called = call(&mut session, tool, json!(case.arguments));
+        let wrong = fake
+            .problems()
+            .into_iter()
+            .chain(called.as_ref().err().cloned());
+        problems.extend(wrong.map(|problem| format!("{path}: {}:\n    {problem}", case.shows)));
+        let Ok((text, structured)) = called else {
+            break;
+        };
+        case.text = text.split('\n').map(str::to_owned).collect();
+        case.structured = structured;
+    }
+    // What came of a wrong request is not worth a look, and must not get into the file.
+    if problems.is_empty() {
+        problems.extend(snapshot::difference(&path, &fixture.render()));
+    }
+    problems
+}
+
+/// The program, connected to a fake host, with elevated tools allowed.
+fn start(fake: &Fake) -> Session {
+    let environment = fake.environment();
+    let mut variables: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
+    variables.push(("PROXMOX_ALLOW_ELEVATED", "true"));
+    Session::start(&[], &variables)
+}
+
+/// The text and the structured content of a call.
+fn call(
+    session: &mut Session,
+    tool: &str,
+    arguments: Value,
+) -> Result<(String, Option<Value>), String> {
+    let result = session.call(tool, arguments);
+    let structured = result.get("structuredContent").cloned();
+    let one_text = match result["content"].as_array().map(Vec::as_slice) {
+        Some([content]) => content["type"] == "text",
+        _ => false,
+    };
+    let is_error = result["isError"] == true;
+    if !one_text || is_error == structured.as_ref().is_some_and(Value::is_object) {
+        return Err(format!(
+            "neither a success nor an error of a tool: {result}"
+        ));
+    }
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    Ok((text.to_owned(), structured))
+}

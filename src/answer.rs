@@ -121,7 +121,13 @@ impl Column {
     fn show(&self, row: &Value) -> String {
         let value = &row[self.key];
         if value.is_null() {
-            return String::new();
+            // How much there is says something also where nobody knows how much of it is used.
+            return match self.cell {
+                Cell::UsedOf(total) => number(&row[total])
+                    .map(|total| format!("of {}", text::bytes(total)))
+                    .unwrap_or_default(),
+                _ => String::new(),
+            };
         }
         let shown = match self.cell {
             Cell::Bytes => number(value).map(text::bytes),

@@ -75,7 +75,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
             leave_out_zero(guest, &["disk"]);
         }
         if guest["status"] != "running" {
-            leave_out_zero(guest, &["cpu", "mem"]);
+            leave_out_zero(guest, &["cpu", "mem", "disk"]);
         }
     }
     let none = guests.is_empty().then(|| {
@@ -228,7 +228,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     static OF_CLUSTER_TABLE: Table = Table {
-        noun: ["storage", "storages"],
+        noun: ["row", "rows"],
         columns: &[
             Column::text("storage"),
             Column::text("node"),
@@ -252,6 +252,10 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let configured = answer::rows(client.get("/storage")?);
     let usages = resources(client, "storage")?;
+    let count = format!(
+        "{} storages, those that are not shared once for each node",
+        configured.len()
+    );
     let mut rows = Vec::new();
     for storage in configured {
         let shared = plain(&storage["shared"]) == "1";
@@ -280,5 +284,5 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             rows.push(storage);
         }
     }
-    Ok(OF_CLUSTER_TABLE.answer(rows, args, &[]))
+    Ok(OF_CLUSTER_TABLE.answer(rows, args, &[count]))
 }

@@ -16,7 +16,9 @@ pub(crate) struct Answer {
 
 /// How a list is shown: a count line, then a tab-separated table.
 pub(crate) struct Table {
-    /// What a row is: one, many. The second is also the name of the rows in the data.
+    /// What the rows are called in the data.
+    pub(crate) name: &'static str,
+    /// What a row is: one, many.
     pub(crate) noun: [&'static str; 2],
     pub(crate) columns: &'static [Column],
     /// The keys to sort by; Proxmox builds many lists from Perl hashes, in random order.
@@ -216,7 +218,7 @@ impl Table {
             data.insert("notes".to_owned(), notes.into());
         }
         let rows: Vec<Value> = rows.iter().map(|row| self.raw(row)).collect();
-        data.insert(self.noun[1].replace(' ', "_"), rows.into());
+        data.insert(self.name.to_owned(), rows.into());
         Answer { text, data }
     }
 
@@ -346,12 +348,16 @@ impl Lines {
         let first = self.first + dropped as u64;
         let last = first + self.lines.len() as u64;
         let mut text = self.heading;
-        if last - first < self.total {
-            text.push_str(&match self.lines.len() {
-                0 => format!("; none shown, {}", self.more),
-                _ => format!("; {} to {last} shown, {}", first + 1, self.more),
-            });
-        }
+        text.push_str(&match (last - first, self.total) {
+            (_, 0) => "; no lines".to_owned(),
+            (0, total) => format!("; none of {total} lines shown, {}", self.more),
+            (shown, total) if shown == total => format!("; {total} lines"),
+            (_, total) => format!(
+                "; lines {} to {last} of {total} shown, {}",
+                first + 1,
+                self.more
+            ),
+        });
         for line in &mut self.lines {
             *line = text::cut(line, LINE);
             text.push_str("\n| ");

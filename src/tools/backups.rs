@@ -103,6 +103,7 @@ pub(super) static LIST: Tool = Tool {
 
 fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     static BACKUPS: Table = Table {
+        name: "backups",
         noun: ["backup", "backups"],
         columns: &[
             Column::text("volid"),

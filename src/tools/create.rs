@@ -21,6 +21,7 @@ pub(super) static TEMPLATES: Tool = Tool {
 
 fn templates(client: &Client, args: &Args) -> Result<Answer, Error> {
     static TEMPLATES: Table = Table {
+        name: "templates",
         noun: ["template", "templates"],
         columns: &[
             Column::text("volid"),

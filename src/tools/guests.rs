@@ -28,6 +28,7 @@ pub(super) static LIST: Tool = Tool {
 
 fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     static GUESTS: Table = Table {
+        name: "guests",
         noun: ["guest", "guests"],
         columns: &[
             Column::number("vmid"),
@@ -213,6 +214,7 @@ pub(super) static STORAGE: Tool = Tool {
 
 fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
     static OF_NODE_TABLE: Table = Table {
+        name: "storages",
         noun: ["storage", "storages"],
         columns: &[
             Column::text("storage"),
@@ -228,6 +230,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     static OF_CLUSTER_TABLE: Table = Table {
+        name: "storages",
         noun: ["row", "rows"],
         columns: &[
             Column::text("storage"),

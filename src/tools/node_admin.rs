@@ -22,6 +22,7 @@ pub(super) static SERVICES: Tool = Tool {
         Get,
         "/nodes/{node}/services",
         Show::Table(&Table {
+            name: "services",
             noun: ["service", "services"],
             columns: &[
                 Column::text("service"),
@@ -129,15 +130,18 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
     };
     let mut answer = page(start, limit)?;
+    let lines = log_lines(answer["data"].take());
     let total = number(&answer["total"]).unwrap_or_default() as u64;
     Ok(Lines {
-        heading: format!(
-            "System log of {} since {since}, {total} lines in all",
-            &args[&NODE]
-        ),
-        lines: log_lines(answer["data"].take()),
+        heading: format!("System log of {} since {since}", &args[&NODE]),
+        // `no content` counts as a line.
+        total: if lines.is_empty() && start == 0 {
+            0
+        } else {
+            total
+        },
+        lines,
         first: start,
-        total,
         more: "start and limit show others",
     }
     .answer())
@@ -240,7 +244,7 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
     let total = lines.len() as u64;
     let first = total.saturating_sub(most);
     let answer = Lines {
-        heading: format!("Journal of {}, {total} lines", &args[&NODE]),
+        heading: format!("Journal of {}", &args[&NODE]),
         lines: lines.split_off(first as usize),
         first,
         total,
@@ -299,6 +303,7 @@ pub(super) static TASKS: Tool = Tool {
 
 fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
     static TASKS: Table = Table {
+        name: "tasks",
         noun: ["task", "tasks"],
         columns: &[
             Column::time("starttime"),
@@ -381,9 +386,8 @@ fn task(client: &Client, args: &Args) -> Result<Answer, Error> {
         _ => "running".to_owned(),
     };
     let heading = format!(
-        "{} {} on {node}: {state}\nstarted: {} by {}",
-        plain(&status["type"]),
-        plain(&status["id"]),
+        "{} on {node}: {state}\nstarted: {} by {}",
+        format!("{} {}", plain(&status["type"]), plain(&status["id"])).trim_end(),
         text::time(started),
         plain(&status["user"]),
     );
@@ -431,6 +435,7 @@ pub(super) static APLINFO: Tool = Tool {
 
 fn aplinfo(client: &Client, args: &Args) -> Result<Answer, Error> {
     static TEMPLATES: Table = Table {
+        name: "templates",
         noun: ["template", "templates"],
         columns: &[
             Column::text("template"),
@@ -465,6 +470,7 @@ pub(super) static NETSTAT: Tool = Tool {
         Get,
         "/nodes/{node}/netstat",
         Show::Table(&Table {
+            name: "devices",
             noun: ["device", "devices"],
             columns: &[
                 Column::number("vmid"),

@@ -27,6 +27,7 @@ pub(super) static LIST: Tool = Tool {
         Get,
         "/nodes/{node}/disks/list",
         Show::Table(&Table {
+            name: "disks",
             noun: ["disk", "disks"],
             columns: &[
                 Column::text("devpath"),
@@ -69,6 +70,7 @@ fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
         hidden: &["attributes", "text"],
     };
     static ATTRIBUTES: Table = Table {
+        name: "attributes",
         noun: ["attribute", "attributes"],
         columns: &[
             Column::number("id"),
@@ -116,6 +118,7 @@ pub(super) static LVM: Tool = Tool {
 
 fn lvm(client: &Client, args: &Args) -> Result<Answer, Error> {
     static GROUPS: Table = Table {
+        name: "volume_groups",
         noun: ["volume group", "volume groups"],
         columns: &[
             Column::text("name"),
@@ -150,6 +153,7 @@ pub(super) static ZFS: Tool = Tool {
         Get,
         "/nodes/{node}/disks/zfs",
         Show::Table(&Table {
+            name: "pools",
             noun: ["ZFS pool", "pools"],
             columns: &[
                 Column::text("name"),

@@ -21,6 +21,7 @@ pub(super) static LIST: Tool = Tool {
 };
 
 static NODES: Table = Table {
+    name: "nodes",
     noun: ["node", "nodes"],
     columns: &[
         Column::text("node"),
@@ -99,6 +100,7 @@ pub(super) static NETWORK: Tool = Tool {
 
 fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
     static INTERFACES: Table = Table {
+        name: "interfaces",
         noun: ["interface", "interfaces"],
         columns: &[
             Column::text("iface"),
@@ -183,6 +185,7 @@ pub(super) static CLUSTER_STATUS: Tool = Tool {
 
 fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
     static MEMBERS: Table = Table {
+        name: "nodes",
         noun: ["node", "nodes"],
         columns: &[
             Column::text("name"),

@@ -77,6 +77,7 @@ pub(super) static LIST_VM: Tool = Tool {
 
 fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
     static SNAPSHOTS: Table = Table {
+        name: "snapshots",
         noun: ["snapshot", "snapshots"],
         columns: &[
             Column::text("name"),

@@ -147,7 +147,7 @@ impl Param {
         }
     }
 
-    fn schema(&self) -> Value {
+    pub(crate) fn schema(&self) -> Value {
         let mut schema = match self.kind {
             Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
             Kind::Flag => json!({ "type": "boolean" }),

@@ -149,3 +149,153 @@ tools! {
         "proxmox_get_node_zfs" => node_disks::ZFS,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::param::Param;
+    use crate::tool::{Call, Effect, Permission};
+
+    fn tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
+        DOMAINS.iter().flat_map(|domain| domain.tools).copied()
+    }
+
+    #[test]
+    fn names_fit_every_client() {
+        for (name, _) in tools() {
+            let fits = name.len() <= 40
+                && name.starts_with("proxmox_")
+                && !name.contains("__")
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            assert!(fits, "{name}");
+        }
+    }
+
+    #[test]
+    fn texts_are_sentences() {
+        for (name, tool) in tools() {
+            assert!(
+                tool.summary.ends_with('.') && !tool.title.ends_with('.'),
+                "{name}"
+            );
+            assert!(tool.title.starts_with(|c: char| c.is_uppercase()), "{name}");
+            let sentences = tool.summary.matches(['.', ':']).count();
+            assert!((1..=4).contains(&sentences), "{name}: {}", tool.summary);
+            for param in tool.params {
+                let schema = param.schema();
+                let description = schema["description"].as_str().unwrap_or(".");
+                assert!(
+                    description.ends_with('.'),
+                    "{name}: {}: {description}",
+                    param.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_parameter_is_declared_twice() {
+        for (name, tool) in tools() {
+            let names: BTreeSet<&str> = tool.params.iter().map(|param| param.name).collect();
+            assert_eq!(names.len(), tool.params.len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_path_is_a_required_parameter() {
+        for (name, tool) in tools() {
+            let Call::Plain(_, path, _) = tool.call else {
+                continue;
+            };
+            for part in path
+                .split('/')
+                .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            {
+                let param = tool.params.iter().find(|param| param.name == part);
+                assert!(
+                    param.is_some_and(Param::is_listed_as_required),
+                    "{name}: {part} of {path}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_elevated_tools_change_anything() {
+        for (name, tool) in tools() {
+            let reads = tool
+                .requests()
+                .iter()
+                .all(|request| request.starts_with("GET "));
+            assert_eq!(reads, tool.effect == Effect::Reads, "{name}");
+            assert!(reads || tool.permission == Permission::Elevated, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_72_tools_of_the_reference_keep_their_permission_levels() {
+        assert_eq!(tools().count(), 72);
+        let elevated = tools().filter(|(_, tool)| tool.permission == Permission::Elevated);
+        let reading: Vec<&str> = elevated
+            .filter(|(_, tool)| tool.effect == Effect::Reads)
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(reading, ["proxmox_get_node_status", "proxmox_list_backups"]);
+    }
+
+    #[test]
+    fn the_definitions_stay_within_what_a_conversation_can_afford() {
+        let sizes = tools().map(|(name, tool)| {
+            let Value::Object(mut definition) = tool.definition(name) else {
+                panic!("{name} has no definition");
+            };
+            definition.retain(|key, _| ["name", "description", "inputSchema"].contains(&&**key));
+            Value::Object(definition).to_string().len()
+        });
+        let size: usize = sizes.sum();
+        assert!(size < 36_000, "{size} bytes");
+    }
+
+    #[test]
+    fn an_older_name_is_answered_and_not_listed() {
+        let (name, _) = find("proxmox_get_node_disk_smart").expect("it is answered");
+        assert_eq!(name, "proxmox_get_disk_smart");
+        assert!(tools().all(|(listed, _)| listed != "proxmox_get_node_disk_smart"));
+    }
+
+    #[test]
+    fn each_recorded_request_is_one_that_its_tool_declares() {
+        for ((name, tool), (recorded, fixture)) in tools().zip(FIXTURES) {
+            assert_eq!(name, *recorded);
+            let fixture: Value = serde_json::from_str(fixture).expect("a fixture is JSON");
+            let cases = fixture["cases"].as_array().into_iter().flatten();
+            for exchange in
+                cases.flat_map(|case| case["exchanges"].as_array().into_iter().flatten())
+            {
+                let request = exchange["request"].as_str().expect("a request");
+                // Any tool may look a guest up to say where it really is.
+                let declared = request == "GET /cluster/resources"
+                    || tool
+                        .requests()
+                        .iter()
+                        .any(|declared| fits(request, declared));
+                assert!(declared, "{name}: {request}");
+            }
+        }
+    }
+
+    /// Whether `request` is of the form of `template`, whose `{…}` parts take anything.
+    fn fits(request: &str, template: &str) -> bool {
+        let (request, template) = (request.split('/'), template.split('/'));
+        request.clone().count() == template.clone().count()
+            && request
+                .zip(template)
+                .all(|(part, form)| form.starts_with('{') || part == form)
+    }
+}

@@ -1,6 +1,7 @@
 //! A Model Context Protocol server for Proxmox VE.
 
 mod answer;
+mod cli;
 mod error;
 mod format;
 mod input;
@@ -14,15 +15,90 @@ mod text;
 mod tool;
 mod tools;
 
-use std::io;
+use std::env;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
+use crate::cli::{Command, CommandLine};
 use crate::settings::Settings;
 use crate::tool::Context;
 
-fn main() -> io::Result<()> {
-    let context = Context::demo(Settings {
-        connection: Err(Vec::new()),
-        allow_elevated: false,
-    });
-    server::serve(&context, input::standard()?, io::stdout().lock())
+fn main() -> ExitCode {
+    env_logger::init_from_env(env_logger::Env::default().default_filter_or("warn"));
+    let command_line = match cli::parse(lexopt::Parser::from_env()) {
+        Ok(command_line) => command_line,
+        Err(problem) => {
+            // Where standard error is closed, the exit status says it.
+            let _ = writeln!(
+                io::stderr(),
+                "{problem}\nproxmox-mcp --help shows the usage"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match run(command_line) {
+        Ok(code) => code,
+        // Nobody reads on: the client ended, or `head` had enough.
+        Err(err) if err.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(err) => {
+            log::error!("standard input or output failed: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command_line: CommandLine) -> io::Result<ExitCode> {
+    let context = || context(&command_line);
+    match &command_line.command {
+        Command::Help => print(&cli::help())?,
+        Command::Version => print(&cli::version())?,
+        Command::Tools => print(&cli::tool_table())?,
+        Command::ToolsJson => print(&cli::tool_definitions())?,
+        Command::Call {
+            name,
+            tool,
+            arguments,
+        } => {
+            let outcome = tool.call(&context(), name, arguments);
+            print(&outcome.text)?;
+            if outcome.is_error {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Serve => server::serve(&context(), input::standard()?, io::stdout().lock())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What calls need, with a warning about what they will run into.
+fn context(command_line: &CommandLine) -> Context {
+    let environment = |name: &str| env::var_os(name);
+    if command_line.demo {
+        log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
+        let settings = Settings::read_for_demo(&command_line.flags, environment);
+        if let Err(problems) = &settings.connection
+            && !problems.is_empty()
+        {
+            log::warn!("{}", problems.join("; "));
+        }
+        return Context::demo(settings);
+    }
+    let settings = Settings::read(&command_line.flags, environment);
+    // A single call says it itself.
+    if let Err(problems) = &settings.connection
+        && matches!(command_line.command, Command::Serve)
+    {
+        log::warn!("no call will succeed: {}", problems.join("; "));
+    }
+    Context::new(settings)
+}
+
+/// Writes a result to standard output, which is for results alone.
+fn print(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        output.write_all(b"\n")?;
+    }
+    output.flush()
 }

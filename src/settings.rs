@@ -1,9 +1,168 @@
-//! What the user set: flags and variables, read once and checked together.
+//! What the user set: flags and variables, declared in one table, read once, checked together.
+//!
+//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, DnsName};
+
+/// A declared setting, from which its flag, its line in `--help` and its README row follow.
+pub(crate) struct Setting {
+    pub(crate) variable: &'static str,
+    pub(crate) flag: Flag,
+    pub(crate) unset: Unset,
+    pub(crate) meaning: &'static str,
+}
+
+/// What the command line takes for a setting; `PROXMOX_A_B` is `--a-b`.
+pub(crate) enum Flag {
+    /// Nothing: other users of the machine can read command lines.
+    None,
+    /// `--a-b` for true, or `--a-b=BOOLEAN`.
+    Switch,
+    /// `--a-b VALUE`, where this names the value.
+    Takes(&'static str),
+}
+
+/// What it means when a setting is not given.
+pub(crate) enum Unset {
+    /// There is no connection without it.
+    Missing,
+    /// It is not used.
+    Absent,
+    /// The same as giving this text.
+    Means(&'static str),
+}
+
+static HOST: Setting = Setting {
+    variable: "PROXMOX_HOST",
+    flag: Flag::Takes("HOST"),
+    unset: Unset::Missing,
+    meaning: "any node of the cluster: name, address, `host:port` or `https://` URL",
+};
+
+static PORT: Setting = Setting {
+    variable: "PROXMOX_PORT",
+    flag: Flag::Takes("PORT"),
+    unset: Unset::Means("8006"),
+    meaning: "port of the API",
+};
+
+static USER: Setting = Setting {
+    variable: "PROXMOX_USER",
+    flag: Flag::Takes("USER@REALM"),
+    unset: Unset::Means("root@pam"),
+    meaning: "user that owns the API token, with its realm",
+};
+
+static TOKEN_NAME: Setting = Setting {
+    variable: "PROXMOX_TOKEN_NAME",
+    flag: Flag::Takes("NAME"),
+    unset: Unset::Missing,
+    meaning: "name of the API token: the part after `!`",
+};
+
+static TOKEN_VALUE: Setting = Setting {
+    variable: "PROXMOX_TOKEN_VALUE",
+    flag: Flag::None,
+    unset: Unset::Absent,
+    meaning: "secret of the API token; required unless `PROXMOX_TOKEN_FILE` is given",
+};
+
+static TOKEN_FILE: Setting = Setting {
+    variable: "PROXMOX_TOKEN_FILE",
+    flag: Flag::Takes("FILE"),
+    unset: Unset::Absent,
+    meaning: "file that holds the secret, instead of `PROXMOX_TOKEN_VALUE`",
+};
+
+static SSL_MODE: Setting = Setting {
+    variable: "PROXMOX_SSL_MODE",
+    flag: Flag::Takes("MODE"),
+    unset: Unset::Means("strict"),
+    meaning: "`strict`, `verify` (any issuer) or `insecure` (no check at all)",
+};
+
+static CA_FILE: Setting = Setting {
+    variable: "PROXMOX_CA_FILE",
+    flag: Flag::Takes("FILE"),
+    unset: Unset::Absent,
+    meaning: "PEM file of certificates to trust beside the system's",
+};
+
+static FINGERPRINT: Setting = Setting {
+    variable: "PROXMOX_FINGERPRINT",
+    flag: Flag::Takes("SHA256"),
+    unset: Unset::Absent,
+    meaning: "SHA-256 fingerprint of the one certificate to trust, whatever the SSL mode",
+};
+
+static TIMEOUT: Setting = Setting {
+    variable: "PROXMOX_TIMEOUT",
+    flag: Flag::Takes("SECONDS"),
+    unset: Unset::Means("40"),
+    meaning: "seconds that an answer may take, 1 to 600",
+};
+
+static ALLOW_ELEVATED: Setting = Setting {
+    variable: "PROXMOX_ALLOW_ELEVATED",
+    flag: Flag::Switch,
+    unset: Unset::Means("false"),
+    meaning: "`true` allows the elevated tools, which change the cluster",
+};
+
+/// Every setting, in the order `--help` and the README show them.
+pub(crate) static SETTINGS: &[&Setting] = &[
+    &HOST,
+    &PORT,
+    &USER,
+    &TOKEN_NAME,
+    &TOKEN_VALUE,
+    &TOKEN_FILE,
+    &SSL_MODE,
+    &CA_FILE,
+    &FINGERPRINT,
+    &TIMEOUT,
+    &ALLOW_ELEVATED,
+];
+
+impl Setting {
+    /// What its flag is called, or would be.
+    pub(crate) fn flag_name(&self) -> String {
+        let name = self.variable.trim_start_matches("PROXMOX_");
+        format!("--{}", name.to_lowercase().replace('_', "-"))
+    }
+}
+
+/// The README's table of settings.
+pub(crate) fn markdown() -> String {
+    let mut table = String::from(
+        "| variable | flag | default | meaning |\n\
+         |---|---|---|---|\n",
+    );
+    for setting in SETTINGS {
+        let flag = match setting.flag {
+            Flag::None => "none".to_owned(),
+            Flag::Switch => format!("`{}`", setting.flag_name()),
+            Flag::Takes(value) => format!("`{} {value}`", setting.flag_name()),
+        };
+        let default = match setting.unset {
+            Unset::Missing => "required".to_owned(),
+            Unset::Absent => "none".to_owned(),
+            Unset::Means(text) => format!("`{text}`"),
+        };
+        let (variable, meaning) = (setting.variable, setting.meaning);
+        table.push_str(&format!(
+            "| `{variable}` | {flag} | {default} | {meaning} |\n"
+        ));
+    }
+    table
+}
 
 /// Everything the user set.
 pub(crate) struct Settings {
@@ -67,5 +226,903 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+impl Settings {
+    /// Reads all settings; a flag wins over its variable.
+    pub(crate) fn read(
+        flags: &[(&'static Setting, OsString)],
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let mut reader = Reader::new(flags, &environment);
+        let allow_elevated = reader.allow_elevated();
+        Self {
+            connection: match reader.connection() {
+                Some(connection) if reader.problems.is_empty() => Ok(connection),
+                _ => Err(reader.problems),
+            },
+            allow_elevated,
+        }
+    }
+
+    /// For `--demo`: reads what a demonstration heeds, so no secret and no file.
+    ///
+    /// There is no connection; a reason is listed only where a setting that was read is wrong.
+    pub(crate) fn read_for_demo(
+        flags: &[(&'static Setting, OsString)],
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        let mut reader = Reader::new(flags, &environment);
+        let allow_elevated = reader.allow_elevated();
+        Self {
+            connection: Err(reader.problems),
+            allow_elevated,
+        }
+    }
+}
+
+/// Finds and checks one setting after the other and collects what is wrong.
+struct Reader<'a> {
+    flags: &'a [(&'static Setting, OsString)],
+    environment: &'a dyn Fn(&str) -> Option<OsString>,
+    problems: Vec<String>,
+}
+
+/// A value, with the name under which the user knows it.
+struct Given {
+    name: String,
+    value: OsString,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        flags: &'a [(&'static Setting, OsString)],
+        environment: &'a dyn Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        Self {
+            flags,
+            environment,
+            problems: Vec::new(),
+        }
+    }
+
+    /// The value of a setting, if it is set; of a repeated flag the last.
+    fn given(&self, setting: &Setting) -> Option<Given> {
+        let flag = self
+            .flags
+            .iter()
+            .rfind(|(known, value)| known.variable == setting.variable && is_set(value))
+            .map(|(_, value)| Given {
+                name: setting.flag_name(),
+                value: value.clone(),
+            });
+        flag.or_else(|| {
+            let value = (self.environment)(setting.variable).filter(is_set)?;
+            Some(Given {
+                name: setting.variable.to_owned(),
+                value,
+            })
+        })
+    }
+
+    /// What `check` makes of the value or its default: nothing, if there is none or it is wrong.
+    fn read<T>(
+        &mut self,
+        setting: &Setting,
+        check: impl Fn(&OsStr) -> Result<T, String>,
+    ) -> Option<T> {
+        let given = match (self.given(setting), &setting.unset) {
+            (Some(given), _) => given,
+            (None, Unset::Means(text)) => Given {
+                name: setting.variable.to_owned(),
+                value: text.into(),
+            },
+            (None, Unset::Absent) => return None,
+            (None, Unset::Missing) => {
+                let (variable, meaning) = (setting.variable, setting.meaning);
+                self.problems
+                    .push(format!("{variable} is missing: {meaning}"));
+                return None;
+            }
+        };
+        check(&given.value)
+            .map_err(|problem| self.problems.push(format!("{} {problem}", given.name)))
+            .ok()
+    }
+
+    fn read_text<T>(
+        &mut self,
+        setting: &Setting,
+        check: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read(setting, |value| {
+            check(value.to_str().ok_or("must be text in UTF-8")?)
+        })
+    }
+
+    fn read_file<T>(
+        &mut self,
+        setting: &Setting,
+        check: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read(setting, |path| {
+            let bytes = fs::read(path)
+                .map_err(|err| format!("must name a file that can be read, but: {err}"))?;
+            check(&bytes)
+        })
+    }
+
+    fn allow_elevated(&mut self) -> bool {
+        self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false)
+    }
+
+    /// Reads all before it gives up, so that all problems are found.
+    fn connection(&mut self) -> Option<Connection> {
+        let address = self.read_text(&HOST, address);
+        let port = self.port(address.as_ref());
+        let user = self.read_text(&USER, user);
+        let token_name = self.read_text(&TOKEN_NAME, token_name);
+        let token_secret = self.token_secret();
+        let mode = self.read_text(&SSL_MODE, ssl_mode);
+        let listed = self.read_file(&CA_FILE, certificates);
+        let pin = self.read_text(&FINGERPRINT, fingerprint);
+        let timeout = self.read_text(&TIMEOUT, |text| number(text, 1, 600));
+        let address = address?;
+        Some(Connection {
+            tls: address.tls,
+            host: address.host,
+            port: port?,
+            token_id: format!("{}!{}", user?, token_name?),
+            token_secret: token_secret?,
+            trust: Trust {
+                check: pin.map_or(mode?, Check::Pin),
+                listed: listed.unwrap_or_default(),
+            },
+            timeout: Duration::from_secs(timeout?.into()),
+        })
+    }
+
+    /// The port that the host or its own setting gives; both may give the same.
+    fn port(&mut self, address: Option<&Address>) -> Option<u16> {
+        let port = self.read_text(&PORT, port);
+        let Some(in_host) = address.and_then(|address| address.port) else {
+            return port;
+        };
+        if let (Some(host), Some(given)) = (self.given(&HOST), self.given(&PORT))
+            && port.is_some_and(|port| port != in_host)
+        {
+            self.problems.push(format!(
+                "{} and the port in {} differ: give one of them",
+                given.name, host.name
+            ));
+        }
+        Some(in_host)
+    }
+
+    fn token_secret(&mut self) -> Option<Secret> {
+        match (self.given(&TOKEN_VALUE), self.given(&TOKEN_FILE)) {
+            (Some(value), Some(file)) => {
+                self.problems.push(format!(
+                    "{} and {} are both set: give one of them",
+                    value.name, file.name
+                ));
+                None
+            }
+            (Some(_), None) => self.read_text(&TOKEN_VALUE, token_secret),
+            (None, Some(_)) => self.read_file(&TOKEN_FILE, token_secret_in_file),
+            (None, None) => {
+                self.problems.push(format!(
+                    "{} is missing: the secret of the API token, or {} with a file that holds it",
+                    TOKEN_VALUE.variable, TOKEN_FILE.variable
+                ));
+                None
+            }
+        }
+    }
+}
+
+/// Whether a value counts: not empty, and no placeholder that a client left as it was.
+fn is_set(value: &OsString) -> bool {
+    // Claude Desktop passes `${user_config.x}` on for an optional field without a default.
+    let placeholder = value
+        .to_str()
+        .and_then(|text| text.strip_prefix("${user_config.")?.strip_suffix('}'))
+        .is_some_and(|field| !field.contains(['{', '}']));
+    !value.is_empty() && !placeholder
+}
+
+/// What `PROXMOX_HOST` says.
+struct Address {
+    tls: bool,
+    host: String,
+    port: Option<u16>,
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    const FORM: &str = "must be a host name, an IPv4 or IPv6 address, `host:port`, `[IPv6]:port` \
+                        or an `https://` URL without user, path and query";
+    let (tls, authority) = match text.split_once("://") {
+        None => (true, text),
+        Some((scheme, rest)) => {
+            let tls = match scheme.to_ascii_lowercase().as_str() {
+                "https" => true,
+                "http" => false,
+                _ => return Err(FORM.into()),
+            };
+            (tls, rest.strip_suffix('/').unwrap_or(rest))
+        }
+    };
+    let (host, port) = host_and_port(authority).ok_or(FORM)?;
+    if !tls && !is_loopback(&host) {
+        return Err(
+            "must be an `https://` URL, since the token would travel in clear: `http://` is for \
+             loopback alone (localhost, 127.0.0.0/8, ::1)"
+                .into(),
+        );
+    }
+    Ok(Address { tls, host, port })
+}
+
+/// Splits what stands between the slashes of a URL.
+fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+    if let Ok(address) = authority.parse::<Ipv6Addr>() {
+        return Some((address.to_string(), None));
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            let port = match rest {
+                "" => None,
+                _ => Some(rest.strip_prefix(':')?),
+            };
+            (address.parse::<Ipv6Addr>().ok()?.to_string(), port)
+        }
+        None => {
+            let (host, port) = match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            };
+            let known = host.parse::<Ipv4Addr>().is_ok() || DnsName::try_from(host).is_ok();
+            (known.then(|| host.to_owned())?, port)
+        }
+    };
+    match port.map(self::port) {
+        None => Some((host, None)),
+        Some(port) => Some((host, Some(port.ok()?))),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    number(text, 1, u16::MAX)
+}
+
+fn number(text: &str, least: u16, most: u16) -> Result<u16, String> {
+    text.parse()
+        .ok()
+        // `parse` would take a sign.
+        .filter(|number| {
+            text.starts_with(|c: char| c.is_ascii_digit()) && (least..=most).contains(number)
+        })
+        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true, 1, yes or on, or else false, 0, no or off".into()),
+    }
+}
+
+fn user(text: &str) -> Result<String, String> {
+    if text.contains('!') {
+        return Err(format!(
+            "must be `user@realm` alone: what follows `!` is for {} and {}",
+            TOKEN_NAME.variable, TOKEN_VALUE.variable
+        ));
+    }
+    match text.rsplit_once('@') {
+        Some((name, realm)) if !name.is_empty() && !realm.is_empty() && is_visible(text) => {
+            Ok(text.to_owned())
+        }
+        _ => Err(
+            "must be a user and its realm, like `root@pam` or `mcp@pve`, in visible ASCII \
+             characters"
+                .into(),
+        ),
+    }
+}
+
+fn token_name(text: &str) -> Result<String, String> {
+    if text.contains(['!', '=']) {
+        return Err(format!(
+            "must be the name alone: of `user@realm!name=secret` the part before `!` is for {}, \
+             the part after `=` for {}",
+            USER.variable, TOKEN_VALUE.variable
+        ));
+    }
+    // What Proxmox takes for a name, but for the first character and the length.
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    {
+        return Err("must consist of letters, digits, `.`, `_` and `-`".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn token_secret(text: &str) -> Result<Secret, String> {
+    if text.contains(['!', '=']) {
+        return Err(format!(
+            "must be the secret alone: of `user@realm!name=secret` the part before `!` is for \
+             {}, the part before `=` for {}",
+            USER.variable, TOKEN_NAME.variable
+        ));
+    }
+    if !is_visible(text) {
+        return Err(
+            "must be the secret as Proxmox showed it, a UUID: visible ASCII characters without \
+             blanks or line ends"
+                .into(),
+        );
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn token_secret_in_file(bytes: &[u8]) -> Result<Secret, String> {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let line = match line.len() < bytes.len() {
+        true => line.strip_suffix(b"\r").unwrap_or(line),
+        false => line,
+    };
+    if line.is_empty() {
+        return Err("must name a file that holds the secret, but that file is empty".into());
+    }
+    str::from_utf8(line)
+        .map_err(|_| "is not text".to_owned())
+        .and_then(token_secret)
+        .map_err(|problem| format!("names a file whose content {problem}"))
+}
+
+/// Whether a text is safe in a header: ASCII without blanks and control characters.
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn ssl_mode(text: &str) -> Result<Check, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "strict" => Ok(Check::Strict),
+        "verify" => Ok(Check::Verify),
+        "insecure" => Ok(Check::Insecure),
+        _ => Err("must be strict, verify or insecure".into()),
+    }
+}
+
+fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let listed: Vec<_> = CertificateDer::pem_slice_iter(bytes)
+        .collect::<Result<_, _>>()
+        // The error would quote the file.
+        .map_err(|_| "must name a PEM file, but a section of that file is cut or garbled")?;
+    if listed.is_empty() {
+        return Err("must name a PEM file, but no certificate is in that file".into());
+    }
+    Ok(listed)
+}
+
+fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    let pairs: Vec<&[u8]> = match text.contains(':') {
+        true => text.as_bytes().split(|byte| *byte == b':').collect(),
+        false => text.as_bytes().chunks(2).collect(),
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let bytes: Option<Vec<u8>> = pairs
+        .iter()
+        .map(|pair| match **pair {
+            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+            _ => None,
+        })
+        .collect();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| {
+            "must be a SHA-256 fingerprint: 32 bytes as hexadecimal pairs, with or without colons"
+                .into()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "6f1de4c2-7b1e-4f0e-9d37-0a52c1b8e9aa";
+
+    fn read_with(flags: &[(&'static Setting, OsString)], variables: &[(&str, &str)]) -> Settings {
+        Settings::read(flags, |name| {
+            let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
+            Some(value.into())
+        })
+    }
+
+    /// What is wrong with settings that are not accepted.
+    #[track_caller]
+    fn rejected(settings: Settings) -> Vec<String> {
+        match settings.connection {
+            Ok(_) => panic!("the settings were accepted"),
+            Err(problems) => problems,
+        }
+    }
+
+    /// The connection that settings lead to.
+    #[track_caller]
+    fn accepted(settings: Settings) -> Connection {
+        settings
+            .connection
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    /// Reads the settings that every connection needs, with `variables` in front.
+    fn read(variables: &[(&str, &str)]) -> Settings {
+        let needed = [
+            ("PROXMOX_HOST", "pve1.example"),
+            ("PROXMOX_TOKEN_NAME", "mcp"),
+            ("PROXMOX_TOKEN_VALUE", SECRET),
+        ];
+        let variables: Vec<_> = variables.iter().copied().chain(needed).collect();
+        read_with(&[], &variables)
+    }
+
+    #[track_caller]
+    fn connection(variables: &[(&str, &str)]) -> Connection {
+        accepted(read(variables))
+    }
+
+    #[track_caller]
+    fn problems(variables: &[(&str, &str)]) -> Vec<String> {
+        rejected(read(variables))
+    }
+
+    /// The one problem, which must name `variable` and not repeat `value`.
+    #[track_caller]
+    fn problem(variable: &str, value: &str) -> String {
+        let problems = problems(&[(variable, value)]);
+        assert_eq!(problems.len(), 1, "{variable}={value}: {problems:?}");
+        assert!(problems[0].starts_with(&format!("{variable} ")));
+        assert!(value.len() < 8 || !problems[0].contains(value));
+        problems[0].clone()
+    }
+
+    /// A file with this content, named for its test.
+    fn file(name: &str, content: &[u8]) -> String {
+        let path = std::env::temp_dir().join(format!("proxmox-mcp-{}-{name}", std::process::id()));
+        fs::write(&path, content).expect("the file can be written");
+        path.into_os_string()
+            .into_string()
+            .expect("the path is UTF-8")
+    }
+
+    #[test]
+    fn three_settings_suffice() {
+        let connection = connection(&[]);
+        assert!(connection.tls);
+        assert_eq!(connection.host, "pve1.example");
+        assert_eq!(connection.port, 8006);
+        assert_eq!(connection.token_id, "root@pam!mcp");
+        assert_eq!(connection.token_secret.expose(), SECRET);
+        assert_eq!(connection.trust.check, Check::Strict);
+        assert!(connection.trust.listed.is_empty());
+        assert_eq!(connection.timeout, Duration::from_secs(40));
+        assert!(!read(&[]).allow_elevated);
+    }
+
+    #[test]
+    fn names_all_missing_settings_at_once() {
+        let problems = rejected(read_with(&[], &[]));
+        let names: Vec<_> = problems
+            .iter()
+            .filter_map(|problem| Some(problem.split_once(" is missing: ")?.0))
+            .collect();
+        assert_eq!(
+            names,
+            ["PROXMOX_HOST", "PROXMOX_TOKEN_NAME", "PROXMOX_TOKEN_VALUE"]
+        );
+    }
+
+    #[test]
+    fn collects_all_problems_and_keeps_elevated_tools_off() {
+        let settings = read(&[
+            ("PROXMOX_ALLOW_ELEVATED", "maybe"),
+            ("PROXMOX_HOST", "http://pve1.example"),
+            ("PROXMOX_PORT", "0"),
+            ("PROXMOX_USER", "root"),
+            ("PROXMOX_TOKEN_NAME", "my token"),
+            ("PROXMOX_TOKEN_VALUE", "two words"),
+            ("PROXMOX_SSL_MODE", "off"),
+            ("PROXMOX_CA_FILE", "/nonexistent"),
+            ("PROXMOX_FINGERPRINT", "AA:BB"),
+            ("PROXMOX_TIMEOUT", "601"),
+        ]);
+        assert!(!settings.allow_elevated);
+        assert_eq!(rejected(settings).len(), 10);
+    }
+
+    #[test]
+    fn takes_every_form_of_a_host() {
+        let table = [
+            ("pve1", true, "pve1", 8006),
+            ("pve_1.example.", true, "pve_1.example.", 8006),
+            ("pve1.example:443", true, "pve1.example", 443),
+            ("192.0.2.7", true, "192.0.2.7", 8006),
+            ("192.0.2.7:8007", true, "192.0.2.7", 8007),
+            ("2001:db8::1", true, "2001:db8::1", 8006),
+            ("2001:db8::1:8007", true, "2001:db8::1:8007", 8006),
+            ("[2001:db8::1]", true, "2001:db8::1", 8006),
+            ("[2001:DB8:0::1]:8007", true, "2001:db8::1", 8007),
+            ("https://pve1.example", true, "pve1.example", 8006),
+            ("HTTPS://pve1.example/", true, "pve1.example", 8006),
+            ("https://pve1.example:443/", true, "pve1.example", 443),
+            ("https://[2001:db8::1]:443", true, "2001:db8::1", 443),
+            ("http://localhost:8001", false, "localhost", 8001),
+            ("http://127.1.2.3", false, "127.1.2.3", 8006),
+            ("http://[::1]:8001/", false, "::1", 8001),
+        ];
+        for (text, tls, host, port) in table {
+            let connection = connection(&[("PROXMOX_HOST", text)]);
+            assert_eq!(
+                (connection.tls, connection.host.as_str(), connection.port),
+                (tls, host, port),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        for text in [
+            " pve1",
+            "pve1\n",
+            "pve 1",
+            "pve1/",
+            "-pve1",
+            "pvé1",
+            "pve1..example",
+            "pve1:",
+            "pve1:0",
+            "pve1:65536",
+            "pve1:+80",
+            "pve1:80:90",
+            "256.0.0.1",
+            "127.1",
+            "[2001:db8::1",
+            "[2001:db8::1]8006",
+            "[pve1]:8006",
+            "fe80::1%eth0",
+            "root@pve1",
+            "https:///",
+            "https://root:password@pve1",
+            "https://pve1/api2/json",
+            "https://pve1//",
+            "https://pve1:8006/#v1:0:18",
+            "https://pve1?x=1",
+            "ssh://pve1",
+            "https://https://pve1",
+        ] {
+            assert!(problem("PROXMOX_HOST", text).contains("must be a host name"));
+        }
+    }
+
+    #[test]
+    fn refuses_to_send_the_token_in_clear() {
+        for text in [
+            "http://pve1.example",
+            "http://192.0.2.7:8006/",
+            "http://128.0.0.1",
+            "http://[2001:db8::1]",
+            "http://localhost.example",
+            "http://[::ffff:127.0.0.1]",
+            "http://0.0.0.0",
+        ] {
+            assert!(problem("PROXMOX_HOST", text).contains("in clear"), "{text}");
+        }
+    }
+
+    #[test]
+    fn takes_one_port_or_the_same_twice() {
+        for (host, port, expected) in [
+            ("pve1", "8007", 8007),
+            ("pve1:8007", "", 8007),
+            ("pve1:8007", "8007", 8007),
+            ("2001:db8::1", "8007", 8007),
+        ] {
+            let variables = [("PROXMOX_HOST", host), ("PROXMOX_PORT", port)];
+            assert_eq!(connection(&variables).port, expected);
+        }
+        let variables = [("PROXMOX_HOST", "pve1:8007"), ("PROXMOX_PORT", "8006")];
+        assert_eq!(
+            problems(&variables),
+            ["PROXMOX_PORT and the port in PROXMOX_HOST differ: give one of them"]
+        );
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable_and_gives_its_name_to_problems() {
+        let variables = [
+            ("PROXMOX_HOST", "pve1"),
+            ("PROXMOX_PORT", "zero"),
+            ("PROXMOX_TOKEN_NAME", "mcp"),
+            ("PROXMOX_TOKEN_VALUE", SECRET),
+        ];
+        let flags = [
+            (&HOST, "pve2".into()),
+            (&HOST, "pve3".into()),
+            (&PORT, "8007".into()),
+        ];
+        let connection = accepted(read_with(&flags, &variables));
+        assert_eq!((connection.host.as_str(), connection.port), ("pve3", 8007));
+
+        let flags = [(&SSL_MODE, "none".into()), (&PORT, OsString::new())];
+        assert_eq!(
+            rejected(read_with(&flags, &variables)),
+            [
+                "PROXMOX_PORT must be a whole number from 1 to 65535",
+                "--ssl-mode must be strict, verify or insecure",
+            ]
+        );
+    }
+
+    #[test]
+    fn empty_values_and_unexpanded_placeholders_are_unset() {
+        for unset in ["", "${user_config.port}"] {
+            let connection = connection(&[
+                ("PROXMOX_PORT", unset),
+                ("PROXMOX_USER", unset),
+                ("PROXMOX_SSL_MODE", unset),
+                ("PROXMOX_CA_FILE", unset),
+                ("PROXMOX_FINGERPRINT", unset),
+                ("PROXMOX_TIMEOUT", unset),
+                ("PROXMOX_TOKEN_FILE", unset),
+                ("PROXMOX_ALLOW_ELEVATED", unset),
+            ]);
+            assert_eq!(connection.port, 8006);
+        }
+        problem("PROXMOX_HOST", "${user_config.host}.example");
+        problem("PROXMOX_HOST", "${user_config.host}${user_config.port}");
+    }
+
+    #[test]
+    fn reads_booleans_in_any_case() {
+        for (text, expected) in [
+            ("true", true),
+            ("1", true),
+            ("Yes", true),
+            ("ON", true),
+            ("FALSE", false),
+            ("0", false),
+            ("no", false),
+            ("off", false),
+        ] {
+            let settings = read(&[("PROXMOX_ALLOW_ELEVATED", text)]);
+            assert_eq!(settings.allow_elevated, expected, "{text}");
+            assert!(settings.connection.is_ok());
+        }
+        for text in ["y", "2", "true ", "enabled"] {
+            problem("PROXMOX_ALLOW_ELEVATED", text);
+        }
+    }
+
+    #[test]
+    fn reads_the_timeout_within_its_limits() {
+        for (text, seconds) in [("1", 1), ("600", 600), ("040", 40)] {
+            let timeout = connection(&[("PROXMOX_TIMEOUT", text)]).timeout;
+            assert_eq!(timeout, Duration::from_secs(seconds));
+        }
+        for text in ["0", "601", "40s", "+40", "-1", "1.5", "99999999999"] {
+            problem("PROXMOX_TIMEOUT", text);
+        }
+    }
+
+    #[test]
+    fn refuses_a_user_without_realm_and_explains_a_token_id() {
+        assert_eq!(
+            connection(&[("PROXMOX_USER", "mcp@pve")]).token_id,
+            "mcp@pve!mcp"
+        );
+        for text in [
+            "root",
+            "root@",
+            "@pam",
+            "ro ot@pam",
+            "root@pam\r\nX: y",
+            "rööt@pam",
+        ] {
+            assert!(problem("PROXMOX_USER", text).contains("its realm"));
+        }
+        assert!(problem("PROXMOX_USER", "root@pam!mcp").contains("PROXMOX_TOKEN_NAME"));
+    }
+
+    #[test]
+    fn explains_a_token_id_given_as_name() {
+        for text in ["root@pam!mcp", "root@pam!mcp=6f1de4c2", "mcp=6f1de4c2"] {
+            assert!(problem("PROXMOX_TOKEN_NAME", text).contains("the name alone"));
+        }
+        for text in ["my token", "mcp\n", "mçp", "root@pam"] {
+            assert!(problem("PROXMOX_TOKEN_NAME", text).contains("letters"));
+        }
+    }
+
+    #[test]
+    fn explains_a_whole_token_given_as_secret_without_repeating_it() {
+        let pasted = format!("PVEAPIToken=root@pam!mcp={SECRET}");
+        for text in [&pasted, &pasted[12..]] {
+            let problem = problem("PROXMOX_TOKEN_VALUE", text);
+            assert!(problem.contains("the secret alone"));
+            assert!(!problem.contains("6f1d") && !problem.contains("root@pam!mcp"));
+        }
+        for text in ["two words", "line\n", "line\r\nX-Injected: yes", "sécret"] {
+            assert!(problem("PROXMOX_TOKEN_VALUE", text).contains("visible ASCII"));
+        }
+    }
+
+    #[test]
+    fn reads_the_secret_from_a_file_but_for_one_line_end() {
+        let read_file = |path: &str| {
+            let variables = [("PROXMOX_TOKEN_VALUE", ""), ("PROXMOX_TOKEN_FILE", path)];
+            read_with(
+                &[(&HOST, "pve1".into()), (&TOKEN_NAME, "mcp".into())],
+                &variables,
+            )
+        };
+        for line_end in ["", "\n", "\r\n"] {
+            let path = file("secret", format!("{SECRET}{line_end}").as_bytes());
+            assert_eq!(accepted(read_file(&path)).token_secret.expose(), SECRET);
+            fs::remove_file(path).expect("it was written");
+        }
+        for content in ["", "\n", "a\n\n", "a\r", "a\nb\n", "a=b", "\u{feff}a"] {
+            let path = file("no-secret", content.as_bytes());
+            let problems = rejected(read_file(&path));
+            assert_eq!(problems.len(), 1, "{content:?}");
+            assert!(problems[0].starts_with("PROXMOX_TOKEN_FILE "));
+            fs::remove_file(path).expect("it was written");
+        }
+        let problems = rejected(read_file("/nonexistent/secret"));
+        assert!(problems[0].contains("No such file"), "{problems:?}");
+        assert!(!problems[0].contains("/nonexistent"), "{problems:?}");
+    }
+
+    #[test]
+    fn refuses_the_secret_from_two_places() {
+        assert_eq!(
+            problems(&[("PROXMOX_TOKEN_FILE", "/nonexistent")]),
+            ["PROXMOX_TOKEN_VALUE and PROXMOX_TOKEN_FILE are both set: give one of them"]
+        );
+    }
+
+    #[test]
+    fn reads_the_ssl_mode_and_lets_a_fingerprint_override_it() {
+        let hex = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
+        let pairs: Vec<_> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|p| str::from_utf8(p).expect("it is hex"))
+            .collect();
+        let colons = pairs.join(":");
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = (index as u8 % 16) * 0x11;
+        }
+        for (mode, pin, expected) in [
+            ("strict", "", Check::Strict),
+            ("Verify", "", Check::Verify),
+            ("insecure", "", Check::Insecure),
+            ("insecure", hex, Check::Pin(bytes)),
+            ("", colons.as_str(), Check::Pin(bytes)),
+        ] {
+            let variables = [("PROXMOX_SSL_MODE", mode), ("PROXMOX_FINGERPRINT", pin)];
+            assert_eq!(connection(&variables).trust.check, expected);
+        }
+        for text in ["none", "true", "strict "] {
+            problem("PROXMOX_SSL_MODE", text);
+        }
+        let (cut, long) = (&hex[2..], format!("{hex}00"));
+        let (lone, odd) = (colons.replacen("00:", "0:", 1), &hex[1..]);
+        for text in [
+            cut,
+            &long,
+            &lone,
+            odd,
+            &hex.replace('a', "g"),
+            &hex.replace('a', "é"),
+            ":",
+        ] {
+            problem("PROXMOX_FINGERPRINT", text);
+        }
+    }
+
+    #[test]
+    fn reads_every_certificate_of_the_ca_file() {
+        let section = |content| {
+            format!("-----BEGIN CERTIFICATE-----\n{content}\n-----END CERTIFICATE-----\n")
+        };
+        let path = file(
+            "ca",
+            format!("Some text\n{}{}", section("MAA="), section("MAE=")).as_bytes(),
+        );
+        let listed = connection(&[("PROXMOX_CA_FILE", &path)]).trust.listed;
+        assert_eq!(listed.len(), 2);
+        assert_eq!(listed[1].as_ref(), [0x30, 0x01]);
+        fs::remove_file(path).expect("it was written");
+
+        for (content, expected) in [
+            (String::new(), "no certificate"),
+            ("0\u{0}".to_owned(), "no certificate"),
+            (
+                section("MAA=").replace("CERTIFICATE", "PUBLIC KEY"),
+                "no certificate",
+            ),
+            (section("MAA=").replace("-----END", ""), "cut or garbled"),
+            (section("%%"), "cut or garbled"),
+        ] {
+            let path = file("no-ca", content.as_bytes());
+            assert!(
+                problem("PROXMOX_CA_FILE", &path).contains(expected),
+                "{content}"
+            );
+            fs::remove_file(path).expect("it was written");
+        }
+        problem("PROXMOX_CA_FILE", "/nonexistent/ca.pem");
+        problem("PROXMOX_CA_FILE", "/");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn refuses_what_is_not_utf_8() {
+        use std::os::unix::ffi::OsStringExt;
+        let flags = [(&USER, OsString::from_vec(b"root@\xff".to_vec()))];
+        let problems = rejected(read_with(&flags, &[]));
+        assert!(problems.contains(&"--user must be text in UTF-8".to_owned()));
+    }
+
+    #[test]
+    fn a_demonstration_heeds_elevated_alone() {
+        for (text, allowed, problems) in [("yes", true, 0), ("", false, 0), ("maybe", false, 1)] {
+            let settings = Settings::read_for_demo(&[], |name| {
+                (name == "PROXMOX_ALLOW_ELEVATED").then(|| text.into())
+            });
+            assert_eq!(settings.allow_elevated, allowed);
+            assert_eq!(rejected(settings).len(), problems);
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", Secret::new(SECRET.into())), "Secret(..)");
+    }
+
+    #[test]
+    fn declares_each_setting_once_and_well() {
+        for setting in SETTINGS {
+            assert!(setting.variable.starts_with("PROXMOX_"));
+            assert!(!setting.meaning.contains('|'), "it would end a table cell");
+            assert!(!setting.meaning.ends_with('.'));
+            let same = |other: &&&Setting| other.variable == setting.variable;
+            assert_eq!(SETTINGS.iter().filter(same).count(), 1);
+        }
+        assert_eq!(CA_FILE.flag_name(), "--ca-file");
+    }
+
+    #[test]
+    fn the_markdown_table_has_a_row_for_each_setting() {
+        let table = markdown();
+        assert_eq!(table.lines().count(), 2 + SETTINGS.len());
+        assert!(table.contains("| `PROXMOX_PORT` | `--port PORT` | `8006` | port of the API |\n"));
+        assert!(table.contains("| `PROXMOX_TOKEN_VALUE` | none | none | "));
+        assert!(table.lines().all(|row| row.matches('|').count() == 5));
     }
 }

@@ -17,5 +17,7 @@ mod snapshot;
 mod facts;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
+/// Flags, variables, commands and exit codes; the secret in no output.
+mod settings;
 /// Each tool does what its fixture shows.
 mod tools;

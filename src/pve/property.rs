@@ -63,6 +63,13 @@ impl PropertyString {
         }
     }
 
+    /// Sets all that `other` holds.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for part in &other.0 {
+            self.set(&part.key, &*part.value);
+        }
+    }
+
     /// Puts a pair at the front.
     pub(crate) fn begin(&mut self, key: &str, value: impl Into<String>) {
         self.0.insert(

@@ -93,7 +93,7 @@ pub(super) static ADD_VM: Tool = Tool {
         }
         set_given(&mut line, args, &[BRIDGE, TAG, FIREWALL]);
         add_options(&mut line, args, &OPTIONS, VM_RESERVED)?;
-        add(client, args, Guest::Vm, |_| Ok(line.clone()))
+        add(client, args, Guest::Vm, |_| line.clone())
     }),
 };
 
@@ -106,20 +106,23 @@ pub(super) static ADD_LXC: Tool = Tool {
         NODE, VMID, NET, BRIDGE, IP, GW, FIREWALL, NAME, IP6, GW6, HWADDR, TAG, OPTIONS,
     ],
     call: Call::Steps(LXC_REQUESTS, |client, args| {
+        let mut line = PropertyString::default();
+        set_given(
+            &mut line,
+            args,
+            &[BRIDGE, FIREWALL, GW, GW6, HWADDR, IP, IP6, TAG],
+        );
+        add_options(&mut line, args, &OPTIONS, LXC_RESERVED)?;
+        if let Some(gateway) = gateway_without_address(&line) {
+            return Err(Error::Arguments(vec![gateway]));
+        }
         add(client, args, Guest::Container, |config| {
-            let mut line = PropertyString::default();
             let name = args
                 .get(&NAME)
                 .map_or_else(|| free_name(config, &args[&NET]), str::to_owned);
-            line.set("name", name);
-            set_given(
-                &mut line,
-                args,
-                &[BRIDGE, FIREWALL, GW, GW6, HWADDR, IP, IP6, TAG],
-            );
-            add_options(&mut line, args, &OPTIONS, LXC_RESERVED)?;
-            check_gateways(&line)?;
-            Ok(line)
+            let mut line = line.clone();
+            line.begin(NAME.name, name);
+            line
         })
     }),
 };
@@ -128,14 +131,14 @@ fn add(
     client: &Client,
     args: &Args,
     guest: Guest,
-    line: impl Fn(&Config) -> Result<PropertyString, Error>,
+    line: impl Fn(&Config) -> PropertyString,
 ) -> Result<Answer, Error> {
     let slot = &args[&NET];
     change(client, args, guest, |config| {
         config.free(args, guest, slot, 31)?;
         Ok(args
             .request(Put, &guest.path("config"))
-            .with(slot, line(config)?.to_string()))
+            .with(slot, line(config).to_string()))
     })?;
     // Proxmox makes up what was not given, the MAC address before all.
     let line = Config::read(client, args, guest)?
@@ -174,10 +177,9 @@ pub(super) static UPDATE_VM: Tool = Tool {
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
         let changes = [NEW_BRIDGE, NEW_MODEL, MACADDR, NEW_TAG, FIREWALL, OPTIONS];
-        update(client, args, Guest::Vm, &changes, |line| {
+        update(client, args, Guest::Vm, &changes, VM_RESERVED, |line| {
             set_model(line, args.get(&NEW_MODEL), args.get(&MACADDR));
             set_given(line, args, &[NEW_BRIDGE, NEW_TAG, FIREWALL]);
-            add_options(line, args, &OPTIONS, VM_RESERVED)
         })
     }),
 };
@@ -194,27 +196,32 @@ pub(super) static UPDATE_LXC: Tool = Tool {
         let changes = [
             NEW_BRIDGE, IP, NEW_GW, FIREWALL, NEW_NAME, IP6, NEW_GW6, NEW_TAG, OPTIONS,
         ];
-        update(client, args, Guest::Container, &changes, |line| {
-            // A gateway belongs to a fixed address.
-            for (address, gateway) in [(IP, NEW_GW), (IP6, NEW_GW6)] {
-                if args
-                    .get(&address)
-                    .is_some_and(|address| !address.contains('/'))
-                    && args.get(&gateway).is_none()
-                {
-                    line.remove(gateway.name);
+        update(
+            client,
+            args,
+            Guest::Container,
+            &changes,
+            LXC_RESERVED,
+            |line| {
+                // A gateway belongs to a fixed address.
+                for (address, gateway) in [(IP, NEW_GW), (IP6, NEW_GW6)] {
+                    if args
+                        .get(&address)
+                        .is_some_and(|address| !address.contains('/'))
+                        && args.get(&gateway).is_none()
+                    {
+                        line.remove(gateway.name);
+                    }
                 }
-            }
-            set_given(
-                line,
-                args,
-                &[
-                    NEW_NAME, NEW_BRIDGE, FIREWALL, NEW_GW, NEW_GW6, IP, IP6, NEW_TAG,
-                ],
-            );
-            add_options(line, args, &OPTIONS, LXC_RESERVED)?;
-            check_gateways(line)
-        })
+                set_given(
+                    line,
+                    args,
+                    &[
+                        NEW_NAME, NEW_BRIDGE, FIREWALL, NEW_GW, NEW_GW6, IP, IP6, NEW_TAG,
+                    ],
+                );
+            },
+        )
     }),
 };
 
@@ -223,7 +230,8 @@ fn update(
     args: &Args,
     guest: Guest,
     changes: &[Param],
-    edit: impl Fn(&mut PropertyString) -> Result<(), Error>,
+    reserved: &[&str],
+    edit: impl Fn(&mut PropertyString),
 ) -> Result<Answer, Error> {
     if changes.iter().all(|change| args.get(change).is_none()) {
         let names: Vec<&str> = changes.iter().map(|change| change.name).collect();
@@ -232,19 +240,34 @@ fn update(
             names.join(", ")
         )]));
     }
+    let mut options = PropertyString::default();
+    add_options(&mut options, args, &OPTIONS, reserved)?;
     let slot = &args[&NET];
     let edited = |line: &str| {
         let mut line = PropertyString::parse(line);
-        edit(&mut line).map(|()| line.to_string())
+        edit(&mut line);
+        line.merge(&options);
+        line
     };
     let (config, _) = change(client, args, guest, |config| {
-        let line = config.used(args, guest, slot, &["net"])?;
+        let before = config.used(args, guest, slot, &["net"])?;
+        let line = edited(&before);
+        if let Some(gateway) = gateway_without_address(&line) {
+            return Err(Error::impossible(
+                format!(
+                    "{slot} of {} {} was not changed",
+                    guest.noun(),
+                    &args[&VMID]
+                ),
+                format!("{gateway}\n{slot} is {before}"),
+            ));
+        }
         Ok(args
             .request(Put, &guest.path("config"))
-            .with(slot, edited(&line)?))
+            .with(slot, line.to_string()))
     })?;
     let before = config.get(slot).unwrap_or_default();
-    let after = edited(&before)?;
+    let after = edited(&before).to_string();
     Ok(Answer::done(&format!(
         "Change {slot} of {} {}",
         guest.noun(),
@@ -299,20 +322,15 @@ fn set_model(line: &mut PropertyString, model: Option<&str>, mac: Option<&str>) 
     }
 }
 
-/// A gateway needs an address with a prefix beside it.
-fn check_gateways(line: &PropertyString) -> Result<(), Error> {
-    for (address, gateway) in [("ip", "gw"), ("ip6", "gw6")] {
-        if line.get(gateway).is_some()
-            && !line
-                .get(address)
-                .is_some_and(|address| address.contains('/'))
-        {
-            return Err(Error::Arguments(vec![format!(
-                "{gateway} needs a fixed {address} with prefix"
-            )]));
-        }
-    }
-    Ok(())
+/// What is wrong with a gateway that has no address with a prefix beside it.
+fn gateway_without_address(line: &PropertyString) -> Option<String> {
+    [("ip", "gw"), ("ip6", "gw6")]
+        .into_iter()
+        .find(|(address, gateway)| {
+            let fixed = line.get(address).is_some_and(|value| value.contains('/'));
+            line.get(gateway).is_some() && !fixed
+        })
+        .map(|(address, gateway)| format!("{gateway} needs a fixed {address} with prefix"))
 }
 
 pub(super) static REMOVE_VM: Tool = Tool {

@@ -8,6 +8,8 @@ mod input;
 mod nearest;
 mod param;
 mod pve;
+#[cfg(test)]
+mod readme;
 mod rpc;
 mod server;
 mod settings;

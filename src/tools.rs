@@ -14,7 +14,9 @@ pub(crate) static DOMAINS: &[Domain] = &[Domain {
     tools: &[("proxmox_get_nodes", &NODES)],
 }];
 
-static NODES: Tool = Tool { title: "List nodes" };
+static NODES: Tool = Tool {
+    title: "List nodes",
+};
 
 /// The tool that clients call `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Tool> {

@@ -79,13 +79,16 @@ impl<'a> Der<'a> {
         let (&first, rest) = rest.split_first()?;
         let (length, rest) = match first {
             ..0x80 => (usize::from(first), rest),
-            // Up to four bytes of length; 0x80 is the indefinite form, which DER forbids.
+            // Up to four bytes of length.
             0x81..=0x84 => {
                 let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-                let length = bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+                let length = bytes
+                    .iter()
+                    .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
                 (usize::try_from(length).ok()?, rest)
             }
-            _ => return None,
+            // The indefinite form, which DER forbids, and absurd lengths.
+            0x80 | 0x85.. => return None,
         };
         let (content, rest) = rest.split_at_checked(length)?;
         self.0 = rest;
@@ -93,7 +96,9 @@ impl<'a> Der<'a> {
     }
 
     fn expect(&mut self, wanted: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(tag, _)| *tag == wanted).map(|(_, content)| content)
+        self.next()
+            .filter(|(tag, _)| *tag == wanted)
+            .map(|(_, content)| content)
     }
 
     /// The next element if it bears the tag, `Some(None)` if another one follows.
@@ -125,7 +130,9 @@ fn name(der: &[u8]) -> Option<String> {
             };
             let (tag, value) = attribute.next()?;
             let value = if tag == tag::BMP_STRING {
-                let units = value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+                let units = value
+                    .chunks_exact(2)
+                    .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
                 printable(char::decode_utf16(units).map(|unit| unit.unwrap_or('\u{fffd}')))
             } else {
                 printable(String::from_utf8_lossy(value).chars())
@@ -182,7 +189,9 @@ fn alternative_names(der: &[u8]) -> Option<Vec<String>> {
         let mut general = Der(Der(value).expect(tag::SEQUENCE)?);
         while !general.0.is_empty() && names.len() < MOST {
             match general.next()? {
-                (tag::DNS_NAME, name) => names.push(printable(String::from_utf8_lossy(name).chars())),
+                (tag::DNS_NAME, name) => {
+                    names.push(printable(String::from_utf8_lossy(name).chars()))
+                }
                 (tag::IP_ADDRESS, bytes) => names.extend(address(bytes)),
                 _ => {}
             }
@@ -321,9 +330,18 @@ mod tests {
     #[test]
     fn reads_both_centuries() {
         let read = |tag, text: &[u8]| time((tag, text));
-        assert_eq!(read(tag::UTC_TIME, b"491231235959Z").unwrap(), "2049-12-31 23:59:59Z");
-        assert_eq!(read(tag::UTC_TIME, b"500101000000Z").unwrap(), "1950-01-01 00:00:00Z");
+        assert_eq!(
+            read(tag::UTC_TIME, b"491231235959Z").unwrap(),
+            "2049-12-31 23:59:59Z"
+        );
+        assert_eq!(
+            read(tag::UTC_TIME, b"500101000000Z").unwrap(),
+            "1950-01-01 00:00:00Z"
+        );
         assert_eq!(read(tag::UTC_TIME, b"5001010000Z"), None);
-        assert_eq!(read(tag::GENERALIZED_TIME, "2126010100000é".as_bytes()), None);
+        assert_eq!(
+            read(tag::GENERALIZED_TIME, "2126010100000é".as_bytes()),
+            None
+        );
     }
 }

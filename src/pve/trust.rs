@@ -1,0 +1,355 @@
+//! Which server certificates are trusted, and what is said of one that is not.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Once};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::ring::{cipher_suite, default_provider};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+
+use crate::pve::certificate::Certificate;
+use crate::pve::connector::NoConnection;
+use crate::settings::{Check, Trust};
+
+/// Where distributions keep the CA certificates that the system trusts.
+const BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+const HOW_TO_COMPARE: &str = "openssl x509 -noout -fingerprint -sha256 -in \
+     /etc/pve/nodes/<node>/pve-ssl.pem (pveproxy-ssl.pem where that exists)";
+
+/// The places of the system's bundle, `SSL_CERT_FILE` first, as OpenSSL has it.
+pub(super) fn system_bundles() -> Vec<PathBuf> {
+    let own = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    own.map(PathBuf::from)
+        .into_iter()
+        .chain(BUNDLES.iter().map(PathBuf::from))
+        .collect()
+}
+
+/// The TLS configuration for one server. A resumed session is not checked again, so a configuration
+/// is never shared between two ways of trusting.
+pub(super) fn client_config(
+    trust: &Trust,
+    host: &str,
+    port: u16,
+    bundles: &[PathBuf],
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match trust.check {
+        Check::Strict | Check::Verify => {
+            roots.add_parsable_certificates(system_certificates(bundles));
+            roots.add_parsable_certificates(trust.listed.iter().cloned());
+        }
+        Check::Pin(_) => {}
+        Check::Insecure => log::warn!(
+            "PROXMOX_SSL_MODE=insecure: the certificate of {host}:{port} is not checked; \
+             whoever sits in between can read the token"
+        ),
+    }
+    let provider = Arc::new(default_provider());
+    let verifier = Verifier {
+        trust: trust.clone(),
+        host: host.to_owned(),
+        port,
+        roots,
+        algorithms: provider.signature_verification_algorithms,
+        warned: Once::new(),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of the default versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// The certificates of the first bundle that has any.
+fn system_certificates(bundles: &[PathBuf]) -> Vec<CertificateDer<'static>> {
+    for path in bundles {
+        let read = std::fs::read(path).map_err(|err| (err.kind(), err.to_string()));
+        let certificates = read.and_then(|pem| {
+            let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+            all.map_err(|err| (ErrorKind::InvalidData, err.to_string()))
+        });
+        match certificates {
+            Ok(certificates) if certificates.is_empty() => {}
+            Ok(certificates) => return certificates,
+            Err((ErrorKind::NotFound, _)) => {}
+            Err((_, err)) => log::warn!("{}: {err}", path.display()),
+        }
+    }
+    Vec::new()
+}
+
+/// `AA:BB:…`, the SHA-256 of a certificate as openssl and Proxmox write it.
+fn fingerprint(bytes: &[u8; 32]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
+}
+
+/// rustls' own SHA-256, found through a suite that uses it: no crate more.
+fn sha256(data: &[u8]) -> [u8; 32] {
+    let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
+    let hash = suite.expect("a suite of TLS 1.3").common.hash_provider;
+    let hash = hash.hash(data);
+    hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+struct Verifier {
+    trust: Trust,
+    host: String,
+    port: u16,
+    roots: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+    warned: Once,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verifier({:?})", self.trust.check)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check(leaf, chain, name, now)
+            .map(|()| ServerCertVerified::assertion())
+            .map_err(|err| self.rejection(leaf, err))
+    }
+
+    // In every mode the server has to prove that it has the certificate's key: without that a
+    // fingerprint proves nothing.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, leaf, signed, &self.algorithms)
+            .map_err(|err| self.unproven(leaf, &err))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signed, &self.algorithms)
+            .map_err(|err| self.unproven(leaf, &err))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl Verifier {
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let tolerant = match self.trust.check {
+            Check::Insecure => return Ok(()),
+            Check::Pin(pinned) if pinned == sha256(leaf) => return Ok(()),
+            Check::Pin(pinned) => {
+                let pinned = fingerprint(&pinned);
+                return Err(Error::General(format!(
+                    "PROXMOX_FINGERPRINT is another one, {pinned}"
+                )));
+            }
+            Check::Strict => false,
+            Check::Verify => true,
+        };
+        let server = ParsedCertificate::try_from(leaf)?;
+        if self.trust.listed.contains(leaf) {
+            return verify_server_name(&server, name);
+        }
+        if self.roots.is_empty() && !tolerant {
+            return Err(Error::General(
+                "this machine has no CA certificates, and PROXMOX_CA_FILE names none".to_owned(),
+            ));
+        }
+        let path = |roots, chain| {
+            let all = self.algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&server, roots, chain, now, all)
+        };
+        let unknown_issuer = Error::from(CertificateError::UnknownIssuer);
+        let tolerated = match path(&self.roots, chain) {
+            Ok(()) => false,
+            // webpki looks for an issuer after all else, so nothing but the issuer is missing.
+            Err(err) if tolerant && err == unknown_issuer => true,
+            // It looks at the dates first. Whether such a certificate bears its own signature is not
+            // asked: whoever can make one can sign it.
+            Err(err) if tolerant && is_lone_ca(&err, leaf) => true,
+            // The certificate itself is in order, so this is about one above it.
+            Err(err) if path(&RootCertStore::empty(), &[]) == Err(unknown_issuer.clone()) => {
+                return Err(match err {
+                    Error::InvalidCertificate(
+                        CertificateError::ExpiredContext { .. }
+                        | CertificateError::NotValidYetContext { .. },
+                    ) => Error::General("a certificate of its chain is out of date".to_owned()),
+                    err => err,
+                });
+            }
+            Err(err) => return Err(err),
+        };
+        verify_server_name(&server, name)?;
+        if tolerated {
+            self.warned.call_once(|| {
+                log::warn!(
+                    "{}:{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify: \
+                     an active attacker is not ruled out. To accept this certificate alone:\n\
+                     PROXMOX_FINGERPRINT={}",
+                    self.host,
+                    self.port,
+                    fingerprint(&sha256(leaf))
+                );
+            });
+        }
+        Ok(())
+    }
+
+    /// Why the certificate is not trusted and what to do about it.
+    fn rejection(&self, leaf: &CertificateDer<'_>, err: Error) -> Error {
+        let read = Certificate::read(leaf);
+        let field = |get: fn(&Certificate) -> &String| {
+            read.as_ref().map_or("an unreadable date", |read| get(read))
+        };
+        let take_ca = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
+        let renew = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert renew) \
+                     and check the clocks";
+        let (what, first) = match &err {
+            Error::General(what) => match self.trust.check {
+                Check::Pin(_) => (what.clone(), "Was it renewed?"),
+                _ => (what.clone(), take_ca),
+            },
+            Error::InvalidCertificate(err) => match err {
+                CertificateError::UnknownIssuer
+                    if read.as_ref().is_some_and(|read| read.self_issued) =>
+                {
+                    let what = "unknown issuer, it is self-signed".to_owned();
+                    (what, "Set PROXMOX_CA_FILE to a copy of this certificate")
+                }
+                CertificateError::UnknownIssuer => ("unknown issuer".to_owned(), take_ca),
+                CertificateError::BadSignature => (
+                    "its issuer has the name of a trusted CA, but another key".to_owned(),
+                    take_ca,
+                ),
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+                    format!("expired since {}", field(|read| &read.not_after)),
+                    renew,
+                ),
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+                    format!("not yet valid, until {}", field(|read| &read.not_before)),
+                    renew,
+                ),
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => {
+                    let names = match &read {
+                        Some(read) if !read.names.is_empty() => read.names.join(", "),
+                        _ => "none".to_owned(),
+                    };
+                    let what = format!("wrong name: asked for {}, it has {names}", self.host);
+                    (what, "Set PROXMOX_HOST to a name that it has")
+                }
+                _ if is_lone_ca(&Error::InvalidCertificate(err.clone()), leaf) => (
+                    "a self-signed CA certificate as the server's own".to_owned(),
+                    "Set PROXMOX_CA_FILE to a copy of this certificate",
+                ),
+                CertificateError::Other(OtherError(inner)) => {
+                    (inner.to_string(), "Make a new one on the node")
+                }
+                err => (err.to_string(), "Make a new one on the node"),
+            },
+            err => (err.to_string(), "Make a new one on the node"),
+        };
+        let fingerprint = fingerprint(&sha256(leaf));
+        let verify = match &err {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                "\n(PROXMOX_SSL_MODE=verify tolerates an unknown issuer, but not safely.)"
+            }
+            _ => "",
+        };
+        self.error(
+            leaf,
+            &what,
+            format!(
+                "{first}. Or, if the node shows the same fingerprint ({HOW_TO_COMPARE}), set:\n\
+                 PROXMOX_FINGERPRINT={fingerprint}{verify}"
+            ),
+        )
+    }
+
+    /// The handshake's signature could not be checked, or is not of the certificate's key.
+    fn unproven(&self, leaf: &CertificateDer<'_>, err: &Error) -> Error {
+        let why = match err {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+                inner.to_string()
+            }
+            err => err.to_string(),
+        };
+        self.error(
+            leaf,
+            &format!("the server's possession of its key cannot be checked, {why}"),
+            "An X.509 v1 certificate, or a key of an unusual kind, can be used in no mode: \
+             make a new one on the node (pvecm updatecerts --force)."
+                .to_owned(),
+        )
+    }
+
+    fn error(&self, leaf: &CertificateDer<'_>, what: &str, remedy: String) -> Error {
+        let seen = match Certificate::read(leaf) {
+            Some(read) => format!(
+                "subject {}; issuer {}; valid {} to {}",
+                read.subject, read.issuer, read.not_before, read.not_after
+            ),
+            None => "unreadable".to_owned(),
+        };
+        let cause = format!(
+            "TLS: the certificate of {}:{} is not trusted: {what}.\n\
+             It is: {seen}; SHA-256 {}",
+            self.host,
+            self.port,
+            fingerprint(&sha256(leaf))
+        );
+        let error = Arc::new(NoConnection { cause, remedy });
+        CertificateError::Other(OtherError(error)).into()
+    }
+}
+
+/// Whether all that is wrong is that a certificate which is its own issuer calls itself a CA, as
+/// those of `openssl req -x509` do. webpki's error type is not at hand, only its text.
+fn is_lone_ca(err: &Error, leaf: &CertificateDer<'_>) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = err else {
+        return false;
+    };
+    inner.to_string() == "CaUsedAsEndEntity"
+        && Certificate::read(leaf).is_some_and(|read| read.self_issued)
+}

@@ -65,7 +65,7 @@ impl Seen {
 
 impl Exchange {
     /// Takes bytes of the answer until the first line is complete.
-    fn note(&mut self, input: &[u8]) {
+    pub(super) fn note(&mut self, input: &[u8]) {
         if self.complete {
             return;
         }
@@ -166,7 +166,11 @@ impl HostConnector {
             ),
         };
         Err(NoConnection {
-            cause: format!("{}:{} ({address}): {what}", self.host, self.port),
+            cause: if address.ip().to_string() == self.host {
+                format!("{address}: {what}")
+            } else {
+                format!("{}:{} ({}): {what}", self.host, self.port, address.ip())
+            },
             remedy: remedy.to_owned(),
         })
     }
@@ -199,10 +203,7 @@ impl HostConnector {
     }
 
     fn connect(&self, details: &ConnectionDetails) -> Result<HostTransport, NoConnection> {
-        let limit = details
-            .timeout
-            .not_zero()
-            .map_or(Duration::MAX, |limit| *limit);
+        let limit = details.config.timeouts().connect.unwrap_or_default();
         let deadline = deadline(details.timeout);
         let socket = self.dial(deadline, limit)?;
         let mut tls = None;

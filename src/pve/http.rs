@@ -194,7 +194,11 @@ impl Http {
         if !exchange.sent {
             return Failure::NotSent {
                 cause: format!("the request could not be sent: {err}"),
-                remedy: "Call again.".to_owned(),
+                remedy: match err {
+                    ureq::Error::Http(_) | ureq::Error::BadUri(_) => "Check PROXMOX_HOST.",
+                    _ => "Nothing was sent: call again.",
+                }
+                .to_owned(),
             };
         }
         let seconds = self.timeout.as_secs_f32();
@@ -220,14 +224,13 @@ impl Http {
                 format!("the answer is not HTTP ({err})"),
                 "Check PROXMOX_PORT, and whether PROXMOX_HOST needs https://.",
             ),
-            ureq::Error::Io(err) if err.kind() == io::ErrorKind::InvalidData => (
+            ureq::Error::Io(err) if answered && err.kind() == io::ErrorKind::InvalidData => (
                 format!("the answer is not the JSON of the Proxmox API ({err})"),
                 "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node.",
             ),
-            ureq::Error::Io(err) if answered => (
-                format!("the answer breaks off ({err})"),
-                "Call again.",
-            ),
+            ureq::Error::Io(err) if answered => {
+                (format!("the answer breaks off ({err})"), "Call again.")
+            }
             ureq::Error::Io(err) => (
                 format!("the connection broke before an answer came ({err})"),
                 "Call again.",

@@ -98,13 +98,13 @@ fn system_certificates(bundles: &[PathBuf]) -> Vec<CertificateDer<'static>> {
 }
 
 /// `AA:BB:…`, the SHA-256 of a certificate as openssl and Proxmox write it.
-fn fingerprint(bytes: &[u8; 32]) -> String {
+pub(super) fn fingerprint(bytes: &[u8; 32]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")
 }
 
 /// rustls' own SHA-256, found through a suite that uses it: no crate more.
-fn sha256(data: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
     let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
     let hash = suite.expect("a suite of TLS 1.3").common.hash_provider;
     let hash = hash.hash(data);

@@ -229,6 +229,7 @@ fn printable(text: impl Iterator<Item = char>) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use rustls::pki_types::CertificateDer;
@@ -311,7 +312,7 @@ mod tests {
 
     #[test]
     fn escapes_what_could_break_a_line_or_a_name() {
-        let name = |tag, value: &[u8]| super::name(&common_name(tag, value)).unwrap();
+        let name = |tag, value: &[u8]| name(&common_name(tag, value)).unwrap();
         assert_eq!(name(0x0c, b"a\nb\x1b[31m"), "CN=a\\u{a}b\\u{1b}[31m");
         assert_eq!(name(0x0c, "a\u{202e}é".as_bytes()), "CN=a\\u{202e}é");
         assert_eq!(name(0x0c, b"a, O=b"), "CN=a\\, O=b");

@@ -128,7 +128,10 @@ impl HostConnector {
             && !self.tls
         {
             return Err(NoConnection {
-                cause: format!("{host} is {}, and http:// would show the token", far.ip()),
+                cause: format!(
+                    "http:// to {} would show the token on the network",
+                    far.ip()
+                ),
                 remedy: "Use https:// in PROXMOX_HOST; http:// is for loopback addresses alone."
                     .to_owned(),
             });

@@ -124,18 +124,17 @@ impl Http {
             .method(request.method.as_str())
             .uri(format!("{}{}", self.base, request.target()))
             .header(AUTHORIZATION, authorization);
-        let sent = match request.body() {
+        let outcome = match request.body() {
             Some(form) => draft
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form)
-                .map_err(ureq::Error::from)
-                .and_then(|draft| self.agent.run(draft)),
-            None => draft
-                .body(())
-                .map_err(ureq::Error::from)
-                .and_then(|draft| self.agent.run(draft)),
+                .map(|draft| self.agent.run(draft)),
+            None => draft.body(()).map(|draft| self.agent.run(draft)),
         };
-        let answer = sent.map_err(|err| self.failure(request, err))?;
+        let answer = outcome
+            .map_err(ureq::Error::from)
+            .and_then(|outcome| outcome)
+            .map_err(|err| self.failure(request, err))?;
         let status = answer.status().as_u16();
         if answer.status().is_redirection() {
             let location = answer.headers().get("location").map(HeaderValue::as_bytes);
@@ -239,12 +238,12 @@ impl Http {
         };
         if request.method.only_reads() {
             Failure::MaybeProcessed {
-                cause: format!("{what}, after the request was sent"),
+                cause: what,
                 remedy: read_remedy.to_owned(),
             }
         } else {
             Failure::MaybeProcessed {
-                cause: format!("{what}, after the request was sent: it may have been processed"),
+                cause: format!("{what}. The request was sent and may have been processed"),
                 remedy: "Look at the object and the node's task list before repeating this."
                     .to_owned(),
             }

@@ -29,9 +29,6 @@ const BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-const HOW_TO_COMPARE: &str = "openssl x509 -noout -fingerprint -sha256 -in \
-     /etc/pve/nodes/<node>/pve-ssl.pem (pveproxy-ssl.pem where that exists)";
-
 /// The places of the system's bundle, `SSL_CERT_FILE` first, as OpenSSL has it.
 pub(super) fn system_bundles() -> Vec<PathBuf> {
     let own = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
@@ -137,7 +134,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         self.check(leaf, chain, name, now)
             .map(|()| ServerCertVerified::assertion())
-            .map_err(|err| self.rejection(leaf, err))
+            .map_err(|refusal| self.rejection(leaf, &refusal))
     }
 
     // In every mode the server has to prove that it has the certificate's key: without that a
@@ -174,61 +171,53 @@ impl Verifier {
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Refusal> {
         let tolerant = match self.trust.check {
             Check::Insecure => return Ok(()),
             Check::Pin(pinned) if pinned == sha256(leaf) => return Ok(()),
-            Check::Pin(pinned) => {
-                let pinned = fingerprint(&pinned);
-                return Err(Error::General(format!(
-                    "PROXMOX_FINGERPRINT is another one, {pinned}"
-                )));
-            }
+            Check::Pin(pinned) => return Err(Refusal::NotPinned(pinned)),
             Check::Strict => false,
             Check::Verify => true,
         };
         let server = ParsedCertificate::try_from(leaf)?;
         if self.trust.listed.contains(leaf) {
-            return verify_server_name(&server, name);
+            return Ok(verify_server_name(&server, name)?);
         }
         if self.roots.is_empty() && !tolerant {
-            return Err(Error::General(
-                "this machine has no CA certificates, and PROXMOX_CA_FILE names none".to_owned(),
-            ));
+            return Err(Refusal::NoRoots);
         }
         let path = |roots, chain| {
             let all = self.algorithms.all;
             verify_server_cert_signed_by_trust_anchor(&server, roots, chain, now, all)
         };
-        let unknown_issuer = Error::from(CertificateError::UnknownIssuer);
         let tolerated = match path(&self.roots, chain) {
             Ok(()) => false,
             // webpki looks for an issuer after all else, so nothing but the issuer is missing.
-            Err(err) if tolerant && err == unknown_issuer => true,
-            // It looks at the dates first. Whether such a certificate bears its own signature is not
-            // asked: whoever can make one can sign it.
+            Err(err) if tolerant && is(&err, &CertificateError::UnknownIssuer) => true,
+            // It looks at the dates before. Whether such a certificate bears its own signature is
+            // not asked: whoever can make one can sign it.
             Err(err) if tolerant && is_lone_ca(&err, leaf) => true,
-            // The certificate itself is in order, so this is about one above it.
-            Err(err) if path(&RootCertStore::empty(), &[]) == Err(unknown_issuer.clone()) => {
+            Err(err) => {
+                // Alone, a certificate that is in order lacks an issuer and nothing else.
+                let alone = path(&RootCertStore::empty(), &[]);
+                let in_order = alone.is_err_and(|err| is(&err, &CertificateError::UnknownIssuer));
                 return Err(match err {
                     Error::InvalidCertificate(
                         CertificateError::ExpiredContext { .. }
                         | CertificateError::NotValidYetContext { .. },
-                    ) => Error::General("a certificate of its chain is out of date".to_owned()),
-                    err => err,
+                    ) if in_order => Refusal::ChainOutOfDate,
+                    err => err.into(),
                 });
             }
-            Err(err) => return Err(err),
         };
         verify_server_name(&server, name)?;
         if tolerated {
             self.warned.call_once(|| {
                 log::warn!(
-                    "{}:{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify: \
-                     an active attacker is not ruled out. To accept this certificate alone:\n\
+                    "{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify, which does not \
+                     rule out an active attacker. To accept this certificate alone, set:\n\
                      PROXMOX_FINGERPRINT={}",
-                    self.host,
-                    self.port,
+                    self.server(),
                     fingerprint(&sha256(leaf))
                 );
             });
@@ -237,91 +226,100 @@ impl Verifier {
     }
 
     /// Why the certificate is not trusted and what to do about it.
-    fn rejection(&self, leaf: &CertificateDer<'_>, err: Error) -> Error {
+    fn rejection(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> Error {
+        const TAKE_CA: &str = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
+        const LIST_IT: &str = "Set PROXMOX_CA_FILE to a copy of this certificate";
+        const RENEW: &str = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert \
+                             renew) and check the clocks";
+        const REPLACE: &str = "Make a new one on the node (pvecm updatecerts --force)";
+
         let read = Certificate::read(leaf);
-        let field = |get: fn(&Certificate) -> &String| {
-            read.as_ref().map_or("an unreadable date", |read| get(read))
-        };
-        let take_ca = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
-        let renew = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert renew) \
-                     and check the clocks";
-        let (what, first) = match &err {
-            Error::General(what) => match self.trust.check {
-                Check::Pin(_) => (what.clone(), "Was it renewed?"),
-                _ => (what.clone(), take_ca),
-            },
-            Error::InvalidCertificate(err) => match err {
-                CertificateError::UnknownIssuer
-                    if read.as_ref().is_some_and(|read| read.self_issued) =>
-                {
-                    let what = "unknown issuer, it is self-signed".to_owned();
-                    (what, "Set PROXMOX_CA_FILE to a copy of this certificate")
+        let read = read.as_ref();
+        let date = |get: fn(&Certificate) -> &String| read.map_or("?", |read| get(read));
+        let (what, remedy) = match refusal {
+            Refusal::NotPinned(pinned) => {
+                let pinned = fingerprint(pinned);
+                (format!("PROXMOX_FINGERPRINT is another one, {pinned}"), "")
+            }
+            Refusal::NoRoots => (
+                "this machine has no CA certificates, and PROXMOX_CA_FILE names none".to_owned(),
+                TAKE_CA,
+            ),
+            Refusal::ChainOutOfDate => (
+                "a certificate of its chain is out of date".to_owned(),
+                RENEW,
+            ),
+            Refusal::Rustls(err) if is_lone_ca(err, leaf) => {
+                ("unknown issuer, it is a self-signed CA".to_owned(), LIST_IT)
+            }
+            Refusal::Rustls(Error::InvalidCertificate(err)) => match err {
+                CertificateError::UnknownIssuer if read.is_some_and(|read| read.self_issued) => {
+                    ("unknown issuer, it is self-signed".to_owned(), LIST_IT)
                 }
-                CertificateError::UnknownIssuer => ("unknown issuer".to_owned(), take_ca),
+                CertificateError::UnknownIssuer => ("unknown issuer".to_owned(), TAKE_CA),
                 CertificateError::BadSignature => (
                     "its issuer has the name of a trusted CA, but another key".to_owned(),
-                    take_ca,
+                    TAKE_CA,
                 ),
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-                    format!("expired since {}", field(|read| &read.not_after)),
-                    renew,
-                ),
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-                    format!("not yet valid, until {}", field(|read| &read.not_before)),
-                    renew,
-                ),
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => {
-                    let names = match &read {
-                        Some(read) if !read.names.is_empty() => read.names.join(", "),
-                        _ => "none".to_owned(),
-                    };
-                    let what = format!("wrong name: asked for {}, it has {names}", self.host);
-                    (what, "Set PROXMOX_HOST to a name that it has")
+                CertificateError::ExpiredContext { .. } => {
+                    let since = date(|read| &read.not_after);
+                    (format!("expired since {since}"), RENEW)
                 }
-                _ if is_lone_ca(&Error::InvalidCertificate(err.clone()), leaf) => (
-                    "a self-signed CA certificate as the server's own".to_owned(),
-                    "Set PROXMOX_CA_FILE to a copy of this certificate",
-                ),
-                CertificateError::Other(OtherError(inner)) => {
-                    (inner.to_string(), "Make a new one on the node")
+                CertificateError::NotValidYetContext { .. } => {
+                    let until = date(|read| &read.not_before);
+                    (format!("not yet valid, until {until}"), RENEW)
                 }
-                err => (err.to_string(), "Make a new one on the node"),
+                CertificateError::NotValidForNameContext { .. } => {
+                    let names = read.map(|read| read.names.join(", ")).unwrap_or_default();
+                    let names = if names.is_empty() { "none" } else { &names };
+                    (
+                        format!("wrong name: asked for {}, it has {names}", self.host),
+                        "Set PROXMOX_HOST to a name that it has",
+                    )
+                }
+                err => (plain(err), REPLACE),
             },
-            err => (err.to_string(), "Make a new one on the node"),
+            Refusal::Rustls(err) => (err.to_string(), REPLACE),
         };
-        let fingerprint = fingerprint(&sha256(leaf));
-        let verify = match &err {
-            Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-                "\n(PROXMOX_SSL_MODE=verify tolerates an unknown issuer, but not safely.)"
-            }
-            _ => "",
-        };
-        self.error(
-            leaf,
-            &what,
-            format!(
-                "{first}. Or, if the node shows the same fingerprint ({HOW_TO_COMPARE}), set:\n\
-                 PROXMOX_FINGERPRINT={fingerprint}{verify}"
+        let pin = format!(
+            "if on the node `openssl x509 -noout -fingerprint -sha256 -in \
+             /etc/pve/nodes/<node>/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
+             same fingerprint, set:\nPROXMOX_FINGERPRINT={}",
+            fingerprint(&sha256(leaf))
+        );
+        let remedy = match remedy {
+            "" => format!("Only {pin}"),
+            TAKE_CA => format!(
+                "{TAKE_CA}. Or {pin}\n\
+                 (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)"
             ),
-        )
+            remedy => format!("{remedy}. Or {pin}"),
+        };
+        self.error(leaf, &what, remedy)
     }
 
-    /// The handshake's signature could not be checked, or is not of the certificate's key.
+    /// The handshake's signature is not of the certificate's key, or could not be checked.
     fn unproven(&self, leaf: &CertificateDer<'_>, err: &Error) -> Error {
-        let why = match err {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
-                inner.to_string()
+        match err {
+            Error::InvalidCertificate(CertificateError::BadSignature) => self.error(
+                leaf,
+                "the server has not the certificate's key",
+                "Someone may stand between this machine and the node.".to_owned(),
+            ),
+            err => {
+                let why = match err {
+                    Error::InvalidCertificate(err) => plain(err),
+                    err => err.to_string(),
+                };
+                self.error(
+                    leaf,
+                    &format!("that the server has its key cannot be checked, {why}"),
+                    "X.509 v1 and unusual kinds of keys are accepted in no mode: make a new \
+                     certificate on the node (pvecm updatecerts --force)."
+                        .to_owned(),
+                )
             }
-            err => err.to_string(),
-        };
-        self.error(
-            leaf,
-            &format!("the server's possession of its key cannot be checked, {why}"),
-            "An X.509 v1 certificate, or a key of an unusual kind, can be used in no mode: \
-             make a new one on the node (pvecm updatecerts --force)."
-                .to_owned(),
-        )
+        }
     }
 
     fn error(&self, leaf: &CertificateDer<'_>, what: &str, remedy: String) -> Error {
@@ -333,23 +331,48 @@ impl Verifier {
             None => "unreadable".to_owned(),
         };
         let cause = format!(
-            "TLS: the certificate of {}:{} is not trusted: {what}.\n\
-             It is: {seen}; SHA-256 {}",
-            self.host,
-            self.port,
+            "the certificate of {} is not trusted: {what}.\nIt is: {seen}; SHA-256 {}",
+            self.server(),
             fingerprint(&sha256(leaf))
         );
         let error = Arc::new(NoConnection { cause, remedy });
         CertificateError::Other(OtherError(error)).into()
+    }
+
+    fn server(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// Why a certificate is not trusted.
+enum Refusal {
+    NotPinned([u8; 32]),
+    NoRoots,
+    ChainOutOfDate,
+    Rustls(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(err: Error) -> Self {
+        Refusal::Rustls(err)
+    }
+}
+
+fn is(err: &Error, wanted: &CertificateError) -> bool {
+    matches!(err, Error::InvalidCertificate(err) if err == wanted)
+}
+
+/// The text of an error without the `Other(OtherError(..))` around it.
+fn plain(err: &CertificateError) -> String {
+    match err {
+        CertificateError::Other(OtherError(inner)) => inner.to_string(),
+        err => err.to_string(),
     }
 }
 
 /// Whether all that is wrong is that a certificate which is its own issuer calls itself a CA, as
 /// those of `openssl req -x509` do. webpki's error type is not at hand, only its text.
 fn is_lone_ca(err: &Error, leaf: &CertificateDer<'_>) -> bool {
-    let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = err else {
-        return false;
-    };
-    inner.to_string() == "CaUsedAsEndEntity"
+    matches!(err, Error::InvalidCertificate(err) if plain(err) == "CaUsedAsEndEntity")
         && Certificate::read(leaf).is_some_and(|read| read.self_issued)
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::nearest::nearest;
 use crate::settings::{Flag, SETTINGS, Setting, Unset};
-use crate::tool::Tool;
+use crate::tool::{Permission, Tool};
 use crate::tools;
 
 /// What the command line says.
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Tools,
     /// List the tools as `tools/list` does.
     ToolsJson,
+    /// List the tools with the requests that they send, as the README does.
+    ToolsMarkdown,
     Help,
     Version,
 }
@@ -41,13 +43,14 @@ pub(crate) enum Command {
 pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     let mut words = Vec::new();
     let mut flags = Vec::new();
-    let (mut demo, mut json, mut informed) = (false, false, None);
+    let (mut demo, mut listing, mut informed) = (false, None, None);
     while let Some(arg) = parser.next().map_err(without_value)? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => informed = Some(Command::Help),
             Arg::Short('V') | Arg::Long("version") => informed = Some(Command::Version),
             Arg::Long("demo") => demo = true,
-            Arg::Long("json") => json = true,
+            Arg::Long("json") => listing = Some(Command::ToolsJson),
+            Arg::Long("markdown") => listing = Some(Command::ToolsMarkdown),
             Arg::Long(name) => {
                 let setting = setting(&format!("--{name}"))?;
                 let value = match setting.flag {
@@ -62,7 +65,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     }
     let command = match informed {
         Some(command) => command,
-        None => command(&words, json)?,
+        None => command(&words, listing)?,
     };
     Ok(CommandLine {
         command,
@@ -84,7 +87,7 @@ fn setting(flag: &str) -> Result<&'static Setting, String> {
                 .iter()
                 .filter(|setting| !matches!(setting.flag, Flag::None))
                 .map(|setting| setting.flag_name())
-                .chain(["--demo", "--help", "--json", "--version"].map(str::to_owned))
+                .chain(["--demo", "--help", "--json", "--markdown", "--version"].map(str::to_owned))
                 .collect();
             let meant = nearest(flag, names.iter().map(String::as_str));
             Err(format!("there is no flag {flag}{}", suggestion(meant)))
@@ -92,15 +95,15 @@ fn setting(flag: &str) -> Result<&'static Setting, String> {
     }
 }
 
-fn command(words: &[String], json: bool) -> Result<Command, String> {
+/// `listing` is the form in which `tools` was asked for.
+fn command(words: &[String], listing: Option<Command>) -> Result<Command, String> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    if json && words.first() != Some(&"tools") {
-        return Err("--json belongs to the command `tools`".to_owned());
+    if listing.is_some() && words.first() != Some(&"tools") {
+        return Err("--json and --markdown belong to the command `tools`".to_owned());
     }
     match words[..] {
         [] => Ok(Command::Serve),
-        ["tools"] if json => Ok(Command::ToolsJson),
-        ["tools"] => Ok(Command::Tools),
+        ["tools"] => Ok(listing.unwrap_or(Command::Tools)),
         ["tools", ..] => Err("`tools` takes no arguments".to_owned()),
         ["call"] => Err("`call` needs the name of a tool".to_owned()),
         ["call", name] => call(name, "{}"),
@@ -164,7 +167,7 @@ pub(crate) fn help() -> String {
 Usage:
   proxmox-mcp [FLAGS]                     serve MCP on standard input and output
   proxmox-mcp [FLAGS] call TOOL [JSON]    run one tool and print its text
-  proxmox-mcp [FLAGS] tools [--json]      list the tools; needs no cluster
+  proxmox-mcp tools [--json|--markdown]   list the tools; needs no cluster
 
 Flags:
   --demo                      let a recorded cluster answer; nothing is changed
@@ -236,6 +239,32 @@ pub(crate) fn tool_definitions() -> String {
         .map(|(name, tool)| tool.definition(name))
         .collect();
     format!("{definitions:#}")
+}
+
+/// What `tools --markdown` prints, which stands in the README as well.
+pub(crate) fn tool_markdown() -> String {
+    let mut text = format!(
+        "{} tools in {} groups. 🔒 marks the elevated ones.\n",
+        listed_tools().count(),
+        tools::DOMAINS.len()
+    );
+    for domain in tools::DOMAINS {
+        text.push_str(&format!(
+            "\n### {} ({})\n\n| tool | what it does | requests |\n|---|---|---|\n",
+            domain.title,
+            domain.tools.len()
+        ));
+        for (name, tool) in domain.tools {
+            let lock = match tool.permission {
+                Permission::Basic => "",
+                Permission::Elevated => " 🔒",
+            };
+            let requests = tool.requests().join("`<br>`");
+            let summary = tool.summary;
+            text.push_str(&format!("| `{name}`{lock} | {summary} | `{requests}` |\n"));
+        }
+    }
+    text
 }
 
 fn listed_tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {

@@ -8,6 +8,8 @@ mod input;
 mod nearest;
 mod param;
 mod pve;
+#[cfg(test)]
+mod readme;
 mod rpc;
 mod server;
 mod settings;
@@ -54,6 +56,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         Command::Version => print(&cli::version())?,
         Command::Tools => print(&cli::tool_table())?,
         Command::ToolsJson => print(&cli::tool_definitions())?,
+        Command::ToolsMarkdown => print(&cli::tool_markdown())?,
         Command::Call {
             name,
             tool,

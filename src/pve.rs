@@ -1,7 +1,10 @@
 //! The Proxmox side: requests, the connection, and what comes back.
 
+mod certificate;
 pub(crate) mod client;
+mod connector;
 pub(crate) mod demo;
 pub(crate) mod http;
 pub(crate) mod property;
 pub(crate) mod request;
+mod trust;

@@ -139,31 +139,6 @@ impl Setting {
     }
 }
 
-/// The README's table of settings.
-pub(crate) fn markdown() -> String {
-    let mut table = String::from(
-        "| variable | flag | default | meaning |\n\
-         |---|---|---|---|\n",
-    );
-    for setting in SETTINGS {
-        let flag = match setting.flag {
-            Flag::None => "none".to_owned(),
-            Flag::Switch => format!("`{}`", setting.flag_name()),
-            Flag::Takes(value) => format!("`{} {value}`", setting.flag_name()),
-        };
-        let default = match setting.unset {
-            Unset::Missing => "required".to_owned(),
-            Unset::Absent => "none".to_owned(),
-            Unset::Means(text) => format!("`{text}`"),
-        };
-        let (variable, meaning) = (setting.variable, setting.meaning);
-        table.push_str(&format!(
-            "| `{variable}` | {flag} | {default} | {meaning} |\n"
-        ));
-    }
-    table
-}
-
 /// Everything the user set.
 pub(crate) struct Settings {
     /// How to reach the cluster, or every reason why that is not known, each naming its setting.
@@ -1115,14 +1090,5 @@ mod tests {
             assert_eq!(SETTINGS.iter().filter(same).count(), 1);
         }
         assert_eq!(CA_FILE.flag_name(), "--ca-file");
-    }
-
-    #[test]
-    fn the_markdown_table_has_a_row_for_each_setting() {
-        let table = markdown();
-        assert_eq!(table.lines().count(), 2 + SETTINGS.len());
-        assert!(table.contains("| `PROXMOX_PORT` | `--port PORT` | `8006` | port of the API |\n"));
-        assert!(table.contains("| `PROXMOX_TOKEN_VALUE` | none | none | "));
-        assert!(table.lines().all(|row| row.matches('|').count() == 5));
     }
 }

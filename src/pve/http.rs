@@ -1,18 +1,54 @@
 //! HTTP to one Proxmox host: the agent, its connection, and the answers as they came.
+//!
+//! Nothing here starts a thread (ureq would, to bound a name lookup, with a global, per-call or
+//! resolve timeout), and nothing is ever sent twice.
 
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::{self, HeaderValue};
+use ureq::{Agent, Body, Timeout};
+
+use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
 use crate::pve::request::Request;
+use crate::pve::trust;
 use crate::settings::Connection;
 
+#[cfg(test)]
+mod tests;
+
+/// The longest answer that is read, decompressed. As a `Value` it takes some ten times as much.
+const LARGEST_ANSWER: u64 = 64 << 20;
+
+/// pveproxy closes an idle connection after 5 s (`PVE/APIServer/AnyEvent.pm`).
+const LONGEST_IDLE: Duration = Duration::from_secs(3);
+
+const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+
+const BUFFER: usize = 32 << 10;
+
 /// The connection to one host.
-pub(crate) struct Http {}
+pub(crate) struct Http {
+    agent: Agent,
+    /// `https://pve1:8006/api2/json`
+    base: String,
+    /// `None` if a header cannot hold the token.
+    authorization: Option<HeaderValue>,
+    timeout: Duration,
+    largest_answer: u64,
+    seen: Seen,
+}
 
 /// An answer, whatever its status.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     /// The reason phrase of the status line: the only error text of hosts before PVE 8.4.
     pub(crate) reason: String,
-    /// The body as JSON, or `Value::Null` where it is empty or no JSON.
-    pub(crate) body: serde_json::Value,
+    /// The body as JSON, or `Value::Null` where it is empty or, in an error answer, no JSON.
+    pub(crate) body: Value,
 }
 
 /// Why there is no answer.
@@ -25,15 +61,215 @@ pub(crate) enum Failure {
 }
 
 impl Http {
-    pub(crate) fn new(_connection: &Connection) -> Self {
-        Self {}
+    /// Connects to nothing yet.
+    pub(crate) fn new(connection: &Connection) -> Self {
+        Self::with(connection, trust::system_bundles(), LARGEST_ANSWER)
+    }
+
+    fn with(connection: &Connection, bundles: Vec<PathBuf>, largest_answer: u64) -> Self {
+        let Connection {
+            tls,
+            host,
+            port,
+            timeout,
+            ..
+        } = connection;
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // Following one would show the token to another host.
+            .max_redirects(0)
+            .proxy(None)
+            .timeout_connect(Some(LONGEST_CONNECT.min(*timeout)))
+            .timeout_send_request(Some(*timeout))
+            .timeout_send_body(Some(*timeout))
+            .timeout_recv_response(Some(*timeout))
+            .timeout_recv_body(Some(*timeout))
+            .max_idle_age(LONGEST_IDLE)
+            .max_idle_connections(1)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .user_agent(concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION")))
+            // Compression costs both sides more than it saves on a local network.
+            .accept_encoding("")
+            .build();
+        let seen = Seen::default();
+        let connector = HostConnector::new(connection, bundles, seen.clone());
+        let scheme = if *tls { "https" } else { "http" };
+        let authority = if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        Self {
+            agent: Agent::with_parts(config, connector, NoResolver),
+            base: format!("{scheme}://{authority}/api2/json"),
+            authorization: authorization(connection),
+            timeout: *timeout,
+            largest_answer,
+            seen,
+        }
     }
 
     /// Sends one request, once.
-    pub(crate) fn exchange(&self, _request: &Request) -> Result<Reply, Failure> {
-        Err(Failure::NotSent {
-            cause: String::new(),
-            remedy: String::new(),
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
+        let Some(authorization) = &self.authorization else {
+            return Err(Failure::NotSent {
+                cause: "the API token has a character that no HTTP header can hold".to_owned(),
+                remedy: "Check PROXMOX_USER, PROXMOX_TOKEN_NAME and the token's secret.".to_owned(),
+            });
+        };
+        let began = Instant::now();
+        self.seen.reset();
+        let draft = http::Request::builder()
+            .method(request.method.as_str())
+            .uri(format!("{}{}", self.base, request.target()))
+            .header(AUTHORIZATION, authorization);
+        let outcome = match request.body() {
+            Some(form) => draft
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form)
+                .map(|draft| self.agent.run(draft)),
+            None => draft.body(()).map(|draft| self.agent.run(draft)),
+        };
+        let answer = outcome
+            .map_err(ureq::Error::from)
+            .and_then(|outcome| outcome)
+            .map_err(|err| self.failure(request, err))?;
+        let status = answer.status().as_u16();
+        if answer.status().is_redirection() {
+            let location = answer.headers().get("location").map(HeaderValue::as_bytes);
+            let location = String::from_utf8_lossy(location.unwrap_or_default());
+            return Err(Failure::NotSent {
+                cause: format!(
+                    "the host answers {status}, a redirection to {}; the API has none",
+                    location.escape_debug()
+                ),
+                remedy: "Check PROXMOX_HOST and PROXMOX_PORT: pveproxy wants https://, and \
+                         nothing that asks for a login may stand before it."
+                    .to_owned(),
+            });
+        }
+        let body = match self.body(answer.into_body()) {
+            Err(_) if status >= 400 => Value::Null,
+            body => body.map_err(|err| self.failure(request, err))?,
+        };
+        let reason = reason(&self.seen.lock().status_line, status);
+        log::debug!("{request}: {status} {reason:?} after {:?}", began.elapsed());
+        Ok(Reply {
+            status,
+            reason,
+            body,
         })
+    }
+
+    /// Parses the body as it comes in.
+    fn body(&self, body: Body) -> Result<Value, ureq::Error> {
+        // ureq's own limit counts compressed bytes. One byte more is let through, to tell an answer
+        // that has just the limit from one that is cut by it.
+        let body = body.into_reader().take(self.largest_answer + 1);
+        let mut reader = BufReader::with_capacity(BUFFER, body);
+        if reader.fill_buf()?.is_empty() {
+            return Ok(Value::Null);
+        }
+        let value = serde_json::from_reader(&mut reader);
+        if reader.get_ref().limit() == 0 {
+            return Err(ureq::Error::BodyExceedsLimit(self.largest_answer));
+        }
+        Ok(value.map_err(io::Error::from)?)
+    }
+
+    fn failure(&self, request: &Request, err: ureq::Error) -> Failure {
+        let err = match err {
+            ureq::Error::Other(err) => match err.downcast::<NoConnection>() {
+                Ok(none) => {
+                    let NoConnection { cause, remedy } = *none;
+                    return Failure::NotSent { cause, remedy };
+                }
+                Err(err) => ureq::Error::Other(err),
+            },
+            err => err,
+        };
+        let exchange = self.seen.lock();
+        if !exchange.sent {
+            return Failure::NotSent {
+                cause: format!("the request could not be sent: {err}"),
+                remedy: match err {
+                    ureq::Error::Http(_) | ureq::Error::BadUri(_) => "Check PROXMOX_HOST.",
+                    _ => "Nothing was sent: call again.",
+                }
+                .to_owned(),
+            };
+        }
+        let seconds = self.timeout.as_secs_f32();
+        let answered = !exchange.status_line.is_empty();
+        let (what, read_remedy) = match err {
+            ureq::Error::Timeout(Timeout::RecvResponse) => (
+                format!("no answer within {seconds} s"),
+                "Call again; if that does not help, raise PROXMOX_TIMEOUT or narrow the request.",
+            ),
+            ureq::Error::Timeout(_) if answered => (
+                format!("the answer was not complete within {seconds} s"),
+                "Raise PROXMOX_TIMEOUT or narrow the request.",
+            ),
+            ureq::Error::Timeout(_) => (
+                format!("the host did not take the request within {seconds} s"),
+                "Call again, or raise PROXMOX_TIMEOUT.",
+            ),
+            ureq::Error::BodyExceedsLimit(limit) => (
+                format!("the answer is longer than {limit} bytes, the most that is read"),
+                "Narrow the request: a filter, a lower limit, a shorter time.",
+            ),
+            ureq::Error::Protocol(err) => (
+                format!("the answer is not HTTP ({err})"),
+                "Check PROXMOX_PORT, and whether PROXMOX_HOST needs https://.",
+            ),
+            ureq::Error::Io(err) if answered && err.kind() == io::ErrorKind::InvalidData => (
+                format!("the answer is not the JSON of the Proxmox API ({err})"),
+                "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node.",
+            ),
+            ureq::Error::Io(err) if answered => {
+                (format!("the answer breaks off ({err})"), "Call again.")
+            }
+            ureq::Error::Io(err) => (
+                format!("the connection broke before an answer came ({err})"),
+                "Call again.",
+            ),
+            err => (format!("the answer cannot be read ({err})"), "Call again."),
+        };
+        if request.method.only_reads() {
+            Failure::MaybeProcessed {
+                cause: what,
+                remedy: read_remedy.to_owned(),
+            }
+        } else {
+            Failure::MaybeProcessed {
+                cause: format!("{what}. The request was sent and may have been processed"),
+                remedy: "Look at the object and the node's task list before repeating this."
+                    .to_owned(),
+            }
+        }
+    }
+}
+
+/// The header with the token, which no log shows.
+fn authorization(connection: &Connection) -> Option<HeaderValue> {
+    let Connection {
+        token_id,
+        token_secret,
+        ..
+    } = connection;
+    let token = format!("PVEAPIToken={token_id}={}", token_secret.expose());
+    let mut header = HeaderValue::try_from(token).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The phrase of `HTTP/1.1 500 no such VM`, if the line is that of this status.
+fn reason(status_line: &[u8], status: u16) -> String {
+    let line = String::from_utf8_lossy(status_line);
+    let mut parts = line.trim_end().splitn(3, ' ');
+    match (parts.next(), parts.next(), parts.next()) {
+        (_, Some(code), Some(phrase)) if code == status.to_string() => phrase.trim().to_owned(),
+        _ => String::new(),
     }
 }

@@ -40,6 +40,17 @@ mod tests {
     }
 
     #[test]
+    fn name_only_tools_that_exist() {
+        let text = text();
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: Vec<&str> = names.filter(|word| word.starts_with("proxmox_")).collect();
+        assert!(names.len() >= 3, "{names:?}");
+        for name in names {
+            assert!(crate::tools::find(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
     fn stay_short() {
         assert!(text().len() <= 900, "{}", text().len());
     }

@@ -17,6 +17,8 @@ mod snapshot;
 mod facts;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
+/// Tokens and passwords show up nowhere.
+mod secrets;
 /// Flags, variables, commands and exit codes; the secret in no output.
 mod settings;
 /// Each tool does what its fixture shows.

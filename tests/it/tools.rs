@@ -19,6 +19,15 @@ fn each_tool_sends_and_returns_what_its_fixture_shows() {
 }
 
 #[test]
+fn the_list_of_tools_is_the_reviewed_one() {
+    let mut session = Session::start(&[], &[]);
+    let mut listed = session.request("tools/list", json!({}));
+    let tools = listed["result"]["tools"].take();
+    let tools = serde_json::to_string_pretty(&tools).expect("its maps have text for keys");
+    snapshot::check("fixtures/tools-list.json", &(tools + "\n"));
+}
+
+#[test]
 fn every_tool_has_a_fixture() {
     let fake = Fake::start();
     let listed = start(&fake).request("tools/list", json!({}));

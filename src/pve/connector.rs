@@ -1,0 +1,403 @@
+//! How ureq reaches the host: TCP, TLS by rustls, and what ureq itself does not tell.
+//!
+//! ureq's own connectors take neither a verifier nor a fingerprint, drop the reason phrase, and
+//! resolve names in a thread as soon as a timeout covers that.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError};
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+
+use crate::pve::trust;
+use crate::settings::{Connection, Trust};
+
+/// Status lines are kept up to this length.
+const LONGEST_STATUS_LINE: usize = 4096;
+
+/// Why there is no connection, so that nothing was sent.
+#[derive(Clone, Debug)]
+pub(super) struct NoConnection {
+    pub(super) cause: String,
+    pub(super) remedy: String,
+}
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl std::error::Error for NoConnection {}
+
+/// What the connection saw of the exchange under way.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Exchange>>);
+
+#[derive(Default)]
+pub(super) struct Exchange {
+    /// Whether any byte of the request left.
+    pub(super) sent: bool,
+    /// The status line, once its end was seen.
+    pub(super) status_line: Vec<u8>,
+    complete: bool,
+}
+
+impl Seen {
+    /// Forgets the exchange before.
+    pub(super) fn reset(&self) {
+        *self.lock() = Exchange::default();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
+        self.0.lock().expect("nothing panics while it holds this")
+    }
+}
+
+impl Exchange {
+    /// Takes bytes of the answer until the first line is complete.
+    pub(super) fn note(&mut self, input: &[u8]) {
+        if self.complete {
+            return;
+        }
+        let line = input.split(|byte| *byte == b'\n').next().unwrap_or(input);
+        self.complete = line.len() < input.len();
+        let room = LONGEST_STATUS_LINE.saturating_sub(self.status_line.len());
+        self.status_line
+            .extend_from_slice(&line[..line.len().min(room)]);
+    }
+}
+
+/// Connects to one host.
+pub(super) struct HostConnector {
+    tls: bool,
+    host: String,
+    port: u16,
+    trust: Trust,
+    bundles: Vec<PathBuf>,
+    /// Made at the first connection: reading the system's certificates takes milliseconds.
+    config: OnceLock<Arc<ClientConfig>>,
+    seen: Seen,
+}
+
+impl fmt::Debug for HostConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostConnector({}:{})", self.host, self.port)
+    }
+}
+
+impl HostConnector {
+    pub(super) fn new(connection: &Connection, bundles: Vec<PathBuf>, seen: Seen) -> Self {
+        Self {
+            tls: connection.tls,
+            host: connection.host.clone(),
+            port: connection.port,
+            trust: connection.trust.clone(),
+            bundles,
+            config: OnceLock::new(),
+            seen,
+        }
+    }
+
+    /// Looks the name up on this thread; the wait is bounded by resolv.conf alone.
+    fn addresses(&self) -> Result<Vec<SocketAddr>, NoConnection> {
+        let host = &self.host;
+        let no_address = |why: String| NoConnection {
+            cause: format!("no address for the host name {host}: {why}"),
+            remedy: "Check PROXMOX_HOST and this machine's DNS, or set PROXMOX_HOST to the \
+                     node's IP address."
+                .to_owned(),
+        };
+        let found = (host.as_str(), self.port).to_socket_addrs();
+        let found: Vec<_> = found.map_err(|err| no_address(err.to_string()))?.collect();
+        if found.is_empty() {
+            return Err(no_address("the lookup found none".to_owned()));
+        }
+        if let Some(far) = found
+            .iter()
+            .find(|at| !at.ip().to_canonical().is_loopback())
+            && !self.tls
+        {
+            return Err(NoConnection {
+                cause: format!(
+                    "http:// to {} would show the token on the network",
+                    far.ip()
+                ),
+                remedy: "Use https:// in PROXMOX_HOST; http:// is for loopback addresses alone."
+                    .to_owned(),
+            });
+        }
+        Ok(found)
+    }
+
+    fn dial(&self, deadline: Instant, limit: Duration) -> Result<TcpStream, NoConnection> {
+        let addresses = self.addresses()?;
+        let mut failed = None;
+        for (index, address) in addresses.iter().enumerate() {
+            // A share of the time for each, lest an address that swallows packets takes it all.
+            let rest = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            let share = (left(deadline) / rest).max(Duration::from_millis(1));
+            let socket = TcpStream::connect_timeout(address, share);
+            match socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket)) {
+                Ok(socket) => return Ok(socket),
+                Err(err) => failed = Some((address, err)),
+            }
+        }
+        let (address, err) = failed.expect("there is at least one address");
+        let (what, remedy) = match err.kind() {
+            ErrorKind::ConnectionRefused => (
+                "connection refused".to_owned(),
+                "Check PROXMOX_HOST and PROXMOX_PORT, whether pveproxy runs on the node \
+                 (systemctl status pveproxy), and the firewall.",
+            ),
+            ErrorKind::TimedOut => (
+                format!("no connection within {} s", limit.as_secs_f32()),
+                "Check PROXMOX_HOST and PROXMOX_PORT, whether the node is up, and the firewall.",
+            ),
+            _ => (
+                err.to_string(),
+                "Check PROXMOX_HOST, PROXMOX_PORT and the network.",
+            ),
+        };
+        Err(NoConnection {
+            cause: if address.ip().to_string() == self.host {
+                format!("{address}: {what}")
+            } else {
+                format!("{}:{} ({}): {what}", self.host, self.port, address.ip())
+            },
+            remedy: remedy.to_owned(),
+        })
+    }
+
+    /// What to say of a handshake that failed.
+    fn tls_failure(&self, err: &io::Error, limit: Duration) -> NoConnection {
+        let tls = err.get_ref().and_then(|err| err.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))) =
+            tls
+            && let Some(rejection) = inner.downcast_ref::<NoConnection>()
+        {
+            return rejection.clone();
+        }
+        let what = match (tls, err.kind()) {
+            (Some(rustls::Error::InvalidMessage(_)), _) => "its answer is not TLS".to_owned(),
+            (_, ErrorKind::TimedOut) => {
+                format!("no TLS handshake within {} s", limit.as_secs_f32())
+            }
+            (_, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                "it closed the connection during the TLS handshake".to_owned()
+            }
+            _ => format!("the TLS handshake failed: {err}"),
+        };
+        NoConnection {
+            cause: format!("{}:{}: {what}", self.host, self.port),
+            remedy: "Check PROXMOX_PORT: is it the port of pveproxy (8006), and does that speak \
+                     HTTPS?"
+                .to_owned(),
+        }
+    }
+
+    fn connect(&self, details: &ConnectionDetails) -> Result<HostTransport, NoConnection> {
+        let limit = details.config.timeouts().connect.unwrap_or_default();
+        let deadline = deadline(details.timeout);
+        let socket = self.dial(deadline, limit)?;
+        let mut tls = None;
+        if self.tls {
+            let name = ServerName::try_from(self.host.clone()).map_err(|err| NoConnection {
+                cause: format!("{:?} is no host name: {err}", self.host),
+                remedy: "Check PROXMOX_HOST.".to_owned(),
+            })?;
+            let config = self.config.get_or_init(|| {
+                trust::client_config(&self.trust, &self.host, self.port, &self.bundles)
+            });
+            let client = ClientConnection::new(config.clone(), name).map_err(io::Error::other);
+            let shaken = client.and_then(|mut client| {
+                client.complete_io(&mut Until::new(&socket, deadline))?;
+                Ok(client)
+            });
+            tls = Some(shaken.map_err(|err| self.tls_failure(&err, limit))?);
+        }
+        let config = details.config;
+        Ok(HostTransport {
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+            socket,
+            tls,
+            seen: self.seen.clone(),
+        })
+    }
+}
+
+impl Connector for HostConnector {
+    type Out = HostTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<HostTransport>, ureq::Error> {
+        let transport = self.connect(details);
+        transport
+            .map(Some)
+            .map_err(|err| ureq::Error::Other(Box::new(err)))
+    }
+}
+
+/// Resolves nothing: ureq asks before every request, kept connection or not, so the connector does
+/// that itself when it connects.
+#[derive(Debug)]
+pub(super) struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// A socket until a deadline.
+struct Until<'a> {
+    socket: &'a TcpStream,
+    deadline: Instant,
+    /// Whether any byte left.
+    wrote: bool,
+}
+
+impl<'a> Until<'a> {
+    fn new(socket: &'a TcpStream, deadline: Instant) -> Self {
+        Self {
+            socket,
+            deadline,
+            wrote: false,
+        }
+    }
+
+    /// The time left, or an error when there is none: a socket timeout must not be zero.
+    fn wait(&self) -> io::Result<Option<Duration>> {
+        match left(self.deadline) {
+            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.wait()?)?;
+        self.socket.read(buffer).map_err(timed_out)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.wait()?)?;
+        let written = self.socket.write(bytes).map_err(timed_out)?;
+        self.wrote |= written > 0;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection as ureq uses it.
+pub(super) struct HostTransport {
+    buffers: LazyBuffers,
+    socket: TcpStream,
+    tls: Option<ClientConnection>,
+    seen: Seen,
+}
+
+impl fmt::Debug for HostTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HostTransport")
+    }
+}
+
+impl Transport for HostTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let out = &self.buffers.output()[..amount];
+        let mut socket = Until::new(&self.socket, deadline(timeout));
+        let done = match &mut self.tls {
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(tls, &mut socket);
+                stream.write_all(out).and_then(|()| stream.flush())
+            }
+            None => socket.write_all(out),
+        };
+        self.seen.lock().sent |= socket.wrote;
+        done.map_err(|err| interrupted(err, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let mut socket = Until::new(&self.socket, deadline(timeout));
+        let buffer = self.buffers.input_append_buf();
+        // To give up a call that was cancelled, wait in slices and look between them, here.
+        let read = loop {
+            let read = match &mut self.tls {
+                Some(tls) => rustls::Stream::new(tls, &mut socket).read(buffer),
+                None => socket.read(buffer),
+            };
+            match read {
+                Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                read => break read.map_err(|err| interrupted(err, timeout))?,
+            }
+        };
+        self.seen.lock().note(&buffer[..read]);
+        self.buffers.input_appended(read);
+        Ok(read > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        let socket = &self.socket;
+        let idle = socket.set_nonblocking(true).is_ok()
+            && matches!(socket.peek(&mut [0]), Err(err) if err.kind() == ErrorKind::WouldBlock);
+        idle && socket.set_nonblocking(false).is_ok()
+            && self.tls.as_ref().is_none_or(|tls| tls.wants_read())
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+/// When a timeout ends; ureq has none that is unset here.
+fn deadline(timeout: NextTimeout) -> Instant {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    Instant::now() + timeout.not_zero().map_or(DAY, |after| (*after).min(DAY))
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// A socket timeout is reported as `WouldBlock` on Unix, which rustls takes for more than that.
+fn timed_out(err: io::Error) -> io::Error {
+    match err.kind() {
+        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+        _ => err,
+    }
+}
+
+fn interrupted(err: io::Error, timeout: NextTimeout) -> ureq::Error {
+    match err.kind() {
+        ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
+        _ => ureq::Error::Io(err),
+    }
+}

@@ -1,0 +1,378 @@
+//! Which server certificates are trusted, and what is said of one that is not.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Once};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::ring::{cipher_suite, default_provider};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+
+use crate::pve::certificate::Certificate;
+use crate::pve::connector::NoConnection;
+use crate::settings::{Check, Trust};
+
+/// Where distributions keep the CA certificates that the system trusts.
+const BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The places of the system's bundle, `SSL_CERT_FILE` first, as OpenSSL has it.
+pub(super) fn system_bundles() -> Vec<PathBuf> {
+    let own = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    own.map(PathBuf::from)
+        .into_iter()
+        .chain(BUNDLES.iter().map(PathBuf::from))
+        .collect()
+}
+
+/// The TLS configuration for one server. A resumed session is not checked again, so a configuration
+/// is never shared between two ways of trusting.
+pub(super) fn client_config(
+    trust: &Trust,
+    host: &str,
+    port: u16,
+    bundles: &[PathBuf],
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match trust.check {
+        Check::Strict | Check::Verify => {
+            roots.add_parsable_certificates(system_certificates(bundles));
+            roots.add_parsable_certificates(trust.listed.iter().cloned());
+        }
+        Check::Pin(_) => {}
+        Check::Insecure => log::warn!(
+            "PROXMOX_SSL_MODE=insecure: the certificate of {host}:{port} is not checked; \
+             whoever sits in between can read the token"
+        ),
+    }
+    let provider = Arc::new(default_provider());
+    let verifier = Verifier {
+        trust: trust.clone(),
+        host: host.to_owned(),
+        port,
+        roots,
+        algorithms: provider.signature_verification_algorithms,
+        warned: Once::new(),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of the default versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// The certificates of the first bundle that has any.
+fn system_certificates(bundles: &[PathBuf]) -> Vec<CertificateDer<'static>> {
+    for path in bundles {
+        let read = std::fs::read(path).map_err(|err| (err.kind(), err.to_string()));
+        let certificates = read.and_then(|pem| {
+            let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+            all.map_err(|err| (ErrorKind::InvalidData, err.to_string()))
+        });
+        match certificates {
+            Ok(certificates) if certificates.is_empty() => {}
+            Ok(certificates) => return certificates,
+            Err((ErrorKind::NotFound, _)) => {}
+            Err((_, err)) => log::warn!("{}: {err}", path.display()),
+        }
+    }
+    Vec::new()
+}
+
+/// `AA:BB:…`, the SHA-256 of a certificate as openssl and Proxmox write it.
+pub(super) fn fingerprint(bytes: &[u8; 32]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
+}
+
+/// rustls' own SHA-256, found through a suite that uses it: no crate more.
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
+    let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
+    let hash = suite.expect("a suite of TLS 1.3").common.hash_provider;
+    let hash = hash.hash(data);
+    hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+struct Verifier {
+    trust: Trust,
+    host: String,
+    port: u16,
+    roots: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+    warned: Once,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verifier({:?})", self.trust.check)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check(leaf, chain, name, now)
+            .map(|()| ServerCertVerified::assertion())
+            .map_err(|refusal| self.rejection(leaf, &refusal))
+    }
+
+    // In every mode the server has to prove that it has the certificate's key: without that a
+    // fingerprint proves nothing.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, leaf, signed, &self.algorithms)
+            .map_err(|err| self.unproven(leaf, &err))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signed, &self.algorithms)
+            .map_err(|err| self.unproven(leaf, &err))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl Verifier {
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let tolerant = match self.trust.check {
+            Check::Insecure => return Ok(()),
+            Check::Pin(pinned) if pinned == sha256(leaf) => return Ok(()),
+            Check::Pin(pinned) => return Err(Refusal::NotPinned(pinned)),
+            Check::Strict => false,
+            Check::Verify => true,
+        };
+        let server = ParsedCertificate::try_from(leaf)?;
+        if self.trust.listed.contains(leaf) {
+            return Ok(verify_server_name(&server, name)?);
+        }
+        if self.roots.is_empty() && !tolerant {
+            return Err(Refusal::NoRoots);
+        }
+        let path = |roots, chain| {
+            let all = self.algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&server, roots, chain, now, all)
+        };
+        let tolerated = match path(&self.roots, chain) {
+            Ok(()) => false,
+            // webpki looks for an issuer after all else, so nothing but the issuer is missing.
+            Err(err) if tolerant && is(&err, &CertificateError::UnknownIssuer) => true,
+            // It looks at the dates before. Whether such a certificate bears its own signature is
+            // not asked: whoever can make one can sign it.
+            Err(err) if tolerant && is_lone_ca(&err, leaf) => true,
+            Err(err) => {
+                // Alone, a certificate that is in order lacks an issuer and nothing else.
+                let alone = path(&RootCertStore::empty(), &[]);
+                let in_order = alone.is_err_and(|err| is(&err, &CertificateError::UnknownIssuer));
+                return Err(match err {
+                    Error::InvalidCertificate(
+                        CertificateError::ExpiredContext { .. }
+                        | CertificateError::NotValidYetContext { .. },
+                    ) if in_order => Refusal::ChainOutOfDate,
+                    err => err.into(),
+                });
+            }
+        };
+        verify_server_name(&server, name)?;
+        if tolerated {
+            self.warned.call_once(|| {
+                log::warn!(
+                    "{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify, which does not \
+                     rule out an active attacker. To accept this certificate alone, set:\n\
+                     PROXMOX_FINGERPRINT={}",
+                    self.server(),
+                    fingerprint(&sha256(leaf))
+                );
+            });
+        }
+        Ok(())
+    }
+
+    /// Why the certificate is not trusted and what to do about it.
+    fn rejection(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> Error {
+        const TAKE_CA: &str = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
+        const LIST_IT: &str = "Set PROXMOX_CA_FILE to a copy of this certificate";
+        const RENEW: &str = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert \
+                             renew) and check the clocks";
+        const REPLACE: &str = "Make a new one on the node (pvecm updatecerts --force)";
+
+        let read = Certificate::read(leaf);
+        let read = read.as_ref();
+        let date = |get: fn(&Certificate) -> &String| read.map_or("?", |read| get(read));
+        let (what, remedy) = match refusal {
+            Refusal::NotPinned(pinned) => {
+                let pinned = fingerprint(pinned);
+                (format!("PROXMOX_FINGERPRINT is another one, {pinned}"), "")
+            }
+            Refusal::NoRoots => (
+                "this machine has no CA certificates, and PROXMOX_CA_FILE names none".to_owned(),
+                TAKE_CA,
+            ),
+            Refusal::ChainOutOfDate => (
+                "a certificate of its chain is out of date".to_owned(),
+                RENEW,
+            ),
+            Refusal::Rustls(err) if is_lone_ca(err, leaf) => {
+                ("unknown issuer, it is a self-signed CA".to_owned(), LIST_IT)
+            }
+            Refusal::Rustls(Error::InvalidCertificate(err)) => match err {
+                CertificateError::UnknownIssuer if read.is_some_and(|read| read.self_issued) => {
+                    ("unknown issuer, it is self-signed".to_owned(), LIST_IT)
+                }
+                CertificateError::UnknownIssuer => ("unknown issuer".to_owned(), TAKE_CA),
+                CertificateError::BadSignature => (
+                    "its issuer has the name of a trusted CA, but another key".to_owned(),
+                    TAKE_CA,
+                ),
+                CertificateError::ExpiredContext { .. } => {
+                    let since = date(|read| &read.not_after);
+                    (format!("expired since {since}"), RENEW)
+                }
+                CertificateError::NotValidYetContext { .. } => {
+                    let until = date(|read| &read.not_before);
+                    (format!("not yet valid, until {until}"), RENEW)
+                }
+                CertificateError::NotValidForNameContext { .. } => {
+                    let names = read.map(|read| read.names.join(", ")).unwrap_or_default();
+                    let names = if names.is_empty() { "none" } else { &names };
+                    (
+                        format!("wrong name: asked for {}, it has {names}", self.host),
+                        "Set PROXMOX_HOST to a name that it has",
+                    )
+                }
+                err => (plain(err), REPLACE),
+            },
+            Refusal::Rustls(err) => (err.to_string(), REPLACE),
+        };
+        let pin = format!(
+            "if on the node `openssl x509 -noout -fingerprint -sha256 -in \
+             /etc/pve/nodes/<node>/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
+             same fingerprint, set:\nPROXMOX_FINGERPRINT={}",
+            fingerprint(&sha256(leaf))
+        );
+        let remedy = match remedy {
+            "" => format!("Only {pin}"),
+            TAKE_CA => format!(
+                "{TAKE_CA}. Or {pin}\n\
+                 (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)"
+            ),
+            remedy => format!("{remedy}. Or {pin}"),
+        };
+        self.error(leaf, &what, remedy)
+    }
+
+    /// The handshake's signature is not of the certificate's key, or could not be checked.
+    fn unproven(&self, leaf: &CertificateDer<'_>, err: &Error) -> Error {
+        match err {
+            Error::InvalidCertificate(CertificateError::BadSignature) => self.error(
+                leaf,
+                "the server has not the certificate's key",
+                "Someone may stand between this machine and the node.".to_owned(),
+            ),
+            err => {
+                let why = match err {
+                    Error::InvalidCertificate(err) => plain(err),
+                    err => err.to_string(),
+                };
+                self.error(
+                    leaf,
+                    &format!("that the server has its key cannot be checked, {why}"),
+                    "X.509 v1 and unusual kinds of keys are accepted in no mode: make a new \
+                     certificate on the node (pvecm updatecerts --force)."
+                        .to_owned(),
+                )
+            }
+        }
+    }
+
+    fn error(&self, leaf: &CertificateDer<'_>, what: &str, remedy: String) -> Error {
+        let seen = match Certificate::read(leaf) {
+            Some(read) => format!(
+                "subject {}; issuer {}; valid {} to {}",
+                read.subject, read.issuer, read.not_before, read.not_after
+            ),
+            None => "unreadable".to_owned(),
+        };
+        let cause = format!(
+            "the certificate of {} is not trusted: {what}.\nIt is: {seen}; SHA-256 {}",
+            self.server(),
+            fingerprint(&sha256(leaf))
+        );
+        let error = Arc::new(NoConnection { cause, remedy });
+        CertificateError::Other(OtherError(error)).into()
+    }
+
+    fn server(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// Why a certificate is not trusted.
+enum Refusal {
+    NotPinned([u8; 32]),
+    NoRoots,
+    ChainOutOfDate,
+    Rustls(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(err: Error) -> Self {
+        Refusal::Rustls(err)
+    }
+}
+
+fn is(err: &Error, wanted: &CertificateError) -> bool {
+    matches!(err, Error::InvalidCertificate(err) if err == wanted)
+}
+
+/// The text of an error without the `Other(OtherError(..))` around it.
+fn plain(err: &CertificateError) -> String {
+    match err {
+        CertificateError::Other(OtherError(inner)) => inner.to_string(),
+        err => err.to_string(),
+    }
+}
+
+/// Whether all that is wrong is that a certificate which is its own issuer calls itself a CA, as
+/// those of `openssl req -x509` do. webpki's error type is not at hand, only its text.
+fn is_lone_ca(err: &Error, leaf: &CertificateDer<'_>) -> bool {
+    matches!(err, Error::InvalidCertificate(err) if plain(err) == "CaUsedAsEndEntity")
+        && Certificate::read(leaf).is_some_and(|read| read.self_issued)
+}

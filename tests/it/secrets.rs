@@ -1,0 +1,77 @@
+//! What is secret shows up nowhere, whatever is logged.
+
+use serde_json::json;
+
+use crate::fake::{Fake, TOKEN};
+use crate::session::Session;
+
+const PASSWORD: &str = "correct-horse-battery";
+
+/// Runs calls that carry, echo and fail over secrets, with all logging on; gives all that the
+/// program wrote.
+fn everything_written() -> String {
+    let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:vzcreate:105:root@pam!mcp:";
+    let fake = Fake::playing(json!([
+        { "request": "GET /nodes", "answer": { "data": [] } },
+        {
+            "request": "POST /nodes/pve1/lxc",
+            "form": [
+                "rootfs=local-lvm:8", "vmid=105", "ostemplate=local:vztmpl/a.tar.zst", "hostname=a",
+                "memory=512", "unprivileged=1", format!("password={PASSWORD}"),
+            ],
+            "answer": { "data": upid },
+        },
+        { "request": "GET /nodes", "status": 401, "reason": "invalid token value!" },
+        { "request": "GET /nodes", "status": 500, "answer": { "data": null, "message": "some fault\n" } },
+    ]));
+    let environment = fake.environment();
+    let mut variables: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
+    variables.extend([("PROXMOX_ALLOW_ELEVATED", "true"), ("RUST_LOG", "trace")]);
+    let mut session = Session::start(&[], &variables);
+    let create = json!({
+        "node": "pve1", "vmid": 105, "ostemplate": "local:vztmpl/a.tar.zst", "hostname": "a",
+        "password": PASSWORD,
+    });
+    let answers = [
+        session.call("proxmox_get_nodes", json!({})),
+        session.call("proxmox_create_lxc", create.clone()),
+        session.call("proxmox_get_nodes", json!({})),
+        session.call("proxmox_get_nodes", json!({})),
+        session.call(
+            "proxmox_create_lxc",
+            json!({ "password": PASSWORD, "passwort": PASSWORD }),
+        ),
+        session.call("proxmox_create_lxc", json!({ "password": [PASSWORD] })),
+    ];
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    let failed = answers
+        .iter()
+        .filter(|answer| answer["isError"] == true)
+        .count();
+    assert_eq!(failed, 4, "{answers:?}");
+    let written: Vec<String> = answers.iter().map(ToString::to_string).collect();
+    format!("{}\n{}", written.join("\n"), session.finish().log)
+}
+
+#[test]
+fn neither_token_nor_password_is_written_anywhere() {
+    let written = everything_written();
+    assert!(
+        written.contains("DEBUG"),
+        "nothing is logged, so this test shows nothing:\n{written}"
+    );
+    // At trace level the wire would be dumped as hexadecimal, where no search finds a secret.
+    assert!(!written.contains("TRACE"), "{written}");
+    for secret in [TOKEN, PASSWORD] {
+        for piece in secret.as_bytes().windows(8) {
+            let piece = String::from_utf8_lossy(piece);
+            assert!(
+                !written.contains(&*piece),
+                "{piece} of a secret is in:\n{written}"
+            );
+        }
+    }
+}

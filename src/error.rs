@@ -163,6 +163,9 @@ impl Refusal {
     fn remedy(&self) -> Option<String> {
         match self.status {
             400 if self.errors.is_empty() => None,
+            400 if self.says("hotplug problem") => {
+                Some("The running guest did not follow; the change waits until it stops.".to_owned())
+            }
             400 => Some("Correct these parameters; an unknown one means that this version of Proxmox VE has it not.".to_owned()),
             401 => Some(format!(
                 "Check PROXMOX_USER (with realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE of {}; \
@@ -170,22 +173,21 @@ impl Refusal {
                 self.token_id
             )),
             403 => Some(self.permission_remedy()),
-            500 if self.says("hostname lookup") || self.says("no such cluster node") => {
-                Some("proxmox_get_nodes lists the nodes.".to_owned())
-            }
-            500 if self.says("is locked") => Some(
-                "Another operation holds the lock: proxmox_get_node_tasks shows what runs. Call again when it has ended."
-                    .to_owned(),
-            ),
-            500 if self.says("guest agent is not running") || self.says("No QEMU guest agent configured") => Some(
-                "The VM needs agent=1 in its configuration and qemu-guest-agent running inside.".to_owned(),
-            ),
+            500 => WORDS
+                .iter()
+                .find(|(words, _)| words.iter().all(|part| self.says(part)))
+                .map(|(_, remedy)| (*remedy).to_owned()),
             501 => Some("This host's version of Proxmox VE does not have that endpoint, or PROXMOX_HOST is no Proxmox VE host.".to_owned()),
             595 | 597 | 599 => Some(self.node_remedy("is not answering the cluster")),
             596 if self.method.only_reads() => Some(self.node_remedy("took longer than 30 s to answer")),
             596 => Some(format!(
-                "{} The work may go on: look at proxmox_get_node_tasks before you repeat it.",
-                self.node_remedy("took longer than 30 s to answer")
+                "{} The work may go on: look at {} before you repeat it.",
+                self.node_remedy("took longer than 30 s to answer"),
+                // What is written to a configuration is done without a task.
+                match self.path.ends_with("/config") {
+                    true => "the configuration of the guest",
+                    false => "proxmox_get_node_tasks",
+                }
             )),
             _ => None,
         }
@@ -225,6 +227,85 @@ impl Refusal {
         )
     }
 }
+
+/// What to do about words of Proxmox, all of which must be there; the first that match count.
+const WORDS: &[(&[&str], &str)] = &[
+    (&["hostname lookup"], "proxmox_get_nodes lists the nodes."),
+    (
+        &["no such cluster node"],
+        "proxmox_get_nodes lists the nodes.",
+    ),
+    (
+        &["is locked"],
+        "Another operation holds the lock: proxmox_get_node_tasks shows what runs. Call again when it has ended.",
+    ),
+    (
+        &["guest agent is not running"],
+        "The VM needs agent=1 in its configuration and qemu-guest-agent running inside.",
+    ),
+    (
+        &["No QEMU guest agent configured"],
+        "The VM needs agent=1 in its configuration and qemu-guest-agent running inside.",
+    ),
+    (
+        &["guest-exec has been disabled"],
+        "The guest's own settings of qemu-guest-agent forbid it (allow-rpcs or block-rpcs in qemu-ga.conf).",
+    ),
+    (
+        &["checksum mismatch"],
+        "Somebody changed it meanwhile: read the configuration again, then call with its new digest.",
+    ),
+    (
+        &["modified configuration"],
+        "Somebody changed it meanwhile: read the configuration again, then call with its new digest.",
+    ),
+    (
+        &["already exists"],
+        "proxmox_get_next_vmid names a free VMID.",
+    ),
+    (
+        &["is running - destroy failed"],
+        "Stop it first: proxmox_shutdown_vm or proxmox_stop_vm.",
+    ),
+    (
+        &["container is running"],
+        "Stop it first (proxmox_shutdown_lxc), or give force=true.",
+    ),
+    (
+        &["volumes of a running container"],
+        "Stop it first: proxmox_shutdown_lxc.",
+    ),
+    (
+        &["running container is only possible from a snapshot"],
+        "Give snapname (proxmox_list_snapshots_lxc), or stop it first.",
+    ),
+    (
+        &["purge parameter not set"],
+        "purge=true removes it from there as well.",
+    ),
+    (&["protection mode"], "Its option protection=1 forbids it."),
+    (
+        &["VM is paused"],
+        "Continue it first (proxmox_resume_vm), or give force_stop=true.",
+    ),
+    (
+        &["with snapshots and delete the source"],
+        "Give delete=false, or delete its snapshots first.",
+    ),
+    (
+        &["still in use (snapshot?)"],
+        "Delete the snapshots that hold it first.",
+    ),
+    (&["balloon value too large"], "Give a smaller balloon too."),
+    (
+        &["bridge '", "does not exist"],
+        "proxmox_get_node_network lists the bridges.",
+    ),
+    (
+        &["storage '", "does not exist"],
+        "proxmox_get_storage lists the storages.",
+    ),
+];
 
 /// Whether `text`, which a host sent, may stand in a line for a shell.
 fn is_shell_safe(text: &str) -> bool {

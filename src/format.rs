@@ -25,6 +25,7 @@ macro_rules! checked {
 
 // The rules are those of `PVE/JSONSchema.pm`, `PVE/QemuServer/Drive.pm` and `PVE/LXC/Config.pm`.
 checked! {
+    BACKUP: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst (at most 255 characters)", is_volume;
     BRIDGE: "a bridge or vnet (letters, digits, - _ .)", |text| all(text, "-_.");
     /// A block device as `PUT disks/…` takes it: no dash, dot or underscore.
     DEVICE: "a device such as /dev/sda (letters, digits, /)", |text| {
@@ -91,6 +92,7 @@ checked! {
     };
     SNAPSHOT: "a snapshot name (a letter, then letters, digits, - or _; 2 to 40; not current)", is_snapshot;
     STORAGE: "a storage id (a letter first, then letters, digits, - _ .)", is_storage;
+    TEMPLATE: "a volume id such as local:vztmpl/debian-13-….tar.zst (at most 255 characters)", is_volume;
     TIME: "YYYY-MM-DD or YYYY-MM-DD HH:MM[:SS]", |text| {
         ["dddd-dd-dd", "dddd-dd-dd dd:dd", "dddd-dd-dd dd:dd:dd"].iter().any(|shape| {
             shape.len() == text.len() && shape.bytes().zip(text.bytes()).all(|(want, byte)| match want {
@@ -111,10 +113,7 @@ checked! {
         is_slot(text, DISKS) || is_slot(text, STATE) || is_slot(text, &[("unused", 255)])
     };
     /// `{storage}:{volume}`. The rest may hold slashes, so nothing in it may leave its place in a path.
-    VOLUME: "a volume id such as local:iso/debian.iso (at most 255 characters)", |text| {
-        text.split_once(':').is_some_and(|(storage, volume)| is_storage(storage) && is_volume_name(volume))
-            && text.len() <= 255
-    };
+    VOLUME: "a volume id such as local:iso/debian.iso (at most 255 characters)", is_volume;
     /// A backup with or without its storage.
     VOLUME_OR_NAME: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst", |text| {
         text.len() <= 255 && is_volume_name(text)
@@ -243,6 +242,12 @@ fn is_storage(text: &str) -> bool {
         && starts_with_letter(text)
         && all(text, "-_.")
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn is_volume(text: &str) -> bool {
+    text.split_once(':')
+        .is_some_and(|(storage, volume)| is_storage(storage) && is_volume_name(volume))
+        && text.len() <= 255
 }
 
 fn is_volume_name(text: &str) -> bool {

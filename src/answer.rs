@@ -382,9 +382,23 @@ const LINE: usize = 1_000;
 impl Answer {
     /// An action that took effect at once.
     pub(crate) fn done(what: &str) -> Self {
+        Self::acted(what, "done", "done.")
+    }
+
+    /// An action that took effect at once, or that waits, which the next lines tell.
+    pub(crate) fn done_or_saved(what: &str, waits: bool) -> Self {
+        if waits {
+            Self::acted(what, "pending", "saved, not in effect yet.")
+        } else {
+            Self::done(what)
+        }
+    }
+
+    fn acted(what: &str, status: &str, outcome: &str) -> Self {
+        let data = json!({ "action": what, "status": status });
         Self {
-            text: format!("✅ {what}: done."),
-            data: Map::from_iter([("status".to_owned(), "done".into())]),
+            text: format!("✅ {what}: {outcome}"),
+            data: data.as_object().cloned().unwrap_or_default(),
         }
     }
 
@@ -401,11 +415,11 @@ impl Answer {
             format!("✅ {what}: task started on {node}, not finished yet.\nupid: {upid}\n");
         text.push_str(match format::upid_type(upid) {
             Some("hastart" | "hastop" | "hamigrate") => {
-                "The guest is HA-managed: this task only files the request, the HA manager acts on it next."
+                "The guest is HA-managed: this task only files the request, the HA manager acts on it next; proxmox_get_vm_status shows when it has."
             }
             _ => "proxmox_get_node_task with this upid tells how it ended.",
         });
-        let data = json!({ "status": "started", "upid": upid, "node": node });
+        let data = json!({ "action": what, "status": "started", "upid": upid, "node": node });
         Self {
             text,
             data: data.as_object().cloned().unwrap_or_default(),

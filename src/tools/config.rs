@@ -1,5 +1,7 @@
 //! A guest's configuration, read and written with its digest so that no other change is lost.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::common::{Guest, VMID};
@@ -126,18 +128,40 @@ pub(super) fn change(
     }
 }
 
-/// What waits for the guest to stop or restart, as `key: value`; empty when nothing does or when it
-/// cannot be read.
-pub(super) fn pending(client: &Client, args: &Args, guest: Guest) -> Vec<String> {
+/// What waits for the guest to stop or restart: options with their new values, `None` for those that
+/// will be removed. `None` when it cannot be read.
+pub(super) fn pending(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+) -> Option<BTreeMap<String, Option<Value>>> {
     let request = args.request(Get, &guest.path("pending"));
-    let rows = client.send(&request).map(answer::rows).unwrap_or_default();
-    rows.iter()
-        .filter_map(
-            |row| match (&row["pending"], plain(&row["delete"]).as_str()) {
-                (Value::Null, "" | "0") => None,
-                (Value::Null, _) => Some(format!("{}: removed", plain(&row["key"]))),
-                (value, _) => Some(format!("{}: {}", plain(&row["key"]), plain(value))),
-            },
-        )
-        .collect()
+    let rows = client.send(&request).map(answer::rows).ok()?;
+    let waits = rows.into_iter().filter_map(|mut row| {
+        let key = plain(&row["key"]);
+        match (row["pending"].take(), plain(&row["delete"]).as_str()) {
+            (Value::Null, "" | "0") => None,
+            (Value::Null, _) => Some((key, None)),
+            (value, _) => Some((key, Some(value))),
+        }
+    });
+    Some(waits.collect())
+}
+
+/// Whether the removal of `slot` waits for the guest to stop; `None` when nobody knows.
+pub(super) fn removal_waits(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+    slot: &str,
+) -> Option<bool> {
+    pending(client, args, guest).map(|waits| waits.get(slot) == Some(&None))
+}
+
+/// What to add to an answer when [`removal_waits`] does not know.
+pub(super) fn unknown_whether_it_waits(guest: Guest) -> String {
+    format!(
+        "Whether it waits for the {} to stop could not be read.",
+        guest.noun()
+    )
 }

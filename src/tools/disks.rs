@@ -1,7 +1,7 @@
 //! Disks of VMs and volumes of containers: add, grow, remove, move.
 
 use super::common::{DIGEST, Guest, NODE, STORAGE, VMID};
-use super::config::{Config, change, pending};
+use super::config::{Config, change, removal_waits, unknown_whether_it_waits};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::format;
@@ -291,25 +291,28 @@ fn remove(
         })
     })?;
     let line = before.get(slot).unwrap_or_default();
-    let answer = Answer::done(&format!(
-        "Remove {slot} from {} {}",
-        guest.noun(),
-        &args[&VMID]
-    ))
-    .line(format!("before: {slot}: {line}"))
-    .with("slot", slot)
-    .with("before", line);
-    let waits = pending(client, args, guest).contains(&format!("{slot}: removed"));
-    if waits {
-        return Ok(answer
-            .line(format!(
+    let waits = removal_waits(client, args, guest, slot);
+    let what = format!("Remove {slot} from {} {}", guest.noun(), &args[&VMID]);
+    let answer = Answer::done_or_saved(&what, waits == Some(true))
+        .line(format!("before: {slot}: {line}"))
+        .with("slot", slot)
+        .with("before", &*line);
+    match waits {
+        None => return Ok(answer.line(unknown_whether_it_waits(guest))),
+        Some(true) => {
+            return Ok(answer.line(format!(
                 "It stays attached until the {} stops.",
                 guest.noun()
-            ))
-            .with("pending", true));
+            )));
+        }
+        Some(false) => (),
+    }
+    // The image in a drive for discs is no part of the VM.
+    if PropertyString::parse(&line).get("media") == Some("cdrom") {
+        return Ok(answer);
     }
     if erase {
-        return Ok(answer.line("Its volume was erased."));
+        return Ok(answer.line("Its volume was erased.").with("erased", true));
     }
     let after = Config::read(client, args, guest)?;
     let kept = after

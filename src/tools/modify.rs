@@ -1,8 +1,12 @@
 //! Guest modification: clone, and resize CPU and memory.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
 use super::common::{DESCRIPTION, DIGEST, Guest, NODE, POOL, VMID};
 use super::config::{Config, pending};
-use crate::answer::Answer;
+use crate::answer::{Answer, plain};
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
@@ -145,21 +149,12 @@ pub(super) static RESIZE_VM: Tool = Tool {
             "GET /nodes/{node}/qemu/{vmid}/pending",
         ],
         |client, args| {
-            let answer = resize(
+            resize(
                 client,
                 args,
                 Guest::Vm,
                 &[MEMORY, VM_CORES, SOCKETS, BALLOON],
-            )?;
-            Ok(match pending(client, args, Guest::Vm) {
-                waits if waits.is_empty() => answer,
-                waits => answer
-                    .line(format!(
-                        "Waits for proxmox_reboot_vm, or a stop and start: {}",
-                        waits.join("; ")
-                    ))
-                    .with("pending", waits),
-            })
+            )
         },
     ),
 };
@@ -176,16 +171,63 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     let before = Config::read(client, args, guest)?;
     let request = args.send_given(args.request(Put, &guest.path("config")), values);
     client.send(&args.send_given(request, &[DIGEST]))?;
-    let mut answer = Answer::done(&args.fill(&format!("Resize {} {{vmid}}", guest.noun())));
-    for value in values {
-        if let Some(now) = args.get(value) {
-            let was = before
-                .get(value.name)
-                .unwrap_or_else(|| "default".to_owned());
-            answer = answer
-                .line(format!("{}: {was} → {now}", value.name))
-                .with(value.name, now);
-        }
+    // A container takes them at once.
+    let waits = match guest {
+        Guest::Container => Some(BTreeMap::new()),
+        Guest::Vm => pending(client, args, guest),
+    };
+    let given: Vec<&Param> = values
+        .iter()
+        .filter(|value| args.get(value).is_some())
+        .collect();
+    let waits_for_restart = waits
+        .as_ref()
+        .is_some_and(|waits| given.iter().any(|value| waits.contains_key(value.name)));
+    let what = format!("Resize {} {}", guest.noun(), &args[&VMID]);
+    let mut answer = Answer::done_or_saved(&what, waits_for_restart);
+    let mut was = Map::new();
+    let mut is = Map::new();
+    for value in given {
+        let now = &args[value];
+        let before = before.get(value.name);
+        answer = answer.line(format!(
+            "{}: {} → {now}",
+            value.name,
+            before.as_deref().unwrap_or("default")
+        ));
+        was.insert(value.name.to_owned(), before.map_or(Value::Null, numeric));
+        is.insert(value.name.to_owned(), numeric(now.to_owned()));
     }
-    Ok(answer)
+    answer = answer.with("before", was).with("after", is);
+    Ok(match waits {
+        None => answer.line("Whether it waits for a restart could not be read."),
+        Some(waits) if waits.is_empty() => answer,
+        Some(waits) => {
+            let shown: Vec<String> = waits
+                .iter()
+                .map(|(key, value)| match value {
+                    Some(value) => format!("{key}: {}", plain(value)),
+                    None => format!("{key}: removed"),
+                })
+                .collect();
+            let waits: Map<String, Value> = waits
+                .into_iter()
+                .map(|(key, value)| (key, value.unwrap_or_default()))
+                .collect();
+            answer
+                .line(format!(
+                    "Waits for proxmox_reboot_vm, or a stop and start: {}",
+                    shown.join("; ")
+                ))
+                .with("pending", waits)
+        }
+    })
+}
+
+/// `2048` as a number, which Proxmox sends as text too.
+fn numeric(text: String) -> Value {
+    serde_json::from_str(&text)
+        .ok()
+        .filter(Value::is_number)
+        .unwrap_or(Value::String(text))
 }

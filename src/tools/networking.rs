@@ -1,7 +1,7 @@
 //! Network cards of guests: add, change, remove.
 
 use super::common::{Guest, NODE, VMID};
-use super::config::{Config, change, pending};
+use super::config::{Config, change, removal_waits, unknown_whether_it_waits};
 use super::disks::add_options;
 use crate::answer::Answer;
 use crate::error::Error;
@@ -324,13 +324,18 @@ fn set_model(line: &mut PropertyString, model: Option<&str>, mac: Option<&str>) 
 
 /// What is wrong with a gateway that has no address with a prefix beside it.
 fn gateway_without_address(line: &PropertyString) -> Option<String> {
-    [("ip", "gw"), ("ip6", "gw6")]
-        .into_iter()
-        .find(|(address, gateway)| {
-            let fixed = line.get(address).is_some_and(|value| value.contains('/'));
-            line.get(gateway).is_some() && !fixed
-        })
-        .map(|(address, gateway)| format!("{gateway} needs a fixed {address} with prefix"))
+    [
+        ("ip", "gw", "192.0.2.10/24"),
+        ("ip6", "gw6", "2001:db8::10/64"),
+    ]
+    .into_iter()
+    .find(|(address, gateway, _)| {
+        let fixed = line.get(address).is_some_and(|value| value.contains('/'));
+        line.get(gateway).is_some() && !fixed
+    })
+    .map(|(address, gateway, example)| {
+        format!("{gateway} needs a fixed {address}, such as {address}={example}")
+    })
 }
 
 pub(super) static REMOVE_VM: Tool = Tool {
@@ -374,22 +379,17 @@ fn remove(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
             .with("delete", slot))
     })?;
     let line = before.get(slot).unwrap_or_default();
-    let answer = Answer::done(&format!(
-        "Remove {slot} from {} {}",
-        guest.noun(),
-        &args[&VMID]
-    ))
-    .line(format!("before: {slot}: {line}"))
-    .with("slot", slot)
-    .with("before", line);
-    Ok(
-        match pending(client, args, guest).contains(&format!("{slot}: removed")) {
-            true => answer
-                .line(format!("It stays until the {} stops.", guest.noun()))
-                .with("pending", true),
-            false => answer,
-        },
-    )
+    let waits = removal_waits(client, args, guest, slot);
+    let what = format!("Remove {slot} from {} {}", guest.noun(), &args[&VMID]);
+    let answer = Answer::done_or_saved(&what, waits == Some(true))
+        .line(format!("before: {slot}: {line}"))
+        .with("slot", slot)
+        .with("before", line);
+    Ok(match waits {
+        None => answer.line(unknown_whether_it_waits(guest)),
+        Some(true) => answer.line(format!("It stays until the {} stops.", guest.noun())),
+        Some(false) => answer,
+    })
 }
 
 #[cfg(test)]

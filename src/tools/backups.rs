@@ -84,7 +84,12 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         .as_str()
         .is_some_and(|data| format::upid_node(data).is_none())
     {
-        return Err(elsewhere("proxmox_get_vms tells where it is.".to_owned()));
+        return Err(elsewhere(match seen {
+            Some(_) => "It has just been moved: proxmox_get_vms tells where to.".to_owned(),
+            None => format!(
+                "vzdump found none there, and this token sees no guest {vmid} on any node: correct vmid or node."
+            ),
+        }));
     }
     let what = format!("Back up {} {vmid} to {}", guest.noun(), &args[&TO_STORAGE]);
     Ok(Answer::of_action(&what, &data))
@@ -136,7 +141,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
 }
 
 const NEW_VMID: Param = Param::required("vmid", Kind::Integer(100, 999_999_999), "");
-const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::VOLUME), "Volume id.");
+const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::BACKUP), "Volume id.");
 const LXC_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
@@ -175,10 +180,10 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         Some(storage) => storage.to_owned(),
         // Proxmox would take `local`, which usually holds no root volumes.
         None => root_storage(client, args).ok_or_else(|| {
-            Error::Arguments(vec![
-                "storage is missing: the backup's configuration cannot be read, so name the storage for the volumes"
-                    .to_owned(),
-            ])
+            Error::impossible(
+                "storage is missing, nothing was restored",
+                "The configuration in the backup could not be read or names no storage: give storage, one of those with rootdir that proxmox_get_storage lists.",
+            )
         })?,
     };
     let request = args

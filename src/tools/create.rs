@@ -48,7 +48,7 @@ const ON_STORAGE: Param =
 const START: Param = Param::optional("start", Kind::Flag, "");
 
 const OSTEMPLATE: Param =
-    Param::required("ostemplate", Kind::Format(&format::VOLUME), "Volume id.");
+    Param::required("ostemplate", Kind::Format(&format::TEMPLATE), "Volume id.");
 const HOSTNAME: Param = Param::required("hostname", Kind::Format(&format::DNS_NAME), "");
 const PASSWORD: Param = Param::optional(
     "password",
@@ -153,7 +153,7 @@ fn network_card(args: &Args) -> Result<Option<PropertyString>, Error> {
     let Some(bridge) = args.get(&LXC_BRIDGE) else {
         return match args.get(&IP).or(args.get(&GW)) {
             None => Ok(None),
-            Some(_) => problem("ip and gw need bridge"),
+            Some(_) => problem("ip and gw need bridge, such as bridge=vmbr0"),
         };
     };
     let ip = args.get(&IP).unwrap_or("dhcp");
@@ -163,7 +163,7 @@ fn network_card(args: &Args) -> Result<Option<PropertyString>, Error> {
     line.set("ip", ip);
     if let Some(gateway) = args.get(&GW) {
         if !ip.contains('/') {
-            return problem("gw needs a fixed ip with prefix");
+            return problem("gw needs a fixed ip, such as ip=192.0.2.10/24");
         }
         line.set("gw", gateway);
     }

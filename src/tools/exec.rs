@@ -76,12 +76,12 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
         left = left.saturating_sub(delay);
         // The agent forgets the process with the answer that says it ended.
         let status = client.send(&request)?;
-        if ["1", "yes"].contains(&plain(&status["exited"]).as_str()) {
+        if is_set(&status["exited"]) {
             return ended(&program, args, &status);
         }
         if left.is_zero() {
             let text = format!(
-                "{program}: still running after {} s in VM {}, pid {pid}. Its output is lost to this tool.",
+                "✅ {program}: started, still running after {} s in VM {} as pid {pid}. Its output is lost; a larger wait_timeout would have waited for it.",
                 &args[&WAIT_TIMEOUT], &args[&VMID]
             );
             let data = json!({ "status": "running", "pid": started["pid"] });
@@ -110,7 +110,7 @@ fn argv(args: &Args) -> Result<Vec<String>, String> {
     }
     if argv.iter().any(|part| part.contains(REFUSED)) {
         return Err(format!(
-            "command must not hold line breaks or any of {}: no shell runs it",
+            "command and argv must not hold line breaks or any of {}: no shell runs them",
             REFUSED
                 .iter()
                 .filter(|c| !c.is_control())
@@ -169,7 +169,7 @@ fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
         if *dropped > 0 {
             text.push_str(&format!(" (its first {dropped} lines are left out)"));
         }
-        if ["1", "yes"].contains(&plain(&status[truncated]).as_str()) {
+        if is_set(&status[truncated]) {
             text.push_str(" (cut by the agent)");
         }
         for line in lines {
@@ -179,15 +179,27 @@ fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
     if plain(&status["exitcode"]) == "0" {
         let data =
             json!({ "exitcode": 0, "stdout": output.0.join("\n"), "stderr": errors.0.join("\n") });
-        return Ok(Answer {
+        let mut answer = Answer {
             text: format!("✅ {program}: {text}"),
             data: data.as_object().cloned().unwrap_or_default(),
-        });
+        };
+        if output.1 + errors.1 > 0
+            || is_set(&status["out-truncated"])
+            || is_set(&status["err-truncated"])
+        {
+            answer = answer.with("incomplete", true);
+        }
+        return Ok(answer);
     }
     Err(Error::impossible(
         format!("{program} failed in VM {}", &args[&VMID]),
         text,
     ))
+}
+
+/// 1 and true.
+fn is_set(flag: &Value) -> bool {
+    ["1", "yes"].contains(&plain(flag).as_str())
 }
 
 /// As many of the last lines of `output` as there is room for, and how many come before them.

@@ -81,7 +81,7 @@ pub(super) static CONTROL_SERVICE: Tool = Tool {
     call: Call::Plain(
         Post,
         "/nodes/{node}/services/{service}/{command}",
-        Show::Action("{command} of service {service} on {node}"),
+        Show::Action("{command} of service {service}"),
     ),
 };
 

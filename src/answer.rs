@@ -690,7 +690,7 @@ mod tests {
         );
         assert_eq!(
             Value::Object(answer.data),
-            json!({ "status": "started", "upid": upid, "node": "pve1" })
+            json!({ "action": "Start VM 100", "status": "started", "upid": upid, "node": "pve1" })
         );
         let filed = Answer::of_action("Start VM 100", &json!(upid.replace("qmstart", "hastart")));
         assert!(filed.text.contains("HA-managed"), "{}", filed.text);

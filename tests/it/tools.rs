@@ -1,10 +1,12 @@
 //! Each tool, called over MCP, sends and returns what its fixture shows.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use serde_json::{Value, json};
+use tiny_http::{Response, Server};
 
-use crate::fake::Fake;
+use crate::fake::{Fake, TOKEN};
 use crate::fixture::{self, Fixture};
 use crate::session::Session;
 use crate::snapshot;
@@ -46,6 +48,67 @@ fn every_tool_has_a_fixture() {
         without.is_empty() && unknown.is_empty(),
         "tools without a fixture: {without:?}; fixtures without a tool: {unknown:?}"
     );
+}
+
+#[test]
+fn a_made_up_password_is_sent_and_shown_once_and_never_made_up_again() {
+    let host = Server::http("127.0.0.1:0").expect("loopback has a free port");
+    let address = format!("http://{}", host.server_addr());
+    let requests = thread::spawn(move || [(); 2].map(|()| start_a_task(&host)));
+    let mut session = Session::start(
+        &[],
+        &[
+            ("PROXMOX_HOST", &address),
+            ("PROXMOX_TOKEN_NAME", "mcp"),
+            ("PROXMOX_TOKEN_VALUE", TOKEN),
+            ("PROXMOX_ALLOW_ELEVATED", "true"),
+            ("RUST_LOG", "trace"),
+        ],
+    );
+    let arguments = json!({
+        "node": "pve1",
+        "vmid": 110,
+        "hostname": "app01",
+        "ostemplate": "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst",
+    });
+    let answers = [(); 2].map(|()| {
+        call(&mut session, "proxmox_create_lxc", arguments.clone()).expect("a task is started")
+    });
+    let log = session.finish().log;
+    let requests = requests.join().expect("the host answers twice");
+
+    let mut passwords = BTreeSet::new();
+    for ((text, structured), request) in answers.iter().zip(&requests) {
+        let structured = structured.as_ref().expect("a success has data");
+        let password = structured["password"].as_str().expect("a text");
+        assert_eq!(password.len(), 24, "{password}");
+        assert_eq!(text.matches(password).count(), 1, "{text}");
+        assert_eq!(structured.to_string().matches(password).count(), 1);
+        assert_eq!(
+            request
+                .split('&')
+                .find(|pair| pair.starts_with("password=")),
+            Some(&*format!("password={password}"))
+        );
+        assert!(!log.contains(password), "{log}");
+        passwords.insert(password);
+    }
+    assert_eq!(passwords.len(), 2, "{passwords:?}");
+}
+
+/// Answers one request with the id of a task; returns its body.
+fn start_a_task(host: &Server) -> String {
+    let mut request = host.recv().expect("a request comes");
+    let mut body = String::new();
+    request
+        .as_reader()
+        .read_to_string(&mut body)
+        .expect("a form is text");
+    let task = json!({ "data": "UPID:pve1:0012D307:03BB26A5:6A5608A0:vzcreate:110:root@pam!mcp:" });
+    request
+        .respond(Response::from_string(task.to_string()))
+        .expect("the client waits");
+    body
 }
 
 /// Plays all cases of one tool; says what is not as its fixture shows it.

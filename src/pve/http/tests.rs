@@ -716,6 +716,7 @@ mod exchanging {
         let log = logged(|| {
             let host = Host::plain(vec![vec![ok("{}"), raw("HTTP/1.1 500 no\r\n\r\n")]]);
             let http = plain(&host);
+            log::debug!("{:?}", http.authorization);
             http.exchange(&get()).unwrap();
             http.exchange(&post().with("password", "hunter2hunter2"))
                 .unwrap();

@@ -794,7 +794,10 @@ mod failing {
         let text = maybe_processed(call(&connection));
         assert_holds(
             &text,
-            &["no answer within 0.05 s", "may have been processed"],
+            &[
+                "no answer within 0.05 s (PROXMOX_TIMEOUT)",
+                "may have been processed",
+            ],
         );
         assert_eq!(host.requests().len(), 1);
     }

@@ -716,6 +716,7 @@ mod exchanging {
         let log = logged(|| {
             let host = Host::plain(vec![vec![ok("{}"), raw("HTTP/1.1 500 no\r\n\r\n")]]);
             let http = plain(&host);
+            log::debug!("{:?}", http.authorization);
             http.exchange(&get()).unwrap();
             http.exchange(&post().with("password", "hunter2hunter2"))
                 .unwrap();
@@ -793,7 +794,10 @@ mod failing {
         let text = maybe_processed(call(&connection));
         assert_holds(
             &text,
-            &["no answer within 0.05 s", "may have been processed"],
+            &[
+                "no answer within 0.05 s (PROXMOX_TIMEOUT)",
+                "may have been processed",
+            ],
         );
         assert_eq!(host.requests().len(), 1);
     }

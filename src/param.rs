@@ -23,6 +23,8 @@ pub(crate) struct Param {
     aliases: &'static [&'static str],
     /// Words that are sent as others: `("none", "0")`.
     synonyms: &'static [(&'static str, &'static str)],
+    /// Values for a list, where its form is best shown.
+    example: &'static [&'static str],
     /// Whether an empty text is a value of its own, "remove this", and not the same as none.
     clearable: bool,
 }
@@ -74,6 +76,7 @@ impl Param {
             wire: Wire::Same,
             aliases: &[],
             synonyms: &[],
+            example: &[],
             clearable: false,
         }
     }
@@ -127,6 +130,10 @@ impl Param {
         Self { synonyms, ..self }
     }
 
+    pub(crate) const fn example(self, example: &'static [&'static str]) -> Self {
+        Self { example, ..self }
+    }
+
     pub(crate) const fn clearable(self) -> Self {
         Self {
             clearable: true,
@@ -163,6 +170,9 @@ impl Param {
         };
         if !self.description.is_empty() {
             schema["description"] = self.description.into();
+        }
+        if !self.example.is_empty() {
+            schema["examples"] = json!([self.example]);
         }
         if let Need::Default(value) = self.need {
             schema["default"] = serde_json::from_str(value).unwrap_or_else(|_| value.into());

@@ -200,21 +200,18 @@ impl Http {
                 .to_owned(),
             };
         }
-        let seconds = self.timeout.as_secs_f32();
+        let within = format!("within {} s (PROXMOX_TIMEOUT)", self.timeout.as_secs_f32());
         let answered = !exchange.status_line.is_empty();
-        let (what, read_remedy) = match err {
+        let (cause, hint) = match err {
             ureq::Error::Timeout(Timeout::RecvResponse) => (
-                format!("no answer within {seconds} s"),
-                "Call again; if that does not help, raise PROXMOX_TIMEOUT or narrow the request.",
+                format!("no answer {within}"),
+                "Narrow the request or raise PROXMOX_TIMEOUT if it goes on.",
             ),
             ureq::Error::Timeout(_) if answered => (
-                format!("the answer was not complete within {seconds} s"),
-                "Raise PROXMOX_TIMEOUT or narrow the request.",
+                format!("the answer was not complete {within}"),
+                "Narrow the request or raise PROXMOX_TIMEOUT.",
             ),
-            ureq::Error::Timeout(_) => (
-                format!("the host did not take the request within {seconds} s"),
-                "Call again, or raise PROXMOX_TIMEOUT.",
-            ),
+            ureq::Error::Timeout(_) => (format!("the host did not take the request {within}"), ""),
             ureq::Error::BodyExceedsLimit(limit) => (
                 format!("the answer is longer than {limit} bytes, the most that is read"),
                 "Narrow the request: a filter, a lower limit, a shorter time.",
@@ -227,25 +224,21 @@ impl Http {
                 format!("the answer is not the JSON of the Proxmox API ({err})"),
                 "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node.",
             ),
-            ureq::Error::Io(err) if answered => {
-                (format!("the answer breaks off ({err})"), "Call again.")
-            }
+            ureq::Error::Io(err) if answered => (format!("the answer breaks off ({err})"), ""),
             ureq::Error::Io(err) => (
                 format!("the connection broke before an answer came ({err})"),
-                "Call again.",
+                "",
             ),
-            err => (format!("the answer cannot be read ({err})"), "Call again."),
+            err => (format!("the answer cannot be read ({err})"), ""),
         };
         if request.method.only_reads() {
-            Failure::MaybeProcessed {
-                cause: what,
-                remedy: read_remedy.to_owned(),
-            }
+            let remedy = if hint.is_empty() { "Call again." } else { hint }.to_owned();
+            Failure::MaybeProcessed { cause, remedy }
         } else {
+            let look = "Look at the object and the node's task list before repeating this.";
             Failure::MaybeProcessed {
-                cause: format!("{what}. The request was sent and may have been processed"),
-                remedy: "Look at the object and the node's task list before repeating this."
-                    .to_owned(),
+                cause: format!("{cause}. The request was sent and may have been processed"),
+                remedy: format!("{look} {hint}").trim_end().to_owned(),
             }
         }
     }

@@ -228,7 +228,8 @@ impl Verifier {
     /// Why the certificate is not trusted and what to do about it.
     fn rejection(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> Error {
         const TAKE_CA: &str = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
-        const LIST_IT: &str = "Set PROXMOX_CA_FILE to a copy of this certificate";
+        const LIST_IT: &str =
+            "Set PROXMOX_CA_FILE to a copy of this certificate, taken from the node";
         const RENEW: &str = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert \
                              renew) and check the clocks";
         const REPLACE: &str = "Make a new one on the node (pvecm updatecerts --force)";
@@ -259,7 +260,7 @@ impl Verifier {
                 CertificateError::UnknownIssuer => ("unknown issuer".to_owned(), TAKE_CA),
                 CertificateError::BadSignature => (
                     "its issuer has the name of a trusted CA, but another key".to_owned(),
-                    TAKE_CA,
+                    "Set PROXMOX_CA_FILE to a new copy of a node's /etc/pve/pve-root-ca.pem",
                 ),
                 CertificateError::ExpiredContext { .. } => {
                     let since = date(|read| &read.not_after);

@@ -19,7 +19,8 @@ const COMMAND: Param = Param::required(
     "Program and arguments, POSIX quoting.",
 )
 .unless("argv");
-const ARGV: Param = Param::optional("argv", Kind::List, "In place of command.");
+const ARGV: Param =
+    Param::optional("argv", Kind::List, "In place of command.").example(&["uname", "-a"]);
 const INPUT: Param =
     Param::optional("input_data", Kind::Text(0, 65_536), "Standard input.").sent_as("input-data");
 const WAIT_TIMEOUT: Param = Param::optional(
@@ -94,13 +95,14 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
 }
 
-/// The program and its arguments, from whichever form was given.
+/// The program and its arguments, from whichever form was given. Both together are taken only when
+/// they say the same, so that nobody has to guess which one was meant.
 fn argv(args: &Args) -> Result<Vec<String>, String> {
     let split = args.get(&COMMAND).map(split).transpose()?;
     let listed = args.list(&ARGV);
     let argv = match split {
         Some(split) if !listed.is_empty() && split != listed => {
-            return Err("command and argv exclude each other".to_owned());
+            return Err("command and argv differ: give one of them".to_owned());
         }
         Some(split) => split,
         None => listed.to_vec(),

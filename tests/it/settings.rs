@@ -61,7 +61,7 @@ fn help_names_every_setting_and_command() {
             "--help",
             "--version",
             "call TOOL [JSON]",
-            "tools [--json]",
+            "tools [--json|--markdown]",
             "RUST_LOG",
         ] {
             assert!(help.contains(name), "{name}");
@@ -89,7 +89,7 @@ fn explains_a_wrong_command_line_and_exits_with_2() {
         (&["-x"], "there is no flag -x"),
         (&["--port"], "--port needs a value"),
         (&["--demo=yes"], "--demo takes no value"),
-        (&["--json"], "--json belongs to the command `tools`"),
+        (&["--json"], "belong to the command `tools`"),
         (&["cal", "proxmox_get_nodes"], "did you mean call?"),
         (
             &["proxmox_get_nodes"],

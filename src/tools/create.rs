@@ -137,7 +137,10 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         request = request.with("password", password);
     }
     let data = client.send(&request)?;
-    let what = format!("Create container {} ({})", &args[&VMID], &args[&HOSTNAME]);
+    let what = format!(
+        "Create container {} ({}, {} GiB on {})",
+        &args[&VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
+    );
     let answer = Answer::of_action(&what, &data);
     Ok(match password.filter(|_| is_made_up) {
         None => answer,
@@ -256,7 +259,10 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let data = client.send(&request.with("boot", boot))?;
     Ok(Answer::of_action(
-        &format!("Create VM {} ({})", &args[&VMID], &args[&NAME]),
+        &format!(
+            "Create VM {} ({}, {} GiB on {})",
+            &args[&VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
+        ),
         &data,
     ))
 }

@@ -157,10 +157,9 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         Ok(_) => (),
         // A large volume takes longer than the front daemon waits, and is made all the same.
         Err(Error::Refused(refusal)) if refusal.may_go_on() => {
-            if Config::read(client, args, Guest::Container)?
-                .get(slot)
-                .is_none()
-            {
+            let made = Config::read(client, args, Guest::Container)
+                .is_ok_and(|config| config.get(slot).is_some());
+            if !made {
                 return Err(Error::Refused(refusal));
             }
         }
@@ -198,7 +197,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
     call: Call::Plain(
         Put,
         "/nodes/{node}/qemu/{vmid}/resize",
-        Show::Action("Resize {disk} of VM {vmid}: {size}"),
+        Show::Action("Resize {disk} of VM {vmid} ({size})"),
     ),
 };
 
@@ -211,7 +210,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     call: Call::Plain(
         Put,
         "/nodes/{node}/lxc/{vmid}/resize",
-        Show::Action("Resize {disk} of container {vmid}: {size}"),
+        Show::Action("Resize {disk} of container {vmid} ({size})"),
     ),
 };
 
@@ -314,7 +313,10 @@ fn remove(
     if erase {
         return Ok(answer.line("Its volume was erased.").with("erased", true));
     }
-    let after = Config::read(client, args, guest)?;
+    // It is detached, whether or not the rest can be read.
+    let Ok(after) = Config::read(client, args, guest) else {
+        return Ok(answer);
+    };
     let kept = after
         .slots(&["unused"])
         .into_iter()

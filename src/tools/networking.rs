@@ -134,16 +134,18 @@ fn add(
     line: impl Fn(&Config) -> PropertyString,
 ) -> Result<Answer, Error> {
     let slot = &args[&NET];
-    change(client, args, guest, |config| {
+    let (before, _) = change(client, args, guest, |config| {
         config.free(args, guest, slot, 31)?;
         Ok(args
             .request(Put, &guest.path("config"))
             .with(slot, line(config).to_string()))
     })?;
-    // Proxmox makes up what was not given, the MAC address before all.
-    let line = Config::read(client, args, guest)?
-        .get(slot)
-        .unwrap_or_default();
+    // Proxmox makes up what was not given, the MAC address before all. The card is there, whether or
+    // not that can be read.
+    let line = Config::read(client, args, guest)
+        .ok()
+        .and_then(|config| config.get(slot))
+        .unwrap_or_else(|| line(&before).to_string());
     Ok(
         Answer::done(&format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]))
             .line(format!("{slot}: {line}"))

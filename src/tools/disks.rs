@@ -1,7 +1,7 @@
 //! Disks of VMs and volumes of containers: add, grow, remove, move.
 
 use super::common::{DIGEST, Guest, NODE, STORAGE, VMID};
-use super::config::{Config, change, removal_waits, unknown_whether_it_waits};
+use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::format;
@@ -67,7 +67,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     add_options(&mut line, args, &DISK_OPTIONS, &["format", "size"])?;
     // POST makes a task of what takes long; PUT would run into the limit of 30 s.
-    let (_, data) = change(client, args, Guest::Vm, |config| {
+    let (before, data) = change(client, args, Guest::Vm, |config| {
         config.free(args, Guest::Vm, slot, last)?;
         let request = args.request(Post, &Guest::Vm.path("config"));
         Ok(request
@@ -78,9 +78,11 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let answer = Answer::of_action(&what, &data)
         .with("slot", slot)
         .with("line", line.to_string());
-    Ok(match slot.starts_with("ide") || slot.starts_with("sata") {
-        true => answer.line("A running VM sees it after a stop and start."),
-        false => answer,
+    let hotplugs = before.hotplugs("disk") && !slot.starts_with("ide") && !slot.starts_with("sata");
+    Ok(if hotplugs {
+        answer
+    } else {
+        answer.line(AFTER_RESTART)
     })
 }
 

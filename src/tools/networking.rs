@@ -1,7 +1,7 @@
 //! Network cards of guests: add, change, remove.
 
 use super::common::{Guest, NODE, VMID};
-use super::config::{Config, change, removal_waits, unknown_whether_it_waits};
+use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
 use super::disks::add_options;
 use crate::answer::Answer;
 use crate::error::Error;
@@ -146,12 +146,21 @@ fn add(
         .ok()
         .and_then(|config| config.get(slot))
         .unwrap_or_else(|| line(&before).to_string());
-    Ok(
-        Answer::done(&format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]))
-            .line(format!("{slot}: {line}"))
-            .with("slot", slot)
-            .with("line", line),
-    )
+    let what = format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]);
+    let answer = Answer::done(&what)
+        .line(format!("{slot}: {line}"))
+        .with("slot", slot)
+        .with("line", line);
+    Ok(after_restart(answer, guest, &before))
+}
+
+/// `answer`, and that a running VM sees the change later where its option `hotplug` says so.
+fn after_restart(answer: Answer, guest: Guest, config: &Config) -> Answer {
+    if guest == Guest::Vm && !config.hotplugs("network") {
+        answer.line(AFTER_RESTART)
+    } else {
+        answer
+    }
 }
 
 /// `eth1` for `net1`, or the next name that no other card has.
@@ -270,15 +279,13 @@ fn update(
     })?;
     let before = config.get(slot).unwrap_or_default();
     let after = edited(&before).to_string();
-    Ok(Answer::done(&format!(
-        "Change {slot} of {} {}",
-        guest.noun(),
-        &args[&VMID]
-    ))
-    .line(format!("before: {before}\nafter: {after}"))
-    .with("slot", slot)
-    .with("before", before)
-    .with("after", after))
+    let what = format!("Change {slot} of {} {}", guest.noun(), &args[&VMID]);
+    let answer = Answer::done(&what)
+        .line(format!("before: {before}\nafter: {after}"))
+        .with("slot", slot)
+        .with("before", before)
+        .with("after", after);
+    Ok(after_restart(answer, guest, &config))
 }
 
 /// Sets the parameters that were given; a tag of 0 and an empty gateway remove theirs.

@@ -173,7 +173,10 @@ impl Refusal {
             400 if self.says("hotplug problem") => {
                 Some("The running guest did not follow; the change waits until it stops.".to_owned())
             }
-            400 => Some("Correct these parameters; an unknown one means that this version of Proxmox VE has it not.".to_owned()),
+            400 if self.says("not defined in schema") => {
+                Some("This version of Proxmox VE does not know that parameter: leave it out.".to_owned())
+            }
+            400 => None,
             401 => Some(format!(
                 "Check PROXMOX_USER (with realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE of {}; \
                  the token or its user may also be disabled or expired.",
@@ -225,7 +228,13 @@ impl Refusal {
             .and_then(|(check, _)| check.split_once(", "))
             .filter(|(path, privileges)| is_shell_safe(path) && is_shell_safe(privileges));
         let (path, privileges) = match check {
-            Some((path, privileges)) => (path, privileges.replace('|', ",").replace(' ', "")),
+            // Of alternatives, one is enough.
+            Some((path, privileges)) => {
+                let each = privileges
+                    .split(',')
+                    .filter_map(|either| either.split('|').next());
+                (path, each.map(str::trim).collect::<Vec<_>>().join(","))
+            }
             None => ("PATH", "PRIVILEGE".to_owned()),
         };
         format!(
@@ -383,8 +392,7 @@ mod tests {
                     "Parameter verification failed.",
                     json!({ "errors": { "cores": "value must have a minimum value of 1" } }),
                 ),
-                "❌ Error: PUT /x failed with status 400\n\nCause: Parameter verification failed.\ncores: value must have a minimum value of 1\n\
-                 Correct these parameters; an unknown one means that this version of Proxmox VE has it not.",
+                "❌ Error: PUT /x failed with status 400\n\nCause: Parameter verification failed.\ncores: value must have a minimum value of 1",
             ),
             (
                 refusal(

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::format;
 use crate::param::{Args, Kind, Param};
+use crate::task::Task;
 use crate::text;
 
 /// The result of a call that succeeded.
@@ -12,6 +13,8 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// Raw numbers and strings, under Proxmox's own names.
     pub(crate) data: Map<String, Value>,
+    /// The task that was started. Text and data are then only what is to be said beside it.
+    pub(crate) task: Option<Task>,
 }
 
 /// How a list is shown: a count line, then a tab-separated table.
@@ -222,7 +225,10 @@ impl Table {
         }
         let rows: Vec<Value> = rows.iter().map(|row| self.raw(row)).collect();
         data.insert(self.name.to_owned(), rows.into());
-        Answer { text, data }
+        Answer {
+            data,
+            ..Answer::new(text)
+        }
     }
 
     /// ` (8 running, 4 stopped)`
@@ -273,10 +279,7 @@ impl Table {
 impl Fields {
     pub(crate) fn answer(&self, object: Value, args: &Args, notes: &[String]) -> Answer {
         let Value::Object(mut data) = object else {
-            return Answer {
-                text: format!("{}: nothing", args.fill(self.heading)),
-                data: Map::new(),
-            };
+            return Answer::new(format!("{}: nothing", args.fill(self.heading)));
         };
         data.retain(|key, value| !self.hidden.contains(&&**key) && !value.is_null());
         let object = Value::Object(data);
@@ -303,10 +306,7 @@ impl Fields {
             lines.push(line);
         }
         let Value::Object(mut data) = object else {
-            return Answer {
-                text: lines.join("\n"),
-                data: Map::new(),
-            };
+            return Answer::new(lines.join("\n"));
         };
         for column in self.columns {
             for key in column.keys() {
@@ -319,8 +319,8 @@ impl Fields {
             data.insert("notes".to_owned(), notes.into());
         }
         Answer {
-            text: lines.join("\n"),
             data,
+            ..Answer::new(lines.join("\n"))
         }
     }
 }
@@ -369,10 +369,7 @@ impl Lines {
             text.push_str(line);
         }
         let data = json!({ "lines": self.lines, "start": first, "total": self.total });
-        Answer {
-            text,
-            data: data.as_object().cloned().unwrap_or_default(),
-        }
+        Answer::of(text, data)
     }
 }
 
@@ -396,33 +393,43 @@ impl Answer {
 
     fn acted(what: &str, status: &str, outcome: &str) -> Self {
         let data = json!({ "action": what, "status": status });
-        Self {
-            text: format!("✅ {what}: {outcome}"),
-            data: data.as_object().cloned().unwrap_or_default(),
-        }
+        Self::of(format!("✅ {what}: {outcome}"), data)
     }
 
     /// An action whose answer is `data`: the id of the task that was started, or nothing when it is
     /// done already.
     pub(crate) fn of_action(what: &str, data: &Value) -> Self {
-        let Some((upid, node)) = data
+        match data
             .as_str()
-            .and_then(|upid| Some((upid, format::upid_node(upid)?)))
-        else {
-            return Self::done(what);
-        };
-        let mut text =
-            format!("✅ {what}: task started on {node}, not finished yet.\nupid: {upid}\n");
-        text.push_str(match format::upid_type(upid) {
-            Some("hastart" | "hastop" | "hamigrate") => {
-                "The guest is HA-managed: this task only files the request, the HA manager acts on it next; proxmox_get_vm_status shows when it has."
-            }
-            _ => "proxmox_get_node_task with this upid tells how it ended.",
-        });
-        let data = json!({ "action": what, "status": "started", "upid": upid, "node": node });
+            .filter(|upid| format::upid_node(upid).is_some())
+        {
+            None => Self::done(what),
+            Some(upid) => Self {
+                task: Some(Task {
+                    what: what.to_owned(),
+                    upid: upid.to_owned(),
+                }),
+                ..Self::new(String::new())
+            },
+        }
+    }
+
+    pub(crate) fn new(text: String) -> Self {
         Self {
             text,
-            data: data.as_object().cloned().unwrap_or_default(),
+            data: Map::new(),
+            task: None,
+        }
+    }
+
+    /// `data` is an object.
+    pub(crate) fn of(text: String, data: Value) -> Self {
+        match data {
+            Value::Object(data) => Self {
+                data,
+                ..Self::new(text)
+            },
+            _ => Self::new(text),
         }
     }
 
@@ -464,6 +471,19 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
         Value::String(text) => text.trim().parse().ok(),
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         _ => None,
+    }
+}
+
+/// The texts of the rows `{n, t}` of a log. An empty log is the one line `no content`.
+pub(crate) fn log_lines(data: Value) -> Vec<String> {
+    let lines = rows(data)
+        .into_iter()
+        .map(|row| row["t"].as_str().unwrap_or_default().to_owned());
+    let lines: Vec<String> = lines.collect();
+    if lines == ["no content"] {
+        Vec::new()
+    } else {
+        lines
     }
 }
 
@@ -682,21 +702,12 @@ mod tests {
     fn an_action_tells_a_task_from_what_is_done() {
         let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
         let answer = Answer::of_action("Start VM 100", &json!(upid));
-        assert_eq!(
-            answer.text,
-            format!(
-                "✅ Start VM 100: task started on pve1, not finished yet.\nupid: {upid}\nproxmox_get_node_task with this upid tells how it ended."
-            )
-        );
-        assert_eq!(
-            Value::Object(answer.data),
-            json!({ "action": "Start VM 100", "status": "started", "upid": upid, "node": "pve1" })
-        );
-        let filed = Answer::of_action("Start VM 100", &json!(upid.replace("qmstart", "hastart")));
-        assert!(filed.text.contains("HA-managed"), "{}", filed.text);
-        assert_eq!(
-            Answer::of_action("Resize", &Value::Null).text,
-            "✅ Resize: done."
-        );
+        let task = answer.task.expect("it is one");
+        assert_eq!((&*task.what, &*task.upid), ("Start VM 100", upid));
+        for nothing in [Value::Null, json!("OK")] {
+            let answer = Answer::of_action("Resize", &nothing);
+            assert_eq!(answer.text, "✅ Resize: done.");
+            assert_eq!(answer.task, None);
+        }
     }
 }

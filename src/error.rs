@@ -13,6 +13,8 @@ use crate::text;
 pub(crate) enum Error {
     /// What is wrong with the arguments, each problem a sentence. Nothing was sent.
     Arguments(Vec<String>),
+    /// The client no longer wants an answer, so this is never shown.
+    Cancelled,
     /// The tool is elevated and elevated tools are not allowed. Nothing was sent.
     Elevated,
     /// What was asked for cannot be done as things stand: what, and why with the way out.
@@ -68,6 +70,7 @@ impl fmt::Display for Error {
                      Set PROXMOX_ALLOW_ELEVATED=true to allow this operation.",
                 );
             }
+            Error::Cancelled => ("cancelled".to_owned(), "the client asked for it".to_owned()),
             Error::Arguments(problems) => (
                 "invalid arguments, nothing was sent".to_owned(),
                 problems.join("\n"),
@@ -80,8 +83,11 @@ impl fmt::Display for Error {
             ),
             Error::Unanswered { request, failure } => {
                 let (what, cause, remedy) = match failure {
-                    Failure::NotSent { cause, remedy } => ("was not sent", cause, remedy),
-                    Failure::MaybeProcessed { cause, remedy } => ("got no answer", cause, remedy),
+                    Failure::GivenUp => ("was given up", "", ""),
+                    Failure::NotSent { cause, remedy } => ("was not sent", &**cause, &**remedy),
+                    Failure::MaybeProcessed { cause, remedy } => {
+                        ("got no answer", &**cause, &**remedy)
+                    }
                 };
                 (format!("{request} {what}"), format!("{cause}\n{remedy}"))
             }
@@ -183,10 +189,7 @@ impl Refusal {
                 self.token_id
             )),
             403 => Some(self.permission_remedy()),
-            500 => WORDS
-                .iter()
-                .find(|(words, _)| words.iter().all(|part| self.says(part)))
-                .map(|(_, remedy)| (*remedy).to_owned()),
+            500 => remedy(&self.message).map(str::to_owned),
             501 => Some("This host's version of Proxmox VE does not have that endpoint, or PROXMOX_HOST is no Proxmox VE host.".to_owned()),
             595 | 597 | 599 => Some(self.node_remedy("is not answering the cluster")),
             596 if self.method.only_reads() => Some(self.node_remedy("took longer than 30 s to answer")),
@@ -245,8 +248,43 @@ impl Refusal {
     }
 }
 
-/// What to do about words of Proxmox, all of which must be there; the first that match count.
+/// What to do about what Proxmox said, in an answer or at the end of a task.
+pub(crate) fn remedy(said: &str) -> Option<&'static str> {
+    let mut known = WORDS.iter();
+    let known = known.find(|(words, _)| words.iter().all(|part| said.contains(part)));
+    known.map(|(_, remedy)| *remedy)
+}
+
+/// Words of Proxmox, all of which must be there, and what to do; the first that match count.
 const WORDS: &[(&[&str], &str)] = &[
+    (
+        &["got timeout"],
+        "It did not get there in time: look at its state, then repeat it with a longer timeout or force it.",
+    ),
+    (
+        &["No space left on device"],
+        "A storage is full: proxmox_get_storage shows which.",
+    ),
+    (
+        &["not enough space"],
+        "A storage is full: proxmox_get_storage shows which.",
+    ),
+    (
+        &["Cannot allocate memory"],
+        "The node has not enough free memory: proxmox_get_nodes shows how much each has.",
+    ),
+    (
+        &["cluster not ready - no quorum"],
+        "The cluster has no quorum, so nothing can be changed: proxmox_get_cluster_status.",
+    ),
+    (
+        &["is not online"],
+        "A storage is not reachable: proxmox_get_storage shows which.",
+    ),
+    (
+        &["snapshot feature is not available"],
+        "A volume lies on a storage without snapshots: proxmox_get_storage, or back it up instead.",
+    ),
     (&["hostname lookup"], "proxmox_get_nodes lists the nodes."),
     (
         &["no such cluster node"],

@@ -12,17 +12,80 @@ const LIMIT: usize = 16 * 1024 * 1024;
 /// How much is asked of the source at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Standard input without the buffer of [`io::stdin`].
-#[cfg(unix)]
-pub(crate) fn standard() -> io::Result<std::fs::File> {
-    use std::os::fd::AsFd;
-    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+/// Where lines come from.
+pub(crate) trait Source: Read + Send {
+    /// Reads what is there already; [`ErrorKind::WouldBlock`] when that is nothing.
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
-/// Standard input, as other platforms have it.
+/// Standard input without the buffer of [`io::stdin`].
+pub(crate) fn standard() -> io::Result<Box<dyn Source>> {
+    #[cfg(unix)]
+    return Ok(Box::new(unix::Standard::new()?));
+    #[cfg(not(unix))]
+    Ok(Box::new(Blind(io::stdin())))
+}
+
+/// A source that cannot be looked at without waiting: nothing is seen there until it is read.
 #[cfg(not(unix))]
-pub(crate) fn standard() -> io::Result<io::Stdin> {
-    Ok(io::stdin())
+struct Blind<R>(R);
+
+#[cfg(not(unix))]
+impl<R: Read> Read for Blind<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+#[cfg(not(unix))]
+impl<R: Read + Send> Source for Blind<R> {
+    fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::File;
+    use std::io::{self, Read};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::Source;
+
+    /// Standard input, which can be a pipe, a socket, a terminal or a file.
+    pub(super) struct Standard {
+        file: File,
+        /// The same descriptor. No socket in general: the type only lends `set_nonblocking`, an
+        /// `ioctl(FIONBIO)` that Unix takes on any descriptor and that std has for no `File`.
+        mode: UnixStream,
+    }
+
+    impl Standard {
+        pub(super) fn new() -> io::Result<Self> {
+            let descriptor = io::stdin().as_fd().try_clone_to_owned()?;
+            Ok(Self {
+                mode: UnixStream::from(descriptor.try_clone()?),
+                file: File::from(descriptor),
+            })
+        }
+    }
+
+    impl Read for Standard {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.file.read(buffer)
+        }
+    }
+
+    impl Source for Standard {
+        fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            // The flag belongs to the open file, which others may share: it is set for one read.
+            self.mode.set_nonblocking(true)?;
+            let outcome = self.file.read(buffer);
+            self.mode.set_nonblocking(false)?;
+            outcome
+        }
+    }
 }
 
 /// One line that is not blank.
@@ -35,8 +98,8 @@ pub(crate) enum Line {
 }
 
 /// The lines of a source.
-pub(crate) struct Lines<R> {
-    source: R,
+pub(crate) struct Lines {
+    source: Box<dyn Source>,
     limit: usize,
     /// What was read and not yet given out: at most one unfinished line, and what came behind it.
     buffer: Vec<u8>,
@@ -47,12 +110,12 @@ pub(crate) struct Lines<R> {
     ended: bool,
 }
 
-impl<R: Read> Lines<R> {
-    pub(crate) fn new(source: R) -> Self {
+impl Lines {
+    pub(crate) fn new(source: Box<dyn Source>) -> Self {
         Self::limited(source, LIMIT)
     }
 
-    fn limited(source: R, limit: usize) -> Self {
+    fn limited(source: Box<dyn Source>, limit: usize) -> Self {
         Self {
             source,
             limit,
@@ -73,8 +136,27 @@ impl<R: Read> Lines<R> {
             if self.ended {
                 return Ok(None);
             }
-            self.fill()?;
+            self.fill(|source, buffer| source.read(buffer))?;
         }
+    }
+
+    /// The next line that is not blank, if one has come; never waits.
+    pub(crate) fn next_now(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            let line = self.take();
+            if line.is_some() || self.ended {
+                return Ok(line);
+            }
+            match self.fill(|source, buffer| source.read_now(buffer)) {
+                Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(None),
+                outcome => outcome?,
+            }
+        }
+    }
+
+    /// Whether nothing comes any more but what [`Lines::next`] gives out without waiting.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// The next line that is not blank, if the buffer holds a whole one.
@@ -113,11 +195,14 @@ impl<R: Read> Lines<R> {
         None
     }
 
-    /// Reads once from the source, which may wait.
-    fn fill(&mut self) -> io::Result<()> {
+    /// Reads once from the source, in the given way.
+    fn fill(
+        &mut self,
+        read: impl Fn(&mut dyn Source, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
         let filled = self.buffer.len();
         self.buffer.resize(filled + CHUNK, 0);
-        let outcome = self.source.read(&mut self.buffer[filled..]);
+        let outcome = read(&mut *self.source, &mut self.buffer[filled..]);
         self.buffer
             .truncate(filled + *outcome.as_ref().unwrap_or(&0));
         match outcome {
@@ -136,6 +221,14 @@ fn trim(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// Bytes are all there from the start.
+#[cfg(test)]
+impl Source for &'static [u8] {
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read(buffer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,14 +236,20 @@ mod tests {
     /// The lines of `bytes`, which arrive `chunk` bytes at a time.
     fn lines(bytes: &[u8], chunk: usize) -> Vec<Line> {
         /// Gives out a few bytes per read.
-        struct Slow<'a>(&'a [u8], usize);
-        impl Read for Slow<'_> {
+        struct Slow(io::Cursor<Vec<u8>>, usize);
+        impl Read for Slow {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 let length = self.1.min(buffer.len());
                 self.0.read(&mut buffer[..length])
             }
         }
-        let mut lines = Lines::limited(Slow(bytes, chunk), 8);
+        impl Source for Slow {
+            fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.read(buffer)
+            }
+        }
+        let slow = Slow(io::Cursor::new(bytes.to_vec()), chunk);
+        let mut lines = Lines::limited(Box::new(slow), 8);
         std::iter::from_fn(|| lines.next().expect("bytes can be read")).collect()
     }
 

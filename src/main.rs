@@ -7,12 +7,14 @@ mod format;
 mod input;
 mod nearest;
 mod param;
+mod peer;
 mod pve;
 #[cfg(test)]
 mod readme;
 mod rpc;
 mod server;
 mod settings;
+mod task;
 mod text;
 mod tool;
 mod tools;
@@ -22,8 +24,9 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Command, CommandLine};
+use crate::peer::Peer;
 use crate::settings::Settings;
-use crate::tool::Context;
+use crate::tool::{Accepts, Context, End};
 
 fn main() -> ExitCode {
     env_logger::init_from_env(env_logger::Env::default().default_filter_or("warn"));
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command_line: CommandLine) -> io::Result<ExitCode> {
-    let context = || context(&command_line);
+    let context = |peer| context(&command_line, peer);
     match &command_line.command {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
@@ -62,19 +65,24 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             tool,
             arguments,
         } => {
-            let outcome = tool.call(&context(), name, arguments);
-            print(&outcome.text)?;
-            if outcome.is_error {
-                return Ok(ExitCode::FAILURE);
+            let context = context(Peer::nobody());
+            if let End::Outcome(outcome) = tool.call(&context, name, arguments, Accepts::Outcome) {
+                print(&outcome.text)?;
+                if outcome.is_error {
+                    return Ok(ExitCode::FAILURE);
+                }
             }
         }
-        Command::Serve => server::serve(&context(), input::standard()?, io::stdout().lock())?,
+        Command::Serve => {
+            let peer = Peer::new(input::standard()?, io::stdout());
+            server::serve(&context(peer))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What calls need, with a warning about what they will run into.
-fn context(command_line: &CommandLine) -> Context {
+fn context(command_line: &CommandLine, peer: Peer) -> Context {
     let environment = |name: &str| env::var_os(name);
     if command_line.demo {
         log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
@@ -84,7 +92,7 @@ fn context(command_line: &CommandLine) -> Context {
         {
             log::warn!("{}", problems.join("; "));
         }
-        return Context::demo(settings);
+        return Context::demo(settings, peer);
     }
     let settings = Settings::read(&command_line.flags, environment);
     // A single call says it itself.
@@ -93,7 +101,7 @@ fn context(command_line: &CommandLine) -> Context {
     {
         log::warn!("no call will succeed: {}", problems.join("; "));
     }
-    Context::new(settings)
+    Context::new(settings, peer)
 }
 
 /// Writes a result to standard output, which is for results alone.

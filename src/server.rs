@@ -3,37 +3,38 @@
 mod era;
 mod instructions;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use crate::input::{Line, Lines};
 use crate::nearest::nearest;
+use crate::peer::Peer;
 use crate::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
+pub(crate) use crate::server::era::names_revision;
 use crate::server::era::{Era, Revision};
-use crate::tool::{Context, Outcome};
+use crate::tool::{Context, End, Outcome};
 use crate::tools;
 
-/// Answers the messages of `input` in order, each before the next is looked at, until the input ends or
-/// nobody reads the output any more.
-pub(crate) fn serve(context: &Context, input: impl Read, output: impl Write) -> io::Result<()> {
+/// Answers the messages of the client in order, each before the next is begun, until it sends no more
+/// or nobody reads what it is answered.
+pub(crate) fn serve(context: &Context) -> io::Result<()> {
     let mut server = Server {
         context,
-        output,
+        peer: context.peer(),
         session: None,
         streams: Vec::new(),
     };
-    match server.run(Lines::new(input)) {
+    match server.run() {
         Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
 }
 
-struct Server<'a, W> {
+struct Server<'a> {
     context: &'a Context,
-    output: W,
+    peer: &'a Peer,
     /// The revision that the last `initialize` settled.
     session: Option<Revision>,
     /// The requests of `subscriptions/listen` whose result is due at the end.
@@ -44,24 +45,20 @@ struct Server<'a, W> {
 enum Reply {
     /// Its result, at once.
     Result(Value),
+    /// Not at all: the client cancelled it.
+    Nothing,
     /// An acknowledgement, and the result when the server ends.
     Stream,
 }
 
-impl<W: Write> Server<'_, W> {
-    fn run(&mut self, mut lines: Lines<impl Read>) -> io::Result<()> {
-        while let Some(line) = lines.next()? {
-            match line {
-                Line::Text(line) => self.receive(rpc::read(&line))?,
-                Line::TooLong => {
-                    let fault = Fault::parse("Parse error: the line is too long");
-                    self.write(&rpc::answer(None, Err(fault)))?;
-                }
-            }
+impl Server<'_> {
+    fn run(&mut self) -> io::Result<()> {
+        while let Some(frame) = self.peer.next()? {
+            self.receive(frame)?;
         }
         for id in mem::take(&mut self.streams) {
             let result = era::stateless("subscriptions/listen", era::listened(&id));
-            self.write(&rpc::answer(Some(&id), Ok(result)))?;
+            self.peer.write(&rpc::answer(Some(&id), Ok(result)))?;
         }
         Ok(())
     }
@@ -73,7 +70,7 @@ impl<W: Write> Server<'_, W> {
             Frame::Batch(messages) => self.answer_batch(messages)?,
         };
         match answer {
-            Some(answer) => self.write(&answer),
+            Some(answer) => self.peer.write(&answer),
             None => Ok(()),
         }
     }
@@ -120,15 +117,20 @@ impl<W: Write> Server<'_, W> {
             Message::Request(request) => request,
         };
         let id = request.id.clone();
+        if self.peer.begin(&id, &request.params) && request.method != "initialize" {
+            return Ok(None);
+        }
         let subject = subject(&request);
         let start = Instant::now();
         let outcome = self.dispatch(request);
         log::debug!("{subject}: {} ms", start.elapsed().as_millis());
         match outcome {
             Ok(Reply::Result(result)) => Ok(Some(rpc::answer(Some(&id), Ok(result)))),
+            Ok(Reply::Nothing) => Ok(None),
             Ok(Reply::Stream) => {
                 let method = "notifications/subscriptions/acknowledged";
-                self.write(&rpc::notification(method, era::acknowledged(&id)))?;
+                self.peer
+                    .write(&rpc::notification(method, era::acknowledged(&id)))?;
                 if !self.streams.contains(&id) {
                     self.streams.push(id);
                 }
@@ -159,7 +161,10 @@ impl<W: Write> Server<'_, W> {
             (Era::Stateless, "server/discover") => Ok(era::discovered(self.context)),
             (Era::Stateless, "subscriptions/listen") => return listen(&params),
             (_, "tools/list") => list_tools(&params),
-            (_, "tools/call") => self.call_tool(params),
+            (_, "tools/call") => match self.call_tool(&era, params)? {
+                Some(result) => Ok(result),
+                None => return Ok(Reply::Nothing),
+            },
             (_, _) => Err(Fault::unknown_method(&method)),
         }?;
         Ok(Reply::Result(match era {
@@ -177,7 +182,9 @@ impl<W: Write> Server<'_, W> {
         Ok(era::initialized(self.context, revision))
     }
 
-    fn call_tool(&self, mut params: Map<String, Value>) -> Result<Value, Fault> {
+    /// The result of a call; `None` when it was cancelled.
+    fn call_tool(&self, era: &Era, mut params: Map<String, Value>) -> Result<Option<Value>, Fault> {
+        let accepts = era::accepts(era, &params);
         let Some(Value::String(name)) = params.remove("name") else {
             return Err(Fault::invalid_params(
                 "name must be a string, the tool to call",
@@ -185,13 +192,11 @@ impl<W: Write> Server<'_, W> {
         };
         let (name, tool) = tools::find(&name).ok_or_else(|| unknown_tool(&name))?;
         let arguments = arguments(params.remove("arguments").unwrap_or_default())?;
-        Ok(tool_result(tool.call(self.context, name, &arguments)))
-    }
-
-    /// Writes one message on a line of its own.
-    fn write(&mut self, message: &Value) -> io::Result<()> {
-        self.output.write_all(format!("{message}\n").as_bytes())?;
-        self.output.flush()
+        Ok(match tool.call(self.context, name, &arguments, accepts) {
+            End::Cancelled => None,
+            End::Outcome(outcome) => Some(tool_result(outcome)),
+            End::Task(task) => Some(era::started(self.context, &task)),
+        })
     }
 }
 
@@ -260,14 +265,31 @@ fn tool_result(outcome: Outcome) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::settings::Settings;
 
-    fn context() -> Context {
-        Context::new(Settings {
+    fn context(peer: Peer) -> Context {
+        let settings = Settings {
             connection: Err(Vec::new()),
             allow_elevated: false,
-        })
+        };
+        Context::new(settings, peer)
+    }
+
+    /// An output that a test reads afterwards.
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
@@ -276,8 +298,11 @@ mod tests {
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {},
         }}});
-        let mut output = Vec::new();
-        serve(&context(), line.to_string().as_bytes(), &mut output).expect("a vector takes all");
+        let line: &'static str = line.to_string().leak();
+        let output = Output::default();
+        let peer = Peer::new(Box::new(line.as_bytes()), output.clone());
+        serve(&context(peer)).expect("a vector takes all");
+        let output = output.0.lock().expect("nobody panics");
         let answer: Value = serde_json::from_slice(&output).expect("one message");
         let listed: Vec<&str> = answer["result"]["tools"]
             .as_array()
@@ -304,7 +329,8 @@ mod tests {
                 Ok(())
             }
         }
-        assert!(serve(&context(), &b"garbage\n"[..], Closed).is_ok());
+        let peer = Peer::new(Box::new(&b"garbage\n"[..]), Closed);
+        assert!(serve(&context(peer)).is_ok());
     }
 
     #[test]

@@ -2,16 +2,19 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, Fields, Table};
 use crate::error::Error;
 use crate::param::{self, Args, Param};
+use crate::peer::Peer;
 use crate::pve::client::Client;
 use crate::pve::demo::Demonstration;
 use crate::pve::request::Method;
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
+use crate::task::{self, Patience, State, Task};
 use crate::tools;
 
 /// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
@@ -93,6 +96,26 @@ pub(crate) enum Show {
     Table(&'static Table),
 }
 
+/// How a call ends.
+pub(crate) enum End {
+    /// Nobody wants to know any more.
+    Cancelled,
+    Outcome(Outcome),
+    /// With a task that goes on, for a client that follows it itself.
+    Task(Task),
+}
+
+/// What a client takes as the end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepts {
+    Outcome,
+    /// An outcome, or a task that goes on.
+    Task,
+}
+
+/// How long a call waits for its task before it is handed to a client that follows tasks itself.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
 /// What a call gives back, be it an error or not.
 pub(crate) struct Outcome {
     pub(crate) text: String,
@@ -105,24 +128,40 @@ pub(crate) struct Outcome {
 pub(crate) struct Context {
     settings: Settings,
     is_demo: bool,
+    peer: Peer,
     client: OnceCell<Client>,
 }
 
 impl Context {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, peer: Peer) -> Self {
         Self {
             settings,
             is_demo: false,
+            peer,
             client: OnceCell::new(),
         }
     }
 
     /// For `--demo`: the recorded cluster answers, whatever host is set.
-    pub(crate) fn demo(settings: Settings) -> Self {
+    pub(crate) fn demo(settings: Settings, peer: Peer) -> Self {
         Self {
             is_demo: true,
-            ..Self::new(settings)
+            ..Self::new(settings, peer)
         }
+    }
+
+    /// Who calls.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The secret of the API token, when it is known.
+    pub(crate) fn token_secret(&self) -> Option<&Secret> {
+        self.settings
+            .connection
+            .as_ref()
+            .ok()
+            .map(|connection| &connection.token_secret)
     }
 
     /// Whether the recorded cluster answers.
@@ -136,13 +175,17 @@ impl Context {
     }
 
     /// The connection, made at the first call that needs it.
-    fn client(&self) -> Result<&Client, Error> {
+    pub(crate) fn client(&self) -> Result<&Client, Error> {
         if self.is_demo {
-            let demo = || Client::demo(Demonstration::new(tools::FIXTURES.iter().copied()));
+            let fixtures = || Demonstration::new(tools::FIXTURES.iter().copied());
+            let demo = || Client::demo(fixtures(), self.peer.clone());
             return Ok(self.client.get_or_init(demo));
         }
         match &self.settings.connection {
-            Ok(connection) => Ok(self.client.get_or_init(|| Client::new(connection))),
+            Ok(connection) => {
+                let client = || Client::new(connection, self.peer.clone());
+                Ok(self.client.get_or_init(client))
+            }
             Err(problems) => Err(Error::Settings(problems.clone())),
         }
     }
@@ -177,18 +220,12 @@ impl Tool {
         context: &Context,
         name: &str,
         arguments: &Map<String, Value>,
-    ) -> Outcome {
-        match self.run(context, name, arguments) {
-            Ok(answer) => Outcome {
-                text: answer.text,
-                structured: Some(Value::Object(answer.data)),
-                is_error: false,
-            },
-            Err(error) => Outcome {
-                text: error.to_string(),
-                structured: None,
-                is_error: true,
-            },
+        accepts: Accepts,
+    ) -> End {
+        match self.run(context, name, arguments, accepts) {
+            Ok(end) => end,
+            Err(Error::Cancelled) => End::Cancelled,
+            Err(error) => End::Outcome(error.into()),
         }
     }
 
@@ -197,7 +234,8 @@ impl Tool {
         context: &Context,
         name: &str,
         arguments: &Map<String, Value>,
-    ) -> Result<Answer, Error> {
+        accepts: Accepts,
+    ) -> Result<End, Error> {
         if self.permission == Permission::Elevated && !context.allows_elevated() {
             return Err(Error::Elevated);
         }
@@ -208,7 +246,51 @@ impl Tool {
             Call::Plain(method, path, show) => plain(client, &args, *method, path, show),
             Call::Steps(_, steps) => steps(client, &args),
         };
-        answer.map_err(|error| tools::find_guest(client, &args, error))
+        let mut answer = answer.map_err(|error| tools::find_guest(client, &args, error))?;
+        let Some(task) = answer.task.take() else {
+            return Ok(End::Outcome(answer.into()));
+        };
+        let asked = Patience::asked(client, &args);
+        // What the call has to say besides must be said now, and not be left to whoever follows the
+        // task: a password that was made up is known to nobody else.
+        let hands_over = accepts == Accepts::Task
+            && args.get(&task::WAIT).is_none()
+            && asked.is_none()
+            && answer.text.is_empty();
+        let patience = if hands_over {
+            Some(Patience::exactly(HAND_OVER))
+        } else {
+            asked
+        };
+        let state = match patience {
+            Some(patience) => task.wait(client, patience)?,
+            None => State::Started,
+        };
+        if hands_over && matches!(state, State::Running { .. }) {
+            return Ok(End::Task(task));
+        }
+        let answer = task.report(client, state, patience, answer)?;
+        Ok(End::Outcome(answer.into()))
+    }
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self {
+            text: answer.text,
+            structured: Some(Value::Object(answer.data)),
+            is_error: false,
+        }
+    }
+}
+
+impl From<Error> for Outcome {
+    fn from(error: Error) -> Self {
+        Self {
+            text: error.to_string(),
+            structured: None,
+            is_error: true,
+        }
     }
 }
 

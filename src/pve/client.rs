@@ -1,13 +1,14 @@
 //! The cluster as tools see it: requests go out, data or errors a model can act on come back.
 
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use crate::error::{Error, Refusal};
+use crate::format;
+use crate::peer::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
-use crate::pve::http::Http;
+use crate::pve::http::{Failure, Http};
 use crate::pve::request::{Method, Request};
 use crate::settings::Connection;
 
@@ -16,6 +17,8 @@ pub(crate) struct Client {
     cluster: Cluster,
     /// `user@realm!name`, for error texts.
     token_id: String,
+    /// Who waits for what the tools find out.
+    peer: Peer,
 }
 
 /// Who answers.
@@ -25,17 +28,19 @@ enum Cluster {
 }
 
 impl Client {
-    pub(crate) fn new(connection: &Connection) -> Self {
+    pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
         Self {
-            cluster: Cluster::Host(Http::new(connection)),
+            cluster: Cluster::Host(Http::new(connection, peer.clone())),
             token_id: connection.token_id.clone(),
+            peer,
         }
     }
 
-    pub(crate) fn demo(demonstration: Demonstration) -> Self {
+    pub(crate) fn demo(demonstration: Demonstration, peer: Peer) -> Self {
         Self {
             cluster: Cluster::Demonstration(demonstration),
             token_id: "demo@pve!mcp".to_owned(),
+            peer,
         }
     }
 
@@ -58,15 +63,22 @@ impl Client {
 
     /// The whole answer: `data`, and on a few endpoints `total` or `changes` beside it.
     pub(crate) fn answer(&self, request: &Request) -> Result<Value, Error> {
+        if self.peer.interruption() == Some(Interruption::Cancelled) {
+            return Err(Error::Cancelled);
+        }
         let reply = match &self.cluster {
             Cluster::Demonstration(demonstration) => demonstration.exchange(request),
             Cluster::Host(http) => http.exchange(request),
         };
-        let reply = reply.map_err(|failure| Error::Unanswered {
-            request: request.to_string(),
-            failure,
+        let reply = reply.map_err(|failure| match failure {
+            Failure::GivenUp => Error::Cancelled,
+            failure => Error::Unanswered {
+                request: request.to_string(),
+                failure,
+            },
         })?;
         if (200..300).contains(&reply.status) {
+            self.note_unwanted(request, &reply.body["data"]);
             return Ok(reply.body);
         }
         let refusal = Refusal::new(
@@ -79,6 +91,18 @@ impl Client {
         Err(Error::Refused(Box::new(refusal)))
     }
 
+    /// Leaves a trace of a change whose answer nobody will see.
+    fn note_unwanted(&self, request: &Request, data: &Value) {
+        if !request.method.only_reads() && self.peer.interruption() == Some(Interruption::Cancelled)
+        {
+            let upid = data
+                .as_str()
+                .filter(|upid| format::upid_node(upid).is_some());
+            let upid = upid.unwrap_or("no task");
+            log::warn!("{request}: cancelled after it was sent, and done: {upid}");
+        }
+    }
+
     /// Seconds since 1970. The demonstration's clock stands at the time of its recording.
     pub(crate) fn now(&self) -> u64 {
         match &self.cluster {
@@ -89,11 +113,16 @@ impl Client {
         }
     }
 
-    /// Waits; in the demonstration nothing takes time.
-    pub(crate) fn sleep(&self, delay: Duration) {
+    /// Waits, unless the client has enough of it; in the demonstration nothing takes time.
+    pub(crate) fn pause(&self, delay: Duration) -> Result<(), Interruption> {
         match &self.cluster {
-            Cluster::Demonstration(_) => (),
-            Cluster::Host(_) => thread::sleep(delay),
+            Cluster::Demonstration(_) => Ok(()),
+            Cluster::Host(_) => self.peer.pause(delay),
         }
+    }
+
+    /// Who waits.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
     }
 }

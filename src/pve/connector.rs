@@ -18,6 +18,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
+use crate::peer::{GLANCE, Peer};
 use crate::pve::trust;
 use crate::settings::{Connection, Trust};
 
@@ -45,6 +46,10 @@ pub(super) struct Seen(Arc<Mutex<Exchange>>);
 
 #[derive(Default)]
 pub(super) struct Exchange {
+    /// Whether the request changes nothing.
+    only_reads: bool,
+    /// Whether the client no longer wants the answer.
+    pub(super) given_up: bool,
     /// Whether any byte of the request left.
     pub(super) sent: bool,
     /// The status line, once its end was seen.
@@ -54,8 +59,11 @@ pub(super) struct Exchange {
 
 impl Seen {
     /// Forgets the exchange before.
-    pub(super) fn reset(&self) {
-        *self.lock() = Exchange::default();
+    pub(super) fn reset(&self, only_reads: bool) {
+        *self.lock() = Exchange {
+            only_reads,
+            ..Exchange::default()
+        };
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
@@ -87,6 +95,7 @@ pub(super) struct HostConnector {
     /// Made at the first connection: reading the system's certificates takes milliseconds.
     config: OnceLock<Arc<ClientConfig>>,
     seen: Seen,
+    peer: Peer,
 }
 
 impl fmt::Debug for HostConnector {
@@ -96,7 +105,12 @@ impl fmt::Debug for HostConnector {
 }
 
 impl HostConnector {
-    pub(super) fn new(connection: &Connection, bundles: Vec<PathBuf>, seen: Seen) -> Self {
+    pub(super) fn new(
+        connection: &Connection,
+        peer: Peer,
+        bundles: Vec<PathBuf>,
+        seen: Seen,
+    ) -> Self {
         Self {
             tls: connection.tls,
             host: connection.host.clone(),
@@ -105,6 +119,7 @@ impl HostConnector {
             bundles,
             config: OnceLock::new(),
             seen,
+            peer,
         }
     }
 
@@ -231,6 +246,7 @@ impl HostConnector {
             socket,
             tls,
             seen: self.seen.clone(),
+            peer: self.peer.clone(),
         })
     }
 }
@@ -318,6 +334,7 @@ pub(super) struct HostTransport {
     socket: TcpStream,
     tls: Option<ClientConnection>,
     seen: Seen,
+    peer: Peer,
 }
 
 impl fmt::Debug for HostTransport {
@@ -346,16 +363,24 @@ impl Transport for HostTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let mut socket = Until::new(&self.socket, deadline(timeout));
+        let deadline = deadline(timeout);
         let buffer = self.buffers.input_append_buf();
-        // To give up a call that was cancelled, wait in slices and look between them, here.
         let read = loop {
+            // In slices, so that a client that gave up is noticed.
+            let mut socket = Until::new(&self.socket, deadline.min(Instant::now() + GLANCE));
             let read = match &mut self.tls {
                 Some(tls) => rustls::Stream::new(tls, &mut socket).read(buffer),
                 None => socket.read(buffer),
             };
             match read {
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                Err(err) if err.kind() == ErrorKind::TimedOut && Instant::now() < deadline => {
+                    let mut exchange = self.seen.lock();
+                    if self.peer.gives_up(exchange.only_reads) {
+                        exchange.given_up = true;
+                        return Err(io::Error::other("given up").into());
+                    }
+                }
                 read => break read.map_err(|err| interrupted(err, timeout))?,
             }
         };

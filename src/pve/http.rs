@@ -12,6 +12,7 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ureq::http::{self, HeaderValue};
 use ureq::{Agent, Body, Timeout};
 
+use crate::peer::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
 use crate::pve::request::Request;
 use crate::pve::trust;
@@ -58,15 +59,22 @@ pub(crate) enum Failure {
     NotSent { cause: String, remedy: String },
     /// The request was sent and may have been processed.
     MaybeProcessed { cause: String, remedy: String },
+    /// The client no longer wants the answer.
+    GivenUp,
 }
 
 impl Http {
     /// Connects to nothing yet.
-    pub(crate) fn new(connection: &Connection) -> Self {
-        Self::with(connection, trust::system_bundles(), LARGEST_ANSWER)
+    pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
+        Self::with(connection, peer, trust::system_bundles(), LARGEST_ANSWER)
     }
 
-    fn with(connection: &Connection, bundles: Vec<PathBuf>, largest_answer: u64) -> Self {
+    fn with(
+        connection: &Connection,
+        peer: Peer,
+        bundles: Vec<PathBuf>,
+        largest_answer: u64,
+    ) -> Self {
         let Connection {
             tls,
             host,
@@ -93,7 +101,7 @@ impl Http {
             .accept_encoding("")
             .build();
         let seen = Seen::default();
-        let connector = HostConnector::new(connection, bundles, seen.clone());
+        let connector = HostConnector::new(connection, peer, bundles, seen.clone());
         let scheme = if *tls { "https" } else { "http" };
         let authority = if host.contains(':') {
             format!("[{host}]:{port}")
@@ -119,7 +127,7 @@ impl Http {
             });
         };
         let began = Instant::now();
-        self.seen.reset();
+        self.seen.reset(request.method.only_reads());
         let draft = http::Request::builder()
             .method(request.method.as_str())
             .uri(format!("{}{}", self.base, request.target()))
@@ -190,6 +198,9 @@ impl Http {
             err => err,
         };
         let exchange = self.seen.lock();
+        if exchange.given_up {
+            return Failure::GivenUp;
+        }
         if !exchange.sent {
             return Failure::NotSent {
                 cause: format!("the request could not be sent: {err}"),

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::rpc::{Fault, Id, Request};
 use crate::server::instructions::instructions;
-use crate::tool::Context;
+use crate::task::Task;
+use crate::tool::{Accepts, Context};
 
 /// The one revision without sessions.
 const STATELESS: &str = "2026-07-28";
@@ -90,8 +91,7 @@ impl Era {
     /// A `_meta` alone does not make a request stateless: in sessions it carries progress tokens.
     pub(super) fn of(request: &Request, session: Option<Revision>) -> Self {
         let Request { method, params, .. } = request;
-        let meta = params.get("_meta").and_then(Value::as_object);
-        let names_revision = meta.is_some_and(|meta| meta.contains_key(PROTOCOL_VERSION));
+        let names_revision = names_revision(params);
         match &**method {
             "initialize" if !names_revision || params.contains_key("protocolVersion") => {
                 Era::Handshake
@@ -102,6 +102,12 @@ impl Era {
             _ => Era::Unknown,
         }
     }
+}
+
+/// Whether a request says that it is stateless.
+pub(crate) fn names_revision(params: &Map<String, Value>) -> bool {
+    let meta = params.get("_meta").and_then(Value::as_object);
+    meta.is_some_and(|meta| meta.contains_key(PROTOCOL_VERSION))
 }
 
 /// Checks what a stateless request must say about itself.
@@ -159,6 +165,17 @@ pub(super) fn not_initialized() -> Fault {
     Fault::invalid_params(format!(
         "Not initialized: send initialize, or name the revision in params._meta[\"{PROTOCOL_VERSION}\"]"
     ))
+}
+
+/// What the client of a call takes as its end. Tasks exist only in the stateless revision, and each
+/// request says anew whether they are understood (MCP extension Tasks).
+pub(super) fn accepts(_era: &Era, _params: &Map<String, Value>) -> Accepts {
+    Accepts::Outcome
+}
+
+/// The result of a call that goes on as a task.
+pub(super) fn started(_context: &Context, task: &Task) -> Value {
+    json!({ "upid": task.upid })
 }
 
 /// The result of `initialize`.

@@ -8,6 +8,7 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
 use crate::pve::request::Method::{Delete, Get, Post};
+use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const TO_STORAGE: Param =
@@ -27,7 +28,17 @@ const NOTES: Param = Param::optional(
     "May hold {{guestname}}, {{vmid}}, {{node}}, {{cluster}}.",
 );
 const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
-const BACKUP_PARAMS: &[Param] = &[NODE, VMID, TO_STORAGE, MODE, COMPRESS, NOTES, PROTECTED];
+const BACKUP_PARAMS: &[Param] = &[
+    NODE,
+    VMID,
+    TO_STORAGE,
+    MODE,
+    COMPRESS,
+    NOTES,
+    PROTECTED,
+    WAIT,
+    WAIT_TIMEOUT,
+];
 const BACKUP_REQUESTS: &[&str] = &["GET /cluster/resources", "POST /nodes/{node}/vzdump"];
 
 pub(super) static CREATE_LXC: Tool = Tool {
@@ -164,7 +175,17 @@ pub(super) static RESTORE_LXC: Tool = Tool {
     summary: "Restores a container from a backup.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, NEW_VMID, ARCHIVE, LXC_STORAGE, FORCE, UNIQUE, START],
+    params: &[
+        NODE,
+        NEW_VMID,
+        ARCHIVE,
+        LXC_STORAGE,
+        FORCE,
+        UNIQUE,
+        START,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Steps(
         &[
             "GET /nodes/{node}/vzdump/extractconfig",
@@ -229,6 +250,8 @@ pub(super) static RESTORE_VM: Tool = Tool {
         UNIQUE,
         START,
         LIVE_RESTORE,
+        WAIT,
+        WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Post,
@@ -248,7 +271,7 @@ pub(super) static DELETE: Tool = Tool {
     summary: "Deletes a backup, for good. Protected ones are refused.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, STORAGE, VOLUME],
+    params: &[NODE, STORAGE, VOLUME, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &["DELETE /nodes/{node}/storage/{storage}/content/{volume}"],
         delete,

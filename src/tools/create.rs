@@ -8,6 +8,7 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
 use crate::pve::request::Method::{Get, Post};
+use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Tool};
 
 pub(super) static TEMPLATES: Tool = Tool {
@@ -97,6 +98,8 @@ pub(super) static CREATE_LXC: Tool = Tool {
         SSH_PUBLIC_KEYS,
         START,
         POOL,
+        WAIT,
+        WAIT_TIMEOUT,
     ],
     call: Call::Steps(&["POST /nodes/{node}/lxc"], create_lxc),
 };
@@ -227,8 +230,25 @@ pub(super) static CREATE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE, VMID, NAME, MEMORY, CORES, SOCKETS, DISK_SIZE, ON_STORAGE, ISO, OSTYPE, BRIDGE, CPU,
-        BIOS, AGENT, TAG, START, POOL,
+        NODE,
+        VMID,
+        NAME,
+        MEMORY,
+        CORES,
+        SOCKETS,
+        DISK_SIZE,
+        ON_STORAGE,
+        ISO,
+        OSTYPE,
+        BRIDGE,
+        CPU,
+        BIOS,
+        AGENT,
+        TAG,
+        START,
+        POOL,
+        WAIT,
+        WAIT_TIMEOUT,
     ],
     call: Call::Steps(&["POST /nodes/{node}/qemu"], create_vm),
 };

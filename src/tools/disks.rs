@@ -9,6 +9,7 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::{self, PropertyString};
 use crate::pve::request::Method::{Post, Put};
+use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const DISKS: &[&str] = &[
@@ -43,6 +44,8 @@ pub(super) static ADD_VM: Tool = Tool {
         NEW_SIZE,
         IMAGE_FORMAT,
         DISK_OPTIONS,
+        WAIT,
+        WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -195,7 +198,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
     summary: "Enlarges a disk of a VM. The guest must still grow its partition and file system.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, VM_DISK, GROWN_SIZE, DIGEST],
+    params: &[NODE, VMID, VM_DISK, GROWN_SIZE, DIGEST, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Put,
         "/nodes/{node}/qemu/{vmid}/resize",
@@ -208,7 +211,15 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     summary: "Enlarges a volume of a container with its file system.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, LXC_VOLUME, GROWN_SIZE, DIGEST],
+    params: &[
+        NODE,
+        VMID,
+        LXC_VOLUME,
+        GROWN_SIZE,
+        DIGEST,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Put,
         "/nodes/{node}/lxc/{vmid}/resize",
@@ -354,6 +365,8 @@ pub(super) static MOVE_VM: Tool = Tool {
         DELETE,
         IMAGE_FORMAT,
         DIGEST,
+        WAIT,
+        WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Post,
@@ -369,7 +382,16 @@ pub(super) static MOVE_LXC: Tool = Tool {
     summary: "Moves a volume of a stopped container to another storage.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, MOVED_VOLUME, TO_STORAGE, DELETE, DIGEST],
+    params: &[
+        NODE,
+        VMID,
+        MOVED_VOLUME,
+        TO_STORAGE,
+        DELETE,
+        DIGEST,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Post,
         "/nodes/{node}/lxc/{vmid}/move_volume",

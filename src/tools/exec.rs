@@ -8,6 +8,7 @@ use super::common::{GUEST_TYPE, NODE, VMID};
 use crate::answer::{Answer, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
+use crate::peer::Interruption;
 use crate::pve::client::Client;
 use crate::pve::request::Method::{Get, Post};
 use crate::text;
@@ -73,11 +74,15 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut left = Duration::from_secs(args.integer(&WAIT_TIMEOUT).unwrap_or(30));
     let mut delay = Duration::from_millis(200);
     loop {
-        client.sleep(delay.min(left));
-        left = left.saturating_sub(delay);
+        match client.pause(delay.min(left)) {
+            Ok(()) => left = left.saturating_sub(delay),
+            Err(Interruption::Cancelled) => return Err(Error::Cancelled),
+            Err(Interruption::Closed) => left = Duration::ZERO,
+        }
         // The agent forgets the process with the answer that says it ended.
-        let status = client.send(&request).map_err(|error| {
-            Error::impossible(
+        let status = client.send(&request).map_err(|error| match error {
+            Error::Cancelled => error,
+            error => Error::impossible(
                 format!(
                     "{program} was started in VM {} as pid {pid}, how it ended is unknown",
                     &args[&VMID]
@@ -86,7 +91,7 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
                     "It may still run: look before you start it again.\n{}",
                     error.on_one_line()
                 ),
-            )
+            ),
         })?;
         if is_set(&status["exited"]) {
             return ended(&program, args, &status);
@@ -97,10 +102,7 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
                 &args[&WAIT_TIMEOUT], &args[&VMID]
             );
             let data = json!({ "status": "running", "pid": started["pid"] });
-            return Ok(Answer {
-                text,
-                data: data.as_object().cloned().unwrap_or_default(),
-            });
+            return Ok(Answer::of(text, data));
         }
         delay = (delay * 2).min(Duration::from_secs(2));
     }
@@ -192,10 +194,7 @@ fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
     if plain(&status["exitcode"]) == "0" {
         let data =
             json!({ "exitcode": 0, "stdout": output.0.join("\n"), "stderr": errors.0.join("\n") });
-        let mut answer = Answer {
-            text: format!("✅ {program}: {text}"),
-            data: data.as_object().cloned().unwrap_or_default(),
-        };
+        let mut answer = Answer::of(format!("✅ {program}: {text}"), data);
         if output.1 + errors.1 > 0
             || is_set(&status["out-truncated"])
             || is_set(&status["err-truncated"])

@@ -4,6 +4,7 @@ use super::common::{NODE, TIMEOUT, VMID};
 use crate::format;
 use crate::param::{Kind, Param};
 use crate::pve::request::Method::{Delete, Post};
+use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const FORCE_STOP: Param =
@@ -21,7 +22,7 @@ pub(super) static START_LXC: Tool = Tool {
     summary: "Starts a container.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID],
+    params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/lxc/{vmid}/status/start",
@@ -34,7 +35,7 @@ pub(super) static START_VM: Tool = Tool {
     summary: "Starts a VM, also one that was suspended to disk.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID, TIMEOUT],
+    params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/status/start",
@@ -47,7 +48,7 @@ pub(super) static STOP_LXC: Tool = Tool {
     summary: "Stops a container at once, like pulling the plug.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, OVERRULE_SHUTDOWN],
+    params: &[NODE, VMID, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/lxc/{vmid}/status/stop",
@@ -60,7 +61,7 @@ pub(super) static STOP_VM: Tool = Tool {
     summary: "Stops a VM at once; unsaved data is lost.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, OVERRULE_SHUTDOWN],
+    params: &[NODE, VMID, TIMEOUT, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/status/stop",
@@ -73,7 +74,7 @@ pub(super) static SHUTDOWN_LXC: Tool = Tool {
     summary: "Shuts a container down cleanly. After the timeout (60 s) it keeps running unless force_stop.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, FORCE_STOP],
+    params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/lxc/{vmid}/status/shutdown",
@@ -86,7 +87,7 @@ pub(super) static SHUTDOWN_VM: Tool = Tool {
     summary: "Shuts a VM down cleanly. After the timeout (60 s) it keeps running unless force_stop.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, FORCE_STOP],
+    params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/status/shutdown",
@@ -99,7 +100,7 @@ pub(super) static REBOOT_LXC: Tool = Tool {
     summary: "Reboots a container, which applies pending changes; kills it after the timeout.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT],
+    params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/lxc/{vmid}/status/reboot",
@@ -112,7 +113,7 @@ pub(super) static REBOOT_VM: Tool = Tool {
     summary: "Reboots a VM by shutdown and start, which applies pending changes.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT],
+    params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/status/reboot",
@@ -136,7 +137,7 @@ pub(super) static PAUSE_VM: Tool = Tool {
     summary: "Pauses a VM; its memory stays allocated unless todisk.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TO_DISK, STATE_STORAGE],
+    params: &[NODE, VMID, TO_DISK, STATE_STORAGE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/status/suspend",
@@ -149,7 +150,7 @@ pub(super) static RESUME_VM: Tool = Tool {
     summary: "Continues a paused VM.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID],
+    params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/status/resume",
@@ -175,7 +176,7 @@ pub(super) static DELETE_LXC: Tool = Tool {
     summary: "Deletes a container with all its volumes, for good.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED],
+    params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,
         "/nodes/{node}/lxc/{vmid}",
@@ -188,7 +189,7 @@ pub(super) static DELETE_VM: Tool = Tool {
     summary: "Deletes a stopped VM with all its disks, for good.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, PURGE, UNREFERENCED],
+    params: &[NODE, VMID, PURGE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,
         "/nodes/{node}/qemu/{vmid}",

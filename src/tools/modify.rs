@@ -12,6 +12,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::Method::{Post, Put};
+use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const NEWID: Param = Param::required(
@@ -65,6 +66,8 @@ pub(super) static CLONE_LXC: Tool = Tool {
         OF_SNAPSHOT,
         POOL,
         DESCRIPTION,
+        WAIT,
+        WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Post,
@@ -90,6 +93,8 @@ pub(super) static CLONE_VM: Tool = Tool {
         OF_SNAPSHOT,
         POOL,
         DESCRIPTION,
+        WAIT,
+        WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Post,

@@ -1,7 +1,5 @@
 //! Node management: services, logs, tasks, templates on offer, traffic.
 
-use serde_json::Value;
-
 use super::common::NODE;
 use crate::answer::{self, Answer, Column, LIMIT, Lines, OFFSET, Order, Table, number, plain};
 use crate::error::Error;
@@ -9,6 +7,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::Method::{Get, Post};
+use crate::task::{Task, WAIT, WAIT_TIMEOUT};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -77,7 +76,7 @@ pub(super) static CONTROL_SERVICE: Tool = Tool {
     summary: "Starts, stops, restarts or reloads a service of a node. Reload pveproxy and pvedaemon: a restart can cut this connection.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, SERVICE, COMMAND],
+    params: &[NODE, SERVICE, COMMAND, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/services/{service}/{command}",
@@ -130,7 +129,7 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
     };
     let mut answer = page(start, limit)?;
-    let lines = log_lines(answer["data"].take());
+    let lines = answer::log_lines(answer["data"].take());
     let total = number(&answer["total"]).unwrap_or_default() as u64;
     Ok(Lines {
         heading: format!("System log of {} since {since}", &args[&NODE]),
@@ -151,19 +150,6 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
 fn yesterday(now: u64) -> String {
     let (year, month, day) = text::date((now / 86_400).saturating_sub(1));
     format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// The texts of rows `{n, t}`. An empty log is the one line `no content`.
-fn log_lines(data: Value) -> Vec<String> {
-    let lines = answer::rows(data)
-        .into_iter()
-        .map(|row| row["t"].as_str().unwrap_or_default().to_owned());
-    let lines: Vec<String> = lines.collect();
-    if lines == ["no content"] {
-        Vec::new()
-    } else {
-        lines
-    }
 }
 
 const ENTRIES: Param = Param::optional(
@@ -350,6 +336,7 @@ pub(super) static TASK: Tool = Tool {
         &[
             "GET /nodes/{node}/tasks/{upid}/status",
             "GET /nodes/{node}/tasks/{upid}/log",
+            "GET /nodes/{node}/tasks",
         ],
         task,
     ),
@@ -365,18 +352,11 @@ fn task(client: &Client, args: &Args) -> Result<Answer, Error> {
             "node must be {node}, which runs this task, or absent"
         )]));
     }
-    let request = |part| args.request(Get, part).segment("node", node);
-    let status = client.send(&request("/nodes/{node}/tasks/{upid}/status"))?;
-    let lines = args.integer(&LOG_LINES).unwrap_or(20);
-    let log = |start: u64| {
-        let request = request("/nodes/{node}/tasks/{upid}/log");
-        client.answer(
-            &request
-                .with("start", start.to_string())
-                .with("limit", lines.to_string()),
-        )
+    let task = Task {
+        what: String::new(),
+        upid: upid.to_owned(),
     };
-    let started = number(&status["starttime"]).unwrap_or_default() as u64;
+    let status = task.status(client)?;
     let state = match (status["status"].as_str(), status["exitstatus"].as_str()) {
         (Some("stopped"), Some(exit)) if exit == "OK" || exit.starts_with("WARNINGS") => {
             format!("ended, {}", text::inline(exit))
@@ -385,33 +365,37 @@ fn task(client: &Client, args: &Args) -> Result<Answer, Error> {
         (Some("stopped"), None) => "ended, result unknown".to_owned(),
         _ => "running".to_owned(),
     };
-    let heading = format!(
+    let ended = match status["status"] == "stopped" {
+        true => task.ended(client),
+        false => Some(client.now()),
+    };
+    let duration = ended.and_then(|ended| ended.checked_sub(task.started()));
+    let mut heading = format!(
         "{} on {node}: {state}\nstarted: {} by {}",
         format!("{} {}", plain(&status["type"]), plain(&status["id"])).trim_end(),
-        text::time(started),
+        text::time(task.started()),
         plain(&status["user"]),
     );
-    let mut answer = Answer {
-        text: heading.clone(),
-        data: Default::default(),
+    if let Some(duration) = duration {
+        heading.push_str(&format!(", took {}", text::duration(duration)));
+    }
+    let lines = args.integer(&LOG_LINES).unwrap_or(20);
+    let mut answer = match lines {
+        0 => Answer::new(heading),
+        lines => {
+            let (lines, first, total) = task.log_lines(client, args.integer(&LOG_START), lines)?;
+            Lines {
+                heading,
+                lines,
+                first,
+                total,
+                more: "log_lines and start show others",
+            }
+            .answer()
+        }
     };
-    if lines > 0 {
-        let wanted = args.integer(&LOG_START);
-        let mut start = wanted.unwrap_or(0);
-        let mut page = log(start)?;
-        let total = number(&page["total"]).unwrap_or_default() as u64;
-        if wanted.is_none() && total > lines {
-            start = total - lines;
-            page = log(start)?;
-        }
-        answer = Lines {
-            heading,
-            lines: log_lines(page["data"].take()),
-            first: start,
-            total,
-            more: "log_lines and start show others",
-        }
-        .answer();
+    if let Some(duration) = duration {
+        answer = answer.with("duration", duration);
     }
     for (key, value) in status.as_object().into_iter().flatten() {
         answer = answer.with(key, value.clone());

@@ -276,8 +276,5 @@ fn next_vmid(client: &Client, args: &Args) -> Result<Answer, Error> {
     };
     let number = vmid.parse::<u64>().map_or(Value::Null, Value::from);
     let data = json!({ "vmid": number, "free": free });
-    Ok(Answer {
-        text,
-        data: data.as_object().cloned().unwrap_or_default(),
-    })
+    Ok(Answer::of(text, data))
 }

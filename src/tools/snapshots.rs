@@ -9,6 +9,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::Method::{Delete, Get, Post};
+use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -30,7 +31,14 @@ pub(super) static CREATE_LXC: Tool = Tool {
     summary: "Takes a snapshot of a container. All its volumes must be on storages with snapshots.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
-    params: &[NODE, VMID, NEW_LXC_SNAPNAME, DESCRIPTION],
+    params: &[
+        NODE,
+        VMID,
+        NEW_LXC_SNAPNAME,
+        DESCRIPTION,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Post,
         "/nodes/{node}/lxc/{vmid}/snapshot",
@@ -43,7 +51,15 @@ pub(super) static CREATE_VM: Tool = Tool {
     summary: "Takes a snapshot of a VM's disks, with vmstate of its memory too.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
-    params: &[NODE, VMID, NEW_VM_SNAPNAME, DESCRIPTION, VMSTATE],
+    params: &[
+        NODE,
+        VMID,
+        NEW_VM_SNAPNAME,
+        DESCRIPTION,
+        VMSTATE,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/snapshot",
@@ -108,7 +124,7 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
     summary: "Resets a container to a snapshot: everything newer is lost. It is stopped for it.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, SNAPNAME, START],
+    params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
@@ -121,7 +137,7 @@ pub(super) static ROLLBACK_VM: Tool = Tool {
     summary: "Resets a VM to a snapshot: everything newer is lost. It is stopped for it; a snapshot with memory starts it again.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, SNAPNAME, START],
+    params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
         "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
@@ -134,7 +150,7 @@ pub(super) static DELETE_LXC: Tool = Tool {
     summary: "Deletes a snapshot of a container; its present state stays.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, SNAPNAME, FORCE],
+    params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,
         "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}",
@@ -147,7 +163,7 @@ pub(super) static DELETE_VM: Tool = Tool {
     summary: "Deletes a snapshot of a VM; its present state stays.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, SNAPNAME, FORCE],
+    params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,
         "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}",

@@ -169,7 +169,7 @@ fn connection(tls: bool, at: SocketAddr, check: Check, listed: &[&str]) -> Conne
 
 fn plain(host: &Host) -> Http {
     let connection = connection(false, host.at, Check::Strict, &[]);
-    Http::with(&connection, Vec::new(), LARGEST_ANSWER)
+    Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER)
 }
 
 fn get() -> Request {
@@ -203,7 +203,7 @@ fn call_with(certificate: &str, check: Check, listed: &[&str], bundles: &[&str])
     let host = Host::tls(certificate, vec![vec![ok("{}")]]);
     let connection = connection(true, host.at, check, listed);
     let bundles = bundles.iter().map(|name| fixture(name)).collect();
-    let http = Http::with(&connection, bundles, LARGEST_ANSWER);
+    let http = Http::with(&connection, Peer::nobody(), bundles, LARGEST_ANSWER);
     let outcome = http.exchange(&get());
     drop(http);
     let came = host.requests().len();
@@ -325,7 +325,7 @@ mod trusting {
         let log = logged(|| {
             let host = Host::tls("server", vec![vec![ok("{}")], vec![ok("{}")]]);
             let connection = connection(true, host.at, Check::Verify, &[]);
-            let http = Http::with(&connection, Vec::new(), LARGEST_ANSWER);
+            let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
             http.exchange(&get()).unwrap();
             host.closed.recv().unwrap();
             http.exchange(&get()).unwrap();
@@ -406,12 +406,12 @@ mod trusting {
         ] {
             let host = Host::tls_of(only, "server", vec![vec![ok("{}")]]);
             let connection = connection(true, host.at, check, &["ca"]);
-            let http = Http::with(&connection, Vec::new(), LARGEST_ANSWER);
+            let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
             assert_eq!(http.exchange(&get()).is_ok(), worked);
         }
         let host = Host::tls_of(only, "ca", vec![vec![ok("{}")]]);
         let connection = connection(true, host.at, Check::Pin(sha256_of("ca")), &[]);
-        let http = Http::with(&connection, Vec::new(), LARGEST_ANSWER);
+        let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
         let text = not_sent(http.exchange(&get()));
         assert_holds(&text, &["the server has not the certificate's key"]);
     }
@@ -574,7 +574,7 @@ mod exchanging {
     fn sends_a_form_longer_than_its_buffers() {
         let host = Host::tls("server", vec![vec![ok("{}")]]);
         let connection = connection(true, host.at, Check::Strict, &["ca"]);
-        let http = Http::with(&connection, Vec::new(), LARGEST_ANSWER);
+        let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
         let long = "x".repeat(10 * BUFFER);
         http.exchange(&post().with("description", &*long)).unwrap();
         let requests = host.requests();
@@ -584,9 +584,15 @@ mod exchanging {
     #[test]
     fn puts_an_ipv6_address_in_brackets() {
         let mut connection = connection(true, "[::1]:8006".parse().unwrap(), Check::Strict, &[]);
-        assert_eq!(Http::new(&connection).base, "https://[::1]:8006/api2/json");
+        assert_eq!(
+            Http::new(&connection, Peer::nobody()).base,
+            "https://[::1]:8006/api2/json"
+        );
         connection.host = "pve1".to_owned();
-        assert_eq!(Http::new(&connection).base, "https://pve1:8006/api2/json");
+        assert_eq!(
+            Http::new(&connection, Peer::nobody()).base,
+            "https://pve1:8006/api2/json"
+        );
     }
 
     #[test]
@@ -594,7 +600,7 @@ mod exchanging {
         // The script has one connection; a second would be refused.
         let host = Host::tls("server", vec![vec![ok("{}"), ok("[1]"), ok("\"a\""), Hold]]);
         let connection = connection(true, host.at, Check::Strict, &["ca"]);
-        let http = Http::with(&connection, Vec::new(), LARGEST_ANSWER);
+        let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
         for body in [json!({}), json!([1]), json!("a")] {
             assert_eq!(http.exchange(&get()).unwrap().body, body);
         }
@@ -608,7 +614,7 @@ mod exchanging {
             let scripts = vec![vec![ok("{}")], vec![ok("{}")]];
             let host = Host::tls("server", scripts.clone());
             let connection = connection(true, host.at, Check::Strict, &["ca"]);
-            let http = Http::with(&connection, Vec::new(), LARGEST_ANSWER);
+            let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
             http.exchange(&request).unwrap();
             host.closed.recv().unwrap();
             http.exchange(&request).unwrap();
@@ -631,7 +637,7 @@ mod exchanging {
                 let first = [kept.clone(), vec![raw("")]].concat();
                 let host = Host::tls("server", vec![first, vec![ok("{}")]]);
                 let connection = connection(true, host.at, Check::Strict, &["ca"]);
-                let http = Http::with(&connection, Vec::new(), LARGEST_ANSWER);
+                let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
                 for _ in &kept {
                     http.exchange(&request).unwrap();
                 }
@@ -700,7 +706,7 @@ mod exchanging {
         for (limit, fits) in [(10, true), (9, false)] {
             let host = Host::plain(vec![vec![ok("[\"12345\"] ")]]);
             let connection = connection(false, host.at, Check::Strict, &[]);
-            let http = Http::with(&connection, Vec::new(), limit);
+            let http = Http::with(&connection, Peer::nobody(), Vec::new(), limit);
             let outcome = http.exchange(&get());
             if fits {
                 assert_eq!(outcome.unwrap().body, json!(["12345"]));

@@ -1,0 +1,276 @@
+//! The MCP client at the other end: what it sent, what it is told, and whether it still waits.
+//!
+//! While a call waits, for a task or for an answer of Proxmox, standard input is looked at without
+//! waiting: a ping is answered at once, a cancellation is noticed, and everything else keeps its
+//! place in the line.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::input::{Line, Lines, Source};
+use crate::rpc::{self, Fault, Frame, Id, Message};
+use crate::server::names_revision;
+use crate::text;
+
+/// How long a wait goes on before the client is looked at again.
+pub(crate) const GLANCE: Duration = Duration::from_millis(200);
+
+/// How long answers under way may take after the client has closed its end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The least time between two notifications of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A client, or nobody: the command line runs tools without one.
+#[derive(Clone)]
+pub(crate) struct Peer(Option<Arc<Mutex<Desk>>>);
+
+/// What is known of the client.
+struct Desk {
+    lines: Lines,
+    output: Box<dyn Write + Send>,
+    /// What came while a call was under way, in order.
+    waiting: VecDeque<Frame>,
+    /// The call under way.
+    call: Option<Call>,
+    /// When the client was seen to have closed its end.
+    closed: Option<Instant>,
+}
+
+struct Call {
+    id: Id,
+    is_cancelled: bool,
+    /// Where the client wants to hear of progress.
+    token: Option<Value>,
+    /// What it was last told, and when.
+    progress: f64,
+    told: Instant,
+}
+
+/// Why a wait was not to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// The client no longer wants an answer.
+    Cancelled,
+    /// The client has closed its end: what is known now is the answer.
+    Closed,
+}
+
+impl Peer {
+    pub(crate) fn new(input: Box<dyn Source>, output: impl Write + Send + 'static) -> Self {
+        Self(Some(Arc::new(Mutex::new(Desk {
+            lines: Lines::new(input),
+            output: Box::new(output),
+            waiting: VecDeque::new(),
+            call: None,
+            closed: None,
+        }))))
+    }
+
+    pub(crate) fn nobody() -> Self {
+        Self(None)
+    }
+
+    fn desk(&self) -> Option<MutexGuard<'_, Desk>> {
+        let desk = self.0.as_ref()?;
+        Some(desk.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next message, waiting for it if need be; `None` at the end.
+    pub(crate) fn next(&self) -> io::Result<Option<Frame>> {
+        let Some(mut desk) = self.desk() else {
+            return Ok(None);
+        };
+        desk.call = None;
+        if let Some(frame) = desk.waiting.pop_front() {
+            return Ok(Some(frame));
+        }
+        Ok(desk.lines.next()?.map(frame))
+    }
+
+    /// Writes one message on a line of its own.
+    pub(crate) fn write(&self, message: &Value) -> io::Result<()> {
+        self.desk().map_or(Ok(()), |mut desk| desk.write(message))
+    }
+
+    /// A request is begun; tells whether the client has already cancelled it.
+    pub(crate) fn begin(&self, id: &Id, params: &Map<String, Value>) -> bool {
+        let Some(mut desk) = self.desk() else {
+            return false;
+        };
+        let token = params
+            .get("_meta")
+            .and_then(|meta| meta.get("progressToken"));
+        desk.call = Some(Call {
+            id: id.clone(),
+            is_cancelled: false,
+            token: token
+                .filter(|token| token.is_string() || token.is_i64() || token.is_u64())
+                .cloned(),
+            progress: 0.0,
+            told: Instant::now(),
+        });
+        desk.look();
+        desk.interruption() == Some(Interruption::Cancelled)
+    }
+
+    /// Looks at what has come, without waiting.
+    pub(crate) fn interruption(&self) -> Option<Interruption> {
+        let mut desk = self.desk()?;
+        desk.look();
+        desk.interruption()
+    }
+
+    /// Whether to give up the request to Proxmox that is under way. A cancelled request that changes
+    /// something is waited for, since somebody has to know what came of it.
+    pub(crate) fn gives_up(&self, only_reads: bool) -> bool {
+        match self.interruption() {
+            None => false,
+            Some(Interruption::Cancelled) => only_reads,
+            Some(Interruption::Closed) => self
+                .desk()
+                .and_then(|desk| desk.closed)
+                .is_some_and(|closed| closed.elapsed() >= GRACE),
+        }
+    }
+
+    /// Waits, looking at the client all the while.
+    pub(crate) fn pause(&self, delay: Duration) -> Result<(), Interruption> {
+        let end = Instant::now() + delay;
+        loop {
+            if let Some(interruption) = self.interruption() {
+                return Err(interruption);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(GLANCE));
+        }
+    }
+
+    /// Whether the client wants to hear of progress.
+    pub(crate) fn wants_progress(&self) -> bool {
+        let desk = self.desk();
+        desk.is_some_and(|desk| desk.call.as_ref().is_some_and(|call| call.token.is_some()))
+    }
+
+    /// Tells the client how far the call is, at most once a second: in per cent where that is known,
+    /// and in words.
+    pub(crate) fn tell(&self, percent: Option<f64>, message: &str) {
+        let Some(mut desk) = self.desk() else {
+            return;
+        };
+        let Some(call) = &mut desk.call else {
+            return;
+        };
+        let Some(token) = call.token.clone() else {
+            return;
+        };
+        if call.told.elapsed() < PROGRESS_INTERVAL {
+            return;
+        }
+        call.told = Instant::now();
+        // It must rise each time (MCP, Progress), also where nobody knows how far the task is.
+        call.progress = percent.unwrap_or(0.0).max(call.progress + 0.01);
+        let mut params = json!({
+            "progressToken": token,
+            "progress": call.progress,
+            "message": text::cut(&text::inline(message), 200),
+        });
+        if percent.is_some() {
+            params["total"] = 100.into();
+        }
+        let notification = rpc::notification("notifications/progress", params);
+        if let Err(err) = desk.write(&notification) {
+            log::debug!("progress could not be told: {err}");
+        }
+    }
+}
+
+impl Desk {
+    fn write(&mut self, message: &Value) -> io::Result<()> {
+        self.output.write_all(format!("{message}\n").as_bytes())?;
+        self.output.flush()
+    }
+
+    fn interruption(&self) -> Option<Interruption> {
+        match &self.call {
+            Some(call) if call.is_cancelled => Some(Interruption::Cancelled),
+            _ => self.closed.map(|_| Interruption::Closed),
+        }
+    }
+
+    /// Takes in what has come.
+    fn look(&mut self) {
+        loop {
+            match self.lines.next_now() {
+                Ok(Some(line)) => self.take_in(frame(line)),
+                Ok(None) => break,
+                Err(err) => {
+                    log::debug!("standard input cannot be looked at: {err}");
+                    break;
+                }
+            }
+        }
+        if self.lines.has_ended() && self.closed.is_none() {
+            self.closed = Some(Instant::now());
+        }
+    }
+
+    fn take_in(&mut self, frame: Frame) {
+        match &frame {
+            Frame::Single(Message::Request(request)) if is_ping(request) => {
+                let answer = rpc::answer(Some(&request.id), Ok(json!({})));
+                if let Err(err) = self.write(&answer)
+                    && err.kind() != ErrorKind::BrokenPipe
+                {
+                    log::debug!("a ping could not be answered: {err}");
+                }
+            }
+            Frame::Single(Message::Notification(note))
+                if note.method == "notifications/cancelled" =>
+            {
+                let id = note.params.get("requestId").and_then(Id::new);
+                match (&mut self.call, id) {
+                    (Some(call), Some(id)) if call.id == id => call.is_cancelled = true,
+                    (_, id) => {
+                        self.waiting.retain(|waits| !is_request(waits, id.as_ref()));
+                        self.waiting.push_back(frame);
+                    }
+                }
+            }
+            _ => self.waiting.push_back(frame),
+        }
+    }
+}
+
+/// A ping of a session; the stateless revision has none.
+fn is_ping(request: &rpc::Request) -> bool {
+    request.method == "ping" && !names_revision(&request.params)
+}
+
+/// Whether `frame` is the request `id` that may be cancelled: `initialize` may not.
+fn is_request(frame: &Frame, id: Option<&Id>) -> bool {
+    match frame {
+        Frame::Single(Message::Request(request)) => {
+            Some(&request.id) == id && request.method != "initialize"
+        }
+        _ => false,
+    }
+}
+
+fn frame(line: Line) -> Frame {
+    match line {
+        Line::Text(line) => rpc::read(&line),
+        Line::TooLong => {
+            let fault = Fault::parse("Parse error: the line is too long");
+            Frame::Single(Message::Invalid(None, fault))
+        }
+    }
+}

@@ -357,6 +357,7 @@ impl Lines {
         text.push_str(&match (last - first, self.total) {
             (_, 0) => "; no lines".to_owned(),
             (0, total) => format!("; none of {total} lines shown, {}", self.more),
+            (1, 1) => "; 1 line".to_owned(),
             (shown, total) if shown == total => format!("; {total} lines"),
             (_, total) => format!(
                 "; lines {} to {last} of {total} shown, {}",

@@ -274,3 +274,65 @@ fn frame(line: Line) -> Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that has sent these lines and closed its end, in a call `1`.
+    fn calling(lines: &'static str) -> Peer {
+        let peer = Peer::new(Box::new(lines.as_bytes()), io::sink());
+        let id = Id::new(&json!(1)).expect("an integer is an id");
+        peer.begin(&id, &Map::new());
+        peer
+    }
+
+    const CANCEL: &str =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+
+    #[test]
+    fn a_change_that_is_cancelled_is_still_waited_for() {
+        let peer = calling(CANCEL);
+        assert_eq!(peer.interruption(), Some(Interruption::Cancelled));
+        assert!(peer.gives_up(true));
+        assert!(!peer.gives_up(false));
+    }
+
+    #[test]
+    fn a_client_that_has_gone_ends_waits_and_leaves_requests_some_time() {
+        let peer = calling("");
+        assert_eq!(
+            peer.pause(Duration::from_secs(60)),
+            Err(Interruption::Closed)
+        );
+        assert!(!peer.gives_up(true));
+    }
+
+    #[test]
+    fn a_cancelled_request_in_the_queue_is_forgotten_unless_it_opens_a_session() {
+        let peer = calling(concat!(
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#,
+            "\n",
+            r#"{"jsonrpc":"2.0","id":"b","method":"initialize"}"#,
+            "\n",
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}"#,
+            "\n",
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"b"}}"#,
+            "\n",
+        ));
+        let mut ids = Vec::new();
+        while let Ok(Some(frame)) = peer.next() {
+            if let Frame::Single(Message::Request(request)) = frame {
+                ids.push(Value::from(&request.id));
+            }
+        }
+        assert_eq!(ids, ["b"]);
+    }
+
+    #[test]
+    fn nobody_never_interrupts() {
+        let peer = Peer::nobody();
+        assert_eq!(peer.pause(Duration::from_millis(1)), Ok(()));
+        assert!(!peer.gives_up(true) && !peer.wants_progress());
+    }
+}

@@ -95,6 +95,20 @@ impl Patience {
 }
 
 impl Task {
+    /// One that somebody else may have started: what it does is its type.
+    pub(crate) fn found(upid: &str) -> Self {
+        let task = Self {
+            what: String::new(),
+            upid: upid.to_owned(),
+        };
+        let kind = format::upid_type(upid).unwrap_or("task");
+        let what = match task.guest() {
+            Some(guest) => format!("{kind} of {guest}"),
+            None => kind.to_owned(),
+        };
+        Self { what, ..task }
+    }
+
     /// The node that runs it.
     pub(crate) fn node(&self) -> &str {
         format::upid_node(&self.upid).unwrap_or_default()
@@ -193,39 +207,61 @@ impl Task {
         let mut progress = Progress::default();
         let mut delay = FIRST_DELAY;
         let mut waited = Duration::ZERO;
-        let start = Instant::now();
         loop {
-            let left = patience.limit.saturating_sub(waited.max(start.elapsed()));
-            match client.pause(delay.min(left)) {
+            match client.pause(delay.min(patience.limit.saturating_sub(waited))) {
                 Ok(()) => waited += delay,
                 Err(Interruption::Cancelled) => return Err(Error::Cancelled),
                 Err(Interruption::Closed) => return Ok(State::Running { doubt: None }),
             }
-            let state = match followed.look(client) {
-                Ok(State::Ended { .. }) if followed.ha_wish().is_some() => {
-                    match followed.ha_outcome(client)? {
-                        Outcome::Worker(worker) => {
-                            followed.upid = worker;
-                            continue;
-                        }
-                        Outcome::Reached => State::Ended {
-                            exit: "OK".to_owned(),
-                            log: Vec::new(),
-                        },
-                        Outcome::Open => State::Running { doubt: None },
-                    }
-                }
-                Ok(state) => state,
-                Err(error) => doubt(error)?,
-            };
-            if !matches!(state, State::Running { .. }) {
+            let look = Instant::now();
+            let state = followed.step(client)?;
+            let State::Running { .. } = state else {
                 return Ok(state);
-            }
+            };
             progress.tell(&followed, client);
-            if waited.max(start.elapsed()) >= patience.limit {
+            // In whole seconds: how often a task is looked at must not hang on the machine's mood.
+            waited += Duration::from_secs(look.elapsed().as_secs());
+            if waited >= patience.limit {
                 return Ok(state);
             }
             delay = (delay * 2).min(LONGEST_DELAY);
+        }
+    }
+
+    /// Looks at it once; where it only files a request with the HA manager, at what that does.
+    fn step(&mut self, client: &Client) -> Result<State, Error> {
+        let state = match self.look(client) {
+            Err(error) => return self.doubt(error),
+            Ok(state) => state,
+        };
+        if !matches!(state, State::Ended { .. }) || self.ha_wish().is_none() {
+            return Ok(state);
+        }
+        match self.ha_outcome(client)? {
+            Outcome::Open => Ok(State::Running { doubt: None }),
+            Outcome::Reached => Ok(state),
+            Outcome::Worker(worker) => {
+                self.upid = worker;
+                self.step(client)
+            }
+        }
+    }
+
+    /// A look that told nothing: the task may well run on. Only what no other look can mend is an
+    /// error.
+    fn doubt(&self, error: Error) -> Result<State, Error> {
+        match &error {
+            Error::Refused(refusal) if refusal.says("no such task") => Err(Error::impossible(
+                format!("how this ended is unknown: {}", self.what),
+                format!(
+                    "Proxmox no longer has the record of the task: look at what it was to change.\nupid: {}",
+                    self.upid
+                ),
+            )),
+            Error::Refused(_) | Error::Unanswered { .. } => Ok(State::Running {
+                doubt: Some(error.on_one_line()),
+            }),
+            _ => Err(error),
         }
     }
 
@@ -393,21 +429,6 @@ enum Outcome {
     Reached,
     /// The UPID of the task that does it.
     Worker(String),
-}
-
-/// A look that told nothing: the task may well run on. Only what no other look can mend is an error.
-fn doubt(error: Error) -> Result<State, Error> {
-    match &error {
-        Error::Cancelled => Err(error),
-        Error::Refused(refusal) if refusal.says("no such task") => Err(Error::impossible(
-            "the outcome of the task is unknown",
-            "Proxmox no longer has its record: look at what it was to change.",
-        )),
-        Error::Refused(_) | Error::Unanswered { .. } => Ok(State::Running {
-            doubt: Some(error.on_one_line()),
-        }),
-        _ => Err(error),
-    }
 }
 
 /// What the client has been told of a task.

@@ -11,9 +11,12 @@ use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::Method::{Post, Put};
-use crate::task::{WAIT, WAIT_TIMEOUT};
-use crate::tool::{Call, Effect, Permission, Show, Tool};
+use crate::pve::request::{
+    Method::{Post, Put},
+    Request,
+};
+use crate::task::{Patience, State, WAIT, WAIT_TIMEOUT};
+use crate::tool::{Call, Effect, Permission, Tool};
 
 const NEWID: Param = Param::required(
     "newid",
@@ -44,6 +47,8 @@ const TARGET: Param = Param::optional(
     Kind::Format(&format::NODE),
     "Another node; shared storage only.",
 );
+const START_COPY: Param =
+    Param::optional("start", Kind::Flag, "Start the copy; waits for it.").local();
 const OF_SNAPSHOT: Param = Param::optional(
     "snapname",
     Kind::Format(&format::SNAPSHOT),
@@ -66,13 +71,17 @@ pub(super) static CLONE_LXC: Tool = Tool {
         OF_SNAPSHOT,
         POOL,
         DESCRIPTION,
+        START_COPY,
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/clone",
-        Show::Action("Clone container {vmid} to {newid}"),
+    call: Call::Steps(
+        &[
+            "POST /nodes/{node}/lxc/{vmid}/clone",
+            "GET /nodes/{node}/tasks/{upid}/status",
+            "POST /nodes/{node}/lxc/{newid}/status/start",
+        ],
+        |client, args| clone(client, args, Guest::Container),
     ),
 };
 
@@ -93,15 +102,47 @@ pub(super) static CLONE_VM: Tool = Tool {
         OF_SNAPSHOT,
         POOL,
         DESCRIPTION,
+        START_COPY,
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/clone",
-        Show::Action("Clone VM {vmid} to {newid}"),
+    call: Call::Steps(
+        &[
+            "POST /nodes/{node}/qemu/{vmid}/clone",
+            "GET /nodes/{node}/tasks/{upid}/status",
+            "POST /nodes/{node}/qemu/{newid}/status/start",
+        ],
+        |client, args| clone(client, args, Guest::Vm),
     ),
 };
+
+/// Copies, and with `start` waits for the copy to start it.
+fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
+    let data = client.send(&args.whole_request(Post, &guest.path("clone")))?;
+    let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
+    let answer = Answer::of_action(&args.fill(&what), &data);
+    let Some(copying) = answer.task.clone().filter(|_| args.flag(&START_COPY)) else {
+        return Ok(answer);
+    };
+    let patience = Patience::of(client, args.integer(&WAIT_TIMEOUT));
+    let state = copying.wait(client, patience)?;
+    let is_done = matches!(state, State::Ended { .. });
+    let copied = copying.report(client, state, Some(patience), Answer::new(String::new()))?;
+    if !is_done {
+        return Ok(copied.line("It was not started: start it when the copy is done."));
+    }
+    let node = args.get(&TARGET).unwrap_or(&args[&NODE]);
+    let path = format!(
+        "/nodes/{{node}}/{}/{{newid}}/status/start",
+        guest.api_type()
+    );
+    let request = Request::new(Post, &path)
+        .segment("node", node)
+        .segment("newid", &args[&NEWID]);
+    let data = client.send(&request)?;
+    let what = format!("Start {} {}", guest.noun(), &args[&NEWID]);
+    Ok(Answer::of_action(&what, &data).line(args.fill("Copied from {vmid}: done.")))
+}
 
 const MEMORY: Param = Param::optional("memory", Kind::Integer(16, u64::MAX), "MiB.");
 const LXC_CORES: Param = Param::optional("cores", Kind::Integer(1, 8_192), "");

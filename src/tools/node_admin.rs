@@ -7,7 +7,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::Method::{Get, Post};
-use crate::task::{Task, WAIT, WAIT_TIMEOUT};
+use crate::task::{Patience, Task, WAIT, WAIT_TIMEOUT};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -402,6 +402,36 @@ fn task(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     Ok(answer)
 }
+
+const TIMEOUT: Param = Param::optional(
+    "wait_timeout",
+    Kind::Integer(1, 600),
+    "Seconds; 45 if absent.",
+)
+.alias(&["timeout"]);
+
+pub(super) static WAIT_TASK: Tool = Tool {
+    title: "Wait for a task",
+    summary: "Waits until a task has ended and tells how, with the last lines of its log when that was not well.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[UPID, TIMEOUT],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/tasks/{upid}/status",
+            "GET /nodes/{node}/tasks/{upid}/log",
+            "GET /cluster/tasks",
+            "GET /cluster/resources",
+            "GET /nodes/{node}/{type}/{vmid}/status/current",
+        ],
+        |client, args| {
+            let task = Task::found(&args[&UPID]);
+            let patience = Patience::of(client, args.integer(&TIMEOUT));
+            let state = task.wait(client, patience)?;
+            task.report(client, state, Some(patience), Answer::new(String::new()))
+        },
+    ),
+};
 
 const SECTION: Param =
     Param::optional("section", Kind::Text(1, 64), "system, turnkeylinux, mail.").local();

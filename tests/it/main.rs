@@ -23,3 +23,5 @@ mod secrets;
 mod settings;
 /// Each tool does what its fixture shows.
 mod tools;
+/// Pings, cancellations and the end of input while a call waits.
+mod waiting;

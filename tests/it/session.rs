@@ -11,7 +11,7 @@
 //! [`Session::finish`] kills its server.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -28,7 +28,7 @@ const ENDED: &str = "ended without an answer";
 pub(crate) struct Session {
     child: Child,
     /// `None` once it was closed.
-    input: Option<ChildStdin>,
+    input: Option<Box<dyn Write>>,
     lines: Receiver<String>,
     log: Option<JoinHandle<String>>,
     requests: u32,
@@ -43,19 +43,33 @@ pub(crate) struct Remains {
 }
 
 impl Session {
-    /// Starts a server with these arguments and variables.
+    /// Starts a server with these arguments and variables, on pipes as Python clients have them.
     #[track_caller]
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
-            .args(arguments)
-            .env_clear()
-            .envs(variables.iter().copied())
+        let mut child = command(arguments, variables)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
-        let input = child.stdin.take();
+        let input = child.stdin.take().expect("it is piped");
+        Self::of(child, Box::new(input))
+    }
+
+    /// Starts a server whose standard input is a socket, as Node makes it.
+    #[cfg(unix)]
+    #[track_caller]
+    pub(crate) fn start_on_socket(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        use std::os::fd::OwnedFd;
+        use std::os::unix::net::UnixStream;
+
+        let (ours, theirs) = UnixStream::pair().expect("there are sockets");
+        let child = command(arguments, variables)
+            .stdin(OwnedFd::from(theirs))
+            .spawn()
+            .expect("the server starts");
+        Self::of(child, Box::new(ours))
+    }
+
+    fn of(mut child: Child, input: Box<dyn Write>) -> Self {
         let output = child.stdout.take().expect("it is piped");
         let mut errors = child.stderr.take().expect("it is piped");
         // The pipes are emptied all the time, so that the server never waits for the test.
@@ -74,7 +88,7 @@ impl Session {
         });
         Self {
             child,
-            input,
+            input: Some(input),
             lines,
             log: Some(log),
             requests: 0,
@@ -182,6 +196,18 @@ impl Session {
             None => String::new(),
         }
     }
+}
+
+/// The program, with pipes for what it writes.
+fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 impl Drop for Session {

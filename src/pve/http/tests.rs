@@ -756,7 +756,7 @@ mod failing {
     }
 
     fn call(connection: &Connection) -> Result<Reply, Failure> {
-        Http::with(connection, Vec::new(), LARGEST_ANSWER).exchange(&post())
+        Http::with(connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).exchange(&post())
     }
 
     #[test]
@@ -846,6 +846,25 @@ mod failing {
         let text = not_sent(call(&connection));
         assert!(!text.contains(SECRET));
         assert_holds(&text, &["PROXMOX_TOKEN_NAME"]);
+    }
+
+    /// The client of a call `1` that it has cancelled.
+    fn cancelled() -> Peer {
+        let line =
+            br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+        let peer = Peer::new(Box::new(&line[..]), std::io::sink());
+        let id = crate::rpc::Id::new(&json!(1)).expect("an id");
+        peer.begin(&id, &serde_json::Map::new());
+        peer
+    }
+
+    #[test]
+    fn gives_up_a_read_that_nobody_waits_for() {
+        let host = Host::plain(vec![vec![Hold]]);
+        let connection = connection(false, host.at, Check::Strict, &[]);
+        let http = Http::with(&connection, cancelled(), Vec::new(), LARGEST_ANSWER);
+        let failure = http.exchange(&Request::new(Method::Get, "/nodes")).err();
+        assert!(matches!(failure, Some(Failure::GivenUp)), "{failure:?}");
     }
 
     #[test]

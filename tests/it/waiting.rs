@@ -1,0 +1,234 @@
+//! What happens on the wire while a call waits for its task.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::fake::Fake;
+use crate::session::Session;
+
+const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstop:100:root@pam!mcp:";
+const TASK: &str = "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstop%3A100%3Aroot%40pam%21mcp%3A";
+
+/// A host that stops a VM in a task, which is seen to run so many times before it has ended, with
+/// lines in its log for who asks.
+fn host(looks: usize, with_log: bool) -> Fake {
+    let mut exchanges = vec![json!({
+        "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },
+    })];
+    for look in 0..looks {
+        exchanges.push(json!({
+            "request": format!("GET {TASK}/status"), "answer": { "data": { "status": "running" } },
+        }));
+        if with_log {
+            exchanges.push(json!({
+                "request": format!("GET {TASK}/log"),
+                "form": [format!("start={look}"), "limit=100"],
+                "answer": { "data": [{ "n": look + 1, "t": format!("done {}%", look * 10) }] },
+            }));
+        }
+    }
+    exchanges.push(json!({
+        "request": format!("GET {TASK}/status"),
+        "answer": { "data": { "status": "stopped", "exitstatus": "OK" } },
+    }));
+    Fake::playing(exchanges.into())
+}
+
+fn start(fake: &Fake, how: fn(&[&str], &[(&str, &str)]) -> Session) -> Session {
+    let environment = fake.environment();
+    let mut variables: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
+    variables.push(("PROXMOX_ALLOW_ELEVATED", "true"));
+    let mut session = how(&[], &variables);
+    session.send(
+        &json!({ "jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        } })
+        .to_string(),
+    );
+    assert_eq!(session.receive()["id"], "hello");
+    session
+}
+
+/// A call that waits for its task.
+fn stop(id: &str) -> String {
+    request(
+        id,
+        "tools/call",
+        json!({
+            "name": "proxmox_stop_vm",
+            "arguments": { "node": "pve1", "vmid": 100, "wait": true },
+            "_meta": { "progressToken": id },
+        }),
+    )
+}
+
+fn list(id: &str) -> String {
+    request(id, "tools/list", json!({}))
+}
+
+fn ping(id: &str) -> String {
+    request(id, "ping", json!({}))
+}
+
+fn request(id: &str, method: &str, params: Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
+}
+
+fn cancel(id: &str) -> String {
+    let params = json!({ "requestId": id, "reason": "test" });
+    json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params }).to_string()
+}
+
+/// The next message that is not about progress.
+fn answer(session: &mut Session) -> Value {
+    loop {
+        let message = session.receive();
+        if message["method"] != "notifications/progress" {
+            return message;
+        }
+    }
+}
+
+/// Waits until the call is seen to wait.
+fn progress(session: &mut Session) -> Value {
+    let message = session.receive();
+    assert_eq!(message["method"], "notifications/progress", "{message}");
+    message["params"].clone()
+}
+
+#[test]
+fn a_ping_is_answered_at_once_and_everything_else_in_its_turn() {
+    for how in [Session::start, Session::start_on_socket] {
+        let fake = host(2, true);
+        let mut session = start(&fake, how);
+        session.send(&stop("call"));
+        session.send(&list("list"));
+        session.send(&ping("ping"));
+        let order: Vec<Value> = (0..3).map(|_| answer(&mut session)["id"].clone()).collect();
+        assert_eq!(order, ["ping", "call", "list"]);
+        assert_eq!(fake.problems(), Vec::<String>::new());
+        session.finish();
+    }
+}
+
+#[test]
+fn progress_rises_and_tells_what_the_log_says() {
+    let fake = host(5, true);
+    let mut session = start(&fake, Session::start);
+    session.send(&stop("call"));
+    let mut told = Vec::new();
+    let result = loop {
+        let message = session.receive();
+        if message["method"] != "notifications/progress" {
+            break message;
+        }
+        assert_eq!(message["params"]["progressToken"], "call");
+        told.push(message["params"].clone());
+    };
+    assert_eq!(result["id"], "call");
+    assert!(told.len() >= 2, "{told:?}");
+    let values: Vec<f64> = told
+        .iter()
+        .filter_map(|told| told["progress"].as_f64())
+        .collect();
+    assert!(values.windows(2).all(|pair| pair[0] < pair[1]), "{told:?}");
+    assert!(told.iter().all(|told| told["total"] == 100), "{told:?}");
+    assert!(
+        told[0]["message"]
+            .as_str()
+            .is_some_and(|line| line.starts_with("done ")),
+        "{told:?}"
+    );
+    session.finish();
+}
+
+#[test]
+fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
+    for how in [Session::start, Session::start_on_socket] {
+        let fake = host(50, true);
+        let mut session = start(&fake, how);
+        session.send(&stop("call"));
+        progress(&mut session);
+        session.send(&cancel("call"));
+        session.send(&ping("ping"));
+        assert_eq!(answer(&mut session)["id"], "ping");
+        // Another look at the task would not be what is expected next.
+        fake.problems();
+        fake.play(
+            serde_json::from_value(json!([
+                { "request": "GET /nodes", "answer": { "data": [] } },
+            ]))
+            .expect("an exchange"),
+        );
+        session.send(&request(
+            "nodes",
+            "tools/call",
+            json!({ "name": "proxmox_get_nodes" }),
+        ));
+        assert_eq!(answer(&mut session)["id"], "nodes");
+        assert_eq!(fake.problems(), Vec::<String>::new());
+        assert_eq!(session.finish().messages, Vec::<Value>::new());
+    }
+}
+
+#[test]
+fn a_call_that_is_cancelled_while_it_is_queued_is_never_begun() {
+    let fake = host(2, true);
+    let mut session = start(&fake, Session::start);
+    session.send(&stop("first"));
+    session.send(&stop("second"));
+    session.send(&cancel("second"));
+    session.send(&list("list"));
+    assert_eq!(answer(&mut session)["id"], "first");
+    assert_eq!(answer(&mut session)["id"], "list");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    assert_eq!(session.finish().messages, Vec::<Value>::new());
+}
+
+#[test]
+fn a_cancellation_that_comes_too_late_or_names_nothing_is_ignored() {
+    let fake = host(0, false);
+    let mut session = start(&fake, Session::start);
+    session.send(&stop("call"));
+    assert_eq!(answer(&mut session)["id"], "call");
+    for line in [cancel("call"), cancel("nothing"), cancel("hello")] {
+        session.send(&line);
+    }
+    session.send(&list("list"));
+    assert_eq!(answer(&mut session)["id"], "list");
+    session.finish();
+}
+
+#[test]
+fn the_end_of_input_ends_a_wait_with_what_is_known() {
+    for how in [Session::start, Session::start_on_socket] {
+        let fake = host(50, true);
+        let mut session = start(&fake, how);
+        session.send(&stop("call"));
+        progress(&mut session);
+        session.send(&list("list"));
+        session.close();
+        let closed = Instant::now();
+        let result = answer(&mut session);
+        assert_eq!(result["id"], "call");
+        let text = result["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap_or_default();
+        assert!(
+            text.contains("not finished") && text.contains(UPID),
+            "{text}"
+        );
+        assert_eq!(answer(&mut session)["id"], "list");
+        assert_eq!(session.finish().messages, Vec::<Value>::new());
+        assert!(
+            closed.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            closed.elapsed()
+        );
+    }
+}

@@ -27,6 +27,15 @@ const PATIENCE: u64 = 45;
 /// for a dead server.
 const PATIENCE_WITHOUT_PROGRESS: u64 = 50;
 
+/// What waiting for a task may send.
+pub(crate) const REQUESTS: &[&str] = &[
+    "GET /nodes/{node}/tasks/{upid}/status",
+    "GET /nodes/{node}/tasks/{upid}/log",
+    "GET /cluster/tasks",
+    "GET /cluster/resources",
+    "GET /nodes/{node}/{type}/{vmid}/status/current",
+];
+
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 

@@ -159,6 +159,7 @@ mod tests {
 
     use super::*;
     use crate::param::Param;
+    use crate::task;
     use crate::tool::{Call, Effect, Permission};
 
     fn tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
@@ -280,7 +281,13 @@ mod tests {
             {
                 let request = exchange["request"].as_str().expect("a request");
                 // Any tool may look a guest up to say where it really is.
+                let waits = tool
+                    .params
+                    .iter()
+                    .any(|param| param.name == task::WAIT.name);
+                let of_waiting = || task::REQUESTS.iter().any(|of_task| fits(request, of_task));
                 let declared = request == "GET /cluster/resources"
+                    || (waits && of_waiting())
                     || tool
                         .requests()
                         .iter()

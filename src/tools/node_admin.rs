@@ -7,7 +7,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::Method::{Get, Post};
-use crate::task::{Patience, Task, WAIT, WAIT_TIMEOUT};
+use crate::task::{self, Patience, Task, WAIT, WAIT_TIMEOUT};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -338,11 +338,11 @@ pub(super) static TASK: Tool = Tool {
             "GET /nodes/{node}/tasks/{upid}/log",
             "GET /nodes/{node}/tasks",
         ],
-        task,
+        task_status,
     ),
 };
 
-fn task(client: &Client, args: &Args) -> Result<Answer, Error> {
+fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
     let upid = &args[&UPID];
     let node = format::upid_node(upid).unwrap_or_default();
     if let Some(given) = args.get(&TASK_NODE)
@@ -416,21 +416,12 @@ pub(super) static WAIT_TASK: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[UPID, TIMEOUT],
-    call: Call::Steps(
-        &[
-            "GET /nodes/{node}/tasks/{upid}/status",
-            "GET /nodes/{node}/tasks/{upid}/log",
-            "GET /cluster/tasks",
-            "GET /cluster/resources",
-            "GET /nodes/{node}/{type}/{vmid}/status/current",
-        ],
-        |client, args| {
-            let task = Task::found(&args[&UPID]);
-            let patience = Patience::of(client, args.integer(&TIMEOUT));
-            let state = task.wait(client, patience)?;
-            task.report(client, state, Some(patience), Answer::new(String::new()))
-        },
-    ),
+    call: Call::Steps(task::REQUESTS, |client, args| {
+        let task = Task::found(&args[&UPID]);
+        let patience = Patience::of(client, args.integer(&TIMEOUT));
+        let state = task.wait(client, patience)?;
+        task.report(client, state, Some(patience), Answer::new(String::new()))
+    }),
 };
 
 const SECTION: Param =

@@ -1,6 +1,8 @@
 //! Each tool, called over MCP, sends and returns what its fixture shows.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::thread;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -13,10 +15,24 @@ use crate::snapshot;
 
 #[test]
 fn each_tool_sends_and_returns_what_its_fixture_shows() {
-    let problems: Vec<String> = fixture::tools()
-        .iter()
-        .flat_map(|tool| replay(tool))
-        .collect();
+    let tools = Mutex::new(fixture::tools().into_iter());
+    let problems = Mutex::new(Vec::new());
+    // Some calls wait for tasks: side by side they wait less.
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let next = || tools.lock().expect("nobody panics with it").next();
+                while let Some(tool) = next() {
+                    let found = replay(&tool);
+                    problems
+                        .lock()
+                        .expect("nobody panics with it")
+                        .extend(found);
+                }
+            });
+        }
+    });
+    let problems = problems.into_inner().expect("nobody panics with it");
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n\n"));
 }
 

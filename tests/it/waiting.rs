@@ -35,7 +35,7 @@ fn host(looks: usize, with_log: bool) -> Fake {
     Fake::playing(exchanges.into())
 }
 
-fn start(fake: &Fake, how: fn(&[&str], &[(&str, &str)]) -> Session) -> Session {
+fn start(fake: &Fake, how: impl Fn(&[&str], &[(&str, &str)]) -> Session) -> Session {
     let environment = fake.environment();
     let mut variables: Vec<(&str, &str)> = environment
         .iter()

@@ -852,7 +852,7 @@ mod failing {
     fn cancelled() -> Peer {
         let line =
             br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
-        let peer = Peer::new(Box::new(&line[..]), std::io::sink());
+        let peer = Peer::new(Box::new(&line[..]), io::sink());
         let id = crate::rpc::Id::new(&json!(1)).expect("an id");
         peer.begin(&id, &serde_json::Map::new());
         peer

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::thread;
-use std::thread;
 
 use serde_json::{Value, json};
 use tiny_http::{Response, Server};

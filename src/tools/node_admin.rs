@@ -367,7 +367,7 @@ fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
     };
     let ended = match status["status"] == "stopped" {
         true => task.ended(client),
-        false => Some(client.now()),
+        false => None,
     };
     let duration = ended.and_then(|ended| ended.checked_sub(task.started()));
     let mut heading = format!(

@@ -13,6 +13,8 @@ mod snapshot;
 
 // The subjects.
 
+/// A day of work, each step waited for.
+mod day;
 /// Each request in a fixture against the parameters that the API declares.
 mod facts;
 /// Recorded dialogues of both eras, and the framing of lines.

@@ -1,6 +1,7 @@
 //! Guest creation, and the templates to create containers from.
 
-use super::common::{NODE, POOL, STORAGE, VMID};
+use super::common::{NODE, POOL, STORAGE};
+use super::guest::NEW_VMID;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table};
 use crate::error::Error;
 use crate::format;
@@ -80,7 +81,7 @@ pub(super) static CREATE_LXC: Tool = Tool {
     effect: Effect::Adds,
     params: &[
         NODE,
-        VMID,
+        NEW_VMID,
         OSTEMPLATE,
         HOSTNAME,
         PASSWORD,
@@ -110,7 +111,7 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut request = args.send_given(
         request,
         &[
-            VMID,
+            NEW_VMID,
             OSTEMPLATE,
             HOSTNAME,
             MEMORY,
@@ -137,7 +138,10 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         request = request.with("password", password);
     }
     let data = client.send(&request)?;
-    let what = format!("Create container {} ({})", &args[&VMID], &args[&HOSTNAME]);
+    let what = format!(
+        "Create container {} ({})",
+        &args[&NEW_VMID], &args[&HOSTNAME]
+    );
     let answer = Answer::of_action(&what, &data);
     Ok(match password.filter(|_| is_made_up) {
         None => answer,
@@ -224,8 +228,8 @@ pub(super) static CREATE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE, VMID, NAME, MEMORY, CORES, SOCKETS, DISK_SIZE, ON_STORAGE, ISO, OSTYPE, BRIDGE, CPU,
-        BIOS, AGENT, TAG, START, POOL,
+        NODE, NEW_VMID, NAME, MEMORY, CORES, SOCKETS, DISK_SIZE, ON_STORAGE, ISO, OSTYPE, BRIDGE,
+        CPU, BIOS, AGENT, TAG, START, POOL,
     ],
     call: Call::Steps(&["POST /nodes/{node}/qemu"], create_vm),
 };
@@ -242,7 +246,7 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         .send_given(
             request,
             &[
-                VMID, NAME, MEMORY, CORES, SOCKETS, OSTYPE, CPU, BIOS, AGENT, START, POOL,
+                NEW_VMID, NAME, MEMORY, CORES, SOCKETS, OSTYPE, CPU, BIOS, AGENT, START, POOL,
             ],
         )
         // Proxmox's own default is the slow lsi controller.
@@ -256,7 +260,7 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let data = client.send(&request.with("boot", boot))?;
     Ok(Answer::of_action(
-        &format!("Create VM {} ({})", &args[&VMID], &args[&NAME]),
+        &format!("Create VM {} ({})", &args[&NEW_VMID], &args[&NAME]),
         &data,
     ))
 }

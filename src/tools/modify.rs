@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::common::{DESCRIPTION, DIGEST, Guest, NODE, POOL, VMID};
+use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
 use super::config::{Config, pending};
+use super::guest::{NODE, VMID};
 use crate::answer::{Answer, plain};
 use crate::error::Error;
 use crate::format;
@@ -14,11 +15,7 @@ use crate::pve::client::Client;
 use crate::pve::request::Method::{Post, Put};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
-const NEWID: Param = Param::required(
-    "newid",
-    Kind::Integer(100, 999_999_999),
-    "VMID of the copy.",
-);
+const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
 const HOSTNAME: Param =
     Param::optional("hostname", Kind::Format(&format::DNS_NAME), "").alias(&["name"]);
 const NAME: Param =

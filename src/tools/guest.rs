@@ -123,16 +123,21 @@ fn ambiguous(wanted: &str, several: &[Value]) -> Error {
 fn unfit(tool: &str, takes_type: bool, guest: &Value) -> Error {
     let kind = Guest::of(guest);
     let [vmid, of_type, node] = ["vmid", "type", "node"].map(|key| plain(&guest[key]));
-    let other = match kind {
-        Guest::Container => tool.replace(Guest::Vm.suffix(), kind.suffix()),
-        Guest::Vm => tool.replace(Guest::Container.suffix(), kind.suffix()),
+    // What is a disk of a VM is a mount point of a container.
+    let others = match kind {
+        Guest::Container => [("_vm", "_lxc"), ("_disk_vm", "_mountpoint_lxc")],
+        Guest::Vm => [("_lxc", "_vm"), ("_mountpoint_lxc", "_disk_vm")],
     };
-    let way_out = if takes_type {
-        format!("call again with node={node}, vmid={vmid}, type={of_type}")
-    } else if super::find(&other).is_some() {
-        format!("call {other} with node={node}, vmid={vmid}")
-    } else {
-        format!("there is no {other}")
+    let other = others
+        .into_iter()
+        .map(|(from, to)| tool.replace(from, to))
+        .find(|other| other != tool && super::find(other).is_some());
+    let way_out = match other {
+        _ if takes_type => {
+            format!("call again with node={node}, vmid={vmid}, type={of_type}")
+        }
+        Some(other) => format!("call {other} with node={node}, vmid={vmid}"),
+        None => format!("no tool does this to a {}", kind.noun()),
     };
     Error::impossible(
         format!("{vmid} is a {}, nothing was done", kind.noun()),

@@ -49,6 +49,13 @@ impl Error {
             cause: cause.into(),
         }
     }
+
+    /// Its text without the failure form, to be part of another.
+    pub(crate) fn on_one_line(&self) -> String {
+        let text = self.to_string();
+        text.trim_start_matches("❌ Error: ")
+            .replace("\n\nCause: ", ": ")
+    }
 }
 
 /// The failure form: `❌ Error: <what failed>`, a blank line, `Cause: <details>`.
@@ -186,10 +193,11 @@ impl Refusal {
             596 => Some(format!(
                 "{} The work may go on: look at {} before you repeat it.",
                 self.node_remedy("took longer than 30 s to answer"),
-                // What is written to a configuration is done without a task.
-                match self.path.ends_with("/config") {
-                    true => "the configuration of the guest",
-                    false => "proxmox_get_node_tasks",
+                // Neither of the two is done by a task.
+                match self.path.rsplit('/').next() {
+                    Some("config") => "the configuration of the guest",
+                    Some("exec") => "what runs in the guest",
+                    _ => "proxmox_get_node_tasks",
                 }
             )),
             _ => None,

@@ -43,6 +43,14 @@ impl Config {
         slots.into_iter().map(|(key, _)| key).collect()
     }
 
+    /// Whether a running VM takes changes of `devices` at once: `network`, `disk`. Both are part of
+    /// what the option `hotplug` stands for when it is absent or 1.
+    pub(super) fn hotplugs(&self, devices: &str) -> bool {
+        self.get("hotplug").is_none_or(|hotplug| {
+            hotplug == "1" || hotplug.split([',', ';', ' ']).any(|part| part == devices)
+        })
+    }
+
     /// The line of a slot that must be in use.
     pub(super) fn used(
         &self,
@@ -158,6 +166,9 @@ pub(super) fn removal_waits(
 ) -> Option<bool> {
     pending(client, args, guest).map(|waits| waits.get(slot) == Some(&None))
 }
+
+/// What to add to an answer when a running VM does not take the change at once.
+pub(super) const AFTER_RESTART: &str = "A running VM sees it after a stop and start.";
 
 /// What to add to an answer when [`removal_waits`] does not know.
 pub(super) fn unknown_whether_it_waits(guest: Guest) -> String {

@@ -139,8 +139,8 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let data = client.send(&request)?;
     let what = format!(
-        "Create container {} ({})",
-        &args[&NEW_VMID], &args[&HOSTNAME]
+        "Create container {} ({}, {} GiB on {})",
+        &args[&NEW_VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
     );
     let answer = Answer::of_action(&what, &data);
     Ok(match password.filter(|_| is_made_up) {
@@ -260,7 +260,10 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let data = client.send(&request.with("boot", boot))?;
     Ok(Answer::of_action(
-        &format!("Create VM {} ({})", &args[&NEW_VMID], &args[&NAME]),
+        &format!(
+            "Create VM {} ({}, {} GiB on {})",
+            &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
+        ),
         &data,
     ))
 }

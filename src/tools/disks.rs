@@ -1,7 +1,7 @@
 //! Disks of VMs and volumes of containers: add, grow, remove, move.
 
 use super::common::{DIGEST, Guest, STORAGE};
-use super::config::{Config, change, removal_waits, unknown_whether_it_waits};
+use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::error::Error;
@@ -68,7 +68,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     add_options(&mut line, args, &DISK_OPTIONS, &["format", "size"])?;
     // POST makes a task of what takes long; PUT would run into the limit of 30 s.
-    let (_, data) = change(client, args, Guest::Vm, |config| {
+    let (before, data) = change(client, args, Guest::Vm, |config| {
         config.free(args, Guest::Vm, slot, last)?;
         let request = args.request(Post, &Guest::Vm.path("config"));
         Ok(request
@@ -79,9 +79,11 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let answer = Answer::of_action(&what, &data)
         .with("slot", slot)
         .with("line", line.to_string());
-    Ok(match slot.starts_with("ide") || slot.starts_with("sata") {
-        true => answer.line("A running VM sees it after a stop and start."),
-        false => answer,
+    let hotplugs = before.hotplugs("disk") && !slot.starts_with("ide") && !slot.starts_with("sata");
+    Ok(if hotplugs {
+        answer
+    } else {
+        answer.line(AFTER_RESTART)
     })
 }
 
@@ -158,10 +160,9 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         Ok(_) => (),
         // A large volume takes longer than the front daemon waits, and is made all the same.
         Err(Error::Refused(refusal)) if refusal.may_go_on() => {
-            if Config::read(client, args, Guest::Container)?
-                .get(slot)
-                .is_none()
-            {
+            let made = Config::read(client, args, Guest::Container)
+                .is_ok_and(|config| config.get(slot).is_some());
+            if !made {
                 return Err(Error::Refused(refusal));
             }
         }
@@ -199,7 +200,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
     call: Call::Plain(
         Put,
         "/nodes/{node}/qemu/{vmid}/resize",
-        Show::Action("Resize {disk} of VM {vmid}: {size}"),
+        Show::Action("Resize {disk} of VM {vmid} ({size})"),
     ),
 };
 
@@ -212,7 +213,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     call: Call::Plain(
         Put,
         "/nodes/{node}/lxc/{vmid}/resize",
-        Show::Action("Resize {disk} of container {vmid}: {size}"),
+        Show::Action("Resize {disk} of container {vmid} ({size})"),
     ),
 };
 
@@ -315,7 +316,10 @@ fn remove(
     if erase {
         return Ok(answer.line("Its volume was erased.").with("erased", true));
     }
-    let after = Config::read(client, args, guest)?;
+    // It is detached, whether or not the rest can be read.
+    let Ok(after) = Config::read(client, args, guest) else {
+        return Ok(answer);
+    };
     let kept = after
         .slots(&["unused"])
         .into_iter()

@@ -76,7 +76,18 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
         client.sleep(delay.min(left));
         left = left.saturating_sub(delay);
         // The agent forgets the process with the answer that says it ended.
-        let status = client.send(&request)?;
+        let status = client.send(&request).map_err(|error| {
+            Error::impossible(
+                format!(
+                    "{program} was started in VM {} as pid {pid}, how it ended is unknown",
+                    &args[&VMID]
+                ),
+                format!(
+                    "It may still run: look before you start it again.\n{}",
+                    error.on_one_line()
+                ),
+            )
+        })?;
         if is_set(&status["exited"]) {
             return ended(&program, args, &status);
         }

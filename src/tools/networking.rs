@@ -1,7 +1,7 @@
 //! Network cards of guests: add, change, remove.
 
 use super::common::Guest;
-use super::config::{Config, change, removal_waits, unknown_whether_it_waits};
+use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
 use super::disks::add_options;
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
@@ -135,22 +135,33 @@ fn add(
     line: impl Fn(&Config) -> PropertyString,
 ) -> Result<Answer, Error> {
     let slot = &args[&NET];
-    change(client, args, guest, |config| {
+    let (before, _) = change(client, args, guest, |config| {
         config.free(args, guest, slot, 31)?;
         Ok(args
             .request(Put, &guest.path("config"))
             .with(slot, line(config).to_string()))
     })?;
-    // Proxmox makes up what was not given, the MAC address before all.
-    let line = Config::read(client, args, guest)?
-        .get(slot)
-        .unwrap_or_default();
-    Ok(
-        Answer::done(&format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]))
-            .line(format!("{slot}: {line}"))
-            .with("slot", slot)
-            .with("line", line),
-    )
+    // Proxmox makes up what was not given, the MAC address before all. The card is there, whether or
+    // not that can be read.
+    let line = Config::read(client, args, guest)
+        .ok()
+        .and_then(|config| config.get(slot))
+        .unwrap_or_else(|| line(&before).to_string());
+    let what = format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]);
+    let answer = Answer::done(&what)
+        .line(format!("{slot}: {line}"))
+        .with("slot", slot)
+        .with("line", line);
+    Ok(after_restart(answer, guest, &before))
+}
+
+/// `answer`, and that a running VM sees the change later where its option `hotplug` says so.
+fn after_restart(answer: Answer, guest: Guest, config: &Config) -> Answer {
+    if guest == Guest::Vm && !config.hotplugs("network") {
+        answer.line(AFTER_RESTART)
+    } else {
+        answer
+    }
 }
 
 /// `eth1` for `net1`, or the next name that no other card has.
@@ -269,15 +280,13 @@ fn update(
     })?;
     let before = config.get(slot).unwrap_or_default();
     let after = edited(&before).to_string();
-    Ok(Answer::done(&format!(
-        "Change {slot} of {} {}",
-        guest.noun(),
-        &args[&VMID]
-    ))
-    .line(format!("before: {before}\nafter: {after}"))
-    .with("slot", slot)
-    .with("before", before)
-    .with("after", after))
+    let what = format!("Change {slot} of {} {}", guest.noun(), &args[&VMID]);
+    let answer = Answer::done(&what)
+        .line(format!("before: {before}\nafter: {after}"))
+        .with("slot", slot)
+        .with("before", before)
+        .with("after", after);
+    Ok(after_restart(answer, guest, &config))
 }
 
 /// Sets the parameters that were given; a tag of 0 and an empty gateway remove theirs.

@@ -199,7 +199,7 @@ standard error (default: warn).
 Examples:
   proxmox-mcp --demo call proxmox_get_vms
   proxmox-mcp --host pve1.example --token-name mcp --token-file secret call proxmox_get_nodes
-  proxmox-mcp call proxmox_get_vm_config '{\"node\": \"pve1\", \"vmid\": 100}'
+  proxmox-mcp call proxmox_get_vm_config '{\"vmid\": 100}'
 
 Exit status: 0 done, 1 the tool or a stream failed, 2 the command line is wrong.
 ",

@@ -1,14 +1,17 @@
 //! Parameters of tools: the schema that clients see and the check of what they send, from one table.
 
 use std::collections::BTreeMap;
-use std::ops::Index;
+use std::ops::{Index, RangeInclusive};
 
 use serde_json::{Map, Value, json};
 
-use crate::format::Format;
+use crate::format::{self, Format};
 use crate::nearest::nearest;
 use crate::pve::request::{Method, Request};
 use crate::text;
+
+/// The VMIDs that there can be.
+const VMIDS: RangeInclusive<u64> = 100..=999_999_999;
 
 /// One parameter of a tool.
 #[derive(Clone, Copy)]
@@ -35,9 +38,13 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     Flag,
     Format(&'static Format),
+    /// A guest that is there, by VMID or name; a name is looked up before the call.
+    Guest,
     /// From, to.
     Integer(u64, u64),
     List,
+    /// The VMID of a guest that is to be made; a free one is asked for where it is absent.
+    NewGuest,
     Number(f64, f64),
     /// Free text, from so many characters to so many.
     Text(usize, usize),
@@ -145,6 +152,19 @@ impl Param {
         matches!(self.need, Need::Required | Need::RequiredUnless(_))
     }
 
+    pub(crate) fn names_guest(&self) -> bool {
+        matches!(self.kind, Kind::Guest)
+    }
+
+    pub(crate) fn names_new_guest(&self) -> bool {
+        matches!(self.kind, Kind::NewGuest)
+    }
+
+    /// Whether `value` has its form.
+    pub(crate) fn accepts(&self, value: &Value) -> bool {
+        self.wire_values(value).is_some()
+    }
+
     /// The name it is sent under; `None` when it is not sent.
     fn wire_name(&self) -> Option<&'static str> {
         match self.wire {
@@ -159,6 +179,12 @@ impl Param {
             Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Format(_) | Kind::Text(..) => json!({ "type": "string" }),
+            // Names are taken as well, but some providers refuse a choice of types. Bounds would only
+            // cost bytes: the guest is there.
+            Kind::Guest => json!({ "type": "integer" }),
+            Kind::NewGuest => {
+                json!({ "type": "integer", "minimum": VMIDS.start(), "maximum": VMIDS.end() })
+            }
             Kind::Integer(least, u64::MAX) => json!({ "type": "integer", "minimum": least }),
             Kind::Integer(least, most) => {
                 json!({ "type": "integer", "minimum": least, "maximum": most })
@@ -186,8 +212,16 @@ impl Param {
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
             Kind::Flag => "true or false".to_owned(),
             Kind::Format(format) => format.form.to_owned(),
+            Kind::Guest => format!(
+                "an integer from {} to {}, or the name of a guest",
+                VMIDS.start(),
+                VMIDS.end()
+            ),
             Kind::Integer(least, u64::MAX) => format!("an integer of at least {least}"),
             Kind::Integer(least, most) => format!("an integer from {least} to {most}"),
+            Kind::NewGuest => {
+                format!("an integer from {} to {}", VMIDS.start(), VMIDS.end())
+            }
             Kind::List => "an array of strings".to_owned(),
             Kind::Number(least, most) => format!("a number from {least} to {most}"),
             Kind::Text(0, usize::MAX) => "a text".to_owned(),
@@ -218,6 +252,10 @@ impl Param {
             Kind::Choice(choices) => choices.contains(&&*text).then_some(text),
             Kind::Flag => flag(&text).map(|flag| u8::from(flag).to_string()),
             Kind::Format(format) => (format.parse)(&text),
+            Kind::Guest if value.is_string() && is_name(&text) => Some(text),
+            Kind::Guest | Kind::NewGuest => integer(&text)
+                .filter(|number| VMIDS.contains(number))
+                .map(|number| number.to_string()),
             Kind::Integer(least, most) => integer(&text)
                 .filter(|number| (least..=most).contains(number))
                 .map(|number| number.to_string()),
@@ -262,6 +300,8 @@ pub(crate) fn schema(params: &[Param]) -> Value {
 pub(crate) struct Args {
     params: &'static [Param],
     values: BTreeMap<&'static str, Vec<String>>,
+    /// What `/cluster/resources` shows of the guest that they name, where that was looked up.
+    pub(crate) guest: Option<Value>,
 }
 
 impl Args {
@@ -329,7 +369,25 @@ impl Args {
                 values.entry(param.name).or_insert(sent);
             }
         }
-        Ok(Self { params, values })
+        Ok(Self {
+            params,
+            values,
+            guest: None,
+        })
+    }
+
+    /// The parameters of the tool.
+    pub(crate) fn params(&self) -> &'static [Param] {
+        self.params
+    }
+
+    /// Sets what was found out; `value` must have the form of `param`.
+    pub(crate) fn set(&mut self, param: &Param, value: impl Into<String>) {
+        self.values.insert(param.name, vec![value.into()]);
+    }
+
+    pub(crate) fn unset(&mut self, param: &Param) {
+        self.values.remove(param.name);
     }
 
     pub(crate) fn get(&self, param: &Param) -> Option<&str> {
@@ -433,6 +491,11 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
+/// Whether `text` can be the name of a guest; what reads as a number is none.
+fn is_name(text: &str) -> bool {
+    !text.parse().is_ok_and(f64::is_finite) && (format::DNS_NAME.parse)(text).is_some()
+}
+
 /// `100` and `100.0`, not `100.5`.
 fn integer(text: &str) -> Option<u64> {
     let whole = text.split_once('.').map_or(text, |(whole, fraction)| {
@@ -465,6 +528,32 @@ fn list(value: &Value) -> Option<Vec<String>> {
 mod tests {
     use super::*;
     use crate::format;
+
+    #[test]
+    fn takes_a_vmid_or_what_can_be_the_name_of_a_guest() {
+        let guest = Param::required("vmid", Kind::Guest, "");
+        for (value, sent) in [
+            (json!(100), Some("100")),
+            (json!("100"), Some("100")),
+            (json!(100.0), Some("100")),
+            (json!(" web01 "), Some("web01")),
+            (json!("db-1.example"), Some("db-1.example")),
+            (json!(99), None),
+            (json!("99"), None),
+            (json!("100.5"), None),
+            (json!("1e5"), None),
+            (json!("-100"), None),
+            (json!("a/b"), None),
+            (json!(true), None),
+            (json!(["web01"]), None),
+        ] {
+            let values = guest.wire_values(&value);
+            let first = values.as_ref().and_then(|values| values.first());
+            assert_eq!(first.map(String::as_str), sent, "{value}");
+        }
+        let new = Param::required("vmid", Kind::NewGuest, "");
+        assert!(new.accepts(&json!(100)) && !new.accepts(&json!("web01")));
+    }
 
     static PARAMS: &[Param] = &[
         Param::required("node", Kind::Format(&format::NODE), ""),

@@ -118,6 +118,12 @@ impl Task {
         Self { what, ..task }
     }
 
+    /// With a word about the VMID that was chosen for it.
+    pub(crate) fn of_free_id(self) -> Self {
+        let what = self.what + " (the next free VMID)";
+        Self { what, ..self }
+    }
+
     /// The node that runs it.
     pub(crate) fn node(&self) -> &str {
         format::upid_node(&self.upid).unwrap_or_default()

@@ -239,13 +239,14 @@ impl Tool {
         if self.permission == Permission::Elevated && !context.allows_elevated() {
             return Err(Error::Elevated);
         }
-        let args = Args::parse(self.params, arguments).map_err(Error::Arguments)?;
+        let mut args = Args::parse(self.params, arguments).map_err(Error::Arguments)?;
         let client = context.client()?;
+        tools::look_up(client, name, &mut args)?;
         client.begin(name);
-        let answer = match &self.call {
-            Call::Plain(method, path, show) => plain(client, &args, *method, path, show),
-            Call::Steps(_, steps) => steps(client, &args),
-        };
+        let answer = tools::with_free_id(client, &mut args, |args| match &self.call {
+            Call::Plain(method, path, show) => plain(client, args, *method, path, show),
+            Call::Steps(_, steps) => steps(client, args),
+        });
         let mut answer = answer.map_err(|error| tools::find_guest(client, &args, error))?;
         let Some(task) = answer.task.take() else {
             return Ok(End::Outcome(answer.into()));

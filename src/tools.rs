@@ -6,6 +6,7 @@ mod config;
 mod create;
 mod disks;
 mod exec;
+mod guest;
 mod guests;
 mod lifecycle;
 mod modify;
@@ -16,6 +17,7 @@ mod nodes;
 mod snapshots;
 
 pub(crate) use common::find_guest;
+pub(crate) use guest::{look_up, with_free_id};
 
 use crate::tool::Tool;
 
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_path_is_a_required_parameter() {
+    fn every_part_of_a_path_has_a_value() {
         for (name, tool) in tools() {
             let Call::Plain(_, path, _) = tool.call else {
                 continue;
@@ -220,11 +222,34 @@ mod tests {
                 .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
             {
                 let param = tool.params.iter().find(|param| param.name == part);
+                // The node of a guest is looked up.
+                let is_found = part == "node" && tool.params.iter().any(Param::names_guest);
                 assert!(
-                    param.is_some_and(Param::is_listed_as_required),
+                    is_found || param.is_some_and(Param::is_listed_as_required),
                     "{name}: {part} of {path}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_tool_tells_the_kind_of_its_guest() {
+        for (name, tool) in tools() {
+            let takes_type = tool.params.iter().any(|param| param.name == "type");
+            if takes_type || !tool.params.iter().any(Param::names_guest) {
+                continue;
+            }
+            let kind = guest::kind_of(name).expect(name);
+            let other = match kind.api_type() {
+                "lxc" => "/qemu/{vmid}",
+                _ => "/lxc/{vmid}",
+            };
+            assert!(
+                tool.requests()
+                    .iter()
+                    .all(|request| !request.contains(other)),
+                "{name}"
+            );
         }
     }
 
@@ -280,14 +305,13 @@ mod tests {
                 cases.flat_map(|case| case["exchanges"].as_array().into_iter().flatten())
             {
                 let request = exchange["request"].as_str().expect("a request");
-                // Any tool may look a guest up to say where it really is.
-                let waits = tool
-                    .params
-                    .iter()
-                    .any(|param| param.name == task::WAIT.name);
+                // Any tool may look a guest up, to find it or to say where it really is.
+                let has = |name: &str| tool.params.iter().any(|param| param.name == name);
                 let of_waiting = || task::REQUESTS.iter().any(|of_task| fits(request, of_task));
                 let declared = request == "GET /cluster/resources"
-                    || (waits && of_waiting())
+                    || (has(task::WAIT.name) && of_waiting())
+                    || (request == "GET /cluster/nextid"
+                        && tool.params.iter().any(Param::names_new_guest))
                     || tool
                         .requests()
                         .iter()

@@ -16,8 +16,9 @@ pub(super) fn instructions(context: &Context) -> String {
     };
     format!(
         "Manages a Proxmox VE cluster. Start with proxmox_get_vms or proxmox_get_nodes to find ids.\n\
-         A guest is named by its node and vmid (100 or higher). It is a VM (type qemu, tools ending in \
-         _vm) or a container (type lxc, tools ending in _lxc).\n\
+         vmid takes a guest's VMID (100 or higher) or its name; leave node and type out, they are \
+         looked up. A guest is a VM (type qemu, tools ending in _vm) or a container (type lxc, tools \
+         ending in _lxc).\n\
          Most tools that change something start a task and return its UPID at once: started is not \
          done. wait=true or proxmox_wait_task waits for the end.\n\
          Elevated tools, nearly all that change something, need PROXMOX_ALLOW_ELEVATED=true, {elevated}\n\

@@ -1,6 +1,7 @@
 //! Backups: make, list, restore, delete.
 
-use super::common::{Guest, NODE, STORAGE, VMID, located, resource};
+use super::common::{Guest, NODE, STORAGE, located, resource};
+use super::guest::{self, NEW_VMID, OVERWRITE, VMID};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::format;
@@ -29,7 +30,7 @@ const NOTES: Param = Param::optional(
 );
 const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
 const BACKUP_PARAMS: &[Param] = &[
-    NODE,
+    guest::NODE,
     VMID,
     TO_STORAGE,
     MODE,
@@ -64,7 +65,7 @@ pub(super) static CREATE_VM: Tool = Tool {
 };
 
 fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
-    let (node, vmid) = (&args[&NODE], &args[&VMID]);
+    let (node, vmid) = (&args[&guest::NODE], &args[&VMID]);
     let elsewhere = |cause: String| {
         Error::impossible(
             format!(
@@ -75,11 +76,11 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         )
     };
     // vzdump takes both kinds and answers OK when the guest is on another node.
-    let seen = resource(client, vmid)?;
+    let seen = resource(client, args, vmid)?;
     if let Some(seen) = &seen
         && (seen["type"] != guest.api_type() || seen["node"] != *node)
     {
-        return Err(elsewhere(located(vmid, seen)));
+        return Err(elsewhere(located(seen)));
     }
     let mut request = args
         .request(Post, "/nodes/{node}/vzdump")
@@ -151,7 +152,6 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(BACKUPS.answer(backups, args, none.as_slice()))
 }
 
-const NEW_VMID: Param = Param::required("vmid", Kind::Integer(100, 999_999_999), "");
 const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::BACKUP), "Volume id.");
 const LXC_STORAGE: Param = Param::optional(
     "storage",
@@ -163,7 +163,6 @@ const VM_STORAGE: Param = Param::optional(
     Kind::Format(&format::STORAGE),
     "As in the backup if absent.",
 );
-const FORCE: Param = Param::optional("force", Kind::Flag, "Overwrite the existing stopped guest.");
 const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MAC addresses.");
 const START: Param = Param::optional("start", Kind::Flag, "");
 const LIVE_RESTORE: Param =
@@ -180,7 +179,7 @@ pub(super) static RESTORE_LXC: Tool = Tool {
         NEW_VMID,
         ARCHIVE,
         LXC_STORAGE,
-        FORCE,
+        OVERWRITE,
         UNIQUE,
         START,
         WAIT,
@@ -213,7 +212,7 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("ostemplate", archive)
         .with("restore", "1")
         .with("storage", &*storage);
-    let data = client.send(&args.send_given(request, &[FORCE, UNIQUE, START]))?;
+    let data = client.send(&args.send_given(request, &[OVERWRITE, UNIQUE, START]))?;
     let what = format!(
         "Restore container {} from {archive} to {storage}",
         &args[&NEW_VMID]
@@ -246,7 +245,7 @@ pub(super) static RESTORE_VM: Tool = Tool {
         NEW_VMID,
         ARCHIVE,
         VM_STORAGE,
-        FORCE,
+        OVERWRITE,
         UNIQUE,
         START,
         LIVE_RESTORE,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::guest::VMID;
 use crate::answer::{self, plain};
 use crate::error::Error;
 use crate::format;
@@ -11,8 +12,6 @@ use crate::pve::request::{Method::Get, Request};
 use crate::text;
 
 pub(super) const NODE: Param = Param::required("node", Kind::Format(&format::NODE), "");
-pub(super) const VMID: Param = Param::required("vmid", Kind::Integer(100, 999_999_999), "");
-pub(super) const GUEST_TYPE: Param = Param::required("type", Kind::Choice(&["qemu", "lxc"]), "");
 pub(super) const STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "");
 pub(super) const START: Param = Param::optional("start", Kind::Flag, "Start it afterwards.");
 pub(super) const POOL: Param = Param::optional("pool", Kind::Format(&format::POOL), "");
@@ -34,6 +33,22 @@ pub(super) enum Guest {
 }
 
 impl Guest {
+    /// What a row of `/cluster/resources` is.
+    pub(super) fn of(row: &Value) -> Self {
+        match row["type"].as_str() {
+            Some("lxc") => Guest::Container,
+            _ => Guest::Vm,
+        }
+    }
+
+    /// What the names of the tools for one kind alone hold, mostly at their end.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Guest::Container => "_lxc",
+            Guest::Vm => "_vm",
+        }
+    }
+
     pub(super) fn noun(self) -> &'static str {
         match self {
             Guest::Container => "container",
@@ -55,8 +70,12 @@ impl Guest {
     }
 }
 
-/// The row of `/cluster/resources` of the guest `vmid`; `None` when the token does not see one.
-pub(super) fn resource(client: &Client, vmid: &str) -> Result<Option<Value>, Error> {
+/// The row of `/cluster/resources` of the guest `vmid`, which `args` may hold already; `None` when
+/// the token does not see one.
+pub(super) fn resource(client: &Client, args: &Args, vmid: &str) -> Result<Option<Value>, Error> {
+    if args.guest.is_some() {
+        return Ok(args.guest.clone());
+    }
     Ok(resources(client, "vm")?
         .into_iter()
         .find(|row| plain(&row["vmid"]) == vmid))
@@ -77,8 +96,8 @@ pub(crate) fn find_guest(client: &Client, args: &Args, error: Error) -> Error {
         && refusal.says("Configuration file")
         && refusal.says("does not exist")
     {
-        refusal.hint = Some(match resource(client, vmid) {
-            Ok(Some(guest)) => located(vmid, &guest),
+        refusal.hint = Some(match resource(client, args, vmid) {
+            Ok(Some(guest)) => located(&guest),
             Ok(None) => format!(
                 "This token sees no guest {vmid} anywhere: proxmox_get_vms lists those that it sees."
             ),
@@ -88,16 +107,24 @@ pub(crate) fn find_guest(client: &Client, args: &Args, error: Error) -> Error {
     Error::Refused(refusal)
 }
 
-/// `102 is the VM "db01" on node pve2: …`
-pub(super) fn located(vmid: &str, guest: &Value) -> String {
-    let (noun, suffix) = match guest["type"].as_str() {
-        Some("lxc") => ("container", "_lxc"),
-        _ => ("VM", "_vm"),
-    };
+/// `102 is the VM db01 on node pve2: call again …`
+pub(super) fn located(guest: &Value) -> String {
     format!(
-        "{vmid} is the {noun} {} on node {node}: call again with node={node}, type={} where it is asked for, and the {suffix} tool.",
-        text::cut(&plain(&guest["name"]), 100),
+        "{}: call again with node={}, type={} where it is asked for, and the {} tool.",
+        identified(guest),
+        plain(&guest["node"]),
         plain(&guest["type"]),
-        node = plain(&guest["node"]),
+        Guest::of(guest).suffix(),
+    )
+}
+
+/// `102 is the VM db01 on node pve2`
+pub(super) fn identified(guest: &Value) -> String {
+    format!(
+        "{} is the {} {} on node {}",
+        plain(&guest["vmid"]),
+        Guest::of(guest).noun(),
+        text::cut(&plain(&guest["name"]), 100),
+        plain(&guest["node"]),
     )
 }

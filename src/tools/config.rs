@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::common::{Guest, VMID};
+use super::common::Guest;
+use super::guest::VMID;
 use crate::answer::{self, plain};
 use crate::error::Error;
 use crate::param::Args;

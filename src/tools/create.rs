@@ -1,6 +1,7 @@
 //! Guest creation, and the templates to create containers from.
 
-use super::common::{NODE, POOL, STORAGE, VMID};
+use super::common::{NODE, POOL, STORAGE};
+use super::guest::NEW_VMID;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table};
 use crate::error::Error;
 use crate::format;
@@ -81,7 +82,7 @@ pub(super) static CREATE_LXC: Tool = Tool {
     effect: Effect::Adds,
     params: &[
         NODE,
-        VMID,
+        NEW_VMID,
         OSTEMPLATE,
         HOSTNAME,
         PASSWORD,
@@ -113,7 +114,7 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut request = args.send_given(
         request,
         &[
-            VMID,
+            NEW_VMID,
             OSTEMPLATE,
             HOSTNAME,
             MEMORY,
@@ -142,7 +143,7 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     let data = client.send(&request)?;
     let what = format!(
         "Create container {} ({}, {} GiB on {})",
-        &args[&VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
+        &args[&NEW_VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
     );
     let answer = Answer::of_action(&what, &data);
     Ok(match password.filter(|_| is_made_up) {
@@ -231,7 +232,7 @@ pub(super) static CREATE_VM: Tool = Tool {
     effect: Effect::Adds,
     params: &[
         NODE,
-        VMID,
+        NEW_VMID,
         NAME,
         MEMORY,
         CORES,
@@ -265,7 +266,7 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         .send_given(
             request,
             &[
-                VMID, NAME, MEMORY, CORES, SOCKETS, OSTYPE, CPU, BIOS, AGENT, START, POOL,
+                NEW_VMID, NAME, MEMORY, CORES, SOCKETS, OSTYPE, CPU, BIOS, AGENT, START, POOL,
             ],
         )
         // Proxmox's own default is the slow lsi controller.
@@ -281,7 +282,7 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(Answer::of_action(
         &format!(
             "Create VM {} ({}, {} GiB on {})",
-            &args[&VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
+            &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
         ),
         &data,
     ))

@@ -1,7 +1,8 @@
 //! Disks of VMs and volumes of containers: add, grow, remove, move.
 
-use super::common::{DIGEST, Guest, NODE, STORAGE, VMID};
+use super::common::{DIGEST, Guest, STORAGE};
 use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
+use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::format;

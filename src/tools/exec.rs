@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::common::{GUEST_TYPE, NODE, VMID};
+use super::guest::{NODE, TYPE, VMID};
 use crate::answer::{Answer, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
@@ -42,7 +42,7 @@ pub(super) static EXECUTE: Tool = Tool {
     summary: "Runs a program inside a VM through the guest agent and returns its output. No shell: no pipes, globs or variables. Not possible in containers.",
     permission: Permission::Elevated,
     effect: Effect::Executes,
-    params: &[NODE, VMID, GUEST_TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],
+    params: &[NODE, VMID, TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
             "POST /nodes/{node}/qemu/{vmid}/agent/exec",
@@ -53,7 +53,7 @@ pub(super) static EXECUTE: Tool = Tool {
 };
 
 fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
-    if &args[&GUEST_TYPE] == "lxc" {
+    if &args[&TYPE] == "lxc" {
         return Err(Error::impossible(
             format!("no command was run in container {}", &args[&VMID]),
             "The Proxmox API cannot run commands in containers; on the node it is pct exec.",

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::common::{GUEST_TYPE, NODE, VMID, resources};
+use super::common::resources;
+use super::guest::{NODE, TYPE, VMID};
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, number, plain};
 use crate::error::Error;
 use crate::format;
@@ -98,7 +99,7 @@ pub(super) static STATUS: Tool = Tool {
     summary: "Shows the current state and load of one VM or container.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, GUEST_TYPE],
+    params: &[NODE, VMID, TYPE],
     call: Call::Steps(&["GET /nodes/{node}/{type}/{vmid}/status/current"], status),
 };
 
@@ -136,7 +137,7 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
     };
     let path = "/nodes/{node}/{type}/{vmid}/status/current";
     let mut status = client.send(&args.request(Get, path))?;
-    if &args[&GUEST_TYPE] == "qemu" {
+    if &args[&TYPE] == "qemu" {
         leave_out_zero(&mut status, &["disk"]);
     }
     Ok(FIELDS.answer(status, args, &[]))

@@ -1,6 +1,7 @@
 //! Guest lifecycle: start, stop, shut down, reboot, pause, resume, delete.
 
-use super::common::{NODE, TIMEOUT, VMID};
+use super::common::TIMEOUT;
+use super::guest::{NODE, VMID};
 use crate::format;
 use crate::param::{Kind, Param};
 use crate::pve::request::Method::{Delete, Post};

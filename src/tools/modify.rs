@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::common::{DESCRIPTION, DIGEST, Guest, NODE, POOL, VMID};
+use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
 use super::config::{Config, pending};
+use super::guest::{NODE, VMID};
 use crate::answer::{Answer, plain};
 use crate::error::Error;
 use crate::format;
@@ -18,11 +19,7 @@ use crate::pve::request::{
 use crate::task::{Patience, State, WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Tool};
 
-const NEWID: Param = Param::required(
-    "newid",
-    Kind::Integer(100, 999_999_999),
-    "VMID of the copy.",
-);
+const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
 const HOSTNAME: Param =
     Param::optional("hostname", Kind::Format(&format::DNS_NAME), "").alias(&["name"]);
 const NAME: Param =

@@ -1,8 +1,9 @@
 //! Network cards of guests: add, change, remove.
 
-use super::common::{Guest, NODE, VMID};
+use super::common::Guest;
 use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
 use super::disks::add_options;
+use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::format;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::common::{NODE, VMID};
+use super::common::NODE;
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::format;
@@ -266,7 +266,7 @@ fn next_vmid(client: &Client, args: &Args) -> Result<Answer, Error> {
     let (vmid, free) = match client.send(&args.whole_request(Get, "/cluster/nextid")) {
         Ok(data) => (plain(&data), true),
         Err(Error::Refused(refusal)) if refusal.says("already exists") => {
-            (args[&VMID].to_owned(), false)
+            (args[&WANTED].to_owned(), false)
         }
         Err(error) => return Err(error),
     };

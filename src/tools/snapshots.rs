@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::common::{NODE, START, VMID};
+use super::common::START;
+use super::guest::{NODE, VMID};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::format;

@@ -66,6 +66,38 @@ fn every_tool_has_a_fixture() {
 }
 
 #[test]
+fn the_demonstration_answers_calls_that_leave_out_what_can_be_found_out() {
+    let mut session = Session::start(&["--demo"], &[("PROXMOX_ALLOW_ELEVATED", "true")]);
+    let mut listed = session.request("tools/list", json!({}));
+    let tools: Vec<Value> = match listed["result"]["tools"].take() {
+        Value::Array(tools) => tools,
+        other => panic!("not an array of tools: {other}"),
+    };
+    let (mut found, mut made) = (0, 0);
+    for tool in &tools {
+        let name = tool["name"].as_str().expect("a tool has a name");
+        let case = &Fixture::of(name).expect("a fixture that can be read").cases[0];
+        let mut arguments = case.arguments.clone();
+        let properties = &tool["inputSchema"]["properties"];
+        if properties["vmid"]["description"] == "VMID or name." {
+            found += 1;
+            arguments.retain(|name, _| !["node", "type"].contains(&&**name));
+            let (text, _) = call(&mut session, name, json!(arguments)).expect("an answer");
+            assert_eq!(text, case.text.join("\n"), "{name}");
+        }
+        for id in ["vmid", "newid"] {
+            if properties[id]["description"] == "Next free if absent." {
+                made += 1;
+                arguments.remove(id);
+                let (text, _) = call(&mut session, name, json!(arguments)).expect("an answer");
+                assert!(text.contains(&format!("\n{id}: 105, ")), "{name}: {text}");
+            }
+        }
+    }
+    assert!(found >= 44 && made >= 6, "{found} and {made} tools");
+}
+
+#[test]
 fn a_made_up_password_is_sent_and_shown_once_and_never_made_up_again() {
     let host = Server::http("127.0.0.1:0").expect("loopback has a free port");
     let address = format!("http://{}", host.server_addr());

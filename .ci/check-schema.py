@@ -3,14 +3,17 @@
 
     check-schema.py SCHEMA_DIR PROGRAM
 
-SCHEMA_DIR holds REVISION.json, or REVISION/schema.json as in the specification's repository.
-PROGRAM is held the dialogues of fixtures/sessions, and for each revision a session of our own that
-lists the tools and calls one. Needs the package jsonschema.
+SCHEMA_DIR holds REVISION.json, or REVISION/schema.json as in the specification's repository, and may
+hold tasks-extension.json. PROGRAM is held the dialogues of fixtures/sessions, for each revision a
+session of our own that lists the tools and calls one, and one that follows a task of a host that we
+play. Needs the package jsonschema.
 """
 
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +27,7 @@ REVISIONS = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", STATELESS]
 ERRORS_WITHOUT_ID = "2025-11-25"
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
+TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 
 RESULTS = {
     "initialize": "InitializeResult",
@@ -33,11 +37,21 @@ RESULTS = {
     "tools/call": "CallToolResult",
     "tools/list": "ListToolsResult",
 }
+# In the schema of the extension.
+TASK_RESULTS = {
+    "tasks/cancel": "CancelTaskResult",
+    "tasks/get": "GetTaskResult",
+    "tasks/update": "UpdateTaskResult",
+    "tools/call": "CreateTaskResult",
+}
 NOTIFICATIONS = {
     "notifications/subscriptions/acknowledged": "SubscriptionsAcknowledgedNotification",
 }
 # Definitions of a whole error message, and of its `error`.
-ERROR_MESSAGES = {-32022: "UnsupportedProtocolVersionError"}
+ERROR_MESSAGES = {
+    -32021: "MissingRequiredClientCapabilityError",
+    -32022: "UnsupportedProtocolVersionError",
+}
 ERRORS = {
     -32700: "ParseError",
     -32600: "InvalidRequestError",
@@ -56,7 +70,7 @@ class Request(NamedTuple):
 
 
 class Schema:
-    """The schema of one revision."""
+    """The schema of one revision, or of the extension."""
 
     def __init__(self, folder, revision):
         file = folder / f"{revision}.json"
@@ -90,15 +104,22 @@ class Check:
 
     def __init__(self, folder):
         self.schemas = {revision: Schema(folder, revision) for revision in REVISIONS}
+        extension = (folder / "tasks-extension.json").exists()
+        self.extension = Schema(folder, "tasks-extension") if extension else None
         self.messages = 0
         self.definitions = 0
         self.failures = []
 
-    def dialogue(self, program, lines, places, options=()):
+    def dialogue(self, program, lines, places, options=(), environment=None):
         """Sends `lines` and checks all answers, whose `places` are given; the results by request id."""
         text = "".join(f"{line}\n" for line in lines)
         ran = subprocess.run(
-            [program, *options], input=text.encode(), capture_output=True, env={}, timeout=120, check=False
+            [program, *options],
+            input=text.encode(),
+            capture_output=True,
+            env=environment or {},
+            timeout=120,
+            check=False,
         )
         if ran.returncode != 0:
             self.failures.append(f"{places[0]}: exit code {ran.returncode}: {ran.stderr.decode()[-500:]}")
@@ -170,8 +191,15 @@ class Check:
         if not (without_id and revision < ERRORS_WITHOUT_ID):
             problems += schema.problems("JSONRPCMessage", message)
         if "result" in message:
-            if method in RESULTS:
-                problems += schema.problems(RESULTS[method], message["result"])
+            result = message["result"]
+            if method in TASK_RESULTS and (method not in RESULTS or result.get("resultType") == "task"):
+                # Of what the extension adds, the schema of the revision knows nothing.
+                if self.extension:
+                    problems += self.extension.problems(TASK_RESULTS[method], result)
+                if "result" in result:
+                    problems += schema.problems("CallToolResult", result["result"])
+            elif method in RESULTS:
+                problems += schema.problems(RESULTS[method], result)
             else:
                 problems.append(f"the result of a method that is not checked here: {method}")
             if method == "tools/list":
@@ -211,6 +239,78 @@ class Check:
     def report(self, place, message, problems):
         text = json.dumps(message, ensure_ascii=False)
         self.failures += [f"{place}: {problem}\n    {text[:500]}" for problem in problems]
+
+
+class Host(http.server.BaseHTTPRequestHandler):
+    """A host with one task, which is as `status` says."""
+
+    protocol_version = "HTTP/1.1"
+    upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:"
+    status = {"status": "running"}
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self.path.partition("?")[0]
+        data = None
+        if path.endswith("/status/start"):
+            data = self.upid
+        elif path.endswith("/status"):
+            data = Host.status
+        elif path.endswith("/log"):
+            data = [{"n": 1, "t": "a line"}]
+        elif path.endswith("/tasks"):
+            data = [{"upid": self.upid, "endtime": 0x6A55FD70}]
+        body = json.dumps({"data": data, "total": 1}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_DELETE = do_GET = do_POST = answer
+
+    def log_message(self, *_):
+        pass
+
+
+def follow(check, program):
+    """Starts a task and asks about it, as it runs and in each of its ends."""
+    host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    threading.Thread(target=host.serve_forever, daemon=True).start()
+    environment = {
+        "PROXMOX_HOST": f"http://127.0.0.1:{host.server_port}",
+        "PROXMOX_TOKEN_NAME": "mcp",
+        "PROXMOX_TOKEN_VALUE": "12345678-9abc-4def-8123-456789abcdef",
+        "PROXMOX_ALLOW_ELEVATED": "true",
+    }
+
+    def ask(methods, params):
+        meta = {VERSION_KEY: STATELESS, CAPABILITIES_KEY: TASKS}
+        lines = [
+            json.dumps({"jsonrpc": "2.0", "id": method, "method": method, "params": {**params, "_meta": meta}})
+            for method in methods
+        ]
+        results = check.dialogue(program, lines, [f"task: {Host.status}"], environment=environment)
+        return [results.get(method) or {} for method in methods]
+
+    # The input ends at once, and with it the wait: the task is handed over without delay.
+    arguments = {"node": "pve1", "vmid": 100}
+    (created,) = ask(["tools/call"], {"name": "proxmox_start_vm", "arguments": arguments})
+    task = {"taskId": created.get("taskId", "")}
+    for exit_status, expected in (
+        (None, "working"),
+        ("OK", "completed"),
+        ("WARNINGS: 1", "completed"),
+        ("start failed", "completed"),
+        ("received interrupt", "cancelled"),
+    ):
+        Host.status = (
+            {"status": "stopped", "exitstatus": exit_status} if exit_status else {"status": "running"}
+        )
+        methods = ["tasks/get", "tasks/update", "tasks/cancel"]
+        status = ask(methods, task)[0].get("status")
+        if status != expected:
+            check.failures.append(f"task with {exit_status}: {status}")
+    host.shutdown()
 
 
 def session(revision, calls):
@@ -257,6 +357,8 @@ def main():
                 result = results.get(name)
                 if not result or result.get("isError", False) != failed:
                     check.failures.append(f"{place}: {name}: {result}")
+
+    follow(check, program)
 
     for failure in check.failures:
         print(failure)

@@ -102,6 +102,11 @@ impl Fault {
     pub(crate) fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(-32602, message)
     }
+
+    /// Nothing is wrong with the request.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(-32603, message)
+    }
 }
 
 /// Reads one line.

@@ -2,6 +2,8 @@
 
 mod era;
 mod instructions;
+mod seal;
+mod tasks;
 
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -155,18 +157,21 @@ impl Server<'_> {
             era::check(&params)?;
         }
         let result = match (&era, &*method) {
-            (Era::Handshake, _) => self.initialize(&params),
-            (Era::Session | Era::Unknown, "ping") => Ok(json!({})),
-            (Era::Unknown, _) => Err(era::not_initialized()),
-            (Era::Stateless, "server/discover") => Ok(era::discovered(self.context)),
+            (Era::Handshake, _) => Some(self.initialize(&params)?),
+            (Era::Session | Era::Unknown, "ping") => Some(json!({})),
+            (Era::Unknown, _) => return Err(era::not_initialized()),
+            (Era::Stateless, "server/discover") => Some(era::discovered(self.context)),
             (Era::Stateless, "subscriptions/listen") => return listen(&params),
-            (_, "tools/list") => list_tools(&params),
-            (_, "tools/call") => match self.call_tool(&era, params)? {
-                Some(result) => Ok(result),
-                None => return Ok(Reply::Nothing),
-            },
-            (_, _) => Err(Fault::unknown_method(&method)),
-        }?;
+            (Era::Stateless, "tasks/cancel") => tasks::cancel(self.context, &params)?,
+            (Era::Stateless, "tasks/get") => tasks::get(self.context, &params)?,
+            (Era::Stateless, "tasks/update") => Some(tasks::update(self.context, &params)?),
+            (_, "tools/list") => Some(list_tools(&params)?),
+            (_, "tools/call") => self.call_tool(&era, params)?,
+            (_, _) => return Err(Fault::unknown_method(&method)),
+        };
+        let Some(result) = result else {
+            return Ok(Reply::Nothing);
+        };
         Ok(Reply::Result(match era {
             Era::Stateless => era::stateless(&method, result),
             Era::Handshake | Era::Session | Era::Unknown => result,
@@ -195,7 +200,7 @@ impl Server<'_> {
         Ok(match tool.call(self.context, name, &arguments, accepts) {
             End::Cancelled => None,
             End::Outcome(outcome) => Some(tool_result(outcome)),
-            End::Task(task) => Some(era::started(self.context, &task)),
+            End::Task(task) => Some(tasks::created(self.context, &task)),
         })
     }
 }
@@ -210,10 +215,13 @@ fn subject(request: &Request) -> String {
 
 /// Accepts any filter: what it asks for and we do not have is left out of the acknowledgement.
 fn listen(params: &Map<String, Value>) -> Result<Reply, Fault> {
-    match params.get("notifications") {
-        Some(Value::Object(_)) => Ok(Reply::Stream),
-        _ => Err(Fault::invalid_params("notifications must be an object")),
+    let Some(Value::Object(filter)) = params.get("notifications") else {
+        return Err(Fault::invalid_params("notifications must be an object"));
+    };
+    if filter.get("taskIds").is_some_and(|ids| !ids.is_null()) {
+        era::require_tasks(params)?;
     }
+    Ok(Reply::Stream)
 }
 
 /// All tools on one page, so no cursor can be one of ours.

@@ -280,6 +280,11 @@ impl Task {
         }
     }
 
+    /// Whether another task does what it is about.
+    pub(crate) fn only_files_a_request(&self) -> bool {
+        self.ha_wish().is_some()
+    }
+
     /// What a task of the HA manager wants of the guest; `None` for every other task.
     fn ha_wish(&self) -> Option<(&'static [&'static str], Option<&'static str>)> {
         match format::upid_type(&self.upid)? {

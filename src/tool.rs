@@ -253,11 +253,14 @@ impl Tool {
         };
         let asked = Patience::asked(client, &args);
         // What the call has to say besides must be said now, and not be left to whoever follows the
-        // task: a password that was made up is known to nobody else.
+        // task: a password that was made up is known to nobody else. A task that only files a request
+        // ends before anything is done.
         let hands_over = accepts == Accepts::Task
             && args.get(&task::WAIT).is_none()
             && asked.is_none()
-            && answer.text.is_empty();
+            && answer.text.is_empty()
+            && answer.data.is_empty()
+            && !task.only_files_a_request();
         let patience = if hands_over {
             Some(Patience::exactly(HAND_OVER))
         } else {

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use crate::rpc::{Fault, Id, Request};
 use crate::server::instructions::instructions;
-use crate::task::Task;
 use crate::tool::{Accepts, Context};
 
 /// The one revision without sessions.
@@ -20,6 +19,9 @@ const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// The extension Tasks, where capabilities name it.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// The levels of syslog, RFC 5424.
 const LOG_LEVELS: [&str; 8] = [
@@ -169,20 +171,41 @@ pub(super) fn not_initialized() -> Fault {
 
 /// What the client of a call takes as its end. Tasks exist only in the stateless revision, and each
 /// request says anew whether they are understood (MCP extension Tasks).
-pub(super) fn accepts(_era: &Era, _params: &Map<String, Value>) -> Accepts {
-    Accepts::Outcome
+pub(super) fn accepts(era: &Era, params: &Map<String, Value>) -> Accepts {
+    match era {
+        Era::Stateless if follows_tasks(params) => Accepts::Task,
+        _ => Accepts::Outcome,
+    }
 }
 
-/// The result of a call that goes on as a task.
-pub(super) fn started(_context: &Context, task: &Task) -> Value {
-    json!({ "upid": task.upid })
+/// Refuses a stateless request that is about tasks and does not say that its client knows them.
+pub(super) fn require_tasks(params: &Map<String, Value>) -> Result<(), Fault> {
+    if follows_tasks(params) {
+        return Ok(());
+    }
+    Err(Fault {
+        code: -32021,
+        message: format!("Missing in the capabilities of the client: the extension {TASKS}"),
+        data: Some(json!({ "requiredCapabilities": extensions() })),
+    })
+}
+
+fn follows_tasks(params: &Map<String, Value>) -> bool {
+    let meta = params.get("_meta");
+    let capabilities = meta.and_then(|meta| meta.get(CLIENT_CAPABILITIES));
+    let extensions = capabilities.and_then(|capabilities| capabilities.get("extensions"));
+    extensions.is_some_and(|extensions| extensions.get(TASKS).is_some_and(Value::is_object))
+}
+
+fn extensions() -> Value {
+    json!({ "extensions": { TASKS: {} } })
 }
 
 /// The result of `initialize`.
 pub(super) fn initialized(context: &Context, revision: Revision) -> Value {
     json!({
         "protocolVersion": revision.name(),
-        "capabilities": capabilities(),
+        "capabilities": { "tools": {} },
         "serverInfo": server_info(),
         "instructions": instructions(context),
     })
@@ -190,9 +213,11 @@ pub(super) fn initialized(context: &Context, revision: Revision) -> Value {
 
 /// The result of `server/discover`.
 pub(super) fn discovered(context: &Context) -> Value {
+    let mut capabilities = extensions();
+    capabilities["tools"] = json!({});
     json!({
         "supportedVersions": [STATELESS],
-        "capabilities": capabilities(),
+        "capabilities": capabilities,
         "instructions": instructions(context),
     })
 }
@@ -209,9 +234,11 @@ pub(super) fn listened(id: &Id) -> Value {
 }
 
 /// Makes a stateless result of what a session would be answered. Clients drop a result that lacks one of
-/// these fields.
+/// these fields. What no session knows says itself of which type it is.
 pub(super) fn stateless(method: &str, mut result: Value) -> Value {
-    result["resultType"] = "complete".into();
+    if result.get("resultType").is_none() {
+        result["resultType"] = "complete".into();
+    }
     result["_meta"][SERVER_INFO] = server_info();
     if matches!(method, "server/discover" | "tools/list") {
         result["ttlMs"] = TIME_TO_LIVE_MS.into();
@@ -219,10 +246,6 @@ pub(super) fn stateless(method: &str, mut result: Value) -> Value {
         result["cacheScope"] = "private".into();
     }
     result
-}
-
-fn capabilities() -> Value {
-    json!({ "tools": {} })
 }
 
 fn server_info() -> Value {

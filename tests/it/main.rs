@@ -23,6 +23,8 @@ mod protocol;
 mod secrets;
 /// Flags, variables, commands and exit codes; the secret in no output.
 mod settings;
+/// Calls that go on as tasks of MCP, followed and stopped by their ids.
+mod tasks;
 /// Each tool does what its fixture shows.
 mod tools;
 /// Pings, cancellations and the end of input while a call waits.

@@ -136,11 +136,22 @@ impl Session {
 
     /// Sends a request of revision 2026-07-28 and receives its answer, which must be the next message.
     #[track_caller]
-    pub(crate) fn request(&mut self, method: &str, mut params: Value) -> Value {
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
+        self.request_as(json!({}), method, params)
+    }
+
+    /// The same from a client with these capabilities.
+    #[track_caller]
+    pub(crate) fn request_as(
+        &mut self,
+        capabilities: Value,
+        method: &str,
+        mut params: Value,
+    ) -> Value {
         self.requests += 1;
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": capabilities,
         });
         let id = self.requests;
         let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });

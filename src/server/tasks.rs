@@ -1,0 +1,244 @@
+//! The extension Tasks of MCP: a call that goes on as a task, and what its client asks about it then.
+//!
+//! Nothing is kept. The id of a task holds its UPID, sealed with a key that comes from the secret of the
+//! API token, so it outlives the process and means nothing to the holder of another token. What is told
+//! of a task is read from Proxmox each time; its record there is final, and so is the status told.
+
+use rustls::crypto::ring;
+use serde_json::{Map, Value, json};
+
+use crate::answer::Answer;
+use crate::error::Error;
+use crate::format;
+use crate::pve::client::Client;
+use crate::pve::request::{Method, Request};
+use crate::rpc::Fault;
+use crate::server::seal::Seal;
+use crate::server::{era, tool_result};
+use crate::task::{State, Task};
+use crate::text;
+use crate::tool::{Context, Outcome};
+
+/// What the key for the ids of tasks is derived for.
+const PURPOSE: &str = "proxmox-mcp/task/v1";
+
+/// For how long after its start a task can surely be asked about. In truth it can until Proxmox removes
+/// its record: a task that runs for longer must not be lost.
+const TIME_TO_LIVE_MS: u32 = 86_400_000;
+
+const POLL_INTERVAL_MS: u32 = 2_000;
+
+/// What the exit status of a task holds that was stopped (`PVE/RESTEnvironment.pm`, `PVE/Tools.pm`).
+///
+/// `unexpected status` is not among them: a worker that was killed hard left it, but so did one that
+/// crashed, and only a result tells the model what is known.
+const INTERRUPTED: [&str; 2] = ["received interrupt", "interrupted by signal"];
+
+/// The result of a call that goes on as `task`, or what it says to a client without tasks where no id
+/// can be made. In the demonstration none is: nothing goes on there, and nobody could look at it.
+pub(super) fn created(context: &Context, task: &Task) -> Value {
+    match (context.client(), close(context, task)) {
+        (Ok(client), Some(id)) => {
+            let started = format!("{}: started", task.what);
+            let mut result = described(&id, task, "working", &started, client.now());
+            result["resultType"] = "task".into();
+            result
+        }
+        (Ok(client), None) => reported(client, task, State::Started),
+        (Err(error), _) => tool_result(error.into()),
+    }
+}
+
+/// The result of `tasks/get`; `None` when it was cancelled itself.
+pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Option<Value>, Fault> {
+    let (id, task) = open(context, params)?;
+    let client = context.client().map_err(internal)?;
+    match look(client, id, &task) {
+        Ok(result) => Ok(Some(result)),
+        Err(Error::Cancelled) => Ok(None),
+        Err(Error::Refused(refusal)) if refusal.says("no such task") => Err(unknown()),
+        // The task may well run on: a failed status would be final.
+        Err(error) => Err(internal(error)),
+    }
+}
+
+/// The result of `tasks/cancel`, an acknowledgement whatever comes of it; `None` when it was cancelled
+/// itself.
+pub(super) fn cancel(
+    context: &Context,
+    params: &Map<String, Value>,
+) -> Result<Option<Value>, Fault> {
+    let (_, task) = open(context, params)?;
+    match stop(context, &task) {
+        Ok(()) => (),
+        Err(Error::Cancelled) => return Ok(None),
+        Err(error) => log::warn!("{} was not stopped: {}", task.upid, one_line(&error)),
+    }
+    Ok(Some(json!({})))
+}
+
+/// The result of `tasks/update`. Our tasks never ask for anything, so no answer is awaited.
+pub(super) fn update(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
+    open(context, params)?;
+    Ok(json!({}))
+}
+
+/// What is known of the task now.
+fn look(client: &Client, id: &str, task: &Task) -> Result<Value, Error> {
+    let state = task.look(client)?;
+    let (status, message) = match &state {
+        State::Started | State::Running { .. } => {
+            let message = last_line(client, task)?;
+            return Ok(described(id, task, "working", &message, client.now()));
+        }
+        State::Failed { exit, .. } if INTERRUPTED.iter().any(|mark| exit.contains(mark)) => {
+            ("cancelled", exit)
+        }
+        State::Ended { exit, .. } | State::Failed { exit, .. } => ("completed", exit),
+    };
+    let ended = task.ended(client).unwrap_or_else(|| client.now());
+    let mut result = described(id, task, status, message, ended);
+    if status == "completed" {
+        result["result"] = era::stateless("tools/call", reported(client, task, state));
+    }
+    Ok(result)
+}
+
+/// What the call would have been answered if it had waited.
+fn reported(client: &Client, task: &Task, state: State) -> Value {
+    let answer = task.report(client, state, None, Answer::new(String::new()));
+    tool_result(answer.map_or_else(Outcome::from, Outcome::from))
+}
+
+fn last_line(client: &Client, task: &Task) -> Result<String, Error> {
+    let lines = match task.log_lines(client, None, 1) {
+        Ok((lines, _, _)) => lines,
+        Err(Error::Cancelled) => return Err(Error::Cancelled),
+        Err(_) => Vec::new(),
+    };
+    let line = lines.into_iter().rfind(|line| !line.trim().is_empty());
+    Ok(line.unwrap_or_else(|| format!("{}: running", task.what)))
+}
+
+fn described(id: &str, task: &Task, status: &str, message: &str, updated: u64) -> Value {
+    let started = task.started();
+    json!({
+        "taskId": id,
+        "status": status,
+        "statusMessage": text::cut(&text::inline(message), 200),
+        "createdAt": timestamp(started),
+        "lastUpdatedAt": timestamp(updated.max(started)),
+        "ttlMs": TIME_TO_LIVE_MS,
+        "pollIntervalMs": POLL_INTERVAL_MS,
+    })
+}
+
+/// As ISO 8601 has it.
+fn timestamp(epoch: u64) -> String {
+    text::time(epoch).replace(' ', "T")
+}
+
+/// Stops the task if it runs. Whoever started it was allowed to, but perhaps the user has since changed
+/// their mind.
+fn stop(context: &Context, task: &Task) -> Result<(), Error> {
+    if !context.allows_elevated() {
+        return Err(Error::Elevated);
+    }
+    let client = context.client()?;
+    if task.status(client)?["status"] != "stopped" {
+        let request = Request::new(Method::Delete, "/nodes/{node}/tasks/{upid}")
+            .segment("node", task.node())
+            .segment("upid", &task.upid);
+        client.send(&request)?;
+    }
+    Ok(())
+}
+
+fn seal(context: &Context) -> Option<Seal> {
+    match context.is_demo() {
+        true => None,
+        false => Seal::new(context.token_secret()?, PURPOSE),
+    }
+}
+
+/// The id of `task`. Its parts are no secret; the seal makes that it cannot be guessed.
+fn close(context: &Context, task: &Task) -> Option<String> {
+    let mut nonce = [0; 8];
+    let random = ring::default_provider().secure_random;
+    random.fill(&mut nonce).ok()?;
+    let nonce = u64::from_be_bytes(nonce);
+    Some(seal(context)?.close(&json!({ "u": task.upid, "w": task.what, "n": nonce })))
+}
+
+/// The id that `params` name, and its task. What is wrong with the request comes before what is wrong
+/// with the client, and both before whether there is such a task.
+fn open<'a>(context: &Context, params: &'a Map<String, Value>) -> Result<(&'a str, Task), Fault> {
+    let Some(Value::String(id)) = params.get("taskId") else {
+        return Err(Fault::invalid_params("taskId must be a string"));
+    };
+    era::require_tasks(params)?;
+    let task = seal(context).and_then(|seal| task(&seal.open(id)?));
+    Ok((id, task.ok_or_else(unknown)?))
+}
+
+fn task(content: &Value) -> Option<Task> {
+    let (upid, what) = (content["u"].as_str()?, content["w"].as_str()?);
+    format::upid_node(upid)?;
+    Some(Task {
+        what: what.to_owned(),
+        upid: upid.to_owned(),
+    })
+}
+
+fn unknown() -> Fault {
+    Fault::invalid_params(
+        "Unknown task: the id is not one of this server and token, or Proxmox no longer has its record",
+    )
+}
+
+fn internal(error: Error) -> Fault {
+    Fault::internal(one_line(&error))
+}
+
+fn one_line(error: &Error) -> String {
+    text::inline(&error.on_one_line().replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
+
+    #[test]
+    fn describes_a_task_flatly() {
+        let task = Task {
+            what: "Start VM 100".to_owned(),
+            upid: UPID.to_owned(),
+        };
+        let expected = json!({
+            "taskId": "id",
+            "status": "working",
+            "statusMessage": "50\\n%",
+            "createdAt": "2026-07-14T09:12:03Z",
+            // Its node's clock is ahead of ours.
+            "lastUpdatedAt": "2026-07-14T09:12:03Z",
+            "ttlMs": 86_400_000,
+            "pollIntervalMs": 2_000,
+        });
+        assert_eq!(described("id", &task, "working", "50\n%", 0), expected);
+    }
+
+    #[test]
+    fn takes_only_a_upid_out_of_an_id() {
+        assert!(task(&json!({ "u": UPID, "w": "Start VM 100" })).is_some());
+        for content in [
+            json!({ "u": "UPID:pve1/../x:1:1:1:a:b:c:", "w": "Start" }),
+            json!({ "u": UPID }),
+            json!({ "w": "Start" }),
+            json!([UPID]),
+        ] {
+            assert_eq!(task(&content), None, "{content}");
+        }
+    }
+}

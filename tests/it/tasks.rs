@@ -1,0 +1,347 @@
+//! The extension Tasks: a call that goes on as a task, and what its client can ask about it then.
+//!
+//! Each test holds the id of the same task against a server of its own, so every one of them shows that
+//! the id outlives the process that made it.
+
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::fake::Fake;
+use crate::session::Session;
+
+const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
+const TASK: &str = "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstart%3A100%3Aroot%40pam%21mcp%3A";
+
+/// A server for `fake`, with these variables besides.
+fn server(fake: &Fake, more: &[(&str, &str)]) -> Session {
+    let environment = fake.environment();
+    let own = environment.iter().map(|(name, value)| (*name, &**value));
+    let allowed = ("PROXMOX_ALLOW_ELEVATED", "true");
+    let variables: Vec<_> = own.chain([allowed]).chain(more.iter().copied()).collect();
+    Session::start(&[], &variables)
+}
+
+fn with_tasks() -> Value {
+    json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } })
+}
+
+/// What a client that knows tasks is answered.
+#[track_caller]
+fn ask(session: &mut Session, method: &str, params: Value) -> Value {
+    session.request_as(with_tasks(), method, params)
+}
+
+fn start_vm(arguments: Value) -> Value {
+    json!({ "name": "proxmox_start_vm", "arguments": arguments })
+}
+
+fn status(status: Value) -> Value {
+    json!({ "request": format!("GET {TASK}/status"), "answer": { "data": status } })
+}
+
+fn running() -> Value {
+    status(json!({ "status": "running" }))
+}
+
+fn stopped(exit: &str) -> Value {
+    status(json!({ "status": "stopped", "exitstatus": exit }))
+}
+
+fn log(limit: u64, lines: &[&str]) -> Value {
+    let data: Vec<Value> = lines.iter().map(|line| json!({ "t": line })).collect();
+    json!({
+        "request": format!("GET {TASK}/log"),
+        "form": ["start=0", format!("limit={limit}")],
+        "answer": { "data": data, "total": lines.len() },
+    })
+}
+
+/// Where the host says when the task ended: 2026-07-14 09:13:00Z.
+fn ended() -> Value {
+    json!({
+        "request": "GET /nodes/pve1/tasks",
+        "form": ["since=1784020323", "until=1784020323", "limit=500"],
+        "answer": { "data": [{ "upid": UPID, "endtime": 1_784_020_380 }] },
+    })
+}
+
+fn guest_runs() -> Value {
+    json!({
+        "request": "GET /nodes/pve1/qemu/100/status/current",
+        "answer": { "data": { "status": "running", "qmpstatus": "running" } },
+    })
+}
+
+/// The result of the call that started the task; it took two seconds.
+fn created() -> &'static Value {
+    static CREATED: OnceLock<Value> = OnceLock::new();
+    CREATED.get_or_init(|| {
+        let mut exchanges = vec![json!({
+            "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID },
+        })];
+        exchanges.extend([(); 4].map(|()| running()));
+        let fake = Fake::playing(exchanges.into());
+        let mut session = server(&fake, &[]);
+        let arguments = json!({ "node": "pve1", "vmid": 100 });
+        let answer = ask(&mut session, "tools/call", start_vm(arguments));
+        session.finish();
+        assert_eq!(fake.problems(), Vec::<String>::new());
+        answer["result"].clone()
+    })
+}
+
+fn id() -> Value {
+    json!({ "taskId": created()["taskId"] })
+}
+
+/// What `tasks/get` is answered by a new server while the host plays `exchanges`.
+#[track_caller]
+fn get(exchanges: Value) -> Value {
+    let params = id();
+    let fake = Fake::playing(exchanges);
+    let mut session = server(&fake, &[]);
+    let answer = ask(&mut session, "tasks/get", params);
+    session.finish();
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    answer
+}
+
+#[track_caller]
+fn check_unknown(answer: &Value) {
+    assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("Unknown task"), "{answer}");
+}
+
+#[test]
+fn a_call_that_takes_long_becomes_a_task() {
+    let mut created = created().clone();
+    let id = created["taskId"].take();
+    let id = id.as_str().expect("the id is a string");
+    assert!(id.starts_with("v1.") && !id.contains("UPID"), "{id}");
+    assert!(created["lastUpdatedAt"].take().as_str() > created["createdAt"].as_str());
+    let expected = json!({
+        "resultType": "task",
+        "taskId": null,
+        "status": "working",
+        "statusMessage": "Start VM 100: started",
+        "createdAt": "2026-07-14T09:12:03Z",
+        "lastUpdatedAt": null,
+        "ttlMs": 86_400_000,
+        "pollIntervalMs": 2_000,
+        "_meta": { "io.modelcontextprotocol/serverInfo": {
+            "name": "proxmox-mcp", "title": "Proxmox VE", "version": env!("CARGO_PKG_VERSION"),
+        } },
+    });
+    assert_eq!(created, expected);
+}
+
+#[test]
+fn a_running_task_says_its_last_line_and_then_how_it_ended() {
+    let params = id();
+    let fake = Fake::playing(json!([
+        running(),
+        log(1, &[]),
+        running(),
+        log(1, &["half\u{1b}way"]),
+        stopped("OK"),
+        ended(),
+        guest_runs(),
+        stopped("OK"),
+        ended(),
+        guest_runs(),
+    ]));
+    let mut session = server(&fake, &[]);
+    for message in ["Start VM 100: running", "half\\u{1b}way"] {
+        let answer = ask(&mut session, "tasks/get", params.clone());
+        let result = &answer["result"];
+        assert_eq!(result["resultType"], "complete", "{answer}");
+        assert_eq!(result["status"], "working", "{answer}");
+        assert_eq!(result["statusMessage"], message, "{answer}");
+        assert_eq!(result["taskId"], params["taskId"], "{answer}");
+        assert!(result.get("result").is_none(), "{answer}");
+    }
+    let mut answer = ask(&mut session, "tasks/get", params.clone())["result"].take();
+    assert_eq!(answer["status"], "completed", "{answer}");
+    assert_eq!(answer["lastUpdatedAt"], "2026-07-14T09:13:00Z", "{answer}");
+    let again = ask(&mut session, "tasks/get", params)["result"].take();
+    assert_eq!(again, answer, "what has ended stays as it is");
+    session.finish();
+    assert_eq!(fake.problems(), Vec::<String>::new());
+
+    // The result is that of a call that waits.
+    let fake = Fake::playing(json!([
+        { "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID } },
+        stopped("OK"),
+        guest_runs(),
+    ]));
+    let arguments = json!({ "node": "pve1", "vmid": 100, "wait": true });
+    let mut session = server(&fake, &[]);
+    let waited = ask(&mut session, "tools/call", start_vm(arguments));
+    assert_eq!(answer["result"].take(), waited["result"]);
+    assert_eq!(waited["result"]["resultType"], "complete");
+}
+
+#[test]
+fn a_task_that_failed_is_completed_with_an_error_for_the_model() {
+    for exit in ["start failed: QEMU exited with code 1", "unexpected status"] {
+        let answer = get(json!([stopped(exit), log(8, &["| no memory"]), ended()]));
+        let result = &answer["result"];
+        assert_eq!(result["status"], "completed", "{answer}");
+        assert_eq!(result["statusMessage"], exit, "{answer}");
+        assert_eq!(result["result"]["isError"], true, "{answer}");
+        assert_eq!(result["result"]["resultType"], "complete", "{answer}");
+        let text = result["result"]["content"][0]["text"].as_str();
+        let text = text.expect("there is a text");
+        assert!(
+            text.contains(exit) && text.contains("no memory") && text.contains(UPID),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_task_that_was_interrupted_is_cancelled() {
+    for exit in ["received interrupt", "clone failed: interrupted by signal"] {
+        let answer = get(json!([stopped(exit), log(8, &[]), ended()]));
+        let result = &answer["result"];
+        assert_eq!(result["status"], "cancelled", "{answer}");
+        assert_eq!(result["statusMessage"], exit, "{answer}");
+        assert!(result.get("result").is_none(), "{answer}");
+    }
+}
+
+#[test]
+fn a_task_whose_record_is_gone_is_unknown() {
+    check_unknown(&get(json!([{
+        "request": format!("GET {TASK}/status"),
+        "status": 500,
+        "answer": { "data": null, "message": "no such task\n" },
+    }])));
+}
+
+#[test]
+fn a_poll_that_tells_nothing_fails_alone() {
+    let answer = get(json!([{ "request": format!("GET {TASK}/status"), "status": 595 }]));
+    assert_eq!(answer["error"]["code"], -32603, "{answer}");
+
+    let fake = Fake::playing(json!([]));
+    // Nobody listens on the first port.
+    let mut session = server(&fake, &[("PROXMOX_HOST", "http://127.0.0.1:1")]);
+    let answer = ask(&mut session, "tasks/get", id());
+    assert_eq!(answer["error"]["code"], -32603, "{answer}");
+    let answer = ask(&mut session, "tasks/cancel", id());
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    let remains = session.finish();
+    assert!(remains.log.contains("was not stopped"), "{}", remains.log);
+    let said = format!("{answer}{}", remains.log);
+    assert!(!said.contains(crate::fake::TOKEN), "{said}");
+}
+
+#[test]
+fn an_id_means_nothing_to_another_token_or_when_it_was_changed() {
+    let fake = Fake::playing(json!([]));
+    let methods = ["tasks/get", "tasks/cancel", "tasks/update"];
+    let other = "00000000-9abc-4def-8123-456789abcdef";
+    let mut session = server(&fake, &[("PROXMOX_TOKEN_VALUE", other)]);
+    for method in methods {
+        check_unknown(&ask(&mut session, method, id()));
+    }
+    let mut session = server(&fake, &[]);
+    let good = created()["taskId"].as_str().expect("the id is a string");
+    for changed in [
+        good.replacen('.', ".A", 1),
+        format!("{good}A"),
+        UPID.to_owned(),
+    ] {
+        for method in methods {
+            check_unknown(&ask(&mut session, method, json!({ "taskId": changed })));
+        }
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn cancelling_stops_a_task_that_runs_and_is_always_acknowledged() {
+    let params = id();
+    let stop = json!({ "request": format!("DELETE {TASK}"), "answer": { "data": null } });
+    let refused = json!({
+        "request": format!("DELETE {TASK}"),
+        "status": 403,
+        "answer": { "data": null, "message": "Permission check failed (/nodes/pve1, Sys.Modify)\n" },
+    });
+    let fake = Fake::playing(json!([running(), stop, stopped("OK"), running(), refused]));
+    let mut session = server(&fake, &[]);
+    for _ in 0..3 {
+        let answer = ask(&mut session, "tasks/cancel", params.clone());
+        assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    let log = session.finish().log;
+    assert_eq!(log.matches("was not stopped").count(), 1, "{log}");
+
+    // Who may no longer change anything sends nothing.
+    let mut session = server(&fake, &[("PROXMOX_ALLOW_ELEVATED", "false")]);
+    let answer = ask(&mut session, "tasks/cancel", params.clone());
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+
+    let update = json!({ "taskId": params["taskId"], "inputResponses": { "x": {} } });
+    let answer = ask(&mut session, "tasks/update", update);
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+}
+
+#[test]
+fn a_client_without_tasks_is_refused_their_methods() {
+    let fake = Fake::playing(json!([]));
+    let mut session = server(&fake, &[]);
+    for method in ["tasks/get", "tasks/cancel", "tasks/update"] {
+        let answer = session.request(method, id());
+        assert_eq!(answer["error"]["code"], -32021, "{answer}");
+        let required = &answer["error"]["data"]["requiredCapabilities"];
+        assert_eq!(required, &with_tasks(), "{answer}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_call_that_says_whether_to_wait_is_no_task() {
+    let started = json!({
+        "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID },
+    });
+    let fake = Fake::playing(json!([started, started]));
+    let mut session = server(&fake, &[]);
+    let arguments = json!({ "node": "pve1", "vmid": 100, "wait": false });
+    let answer = ask(&mut session, "tools/call", start_vm(arguments));
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    // Nor is one whose client does not say, in this request, that it knows tasks.
+    let arguments = json!({ "node": "pve1", "vmid": 100 });
+    let answer = session.request("tools/call", start_vm(arguments));
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_request_filed_with_the_ha_manager_is_no_task() {
+    let upid = UPID.replace("qmstart", "hastart");
+    let fake = Fake::playing(json!([{
+        "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": upid },
+    }]));
+    let mut session = server(&fake, &[]);
+    let arguments = json!({ "node": "pve1", "vmid": 100 });
+    let answer = ask(&mut session, "tools/call", start_vm(arguments));
+    assert_eq!(
+        answer["result"]["structuredContent"]["status"], "started",
+        "{answer}"
+    );
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn the_demonstration_hands_out_no_task() {
+    let mut session = Session::start(&["--demo", "--allow-elevated"], &[]);
+    let arguments = json!({ "node": "pve1", "vmid": 103 });
+    let answer = ask(&mut session, "tools/call", start_vm(arguments));
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+}

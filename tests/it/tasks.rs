@@ -138,6 +138,28 @@ fn a_call_that_takes_long_becomes_a_task() {
 }
 
 #[test]
+fn no_two_calls_are_given_the_same_id() {
+    let fake = Fake::playing(json!([{
+        "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID },
+    }]));
+    let mut session = server(&fake, &[]);
+    let mut params = start_vm(json!({ "node": "pve1", "vmid": 100 }));
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": with_tasks(),
+    });
+    let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    session.send(&request.to_string());
+    // The end of the input ends the wait.
+    let [answer] = &session.finish().messages[..] else {
+        panic!("one message answers one call");
+    };
+    assert_eq!(answer["result"]["resultType"], "task", "{answer}");
+    assert_ne!(answer["result"]["taskId"], created()["taskId"]);
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
 fn a_running_task_says_its_last_line_and_then_how_it_ended() {
     let params = id();
     let fake = Fake::playing(json!([

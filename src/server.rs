@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::nearest::nearest;
-use crate::peer::Peer;
+use crate::peer::{Interruption, Peer};
 use crate::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
 pub(crate) use crate::server::era::names_revision;
 use crate::server::era::{Era, Revision};
@@ -119,13 +119,18 @@ impl Server<'_> {
             Message::Request(request) => request,
         };
         let id = request.id.clone();
-        if self.peer.begin(&id, &request.params) && request.method != "initialize" {
+        let can_be_cancelled = request.method != "initialize";
+        if self.peer.begin(&id, &request.params) && can_be_cancelled {
             return Ok(None);
         }
         let subject = subject(&request);
         let start = Instant::now();
         let outcome = self.dispatch(request);
         log::debug!("{subject}: {} ms", start.elapsed().as_millis());
+        // Not all that is done for a cancelled request breaks off, but nothing is sent for it.
+        if can_be_cancelled && self.peer.interruption() == Some(Interruption::Cancelled) {
+            return Ok(None);
+        }
         match outcome {
             Ok(Reply::Result(result)) => Ok(Some(rpc::answer(Some(&id), Ok(result)))),
             Ok(Reply::Nothing) => Ok(None),

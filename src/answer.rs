@@ -113,8 +113,8 @@ impl Column {
         Self::new(key, Cell::UsedOf(total))
     }
 
-    /// The keys of the object that this column shows.
-    fn keys(&self) -> impl Iterator<Item = &'static str> {
+    /// The keys of the object that this column shows, the first of which is its name.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
         let total = match self.cell {
             Cell::UsedOf(total) => Some(total),
             _ => None,
@@ -164,12 +164,24 @@ const CELL: usize = 300;
 
 impl Table {
     /// The rows that `args` ask for, below a line that counts them all; `notes` follow the count.
-    pub(crate) fn answer(&self, mut rows: Vec<Value>, args: &Args, notes: &[String]) -> Answer {
+    pub(crate) fn answer(&self, rows: Vec<Value>, args: &Args, notes: &[String]) -> Answer {
+        let counts = self.count.filter(|_| rows.len() > 1);
+        let counts = counts.map(|key| tally(&rows, key, "")).unwrap_or_default();
+        self.counted(rows, args, &counts, notes)
+    }
+
+    /// As [`Table::answer`], with what else the count line counts.
+    pub(crate) fn counted(
+        &self,
+        mut rows: Vec<Value>,
+        args: &Args,
+        counts: &str,
+        notes: &[String],
+    ) -> Answer {
         self.sort(&mut rows);
         let total = rows.len();
         let limit = args.integer(&LIMIT).unwrap_or(ROWS) as usize;
         let offset = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
-        let counts = self.counts(&rows);
         rows.drain(..offset);
         rows.truncate(limit);
 
@@ -202,7 +214,10 @@ impl Table {
         rows.truncate(kept);
 
         let noun = self.noun[usize::from(total != 1)];
-        let mut text = format!("{total} {noun}{counts}");
+        let mut text = format!("{total} {noun}");
+        if !counts.is_empty() {
+            text.push_str(&format!(" ({counts})"));
+        }
         let mut data = Map::new();
         data.insert("total".to_owned(), total.into());
         if kept == 0 && total > 0 {
@@ -229,24 +244,6 @@ impl Table {
             data,
             ..Answer::new(text)
         }
-    }
-
-    /// ` (8 running, 4 stopped)`
-    fn counts(&self, rows: &[Value]) -> String {
-        let Some(key) = self.count.filter(|_| rows.len() > 1) else {
-            return String::new();
-        };
-        let mut counts = std::collections::BTreeMap::<String, usize>::new();
-        for row in rows {
-            *counts.entry(text::cut(&plain(&row[key]), 40)).or_default() += 1;
-        }
-        let counts: Vec<String> = counts
-            .iter()
-            .filter(|(value, _)| !value.is_empty())
-            .take(8)
-            .map(|(value, count)| format!("{count} {value}"))
-            .collect();
-        format!(" ({})", counts.join(", "))
     }
 
     fn sort(&self, rows: &mut [Value]) {
@@ -392,7 +389,8 @@ impl Answer {
         }
     }
 
-    fn acted(what: &str, status: &str, outcome: &str) -> Self {
+    /// An action and how far it has come, in a word and in words.
+    pub(crate) fn acted(what: &str, status: &str, outcome: &str) -> Self {
         let data = json!({ "action": what, "status": status });
         Self::of(format!("✅ {what}: {outcome}"), data)
     }
@@ -465,6 +463,24 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
+/// How many rows have which value: `8 running, 4 stopped`; with a word before it `8 on pve1`.
+pub(crate) fn tally(rows: &[Value], key: &str, word: &str) -> String {
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for row in rows {
+        *counts.entry(text::cut(&plain(&row[key]), 40)).or_default() += 1;
+    }
+    let mut counts: Vec<String> = counts
+        .iter()
+        .filter(|(value, _)| !value.is_empty())
+        .map(|(value, count)| format!("{count} {word}{value}"))
+        .collect();
+    if counts.len() > 8 {
+        counts.truncate(8);
+        counts.push("…".to_owned());
+    }
+    counts.join(", ")
+}
+
 /// A number, which Proxmox sends as a string as well.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
@@ -525,7 +541,7 @@ fn raw(value: &Value, cell: Cell) -> Value {
 }
 
 /// Numbers by size, everything else as text.
-fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
+pub(crate) fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
         _ => plain(a).cmp(&plain(b)),

@@ -60,6 +60,17 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Why, in one line, where the failure is one of several.
+    pub(crate) fn brief(&self) -> String {
+        let text = self.to_string();
+        let cause = text
+            .split_once("Cause: ")
+            .map_or(&*text, |(_, cause)| cause);
+        text::cut(cause.lines().next().unwrap_or_default(), 200)
+    }
+}
+
 /// The failure form: `❌ Error: <what failed>`, a blank line, `Cause: <details>`.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -26,7 +26,7 @@ pub(crate) struct Param {
     aliases: &'static [&'static str],
     /// Words that are sent as others: `("none", "0")`.
     synonyms: &'static [(&'static str, &'static str)],
-    /// Values for a list, where its form is best shown.
+    /// Values for a list, a name and its value for pairs, where the form is best shown.
     example: &'static [&'static str],
     /// Whether an empty text is a value of its own, "remove this", and not the same as none.
     clearable: bool,
@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     /// The VMID of a guest that is to be made; a free one is asked for where it is absent.
     NewGuest,
     Number(f64, f64),
+    /// Names and their values, each a scalar.
+    Pairs,
     /// Free text, from so many characters to so many.
     Text(usize, usize),
 }
@@ -56,8 +58,8 @@ enum Need {
     Default(&'static str),
     Optional,
     Required,
-    /// Listed as required, but this other parameter serves as well.
-    RequiredUnless(&'static str),
+    /// Listed as required, but each of these other parameters serves as well.
+    RequiredUnless(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy)]
@@ -99,9 +101,9 @@ impl Param {
         }
     }
 
-    pub(crate) const fn unless(self, other: &'static str) -> Self {
+    pub(crate) const fn unless(self, others: &'static [&'static str]) -> Self {
         Self {
-            need: Need::RequiredUnless(other),
+            need: Need::RequiredUnless(others),
             ..self
         }
     }
@@ -193,11 +195,16 @@ impl Param {
             Kind::Number(least, most) => {
                 json!({ "type": "number", "minimum": least, "maximum": most })
             }
+            Kind::Pairs => {
+                json!({ "type": "object", "additionalProperties": { "type": "string" } })
+            }
         };
         if !self.description.is_empty() {
             schema["description"] = self.description.into();
         }
-        if !self.example.is_empty() {
+        if let (Kind::Pairs, [name, value]) = (self.kind, self.example) {
+            schema["examples"] = json!([{ *name: value }]);
+        } else if !self.example.is_empty() {
             schema["examples"] = json!([self.example]);
         }
         if let Need::Default(value) = self.need {
@@ -224,6 +231,7 @@ impl Param {
             }
             Kind::List => "an array of strings".to_owned(),
             Kind::Number(least, most) => format!("a number from {least} to {most}"),
+            Kind::Pairs => "an object of names and texts".to_owned(),
             Kind::Text(0, usize::MAX) => "a text".to_owned(),
             Kind::Text(least, usize::MAX) => format!("a text of at least {least} characters"),
             Kind::Text(0, most) => format!("a text of at most {most} characters"),
@@ -233,8 +241,10 @@ impl Param {
 
     /// `value` as it is sent: lenient in form (`"100"` for 100, `"true"` for true), strict in meaning.
     fn wire_values(&self, value: &Value) -> Option<Vec<String>> {
-        if let Kind::List = self.kind {
-            return list(value);
+        match self.kind {
+            Kind::List => return list(value),
+            Kind::Pairs => return pairs(value),
+            _ => (),
         }
         let text = match value {
             Value::String(text) if matches!(self.kind, Kind::Text(..)) => text.clone(),
@@ -259,7 +269,7 @@ impl Param {
             Kind::Integer(least, most) => integer(&text)
                 .filter(|number| (least..=most).contains(number))
                 .map(|number| number.to_string()),
-            Kind::List => None,
+            Kind::List | Kind::Pairs => None,
             Kind::Number(least, most) => text
                 .parse()
                 .ok()
@@ -350,9 +360,11 @@ impl Args {
             }
             match param.need {
                 Need::Optional | Need::Default(_) => (),
-                Need::RequiredUnless(other) if values.contains_key(other) => (),
-                Need::RequiredUnless(other) => {
-                    problems.push(format!("{} or {other} is missing", param.name));
+                Need::RequiredUnless(others)
+                    if others.iter().any(|other| values.contains_key(other)) => {}
+                Need::RequiredUnless(others) => {
+                    let others = others.join(" or ");
+                    problems.push(format!("{} or {others} is missing", param.name));
                 }
                 Need::Required => {
                     problems.push(format!("{} is missing: {}", param.name, param.form()));
@@ -396,6 +408,13 @@ impl Args {
 
     pub(crate) fn list(&self, param: &Param) -> &[String] {
         self.values.get(param.name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names and values of [`Kind::Pairs`].
+    pub(crate) fn pairs(&self, param: &Param) -> impl Iterator<Item = (&str, &str)> {
+        self.list(param)
+            .chunks_exact(2)
+            .map(|pair| (&*pair[0], &*pair[1]))
     }
 
     pub(crate) fn flag(&self, param: &Param) -> bool {
@@ -524,6 +543,28 @@ fn list(value: &Value) -> Option<Vec<String>> {
     texts.collect()
 }
 
+/// An object of scalars, or a text that holds one in JSON, as names each followed by its value.
+fn pairs(value: &Value) -> Option<Vec<String>> {
+    if let Value::String(text) = value {
+        return serde_json::from_str(text)
+            .ok()
+            .filter(Value::is_object)
+            .and_then(|value| pairs(&value));
+    }
+    let mut pairs = Vec::new();
+    for (name, value) in value.as_object()? {
+        let value = match value {
+            Value::Null => continue,
+            Value::Bool(flag) => u8::from(*flag).to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
+            Value::Array(_) | Value::Object(_) => return None,
+        };
+        pairs.extend([name.clone(), value]);
+    }
+    Some(pairs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -565,6 +606,14 @@ mod tests {
         Param::optional("name", Kind::Text(0, 10), "").alias(&["hostname"]),
         Param::optional("gw", Kind::Format(&format::IPV4), "").clearable(),
         Param::optional("argv", Kind::List, "").local(),
+    ];
+
+    static SET: &[Param] = &[
+        Param::required("set", Kind::Pairs, "")
+            .local()
+            .unless(&["delete", "revert"])
+            .example(&["onboot", "1"]),
+        Param::optional("delete", Kind::List, "").local(),
     ];
 
     fn parse(arguments: Value) -> Result<Args, Vec<String>> {
@@ -645,6 +694,43 @@ mod tests {
                 "node must be a node name (letters, digits, dashes)",
                 "vmid must be an integer from 100 to 999999999",
             ],
+        );
+    }
+
+    #[test]
+    fn takes_pairs_of_scalars_alone() {
+        let parse = |arguments: Value| {
+            let args = Args::parse(SET, arguments.as_object().expect("an object"))?;
+            let pairs = args.pairs(&SET[0]);
+            Ok(pairs
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect())
+        };
+        let set = json!({ "cores": 2, "name": "a b", "onboot": true, "tags": null });
+        let pairs: Vec<String> = vec!["cores=2".into(), "name=a b".into(), "onboot=1".into()];
+        assert_eq!(parse(json!({ "set": set })), Ok(pairs.clone()));
+        assert_eq!(parse(json!({ "set": set.to_string() })), Ok(pairs));
+        assert_eq!(parse(json!({ "delete": ["tags"] })), Ok(Vec::new()));
+        for (arguments, problem) in [
+            (
+                json!({ "set": { "tags": ["a"] } }),
+                "set must be an object of names and texts",
+            ),
+            (
+                json!({ "set": "onboot=1" }),
+                "set must be an object of names and texts",
+            ),
+            (json!({}), "set or delete or revert is missing"),
+        ] {
+            assert_eq!(parse(arguments), Err(vec![problem.to_owned()]));
+        }
+        assert_eq!(
+            SET[0].schema(),
+            json!({
+                "type": "object",
+                "additionalProperties": { "type": "string" },
+                "examples": [{ "onboot": "1" }],
+            })
         );
     }
 

@@ -15,6 +15,8 @@ mod node_admin;
 mod node_disks;
 mod nodes;
 mod snapshots;
+mod tasks;
+mod volumes;
 
 pub(crate) use common::find_guest;
 pub(crate) use guest::{look_up, with_free_id};
@@ -70,7 +72,6 @@ tools! {
         "proxmox_get_node_journal" => node_admin::JOURNAL,
         "proxmox_get_node_tasks" => node_admin::TASKS,
         "proxmox_get_node_task" => node_admin::TASK,
-        "proxmox_wait_task" => node_admin::WAIT_TASK,
         "proxmox_get_node_aplinfo" => node_admin::APLINFO,
         "proxmox_get_node_netstat" => node_admin::NETSTAT,
     }
@@ -80,6 +81,7 @@ tools! {
         "proxmox_get_vm_config" => guests::VM_CONFIG,
         "proxmox_get_lxc_config" => guests::LXC_CONFIG,
         "proxmox_get_storage" => guests::STORAGE,
+        "proxmox_list_storage_content" => volumes::LIST,
     }
     "Guest lifecycle" {
         "proxmox_start_lxc" => lifecycle::START_LXC,
@@ -150,6 +152,14 @@ tools! {
         "proxmox_get_disk_smart" => node_disks::SMART,
         "proxmox_get_node_lvm" => node_disks::LVM,
         "proxmox_get_node_zfs" => node_disks::ZFS,
+    }
+    "Tasks and support" {
+        "proxmox_wait_task" => tasks::WAIT_TASK,
+        "proxmox_stop_task" => tasks::STOP,
+        "proxmox_list_cluster_tasks" => tasks::OF_CLUSTER,
+        "proxmox_get_pending_config" => tasks::PENDING,
+        "proxmox_update_guest_config" => tasks::UPDATE,
+        "proxmox_get_version" => tasks::VERSION,
     }
 }
 

@@ -1,8 +1,14 @@
 //! Backups: make, list, restore, delete.
 
-use super::common::{Guest, NODE, STORAGE, located, resource};
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::common::{Guest, NODE, STORAGE, located, resource, resources};
 use super::guest::{self, NEW_VMID, OVERWRITE, VMID};
-use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
+use super::guests::leave_out_zero;
+use super::volumes::{self, OF_GUEST, ON_NODE, Volumes};
+use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
@@ -107,15 +113,16 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     Ok(Answer::of_action(&what, &data))
 }
 
-const OF_GUEST: Param = Param::optional("vmid", Kind::Integer(100, 999_999_999), "");
+const ON_STORAGE: Param = Param::optional("storage", Kind::Format(&format::STORAGE), "");
+const MISSING: Param = Param::optional("missing", Kind::Flag, "List guests without one.");
 
 pub(super) static LIST: Tool = Tool {
     title: "List backups",
-    summary: "Lists the backups on a storage, newest first.",
+    summary: "Lists backups on all storages or one, newest first.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
-    params: &[NODE, STORAGE, OF_GUEST, LIMIT, OFFSET],
-    call: Call::Steps(&["GET /nodes/{node}/storage/{storage}/content"], list),
+    params: &[ON_NODE, ON_STORAGE, OF_GUEST, MISSING, LIMIT, OFFSET],
+    call: Call::Steps(volumes::REQUESTS, list),
 };
 
 fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -124,6 +131,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
         noun: ["backup", "backups"],
         columns: &[
             Column::text("volid"),
+            Column::text("node"),
             Column::number("vmid"),
             Column::text("subtype"),
             Column::time("ctime"),
@@ -132,24 +140,68 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("verified"),
             Column::text("notes"),
         ],
-        sort: &[Order::Down("ctime"), Order::Up("volid")],
+        sort: &[Order::Down("ctime"), Order::Up("volid"), Order::Up("node")],
         count: None,
     };
-    let request = args
-        .request(Get, "/nodes/{node}/storage/{storage}/content")
-        .with("content", "backup");
-    let mut backups = answer::rows(client.send(&args.send_given(request, &[OF_GUEST]))?);
-    for backup in &mut backups {
-        if backup["size"].is_null() {
-            backup["size"] = backup["approximate-size"].take();
-        }
+    let Volumes {
+        mut rows,
+        mut notes,
+    } = Volumes::read(client, args, Some("backup"), args.get(&ON_STORAGE))?;
+    if args.flag(&MISSING) {
+        return without_backup(client, args, &rows, notes);
+    }
+    for backup in &mut rows {
         backup["verified"] = backup["verification"]["state"].take();
     }
-    let none = backups.is_empty().then(|| {
-        "Backups of guests for which the token lacks VM.Backup are left out without a word."
-            .to_owned()
+    if rows.is_empty() {
+        notes.push(
+            "Backups of guests for which the token lacks VM.Backup are left out without a word."
+                .to_owned(),
+        );
+    }
+    Ok(BACKUPS.answer(rows, args, &notes))
+}
+
+/// The guests that none of `backups` belongs to; templates are marked.
+fn without_backup(
+    client: &Client,
+    args: &Args,
+    backups: &[Value],
+    mut notes: Vec<String>,
+) -> Result<Answer, Error> {
+    static GUESTS: Table = Table {
+        name: "guests",
+        noun: ["guest without a backup", "guests without a backup"],
+        columns: &[
+            Column::number("vmid"),
+            Column::text("name"),
+            Column::text("type"),
+            Column::text("node"),
+            Column::text("status"),
+            Column::flag("template"),
+        ],
+        sort: &[Order::Up("vmid")],
+        count: Some("status"),
+    };
+    let mut guests = resources(client, "vm")?;
+    if let Some(wanted) = args.get(&OF_GUEST) {
+        guests.retain(|guest| plain(&guest["vmid"]) == wanted);
+    }
+    let seen = guests.len();
+    let saved: BTreeSet<String> = backups
+        .iter()
+        .map(|backup| plain(&backup["vmid"]))
+        .collect();
+    guests.retain(|guest| !saved.contains(&plain(&guest["vmid"])));
+    for guest in &mut guests {
+        leave_out_zero(guest, &["template"]);
+    }
+    notes.push(if guests.is_empty() {
+        format!("Looked for {seen}, all that the token sees.")
+    } else {
+        "A backup that the token may not see (VM.Backup of its guest) counts as none.".to_owned()
     });
-    Ok(BACKUPS.answer(backups, args, none.as_slice()))
+    Ok(GUESTS.answer(guests, args, &notes))
 }
 
 const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::BACKUP), "Volume id.");

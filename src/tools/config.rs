@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::common::Guest;
+use super::common::{DIGEST, Guest};
 use super::guest::VMID;
-use crate::answer::{self, plain};
+use crate::answer::{self, Answer, plain};
 use crate::error::Error;
 use crate::param::Args;
 use crate::pve::client::Client;
-use crate::pve::request::{Method::Get, Request};
+use crate::pve::request::{Method::Get, Request, decode};
+use crate::text;
 
 /// A configuration as it was read.
 pub(super) struct Config(Map<String, Value>);
@@ -111,8 +112,9 @@ impl Config {
 }
 
 /// Reads the configuration, sends the request that `edit` makes of it together with its digest, and
-/// does both once more when somebody else changed the configuration in between. Returns the
-/// configuration before the change and what Proxmox answered.
+/// does both once more when somebody else changed the configuration in between. A digest that the
+/// caller gave counts instead, and is not given up. Returns the configuration before the change and
+/// what Proxmox answered.
 pub(super) fn change(
     client: &Client,
     args: &Args,
@@ -122,14 +124,17 @@ pub(super) fn change(
     let attempt = || {
         let config = Config::read(client, args, guest)?;
         let mut request = edit(&config)?;
-        if let Some(digest) = config.get("digest") {
+        let given = args.get(&DIGEST).map(str::to_owned);
+        if let Some(digest) = given.or_else(|| config.get("digest")) {
             request = request.with("digest", digest);
         }
         client.send(&request).map(|data| (config, data))
     };
     match attempt() {
         Err(Error::Refused(refusal))
-            if refusal.says("checksum mismatch") || refusal.says("modified configuration") =>
+            if args.get(&DIGEST).is_none()
+                && (refusal.says("checksum mismatch")
+                    || refusal.says("modified configuration")) =>
         {
             attempt()
         }
@@ -144,8 +149,21 @@ pub(super) fn pending(
     args: &Args,
     guest: Guest,
 ) -> Option<BTreeMap<String, Option<Value>>> {
-    let request = args.request(Get, &guest.path("pending"));
-    let rows = client.send(&request).map(answer::rows).ok()?;
+    pending_rows(client, args, guest).ok().map(waits)
+}
+
+/// All settings, each with what waits for it.
+pub(super) fn pending_rows(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+) -> Result<Vec<Value>, Error> {
+    let data = client.send(&args.request(Get, &guest.path("pending")))?;
+    Ok(answer::rows(data))
+}
+
+/// Those of the settings that wait, as [`pending`] returns them.
+pub(super) fn waits(rows: Vec<Value>) -> BTreeMap<String, Option<Value>> {
     let waits = rows.into_iter().filter_map(|mut row| {
         let key = plain(&row["key"]);
         match (row["pending"].take(), plain(&row["delete"]).as_str()) {
@@ -154,7 +172,54 @@ pub(super) fn pending(
             (value, _) => Some((key, Some(value))),
         }
     });
-    Some(waits.collect())
+    waits.collect()
+}
+
+/// The value of a setting as it reads: a password hidden, SSH keys without the percent-encoding in
+/// which Proxmox keeps them.
+pub(super) fn readable(key: &str, value: &str) -> String {
+    match key {
+        "cipassword" => "(hidden)".to_owned(),
+        "sshkeys" => text::inline(&decode(value)),
+        _ => text::inline(value),
+    }
+}
+
+/// `answer` with what waits for the guest to stop and start.
+pub(super) fn with_waits(
+    answer: Answer,
+    guest: Guest,
+    waits: Option<BTreeMap<String, Option<Value>>>,
+) -> Answer {
+    let Some(waits) = waits else {
+        return answer.line("Whether it waits for a restart could not be read.");
+    };
+    if waits.is_empty() {
+        return answer;
+    }
+    let mut shown = Vec::new();
+    let mut pending = Map::new();
+    for (key, value) in waits {
+        let value = match value {
+            Some(Value::String(text)) => Value::from(readable(&key, &text)),
+            other => other.unwrap_or_default(),
+        };
+        shown.push(match &value {
+            Value::Null => format!("{key}: removed"),
+            value => format!("{key}: {}", text::cut(&plain(value), 300)),
+        });
+        pending.insert(key, value);
+    }
+    answer
+        .line(format!(
+            "Waits for {}, or a stop and start: {}",
+            match guest {
+                Guest::Container => "proxmox_reboot_lxc",
+                Guest::Vm => "proxmox_reboot_vm",
+            },
+            shown.join("; ")
+        ))
+        .with("pending", pending)
 }
 
 /// Whether the removal of `slot` waits for the guest to stop; `None` when nobody knows.

@@ -19,7 +19,7 @@ const COMMAND: Param = Param::required(
     Kind::Text(1, 65_536),
     "Program and arguments, POSIX quoting.",
 )
-.unless("argv");
+.unless(&["argv"]);
 const ARGV: Param =
     Param::optional("argv", Kind::List, "In place of command.").example(&["uname", "-a"]);
 const INPUT: Param =

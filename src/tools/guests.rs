@@ -4,26 +4,53 @@ use serde_json::Value;
 
 use super::common::resources;
 use super::guest::{NODE, TYPE, VMID};
-use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, number, plain};
+use crate::answer::{
+    self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, compare, number, plain, tally,
+};
 use crate::error::Error;
-use crate::format;
+use crate::format::{self, Format};
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::Method::Get;
+use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool};
 
+const OF_NAME: Param = Param::optional("name", Kind::Text(1, 128), "Part of it.");
 const OF_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 const OF_TYPE: Param = Param::optional("type", Kind::Choice(&["qemu", "lxc"]), "");
 const OF_STATUS: Param = Param::optional("status", Kind::Choice(&["running", "stopped"]), "");
 const OF_POOL: Param = Param::optional("pool", Kind::Format(&format::POOL), "");
 const OF_TAG: Param = Param::optional("tag", Kind::Text(1, 128), "");
+const TEMPLATE: Param = Param::optional("template", Kind::Flag, "");
+const SORT: Param = Param::optional(
+    "sort",
+    Kind::Format(&SORT_KEY),
+    "A column; -mem: most first.",
+)
+.default("vmid");
+const FIELDS: Param =
+    Param::optional("fields", Kind::List, "Only these columns.").example(&["vmid", "name"]);
+
+static SORT_KEY: Format = Format {
+    form: "vmid, name, node, status, cpu, mem, disk, uptime or tags, with - before it for descending order",
+    parse: |text| {
+        let key = text.strip_prefix('-').unwrap_or(text);
+        let keys = [
+            "vmid", "name", "node", "status", "cpu", "mem", "disk", "uptime", "tags",
+        ];
+        keys.contains(&key).then(|| text.to_owned())
+    },
+};
 
 pub(super) static LIST: Tool = Tool {
     title: "List guests",
     summary: "Lists VMs (qemu) and containers (lxc) of the whole cluster with VMID, node, state and load. Start here to find a guest.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[OF_NODE, OF_TYPE, OF_STATUS, OF_POOL, OF_TAG, LIMIT, OFFSET],
+    params: &[
+        OF_NAME, OF_NODE, OF_TYPE, OF_STATUS, OF_POOL, OF_TAG, TEMPLATE, SORT, FIELDS, LIMIT,
+        OFFSET,
+    ],
     call: Call::Steps(&["GET /cluster/resources"], list),
 };
 
@@ -48,27 +75,12 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("hastate"),
             Column::flag("template"),
         ],
-        sort: &[Order::Up("vmid")],
-        count: Some("status"),
+        sort: &[],
+        count: None,
     };
+    let left_out = left_out(args.list(&FIELDS), GUESTS.columns)?;
     let mut guests = resources(client, "vm")?;
-    for (param, key) in [
-        (OF_NODE, "node"),
-        (OF_TYPE, "type"),
-        (OF_STATUS, "status"),
-        (OF_POOL, "pool"),
-    ] {
-        if let Some(wanted) = args.get(&param) {
-            guests.retain(|guest| guest[key] == wanted);
-        }
-    }
-    if let Some(wanted) = args.get(&OF_TAG) {
-        guests.retain(|guest| {
-            let tags = guest["tags"].as_str().unwrap_or_default();
-            tags.split([';', ',', ' '])
-                .any(|tag| tag.eq_ignore_ascii_case(wanted))
-        });
-    }
+    retain_wanted(&mut guests, args);
     for guest in &mut guests {
         // Proxmox does not know how full the disks of a VM are and sends 0; what a stopped guest
         // uses is no news either.
@@ -80,13 +92,100 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
             leave_out_zero(guest, &["cpu", "mem", "disk"]);
         }
     }
+    sort(&mut guests, &args[&SORT]);
+    let counts = match guests.len() {
+        0 | 1 => String::new(),
+        _ => format!(
+            "{}; {}",
+            tally(&guests, "status", ""),
+            tally(&guests, "node", "on ")
+        ),
+    };
+    for guest in &mut guests {
+        for key in &left_out {
+            guest[*key] = Value::Null;
+        }
+    }
     let none = guests.is_empty().then(|| {
         "Guests for which the token lacks VM.Audit are left out without a word.".to_owned()
     });
-    Ok(GUESTS.answer(guests, args, none.as_slice()))
+    Ok(GUESTS.counted(guests, args, &counts, none.as_slice()))
 }
 
-fn leave_out_zero(object: &mut Value, keys: &[&str]) {
+/// The keys of the columns that are not among `fields`; none when no field is named.
+fn left_out(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static str>, Error> {
+    let names = || columns.iter().filter_map(|column| column.keys().next());
+    let unknown = fields
+        .iter()
+        .find(|field| !names().any(|name| name == **field));
+    if let Some(unknown) = unknown {
+        return Err(Error::Arguments(vec![format!(
+            "fields: {} is no column; there are {}",
+            text::cut(&text::inline(unknown), 40),
+            names().collect::<Vec<_>>().join(", ")
+        )]));
+    }
+    let wanted = |column: &&Column| {
+        let name = column.keys().next();
+        fields.is_empty() || fields.iter().any(|field| name == Some(field))
+    };
+    let kept: Vec<&str> = columns
+        .iter()
+        .filter(wanted)
+        .flat_map(Column::keys)
+        .collect();
+    let all = columns.iter().flat_map(Column::keys);
+    Ok(all.filter(|key| !kept.contains(key)).collect())
+}
+
+/// Keeps the guests that fit every filter in `args`.
+fn retain_wanted(guests: &mut Vec<Value>, args: &Args) {
+    for (param, key) in [
+        (OF_NODE, "node"),
+        (OF_TYPE, "type"),
+        (OF_STATUS, "status"),
+        (OF_POOL, "pool"),
+    ] {
+        if let Some(wanted) = args.get(&param) {
+            guests.retain(|guest| guest[key] == wanted);
+        }
+    }
+    if let Some(wanted) = args.get(&OF_NAME).map(str::to_lowercase) {
+        guests.retain(|guest| plain(&guest["name"]).to_lowercase().contains(&wanted));
+    }
+    if args.get(&TEMPLATE).is_some() {
+        let wanted = args.flag(&TEMPLATE);
+        guests.retain(|guest| (number(&guest["template"]) == Some(1.0)) == wanted);
+    }
+    if let Some(wanted) = args.get(&OF_TAG) {
+        guests.retain(|guest| {
+            let tags = guest["tags"].as_str().unwrap_or_default();
+            tags.split([';', ',', ' '])
+                .any(|tag| tag.eq_ignore_ascii_case(wanted))
+        });
+    }
+}
+
+/// Sorts by a key, descending with a `-` before it. What has no value comes last then, the largest
+/// first; guests that are alike stay in the order of their VMIDs.
+fn sort(guests: &mut [Value], by: &str) {
+    guests.sort_by(|a, b| compare(&a["vmid"], &b["vmid"]));
+    let (key, descends) = match by.strip_prefix('-') {
+        Some(key) => (key, true),
+        None => (by, false),
+    };
+    let most = match key {
+        "mem" => "maxmem",
+        "disk" => "maxdisk",
+        _ => key,
+    };
+    guests.sort_by(|a, b| {
+        let order = compare(&a[key], &b[key]).then_with(|| compare(&a[most], &b[most]));
+        if descends { order.reverse() } else { order }
+    });
+}
+
+pub(super) fn leave_out_zero(object: &mut Value, keys: &[&str]) {
     for key in keys {
         if number(&object[*key]) == Some(0.0) {
             object[*key] = Value::Null;
@@ -199,7 +298,7 @@ fn config(
 
 pub(super) static STORAGE: Tool = Tool {
     title: "List storages",
-    summary: "Lists the storages of the cluster, or those of one node, with type, content and usage.",
+    summary: "Lists the storages of the cluster, or those of one node, with type, content and usage, fullest first.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[OF_NODE, LIMIT, OFFSET],
@@ -227,7 +326,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::used_of("used", "total"),
             Column::bytes("avail"),
         ],
-        sort: &[Order::Up("storage")],
+        sort: FULLEST_FIRST,
         count: None,
     };
     static OF_CLUSTER_TABLE: Table = Table {
@@ -247,11 +346,19 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("nodes"),
             Column::text("prune-backups"),
         ],
-        sort: &[Order::Up("storage"), Order::Up("node")],
+        sort: FULLEST_FIRST,
         count: None,
     };
+    const FULLEST_FIRST: &[Order] = &[
+        Order::Down("used_fraction"),
+        Order::Up("storage"),
+        Order::Up("node"),
+    ];
     if args.get(&OF_NODE).is_some() {
-        let rows = answer::rows(client.send(&args.request(Get, "/nodes/{node}/storage"))?);
+        let mut rows = answer::rows(client.send(&args.request(Get, "/nodes/{node}/storage"))?);
+        for row in &mut rows {
+            row["used_fraction"] = share(&row["used"], &row["total"]);
+        }
         return Ok(OF_NODE_TABLE.answer(rows, args, &[]));
     }
     let configured = answer::rows(client.get("/storage")?);
@@ -277,6 +384,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             for key in ["status", "disk", "maxdisk"] {
                 row[key] = usage[key].clone();
             }
+            row["used_fraction"] = share(&usage["disk"], &usage["maxdisk"]);
             row["node"] = if shared {
                 "(shared)".into()
             } else {
@@ -289,4 +397,12 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
     }
     Ok(OF_CLUSTER_TABLE.answer(rows, args, &[count]))
+}
+
+/// `part` of `whole`; null when it cannot be told.
+fn share(part: &Value, whole: &Value) -> Value {
+    match (number(part), number(whole)) {
+        (Some(part), Some(whole)) if whole > 0.0 => (part / whole).into(),
+        _ => Value::Null,
+    }
 }

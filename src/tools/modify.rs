@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
-use super::config::{Config, pending};
+use super::config::{Config, pending, with_waits};
 use super::guest::{NODE, VMID};
-use crate::answer::{Answer, plain};
+use crate::answer::Answer;
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
@@ -242,29 +242,7 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
         is.insert(value.name.to_owned(), numeric(now.to_owned()));
     }
     answer = answer.with("before", was).with("after", is);
-    Ok(match waits {
-        None => answer.line("Whether it waits for a restart could not be read."),
-        Some(waits) if waits.is_empty() => answer,
-        Some(waits) => {
-            let shown: Vec<String> = waits
-                .iter()
-                .map(|(key, value)| match value {
-                    Some(value) => format!("{key}: {}", plain(value)),
-                    None => format!("{key}: removed"),
-                })
-                .collect();
-            let waits: Map<String, Value> = waits
-                .into_iter()
-                .map(|(key, value)| (key, value.unwrap_or_default()))
-                .collect();
-            answer
-                .line(format!(
-                    "Waits for proxmox_reboot_vm, or a stop and start: {}",
-                    shown.join("; ")
-                ))
-                .with("pending", waits)
-        }
-    })
+    Ok(with_waits(answer, guest, waits))
 }
 
 /// `2048` as a number, which Proxmox sends as text too.

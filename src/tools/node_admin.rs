@@ -1,13 +1,20 @@
 //! Node management: services, logs, tasks, templates on offer, traffic.
 
+use serde_json::Value;
+
 use super::common::NODE;
-use crate::answer::{self, Answer, Column, LIMIT, Lines, OFFSET, Order, Table, number, plain};
+use crate::answer::{
+    self, Answer, Column, LIMIT, Lines, OFFSET, Order, Table, compare, number, plain,
+};
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::Method::{Get, Post};
-use crate::task::{self, Patience, Task, WAIT, WAIT_TIMEOUT};
+use crate::pve::request::{
+    Method::{Get, Post},
+    Request,
+};
+use crate::task::{Task, WAIT, WAIT_TIMEOUT};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -248,32 +255,42 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
     })
 }
 
+const TASKS_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 const SOURCE: Param =
-    Param::optional("source", Kind::Choice(&["archive", "active", "all"]), "").default("all");
+    Param::optional("source", Kind::Choice(&["all", "active", "archive"]), "").default("all");
+const RUNNING: Param = Param::optional("running", Kind::Flag, "");
 const TASK_LIMIT: Param = Param::optional("limit", Kind::Integer(1, 500), "").default("50");
 const TASK_START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
-const ERRORS: Param = Param::optional("errors", Kind::Flag, "Failed ones only.");
-const TYPE_FILTER: Param = Param::optional(
-    "typefilter",
-    Kind::Text(1, 64),
-    "Exact type, such as qmstart.",
-);
+const ERRORS: Param = Param::optional("errors", Kind::Flag, "Failed only.");
+const TYPE_FILTER: Param = Param::optional("type", Kind::Text(1, 64), "Such as qmstart.")
+    .sent_as("typefilter")
+    .alias(&["typefilter"]);
 const USER_FILTER: Param = Param::optional("userfilter", Kind::Text(1, 64), "");
 const OF_GUEST: Param = Param::optional("vmid", Kind::Integer(100, 999_999_999), "");
 const STATUS_FILTER: Param = Param::optional(
     "statusfilter",
     Kind::Text(1, 64),
-    "Of ok, error, warning, unknown, with commas.",
+    "ok, error, warning, unknown.",
 );
+const TASK_FILTERS: &[Param] = &[
+    ERRORS,
+    TYPE_FILTER,
+    USER_FILTER,
+    OF_GUEST,
+    SINCE_EPOCH,
+    UNTIL_EPOCH,
+    STATUS_FILTER,
+];
 
 pub(super) static TASKS: Tool = Tool {
     title: "List tasks",
-    summary: "Lists tasks of a node, newest first, running ones included.",
+    summary: "Lists tasks of all nodes or one, newest first; the status of a failed one says why.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
-        NODE,
+        TASKS_NODE,
         SOURCE,
+        RUNNING,
         TASK_LIMIT,
         TASK_START,
         ERRORS,
@@ -284,31 +301,130 @@ pub(super) static TASKS: Tool = Tool {
         UNTIL_EPOCH,
         STATUS_FILTER,
     ],
-    call: Call::Steps(&["GET /nodes/{node}/tasks"], tasks),
+    call: Call::Steps(&["GET /nodes", "GET /nodes/{node}/tasks"], tasks),
+};
+
+/// Tasks, the newest first.
+pub(super) static TASK_TABLE: Table = Table {
+    name: "tasks",
+    noun: ["task", "tasks"],
+    columns: &[
+        Column::time("starttime"),
+        Column::time("endtime"),
+        Column::text("node"),
+        Column::text("type"),
+        Column::text("id"),
+        Column::text("user"),
+        Column::text("status"),
+        Column::text("upid"),
+    ],
+    sort: &[Order::Down("starttime"), Order::Up("upid")],
+    count: None,
 };
 
 fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
-    static TASKS: Table = Table {
-        name: "tasks",
-        noun: ["task", "tasks"],
-        columns: &[
-            Column::time("starttime"),
-            Column::time("endtime"),
-            Column::text("type"),
-            Column::text("id"),
-            Column::text("user"),
-            Column::text("status"),
-            Column::text("upid"),
-        ],
-        sort: &[Order::Down("starttime"), Order::Up("upid")],
-        count: None,
+    let running = args.flag(&RUNNING);
+    let source = &args[&SOURCE];
+    if running && source == "archive" {
+        return Err(Error::Arguments(vec![
+            "running and source=archive exclude each other".to_owned(),
+        ]));
+    }
+    let source = if running { "active" } else { source };
+    let limit = args.integer(&TASK_LIMIT).unwrap_or(50);
+    let start = args.integer(&TASK_START);
+    let read = |node: &str, start: Option<u64>, limit: u64| {
+        let mut request = Request::new(Get, "/nodes/{node}/tasks")
+            .segment("node", node)
+            .with("source", source)
+            .with("limit", limit.to_string());
+        if let Some(start) = start {
+            request = request.with("start", start.to_string());
+        }
+        let mut answer = client.answer(&args.send_given(request, TASK_FILTERS))?;
+        let mut rows = answer::rows(answer["data"].take());
+        let total = number(&answer["total"]).unwrap_or_default() as u64;
+        if running {
+            // Those that ended a moment ago are among the active ones.
+            rows.retain(|task| task["endtime"].is_null());
+        }
+        Ok::<_, Error>((rows, total))
     };
-    let mut answer = client.answer(&args.whole_request(Get, "/nodes/{node}/tasks"))?;
-    let rows = answer::rows(answer["data"].take());
-    let total = number(&answer["total"]).unwrap_or_default() as u64;
-    let seen = args.integer(&TASK_START).unwrap_or(0) + rows.len() as u64;
-    let more = (total > seen).then(|| format!("{total} in all, start={seen} shows more"));
-    Ok(TASKS.answer(rows, args, more.as_slice()))
+    let skipped = start.unwrap_or(0);
+    let mut notes = Vec::new();
+    let (rows, total) = match args.get(&TASKS_NODE) {
+        Some(node) => {
+            let (mut rows, total) = read(node, start, limit)?;
+            for row in &mut rows {
+                row["node"] = Value::Null; // the one that was asked for
+            }
+            (rows, total)
+        }
+        None => {
+            let (nodes, offline) = nodes(client)?;
+            notes.extend(offline);
+            // A page of all tasks can come from any node.
+            let page = |node: &str| read(node, None, skipped.saturating_add(limit));
+            let (rows, total) = of_all_nodes(&nodes, page, &mut notes)?;
+            (page_of(rows, skipped, limit), total)
+        }
+    };
+    let seen = skipped.saturating_add(rows.len() as u64);
+    if total > seen && !running {
+        notes.push(format!("{total} in all, start={seen} shows more"));
+    }
+    Ok(TASK_TABLE.answer(rows, args, &notes))
+}
+
+/// The nodes that are not offline, and a note that names those that are.
+fn nodes(client: &Client) -> Result<(Vec<String>, Option<String>), Error> {
+    let mut nodes = answer::rows(client.get("/nodes")?);
+    nodes.sort_by(|a, b| compare(&a["node"], &b["node"]));
+    let (offline, online): (Vec<Value>, Vec<Value>) = nodes
+        .into_iter()
+        .partition(|node| node["status"] == "offline");
+    let names = |nodes: &[Value]| -> Vec<String> {
+        nodes.iter().map(|node| plain(&node["node"])).collect()
+    };
+    let note = (!offline.is_empty()).then(|| format!("Offline: {}", names(&offline).join(", ")));
+    Ok((names(&online), note))
+}
+
+/// What `read` finds on each node, and how much there is in all. A node that fails is named in a
+/// note, unless all do.
+fn of_all_nodes(
+    nodes: &[String],
+    read: impl Fn(&str) -> Result<(Vec<Value>, u64), Error>,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<Value>, u64), Error> {
+    let mut all = (Vec::new(), 0);
+    let mut failed = Vec::new();
+    for node in nodes {
+        match read(node) {
+            Ok((rows, total)) => {
+                all.0.extend(rows);
+                all.1 += total;
+            }
+            Err(error @ Error::Refused(_)) => {
+                notes.push(format!("Not read: {node}: {}", error.brief()));
+                failed.push(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match failed.pop() {
+        Some(error) if failed.len() + 1 == nodes.len() => Err(error),
+        _ => Ok(all),
+    }
+}
+
+/// The newest tasks but for the first `skipped`.
+fn page_of(mut rows: Vec<Value>, skipped: u64, limit: u64) -> Vec<Value> {
+    rows.sort_by(|a, b| compare(&b["starttime"], &a["starttime"]));
+    rows.into_iter()
+        .skip(skipped as usize)
+        .take(limit as usize)
+        .collect()
 }
 
 const TASK_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
@@ -402,27 +518,6 @@ fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     Ok(answer)
 }
-
-const TIMEOUT: Param = Param::optional(
-    "wait_timeout",
-    Kind::Integer(1, 600),
-    "Seconds; 45 if absent.",
-)
-.alias(&["timeout"]);
-
-pub(super) static WAIT_TASK: Tool = Tool {
-    title: "Wait for a task",
-    summary: "Waits until a task has ended and tells how, with the last lines of its log when that was not well.",
-    permission: Permission::Basic,
-    effect: Effect::Reads,
-    params: &[UPID, TIMEOUT],
-    call: Call::Steps(task::REQUESTS, |client, args| {
-        let task = Task::found(&args[&UPID]);
-        let patience = Patience::of(client, args.integer(&TIMEOUT));
-        let state = task.wait(client, patience)?;
-        task.report(client, state, Some(patience), Answer::new(String::new()))
-    }),
-};
 
 const SECTION: Param =
     Param::optional("section", Kind::Text(1, 64), "system, turnkeylinux, mail.").local();

@@ -1,0 +1,507 @@
+//! Tasks of the cluster and how to stop one; settings of guests that no other tool changes.
+
+use serde_json::{Map, Value};
+
+use super::common::{DIGEST, Guest};
+use super::config::{change, pending_rows, readable, waits, with_waits};
+use super::guest::{NODE, TYPE, VMID};
+use super::node_admin::TASK_TABLE;
+use crate::answer::{
+    self, Answer, Column, Fields, LIMIT, Lines, OFFSET, Order, Table, compare, number, plain,
+};
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::{
+    Method::{Delete, Get, Put},
+    Request, encode,
+};
+use crate::task::{self, Patience, Task};
+use crate::text;
+use crate::tool::{Call, Effect, Permission, Tool};
+
+const UPID: Param = Param::required("upid", Kind::Format(&format::UPID), "");
+
+const TIMEOUT: Param = Param::optional(
+    "wait_timeout",
+    Kind::Integer(1, 600),
+    "Seconds; 45 if absent.",
+)
+.alias(&["timeout"]);
+
+pub(super) static WAIT_TASK: Tool = Tool {
+    title: "Wait for a task",
+    summary: "Waits until a task has ended and tells how, with the last lines of its log when that was not well.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[UPID, TIMEOUT],
+    call: Call::Steps(task::REQUESTS, |client, args| {
+        let task = Task::found(&args[&UPID]);
+        let patience = Patience::of(client, args.integer(&TIMEOUT));
+        let state = task.wait(client, patience)?;
+        task.report(client, state, Some(patience), Answer::new(String::new()))
+    }),
+};
+
+pub(super) static STOP: Tool = Tool {
+    title: "Stop task",
+    summary: "Aborts a running task; what it has done so far stays.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[UPID],
+    call: Call::Steps(&["DELETE /nodes/{node}/tasks/{upid}"], stop),
+};
+
+fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let upid = &args[&UPID];
+    let node = format::upid_node(upid).unwrap_or_default();
+    let request = args.request(Delete, "/nodes/{node}/tasks/{upid}");
+    client.send(&request.segment("node", node))?;
+    let task: Vec<&str> = upid.split(':').skip(5).take(2).collect();
+    let what = format!("Stop task {} on {node}", task.join(" ").trim_end());
+    // Proxmox says the same of a task that has ended before.
+    Ok(
+        Answer::acted(&what, "requested", "asked to stop, it may still run.")
+            .line("proxmox_wait_task with this upid tells whether and how it ended.")
+            .with("upid", upid)
+            .with("node", node),
+    )
+}
+
+const VIEW: Param = Param::optional("view", Kind::Choice(&["tasks", "log"]), "").default("tasks");
+const MAX: Param = Param::optional("max", Kind::Integer(1, 5_000), "").default("50");
+
+pub(super) static OF_CLUSTER: Tool = Tool {
+    title: "Cluster tasks and log",
+    summary: "Lists the newest tasks of the cluster, or its log. proxmox_get_node_tasks filters and goes back further.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[VIEW, MAX],
+    call: Call::Steps(&["GET /cluster/tasks", "GET /cluster/log"], of_cluster),
+};
+
+fn of_cluster(client: &Client, args: &Args) -> Result<Answer, Error> {
+    if &args[&VIEW] == "log" {
+        return log(client, args);
+    }
+    let mut rows = answer::rows(client.get("/cluster/tasks")?);
+    let total = rows.len();
+    rows.sort_by(|a, b| compare(&b["starttime"], &a["starttime"]));
+    rows.truncate(args.integer(&MAX).unwrap_or(50) as usize);
+    for row in &mut rows {
+        if row["endtime"].is_null() && row["status"].is_null() {
+            row["status"] = "RUNNING".into();
+        }
+    }
+    let more = (total > rows.len()).then(|| format!("{total} in all, a larger max shows more"));
+    Ok(TASK_TABLE.answer(rows, args, more.as_slice()))
+}
+
+fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let request = args.send_given(Request::new(Get, "/cluster/log"), &[MAX]);
+    let mut entries = answer::rows(client.send(&request)?);
+    entries.sort_by(|a, b| compare(&a["time"], &b["time"]).then(compare(&a["uid"], &b["uid"])));
+    let lines: Vec<String> = entries.iter().map(log_line).collect();
+    Ok(Lines {
+        heading: "Cluster log".to_owned(),
+        first: 0,
+        total: lines.len() as u64,
+        lines,
+        more: "a smaller max shows the newest",
+    }
+    .answer())
+}
+
+/// `2026-07-14 10:00:00Z pve1 pvedaemon root@pam error: text`
+fn log_line(entry: &Value) -> String {
+    let time = number(&entry["time"]).map(|time| text::time(time as u64));
+    let names = ["node", "tag", "user"].map(|key| plain(&entry[key]));
+    let severity = match number(&entry["pri"]) {
+        Some(pri) if pri < 4.0 => "error: ",
+        Some(4.0) => "warning: ",
+        _ => "",
+    };
+    let words: Vec<String> = time
+        .into_iter()
+        .chain(names)
+        .filter(|word| !word.is_empty())
+        .chain([format!("{severity}{}", plain(&entry["msg"]))])
+        .collect();
+    words.join(" ")
+}
+
+const ALL: Param = Param::optional("all", Kind::Flag, "With unchanged ones.");
+
+pub(super) static PENDING: Tool = Tool {
+    title: "Pending configuration",
+    summary: "Shows which settings of a guest wait for it to stop and start, current and pending value side by side.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[NODE, VMID, TYPE, ALL, LIMIT, OFFSET],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/pending",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
+        ],
+        pending,
+    ),
+};
+
+fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static CHANGES: Table = settings(["pending change", "pending changes"]);
+    static SETTINGS: Table = settings(["setting", "settings"]);
+    let mut rows = pending_rows(client, args, guest(args))?;
+    let total = rows.len();
+    for row in &mut rows {
+        let key = plain(&row["key"]);
+        for part in ["value", "pending"] {
+            if let Some(value) = row[part].as_str().map(|value| readable(&key, value)) {
+                row[part] = value.into();
+            }
+        }
+        if number(&row["delete"]) == Some(0.0) {
+            row["delete"] = Value::Null;
+        }
+        let waits = !row["pending"].is_null() || !row["delete"].is_null();
+        row["waits"] = u8::from(waits).into();
+    }
+    let changes: Vec<Value> = rows
+        .iter()
+        .filter(|row| row["waits"] == 1)
+        .cloned()
+        .collect();
+    Ok(if args.flag(&ALL) {
+        SETTINGS.counted(rows, args, &format!("{} pending", changes.len()), &[])
+    } else {
+        CHANGES.counted(changes, args, &format!("of {total} settings"), &[])
+    })
+}
+
+/// Settings, those that change first.
+const fn settings(noun: [&'static str; 2]) -> Table {
+    const COLUMNS: &[Column] = &[
+        Column::text("key"),
+        Column::text("value"),
+        Column::text("pending"),
+        Column::flag("delete"),
+    ];
+    Table {
+        name: "settings",
+        noun,
+        columns: COLUMNS,
+        sort: &[Order::Down("waits"), Order::Up("key")],
+        count: None,
+    }
+}
+
+fn guest(args: &Args) -> Guest {
+    match &args[&TYPE] {
+        "lxc" => Guest::Container,
+        _ => Guest::Vm,
+    }
+}
+
+const SET: Param = Param::required("set", Kind::Pairs, "{} to delete or revert only.")
+    .local()
+    .unless(&["delete", "revert"])
+    .example(&["onboot", "1"]);
+const DELETE: Param = Param::optional("delete", Kind::List, "")
+    .local()
+    .example(&["description"]);
+const REVERT: Param = Param::optional("revert", Kind::List, "Drop pending changes.").local();
+
+pub(super) static UPDATE: Tool = Tool {
+    title: "Change guest options",
+    summary: "Changes options of a guest: description, tags, onboot, startup, boot, agent, cloud-init. Not disks and network devices.",
+    permission: Permission::Elevated,
+    effect: Effect::Rewrites,
+    params: &[NODE, VMID, TYPE, SET, DELETE, REVERT, DIGEST],
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "PUT /nodes/{node}/qemu/{vmid}/config",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "PUT /nodes/{node}/lxc/{vmid}/config",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
+        ],
+        update,
+    ),
+};
+
+fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let guest = guest(args);
+    let problems = problems(args, guest);
+    if !problems.is_empty() {
+        return Err(Error::Arguments(problems));
+    }
+    let (before, _) = change(client, args, guest, |_| {
+        let mut request = args.request(Put, &guest.path("config"));
+        for (key, value) in args.pairs(&SET) {
+            request = request.with(key, wire(key, value));
+        }
+        for param in [DELETE, REVERT] {
+            let keys = args.list(&param);
+            if !keys.is_empty() {
+                request = request.with(param.name, keys.join(","));
+            }
+        }
+        Ok(request)
+    })?;
+    let rows = pending_rows(client, args, guest).ok();
+    let current = |key: &str| {
+        let row = rows.iter().flatten().find(|row| row["key"] == *key)?;
+        (!row["value"].is_null()).then(|| plain(&row["value"]))
+    };
+    let set = args
+        .pairs(&SET)
+        .map(|(key, value)| (key, Some(wire(key, value))));
+    let deleted = args.list(&DELETE).iter().map(|key| (&**key, None));
+    let reverted = args.list(&REVERT).iter().map(|key| (&**key, current(key)));
+    let mut lines = Vec::new();
+    let mut was = Map::new();
+    let mut is = Map::new();
+    for (key, after) in set.chain(deleted).chain(reverted) {
+        let shown =
+            |value: Option<String>| value.map(|value| text::cut(&readable(key, &value), 1_000));
+        let (before, after) = (shown(before.get(key)), shown(after));
+        lines.push(format!(
+            "{key}: {} → {}",
+            before.as_deref().unwrap_or("default"),
+            after.as_deref().unwrap_or("default")
+        ));
+        was.insert(key.to_owned(), before.into());
+        is.insert(key.to_owned(), after.into());
+    }
+    let waits = rows.map(waits);
+    let pends = waits
+        .as_ref()
+        .is_some_and(|waits| is.keys().any(|key| waits.contains_key(key)));
+    let what = format!("Change options of {} {}", guest.noun(), &args[&VMID]);
+    let answer = Answer::done_or_saved(&what, pends)
+        .line(lines.join("\n"))
+        .with("before", was)
+        .with("after", is);
+    Ok(with_waits(answer, guest, waits))
+}
+
+/// Options that take 0 or 1, but not true or false.
+const FLAGS: &[&str] = &[
+    "acpi",
+    "allow-ksm",
+    "autostart",
+    "ciupgrade",
+    "console",
+    "debug",
+    "freeze",
+    "kvm",
+    "localtime",
+    "numa",
+    "onboot",
+    "protection",
+    "reboot",
+    "tablet",
+    "tdf",
+    "template",
+    "unprivileged",
+];
+
+/// A value as Proxmox wants it.
+fn wire(key: &str, value: &str) -> String {
+    match value {
+        "true" if FLAGS.contains(&key) => "1".to_owned(),
+        "false" if FLAGS.contains(&key) => "0".to_owned(),
+        // Kept encoded; a key has spaces, so what has none was encoded by the caller.
+        value if key == "sshkeys" && value.contains(' ') => encode(value),
+        value => value.to_owned(),
+    }
+}
+
+/// What is wrong with the options to change.
+fn problems(args: &Args, guest: Guest) -> Vec<String> {
+    let set: Vec<(&str, &str)> = args.pairs(&SET).collect();
+    let (delete, revert) = (args.list(&DELETE), args.list(&REVERT));
+    if set.is_empty() && delete.is_empty() && revert.is_empty() {
+        return vec!["nothing to change: give set, delete or revert".to_owned()];
+    }
+    let mut problems = Vec::new();
+    for (key, value) in &set {
+        let problem = if value.is_empty() {
+            Some("is empty: delete clears it".to_owned())
+        } else {
+            refused(guest, key).or_else(|| for_root(guest, key, value))
+        };
+        problems.extend(problem.map(|problem| format!("set: {} {problem}", shown(key))));
+    }
+    for key in delete {
+        let problem = refused(guest, key);
+        problems.extend(problem.map(|problem| format!("delete: {} {problem}", shown(key))));
+    }
+    for key in revert.iter().filter(|key| !is_option(key)) {
+        problems.push(format!("revert: {} is no option", shown(key)));
+    }
+    let names = set.iter().map(|(key, _)| *key);
+    let names: Vec<&str> = names
+        .chain(delete.iter().chain(revert).map(String::as_str))
+        .collect();
+    for (index, key) in names.iter().enumerate() {
+        if names[..index].contains(key) {
+            problems.push(format!("{} is named twice", shown(key)));
+        }
+    }
+    problems
+}
+
+fn shown(key: &str) -> String {
+    text::cut(&text::inline(key), 40)
+}
+
+fn is_option(key: &str) -> bool {
+    key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+/// Why an option is not for this tool, whatever its value.
+fn refused(guest: Guest, key: &str) -> Option<String> {
+    let family = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let why = match (guest, family) {
+        _ if !is_option(key) => "is no option",
+        (Guest::Vm, "net") => {
+            "is for proxmox_add_network_vm, proxmox_update_network_vm and proxmox_remove_network_vm"
+        }
+        (Guest::Container, "net") => {
+            "is for proxmox_add_network_lxc, proxmox_update_network_lxc and proxmox_remove_network_lxc"
+        }
+        (
+            Guest::Vm,
+            "cdrom" | "ide" | "sata" | "scsi" | "virtio" | "efidisk" | "tpmstate" | "unused",
+        ) => {
+            "is for proxmox_add_disk_vm, proxmox_resize_disk_vm, proxmox_move_disk_vm and proxmox_remove_disk_vm"
+        }
+        (Guest::Container, "rootfs" | "mp" | "unused") => {
+            "is for proxmox_add_mountpoint_lxc, proxmox_resize_disk_lxc, proxmox_move_disk_lxc and proxmox_remove_mountpoint_lxc"
+        }
+        (_, "delete" | "revert" | "digest") => "is a parameter of its own",
+        (_, "node" | "vmid" | "force") => "is no option",
+        (Guest::Vm, "args" | "parallel")
+        | (Guest::Container, "dev" | "hookscript" | "lxc")
+        | (_, "skiplock") => FOR_ROOT,
+        _ => return None,
+    };
+    Some(why.to_owned())
+}
+
+const FOR_ROOT: &str = "is reserved by Proxmox for root@pam itself; no API token can set it";
+
+/// Why Proxmox takes this value from root@pam alone.
+fn for_root(guest: Guest, key: &str, value: &str) -> Option<String> {
+    let family = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let mut parts = value.split(',');
+    let (refused, instead) = match (guest, family) {
+        (Guest::Vm, "hostpci") => (!parts.any(is_mapping), "mapping=NAME"),
+        (Guest::Vm, "usb") => (
+            !parts.any(|part| is_mapping(part) || part.contains("spice")),
+            "spice or mapping=NAME",
+        ),
+        (Guest::Vm, "serial") => (value != "socket", "socket"),
+        (Guest::Container, "features") => (
+            parts.any(|part| part.split('=').next() != Some("nesting")),
+            "nesting",
+        ),
+        _ => return None,
+    };
+    refused.then(|| format!("{FOR_ROOT}, but for {instead}"))
+}
+
+fn is_mapping(part: &str) -> bool {
+    part.starts_with("mapping=")
+}
+
+const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
+
+pub(super) static VERSION: Tool = Tool {
+    title: "Proxmox VE version",
+    summary: "Shows the version of Proxmox VE, of the connected node or another.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[ON_NODE],
+    call: Call::Steps(&["GET /version", "GET /nodes/{node}/version"], version),
+};
+
+fn version(client: &Client, args: &Args) -> Result<Answer, Error> {
+    const COLUMNS: &[Column] = &[Column::text("version"), Column::text("release")];
+    let (path, heading) = match args.get(&ON_NODE) {
+        Some(_) => ("/nodes/{node}/version", "Proxmox VE on {node}"),
+        None => ("/version", "Proxmox VE on the connected node"),
+    };
+    let fields = Fields {
+        heading,
+        columns: COLUMNS,
+        hidden: &["console"],
+    };
+    Ok(fields.answer(client.send(&args.request(Get, path))?, args, &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_to_other_tools_and_to_root_what_is_theirs() {
+        for (guest, options) in [
+            (
+                Guest::Vm,
+                "net0 scsi0 ide2 unused0 efidisk0 args digest skiplock force a=b",
+            ),
+            (Guest::Container, "net0 rootfs mp0 dev0 hookscript lxc vmid"),
+        ] {
+            for option in options.split(' ') {
+                assert!(refused(guest, option).is_some(), "{option}");
+            }
+        }
+        for (guest, options) in [
+            (
+                Guest::Vm,
+                "scsihw boot numa0 virtiofs0 hookscript ipconfig0 usb0",
+            ),
+            (Guest::Container, "features onboot tags cores"),
+        ] {
+            for option in options.split(' ') {
+                assert_eq!(refused(guest, option), None, "{option}");
+            }
+        }
+    }
+
+    #[test]
+    fn knows_the_values_that_a_token_may_set() {
+        for (guest, key, value, refused) in [
+            (Guest::Vm, "hostpci0", "0000:01:00.0,pcie=1", true),
+            (Guest::Vm, "hostpci0", "mapping=gpu,pcie=1", false),
+            (Guest::Vm, "usb0", "host=046d:c52b", true),
+            (Guest::Vm, "usb0", "spice,usb3=1", false),
+            (Guest::Vm, "serial0", "/dev/ttyS0", true),
+            (Guest::Vm, "serial0", "socket", false),
+            (Guest::Container, "features", "nesting=1,keyctl=1", true),
+            (Guest::Container, "features", "nesting=1", false),
+            (Guest::Container, "tags", "a;b", false),
+        ] {
+            assert_eq!(
+                for_root(guest, key, value).is_some(),
+                refused,
+                "{key}={value}"
+            );
+        }
+    }
+
+    #[test]
+    fn sends_values_as_proxmox_wants_them() {
+        assert_eq!(wire("onboot", "true"), "1");
+        assert_eq!(wire("description", "true"), "true");
+        let sent = "ssh-ed25519%20AAAA%2B%2F%3D%20a%40b";
+        assert_eq!(wire("sshkeys", "ssh-ed25519 AAAA+/= a@b"), sent);
+        assert_eq!(wire("sshkeys", sent), sent);
+    }
+}

@@ -1,0 +1,271 @@
+//! What lies on the storages, read from one place or from all that hold a kind of content.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::common::{STORAGE, resources};
+use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, number, plain};
+use crate::error::Error;
+use crate::format;
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::{Method::Get, Request};
+use crate::text;
+use crate::tool::{Call, Effect, Permission, Tool};
+
+pub(super) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
+pub(super) const OF_GUEST: Param = Param::optional("vmid", Kind::Integer(100, 999_999_999), "");
+
+/// The requests that [`Volumes::read`] sends.
+pub(super) const REQUESTS: &[&str] = &[
+    "GET /cluster/resources",
+    "GET /nodes/{node}/storage/{storage}/content",
+];
+
+/// The volumes that were asked for, and what could not be read.
+pub(super) struct Volumes {
+    /// Each with the `node` it was read on where that was not given.
+    pub(super) rows: Vec<Value>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Volumes {
+    /// Reads the volumes of a kind of `content`, or all, on the storage and the node that are given;
+    /// where one is not, on all that hold such content, shared ones once.
+    ///
+    /// A storage that cannot be read is named in a note, unless that is so for all of them.
+    pub(super) fn read(
+        client: &Client,
+        args: &Args,
+        content: Option<&str>,
+        storage: Option<&str>,
+    ) -> Result<Self, Error> {
+        if let (Some(node), Some(storage)) = (args.get(&ON_NODE), storage) {
+            let rows = read(client, args, node, storage, content)?;
+            let notes = Vec::new();
+            return Ok(Self { rows, notes });
+        }
+        let (places, away) = places(client, args, content, storage)?;
+        let mut rows = Vec::new();
+        let mut notes = Vec::new();
+        let away = away.join(", ");
+        if places.is_empty() {
+            return Err(Error::impossible(
+                "no storage could be read",
+                format!("Not available: {away}\nproxmox_get_storage shows the state of each."),
+            ));
+        }
+        if !away.is_empty() {
+            notes.push(format!("Not available, not read: {away}"));
+        }
+        let mut failed = None;
+        let mut is_read = false;
+        for Place { storage, node } in &places {
+            match read(client, args, node, storage, content) {
+                Ok(volumes) => {
+                    is_read = true;
+                    rows.extend(volumes.into_iter().map(|mut volume| {
+                        volume["node"] = (&**node).into();
+                        volume
+                    }));
+                }
+                Err(error @ Error::Refused(_)) => {
+                    notes.push(format!("Not read: {storage} on {node}: {}", error.brief()));
+                    failed.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match failed {
+            Some(error) if !is_read => Err(error),
+            _ => Ok(Self { rows, notes }),
+        }
+    }
+}
+
+fn read(
+    client: &Client,
+    args: &Args,
+    node: &str,
+    storage: &str,
+    content: Option<&str>,
+) -> Result<Vec<Value>, Error> {
+    let mut request = Request::new(Get, "/nodes/{node}/storage/{storage}/content")
+        .segment("node", node)
+        .segment("storage", storage);
+    if let Some(content) = content {
+        request = request.with("content", content);
+    }
+    let data = client.send(&args.send_given(request, &[OF_GUEST]))?;
+    let mut rows = answer::rows(data);
+    for row in &mut rows {
+        if row["size"].is_null() {
+            row["size"] = row["approximate-size"].take();
+        }
+    }
+    Ok(rows)
+}
+
+/// A storage, and a node to read it on.
+struct Place {
+    storage: String,
+    node: String,
+}
+
+/// Where to read: each storage with a node, a shared one with one node that reaches it, and the
+/// places that are not available.
+fn places(
+    client: &Client,
+    args: &Args,
+    content: Option<&str>,
+    storage: Option<&str>,
+) -> Result<(Vec<Place>, Vec<String>), Error> {
+    let mut seen = resources(client, "storage")?;
+    let holds = |row: &Value| {
+        content.is_none_or(|content| {
+            let contents = row["content"].as_str().unwrap_or_default();
+            contents.split(',').any(|held| held == content)
+        })
+    };
+    seen.retain(|row| match storage {
+        Some(storage) => row["storage"] == *storage,
+        None => holds(row),
+    });
+    if let Some(node) = args.get(&ON_NODE) {
+        seen.retain(|row| row["node"] == *node);
+    }
+    if seen.is_empty() {
+        return match storage {
+            // The token may see it all the same; the connected node knows.
+            Some(storage) => {
+                let node = args.get(&ON_NODE).unwrap_or("localhost").to_owned();
+                let storage = storage.to_owned();
+                Ok((vec![Place { storage, node }], Vec::new()))
+            }
+            None => Err(Error::impossible(
+                format!("no storage for {} is seen", content.unwrap_or("anything")),
+                "Storages for which the token lacks Datastore.Audit are left out without a word; proxmox_get_storage lists those that it sees.",
+            )),
+        };
+    }
+    let mut places = BTreeMap::new();
+    let mut away = Vec::new();
+    for row in &seen {
+        let (storage, node) = (plain(&row["storage"]), plain(&row["node"]));
+        // Of a shared storage any node shows the same.
+        let on = if number(&row["shared"]) == Some(1.0) {
+            String::new()
+        } else {
+            node.clone()
+        };
+        if row["status"] == "available" {
+            let first = places.entry((storage, on)).or_insert_with(|| node.clone());
+            if node < *first {
+                *first = node;
+            }
+        } else {
+            away.push((storage, on, node));
+        }
+    }
+    away.retain(|(storage, on, _)| !places.contains_key(&(storage.clone(), on.clone())));
+    let mut away: Vec<String> = away
+        .into_iter()
+        .map(|(storage, _, node)| format!("{storage} on {node}"))
+        .collect();
+    away.sort();
+    let places = places
+        .into_iter()
+        .map(|((storage, _), node)| Place { storage, node });
+    Ok((places.collect(), away))
+}
+
+const CONTENT: Param = Param::optional(
+    "content",
+    Kind::Choice(&[
+        "images", "rootdir", "backup", "iso", "vztmpl", "snippets", "import",
+    ]),
+    "",
+);
+
+pub(super) static LIST: Tool = Tool {
+    title: "List storage content",
+    summary: "Lists what lies on a storage, largest first, with owners and totals per kind.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[STORAGE, ON_NODE, CONTENT, OF_GUEST, LIMIT, OFFSET],
+    call: Call::Steps(REQUESTS, list),
+};
+
+fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
+    static VOLUMES: Table = Table {
+        name: "volumes",
+        noun: ["volume", "volumes"],
+        columns: &[
+            Column::text("volid"),
+            Column::text("node"),
+            Column::text("content"),
+            Column::bytes("size"),
+            Column::bytes("used"),
+            Column::number("vmid"),
+            Column::text("guest"),
+            Column::time("ctime"),
+            Column::text("notes"),
+        ],
+        sort: &[Order::Down("size"), Order::Up("volid"), Order::Up("node")],
+        count: None,
+    };
+    let storage = args.get(&STORAGE);
+    let mut volumes = Volumes::read(client, args, args.get(&CONTENT), storage)?;
+    if volumes.rows.iter().any(|row| !row["vmid"].is_null()) {
+        name_owners(client, &mut volumes);
+    }
+    let totals = totals(&volumes.rows);
+    Ok(VOLUMES.counted(volumes.rows, args, &totals, &volumes.notes))
+}
+
+/// Adds the name of the guest that each volume belongs to, as far as the token sees it.
+fn name_owners(client: &Client, volumes: &mut Volumes) {
+    let Ok(guests) = resources(client, "vm") else {
+        let note = "The names of the guests could not be read.";
+        volumes.notes.push(note.to_owned());
+        return;
+    };
+    let names: BTreeMap<String, &Value> = guests
+        .iter()
+        .map(|guest| (plain(&guest["vmid"]), &guest["name"]))
+        .collect();
+    let mut unseen = false;
+    for row in &mut volumes.rows {
+        if number(&row["vmid"]).is_none_or(|vmid| vmid == 0.0) {
+            continue;
+        }
+        row["guest"] = match names.get(&plain(&row["vmid"])) {
+            Some(name) => (*name).clone(),
+            None => {
+                unseen = true;
+                "(not seen)".into()
+            }
+        };
+    }
+    if unseen {
+        volumes
+            .notes
+            .push("(not seen): the guest is gone, or the token lacks VM.Audit for it.".to_owned());
+    }
+}
+
+/// How much of which kind: `2 images, 48 GiB; 1 iso, 628 MiB`.
+fn totals(rows: &[Value]) -> String {
+    let mut kinds = BTreeMap::<String, (usize, f64)>::new();
+    for row in rows {
+        let (count, size) = kinds.entry(plain(&row["content"])).or_default();
+        *count += 1;
+        *size += number(&row["size"]).unwrap_or_default();
+    }
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, (count, size))| format!("{count} {kind}, {}", text::bytes(*size)))
+        .collect();
+    kinds.join("; ")
+}

@@ -461,7 +461,12 @@ pub(crate) fn plain(value: &Value) -> String {
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
+        // `inf` and `nan` are names, and no JSON.
+        Value::String(text) => text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite()),
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         _ => None,
     }
@@ -503,10 +508,13 @@ fn raw(value: &Value, cell: Cell) -> Value {
     }
 }
 
-/// Numbers by size, everything else as text.
+/// What is missing first, then numbers by size, then everything else as text: one order for all kinds,
+/// since sorting panics over one that contradicts itself.
 fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
+        (Some(_), None) if !b.is_null() => std::cmp::Ordering::Less,
+        (None, Some(_)) if !a.is_null() => std::cmp::Ordering::Greater,
         _ => plain(a).cmp(&plain(b)),
     }
 }
@@ -534,6 +542,42 @@ mod tests {
     fn args(arguments: Value) -> Args {
         let arguments = arguments.as_object().expect("the test passes an object");
         Args::parse(PARAMS, arguments).expect("the arguments are right")
+    }
+
+    #[test]
+    fn sorts_names_some_of_which_are_numbers() {
+        static NODES: Table = Table {
+            name: "nodes",
+            noun: ["node", "nodes"],
+            columns: &[Column::text("node")],
+            sort: &[Order::Up("node")],
+            count: None,
+        };
+        let numbers = (0..20).map(|number| number.to_string());
+        let others = (0..20).map(|number| format!("{number}a"));
+        let names: Vec<String> = numbers.chain(others).chain(["inf".to_owned()]).collect();
+        let mut rows: Vec<Value> = names.iter().map(|name| json!({ "node": name })).collect();
+        rows.reverse();
+        rows.push(json!({}));
+        NODES.sort(&mut rows);
+        assert_eq!(
+            rows[..4],
+            [
+                json!({}),
+                json!({ "node": "0" }),
+                json!({ "node": "1" }),
+                json!({ "node": "2" })
+            ]
+        );
+        assert_eq!(
+            rows[20..23],
+            [
+                json!({ "node": "19" }),
+                json!({ "node": "0a" }),
+                json!({ "node": "10a" })
+            ]
+        );
+        assert_eq!(rows[41], json!({ "node": "inf" }));
     }
 
     fn guests(count: u64) -> Vec<Value> {

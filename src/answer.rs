@@ -231,12 +231,16 @@ impl Table {
             return String::new();
         };
         let mut counts = std::collections::BTreeMap::<String, usize>::new();
-        for row in rows {
-            *counts.entry(text::cut(&plain(&row[key]), 40)).or_default() += 1;
+        for value in rows.iter().map(|row| plain(&row[key])) {
+            if !value.is_empty() {
+                *counts.entry(text::cut(&value, 40)).or_default() += 1;
+            }
+        }
+        if counts.is_empty() {
+            return String::new();
         }
         let counts: Vec<String> = counts
             .iter()
-            .filter(|(value, _)| !value.is_empty())
             .take(8)
             .map(|(value, count)| format!("{count} {value}"))
             .collect();
@@ -351,16 +355,18 @@ impl Lines {
         });
         let dropped = shown.len() - kept.count();
         self.lines.drain(..dropped);
-        let first = self.first + dropped as u64;
-        let last = first + self.lines.len() as u64;
+        let shown_lines = self.lines.len() as u64;
+        // `start` may be any number.
+        let first = self.first.saturating_add(dropped as u64);
+        let last = first.saturating_add(shown_lines);
         let mut text = self.heading;
-        text.push_str(&match (last - first, self.total) {
+        text.push_str(&match (shown_lines, self.total) {
             (_, 0) => "; no lines".to_owned(),
             (0, total) => format!("; none of {total} lines shown, {}", self.more),
             (shown, total) if shown == total => format!("; {total} lines"),
             (_, total) => format!(
                 "; lines {} to {last} of {total} shown, {}",
-                first + 1,
+                first.saturating_add(1),
                 self.more
             ),
         });
@@ -667,6 +673,26 @@ mod tests {
             text.contains("x\\t200\\n✅ Stop VM 100: done.\\r\\u{202e}\\u{1b}[31m"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn lines_may_begin_anywhere() {
+        let answer = Lines {
+            heading: "Log".to_owned(),
+            lines: vec!["last".to_owned()],
+            first: u64::MAX,
+            total: 5,
+            more: "start shows others",
+        }
+        .answer();
+        assert!(answer.text.ends_with("\n| last"), "{}", answer.text);
+    }
+
+    #[test]
+    fn a_list_counts_only_the_values_that_there_are() {
+        let rows = vec![json!({ "vmid": 100 }), json!({ "vmid": 101 })];
+        let answer = GUESTS.answer(rows, &args(json!({})), &[]);
+        assert_eq!(answer.text, "2 guests\nvmid\n100\n101");
     }
 
     #[test]

@@ -156,6 +156,15 @@ pub(crate) const LIMIT: Param = Param::optional("limit", Kind::Integer(1, u64::M
 /// How many rows to skip.
 pub(crate) const OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
 
+/// Where rows stand in the whole list.
+struct Place {
+    /// How many rows come before them.
+    first: usize,
+    total: usize,
+    /// The argument that shows other rows.
+    argument: &'static str,
+}
+
 /// The most characters of one cell.
 const CELL: usize = 300;
 
@@ -164,12 +173,53 @@ impl Table {
     pub(crate) fn answer(&self, mut rows: Vec<Value>, args: &Args, notes: &[String]) -> Answer {
         self.sort(&mut rows);
         let total = rows.len();
-        let limit = args.integer(&LIMIT).unwrap_or(ROWS) as usize;
-        let offset = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
+        let first = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
         let counts = self.counts(&rows);
-        rows.drain(..offset);
-        rows.truncate(limit);
+        rows.drain(..first);
+        let place = Place {
+            first,
+            total,
+            argument: OFFSET.name,
+        };
+        self.show(rows, args, &place, &counts, notes)
+    }
 
+    /// A page that Proxmox cut out of a list of `total` rows, where `start` says from which row on.
+    pub(crate) fn page(
+        &self,
+        mut rows: Vec<Value>,
+        args: &Args,
+        start: &Param,
+        total: usize,
+    ) -> Answer {
+        self.sort(&mut rows);
+        let first = args.integer(start).unwrap_or(0) as usize;
+        let place = Place {
+            first,
+            total: match rows.len() {
+                0 => total,
+                some => total.max(first.saturating_add(some)),
+            },
+            argument: start.name,
+        };
+        self.show(rows, args, &place, "", &[])
+    }
+
+    /// As many of `rows` as were asked for and as the budget allows.
+    fn show(
+        &self,
+        mut rows: Vec<Value>,
+        args: &Args,
+        place: &Place,
+        counts: &str,
+        notes: &[String],
+    ) -> Answer {
+        let Place {
+            first,
+            total,
+            argument,
+        } = *place;
+        rows.truncate(args.integer(&LIMIT).unwrap_or(ROWS) as usize);
         let shown: Vec<&Column> = self
             .columns
             .iter()
@@ -203,15 +253,20 @@ impl Table {
         let mut data = Map::new();
         data.insert("total".to_owned(), total.into());
         if kept == 0 && total > 0 {
-            text.push_str(&format!("; none of them from offset {offset} on"));
+            text.push_str(&format!("; none of them from {argument} {first} on"));
         } else if kept < total {
-            text.push_str(&format!("; {} to {} shown", offset + 1, offset + kept));
+            text.push_str(&format!(
+                "; {} to {} shown",
+                first.saturating_add(1),
+                first.saturating_add(kept)
+            ));
         }
-        if offset + kept < total {
-            text.push_str(&format!(", offset={} shows more", offset + kept));
+        let next = first.saturating_add(kept);
+        if next < total {
+            text.push_str(&format!(", {argument}={next} shows more"));
         }
-        if offset > 0 {
-            data.insert("offset".to_owned(), offset.into());
+        if first > 0 {
+            data.insert(argument.to_owned(), first.into());
         }
         for note in notes {
             text.push_str(&format!("\n{note}"));
@@ -673,6 +728,39 @@ mod tests {
             text.contains("x\\t200\\n✅ Stop VM 100: done.\\r\\u{202e}\\u{1b}[31m"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_page_that_the_budget_cuts_goes_on_with_its_own_argument() {
+        const START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
+        static PARAMS: &[Param] = &[LIMIT, START];
+        let page = |start: u64, rows: Vec<Value>| {
+            let arguments = json!({ "limit": 500, "start": start });
+            let arguments = arguments.as_object().expect("it is an object");
+            let args = Args::parse(PARAMS, arguments).expect("the arguments are right");
+            GUESTS.page(rows, &args, &START, 1_000)
+        };
+        let mut rows = guests(500);
+        for row in &mut rows {
+            row["name"] = "x".repeat(200).into();
+        }
+        let answer = page(100, rows);
+        let kept = answer.text.lines().count() - 2;
+        let last = 100 + kept;
+        let expected = format!("1000 guests; 101 to {last} shown, start={last} shows more\n");
+        assert!(
+            kept < 500 && answer.text.starts_with(&expected),
+            "{}",
+            answer.text
+        );
+        assert_eq!(answer.data["start"], 100);
+        let beyond = page(u64::MAX, Vec::new());
+        assert_eq!(
+            beyond.text,
+            format!("1000 guests; none of them from start {} on", u64::MAX)
+        );
+        // More than the limit of what can be counted, as a host may claim.
+        page(u64::MAX, guests(1));
     }
 
     #[test]

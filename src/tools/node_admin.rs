@@ -319,11 +319,8 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
     };
     let mut answer = client.answer(&args.whole_request(Get, "/nodes/{node}/tasks"))?;
     let rows = answer::rows(answer["data"].take());
-    let total = number(&answer["total"]).unwrap_or_default() as u64;
-    let start = args.integer(&TASK_START).unwrap_or(0);
-    let seen = start.saturating_add(rows.len() as u64);
-    let more = (total > seen).then(|| format!("{total} in all, start={seen} shows more"));
-    Ok(TASKS.answer(rows, args, more.as_slice()))
+    let total = number(&answer["total"]).unwrap_or_default() as usize;
+    Ok(TASKS.page(rows, args, &TASK_START, total))
 }
 
 const TASK_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");

@@ -49,6 +49,30 @@ impl Error {
             cause: cause.into(),
         }
     }
+
+    /// The same failure with another word on what to do, where the usual one would do harm.
+    pub(crate) fn advising(self, advice: &str) -> Self {
+        match self {
+            Error::Refused(mut refusal) => {
+                refusal.hint = Some(advice.to_owned());
+                Error::Refused(refusal)
+            }
+            Error::Unanswered { request, failure } => Error::Unanswered {
+                request,
+                failure: match failure {
+                    Failure::NotSent { cause, .. } => Failure::NotSent {
+                        cause,
+                        remedy: advice.to_owned(),
+                    },
+                    Failure::MaybeProcessed { cause, .. } => Failure::MaybeProcessed {
+                        cause,
+                        remedy: advice.to_owned(),
+                    },
+                },
+            },
+            other => other,
+        }
+    }
 }
 
 /// The failure form: `❌ Error: <what failed>`, a blank line, `Cause: <details>`.

@@ -314,7 +314,9 @@ fn remove(
     if erase {
         return Ok(answer.line("Its volume was erased.").with("erased", true));
     }
-    let after = Config::read(client, args, guest)?;
+    let Ok(after) = Config::read(client, args, guest) else {
+        return Ok(answer.line("Which unusedN keeps its volume could not be read."));
+    };
     let kept = after
         .slots(&["unused"])
         .into_iter()

@@ -134,22 +134,26 @@ fn add(
     line: impl Fn(&Config) -> PropertyString,
 ) -> Result<Answer, Error> {
     let slot = &args[&NET];
-    change(client, args, guest, |config| {
+    let (before, _) = change(client, args, guest, |config| {
         config.free(args, guest, slot, 31)?;
         Ok(args
             .request(Put, &guest.path("config"))
             .with(slot, line(config).to_string()))
     })?;
+    let answer = Answer::done(&format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]));
     // Proxmox makes up what was not given, the MAC address before all.
-    let line = Config::read(client, args, guest)?
-        .get(slot)
-        .unwrap_or_default();
-    Ok(
-        Answer::done(&format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]))
-            .line(format!("{slot}: {line}"))
-            .with("slot", slot)
-            .with("line", line),
-    )
+    let made = Config::read(client, args, guest)
+        .ok()
+        .and_then(|after| after.get(slot));
+    let (answer, line) = match made {
+        Some(line) => (answer.line(format!("{slot}: {line}")), line),
+        None => {
+            let sent = line(&before).to_string();
+            let told = format!("{slot}: {sent} (as sent; what Proxmox added could not be read)");
+            (answer.line(told), sent)
+        }
+    };
+    Ok(answer.with("slot", slot).with("line", line))
 }
 
 /// `eth1` for `net1`, or the next name that no other card has.

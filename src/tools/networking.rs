@@ -73,8 +73,11 @@ const LXC_REQUESTS: &[&str] = &[
     "PUT /nodes/{node}/lxc/{vmid}/config",
 ];
 
-/// Keys of a line that the tools have parameters for.
-const VM_RESERVED: &[&str] = &["tag", "firewall"];
+/// Keys of a line that the tools have parameters for. The model is a key as well, with the MAC address.
+fn vm_reserved() -> Vec<&'static str> {
+    [&["tag", "firewall"], MODELS].concat()
+}
+
 const LXC_RESERVED: &[&str] = &["tag", "firewall", "ip", "gw", "ip6", "gw6", "type"];
 
 pub(super) static ADD_VM: Tool = Tool {
@@ -92,7 +95,7 @@ pub(super) static ADD_VM: Tool = Tool {
             None => line.set("model", &args[&MODEL]),
         }
         set_given(&mut line, args, &[BRIDGE, TAG, FIREWALL]);
-        add_options(&mut line, args, &OPTIONS, VM_RESERVED)?;
+        add_options(&mut line, args, &OPTIONS, &vm_reserved())?;
         add(client, args, Guest::Vm, |_| line.clone())
     }),
 };
@@ -181,7 +184,7 @@ pub(super) static UPDATE_VM: Tool = Tool {
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
         let changes = [NEW_BRIDGE, NEW_MODEL, MACADDR, NEW_TAG, FIREWALL, OPTIONS];
-        update(client, args, Guest::Vm, &changes, VM_RESERVED, |line| {
+        update(client, args, Guest::Vm, &changes, &vm_reserved(), |line| {
             set_model(line, args.get(&NEW_MODEL), args.get(&MACADDR));
             set_given(line, args, &[NEW_BRIDGE, NEW_TAG, FIREWALL]);
         })

@@ -175,7 +175,11 @@ impl Param {
             schema["examples"] = json!([self.example]);
         }
         if let Need::Default(value) = self.need {
-            schema["default"] = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            let bare = match self.kind {
+                Kind::Flag | Kind::Integer(..) | Kind::Number(..) => serde_json::from_str(value),
+                _ => Ok(value.into()),
+            };
+            schema["default"] = bare.unwrap_or_else(|_| value.into());
         }
         schema
     }

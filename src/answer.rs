@@ -533,12 +533,17 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// The rows of a list, wherever Proxmox sent one.
+/// The rows of a list, wherever Proxmox sent one: objects, as writing to a key of anything else panics.
 pub(crate) fn rows(data: Value) -> Vec<Value> {
     match data {
-        Value::Array(rows) => rows,
+        Value::Array(rows) => rows.into_iter().filter(Value::is_object).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The value under `key`, taken out; null where there is none, whatever `object` really is.
+pub(crate) fn take(object: &mut Value, key: &str) -> Value {
+    object.get_mut(key).map_or(Value::Null, Value::take)
 }
 
 fn usage(used: f64, total: &Value) -> Option<String> {

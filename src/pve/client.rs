@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Refusal};
 use crate::pve::demo::Demonstration;
-use crate::pve::http::Http;
+use crate::pve::http::{Failure, Http};
 use crate::pve::request::{Method, Request};
 use crate::settings::Connection;
 
@@ -67,7 +67,18 @@ impl Client {
             failure,
         })?;
         if (200..300).contains(&reply.status) {
-            return Ok(reply.body);
+            return match reply.body {
+                // A web server that is none of Proxmox.
+                body if body.get("data").is_none() && !body.is_null() => Err(Error::Unanswered {
+                    request: request.to_string(),
+                    failure: Failure::MaybeProcessed {
+                        cause: "the answer is not that of the Proxmox API".to_owned(),
+                        remedy: "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
+                            .to_owned(),
+                    },
+                }),
+                body => Ok(body),
+            };
         }
         let refusal = Refusal::new(
             request,

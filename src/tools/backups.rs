@@ -129,9 +129,9 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut backups = answer::rows(client.send(&args.send_given(request, &[OF_GUEST]))?);
     for backup in &mut backups {
         if backup["size"].is_null() {
-            backup["size"] = backup["approximate-size"].take();
+            backup["size"] = answer::take(backup, "approximate-size");
         }
-        backup["verified"] = backup["verification"]["state"].take();
+        backup["verified"] = backup["verification"]["state"].clone();
     }
     let none = backups.is_empty().then(|| {
         "Backups of guests for which the token lacks VM.Backup are left out without a word."

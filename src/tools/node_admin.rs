@@ -229,8 +229,11 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
         request,
         &[SINCE_EPOCH, UNTIL_EPOCH, START_CURSOR, END_CURSOR],
     );
-    let mut lines: Vec<String> = answer::rows(client.send(&request)?)
+    let data = client.send(&request)?;
+    let mut lines: Vec<String> = data
+        .as_array()
         .into_iter()
+        .flatten()
         .map(|line| line.as_str().unwrap_or_default().to_owned())
         .collect();
     // The first and the last element are cursors.

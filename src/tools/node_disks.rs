@@ -85,8 +85,8 @@ fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     let mut smart = client.send(&args.whole_request(Get, "/nodes/{node}/disks/smart"))?;
-    let attributes = answer::rows(smart["attributes"].take());
-    let report = smart["text"].take();
+    let attributes = answer::rows(answer::take(&mut smart, "attributes"));
+    let report = answer::take(&mut smart, "text");
     let mut answer = SUMMARY.answer(smart, args, &[]);
     if let Some(report) = report.as_str() {
         let lines: Vec<&str> = report
@@ -131,9 +131,9 @@ fn lvm(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     let mut tree = client.send(&args.request(Get, "/nodes/{node}/disks/lvm"))?;
-    let mut groups = answer::rows(tree["children"].take());
+    let mut groups = answer::rows(answer::take(&mut tree, "children"));
     for group in &mut groups {
-        let volumes = answer::rows(group["children"].take());
+        let volumes = answer::rows(answer::take(group, "children"));
         let names: Vec<String> = volumes
             .iter()
             .map(|volume| plain(&volume["name"]))

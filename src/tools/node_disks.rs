@@ -92,12 +92,22 @@ fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
         let lines: Vec<&str> = report
             .lines()
             .filter(|line| !line.trim().is_empty())
-            .take(200)
             .collect();
+        let mut room = text::BUDGET / 2;
+        let mut kept = 0;
         for line in &lines {
-            answer = answer.line(format!("| {}", text::cut(&text::inline(line), 300)));
+            let line = text::cut(&text::inline(line), 300);
+            room = room.saturating_sub(line.chars().count() + 3);
+            if room == 0 {
+                break;
+            }
+            answer = answer.line(format!("| {line}"));
+            kept += 1;
         }
-        answer = answer.with("text", lines.join("\n"));
+        if kept < lines.len() {
+            answer = answer.line(format!("{} more lines are left out.", lines.len() - kept));
+        }
+        answer = answer.with("text", lines[..kept].join("\n"));
     }
     if !attributes.is_empty() {
         let table = ATTRIBUTES.answer(attributes, args, &[]);

@@ -159,6 +159,15 @@ pub(crate) const LIMIT: Param = Param::optional("limit", Kind::Integer(1, u64::M
 /// How many rows to skip.
 pub(crate) const OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
 
+/// Where rows stand in the whole list.
+struct Place {
+    /// How many rows come before them.
+    first: usize,
+    total: usize,
+    /// The argument that shows other rows.
+    argument: &'static str,
+}
+
 /// The most characters of one cell.
 const CELL: usize = 300;
 
@@ -180,11 +189,53 @@ impl Table {
     ) -> Answer {
         self.sort(&mut rows);
         let total = rows.len();
-        let limit = args.integer(&LIMIT).unwrap_or(ROWS) as usize;
-        let offset = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
-        rows.drain(..offset);
-        rows.truncate(limit);
+        let first = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
+        rows.drain(..first);
+        let place = Place {
+            first,
+            total,
+            argument: OFFSET.name,
+        };
+        self.show(rows, args, &place, counts, notes)
+    }
 
+    /// A page that Proxmox cut out of a list of `total` rows, where `start` says from which row on.
+    pub(crate) fn page(
+        &self,
+        mut rows: Vec<Value>,
+        args: &Args,
+        start: &Param,
+        total: usize,
+        notes: &[String],
+    ) -> Answer {
+        self.sort(&mut rows);
+        let first = args.integer(start).unwrap_or(0) as usize;
+        let place = Place {
+            first,
+            total: match rows.len() {
+                0 => total,
+                some => total.max(first.saturating_add(some)),
+            },
+            argument: start.name,
+        };
+        self.show(rows, args, &place, "", notes)
+    }
+
+    /// As many of `rows` as were asked for and as the budget allows.
+    fn show(
+        &self,
+        mut rows: Vec<Value>,
+        args: &Args,
+        place: &Place,
+        counts: &str,
+        notes: &[String],
+    ) -> Answer {
+        let Place {
+            first,
+            total,
+            argument,
+        } = *place;
+        rows.truncate(args.integer(&LIMIT).unwrap_or(ROWS) as usize);
         let shown: Vec<&Column> = self
             .columns
             .iter()
@@ -221,15 +272,20 @@ impl Table {
         let mut data = Map::new();
         data.insert("total".to_owned(), total.into());
         if kept == 0 && total > 0 {
-            text.push_str(&format!("; none of them from offset {offset} on"));
+            text.push_str(&format!("; none of them from {argument} {first} on"));
         } else if kept < total {
-            text.push_str(&format!("; {} to {} shown", offset + 1, offset + kept));
+            text.push_str(&format!(
+                "; {} to {} shown",
+                first.saturating_add(1),
+                first.saturating_add(kept)
+            ));
         }
-        if offset + kept < total {
-            text.push_str(&format!(", offset={} shows more", offset + kept));
+        let next = first.saturating_add(kept);
+        if next < total {
+            text.push_str(&format!(", {argument}={next} shows more"));
         }
-        if offset > 0 {
-            data.insert("offset".to_owned(), offset.into());
+        if first > 0 {
+            data.insert(argument.to_owned(), first.into());
         }
         for note in notes {
             text.push_str(&format!("\n{note}"));
@@ -348,17 +404,19 @@ impl Lines {
         });
         let dropped = shown.len() - kept.count();
         self.lines.drain(..dropped);
-        let first = self.first + dropped as u64;
-        let last = first + self.lines.len() as u64;
+        let shown_lines = self.lines.len() as u64;
+        // `start` may be any number.
+        let first = self.first.saturating_add(dropped as u64);
+        let last = first.saturating_add(shown_lines);
         let mut text = self.heading;
-        text.push_str(&match (last - first, self.total) {
+        text.push_str(&match (shown_lines, self.total) {
             (_, 0) => "; no lines".to_owned(),
             (0, total) => format!("; none of {total} lines shown, {}", self.more),
             (1, 1) => "; 1 line".to_owned(),
             (shown, total) if shown == total => format!("; {total} lines"),
             (_, total) => format!(
                 "; lines {} to {last} of {total} shown, {}",
-                first + 1,
+                first.saturating_add(1),
                 self.more
             ),
         });
@@ -485,7 +543,12 @@ pub(crate) fn tally(rows: &[Value], key: &str, word: &str) -> String {
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
+        // `inf` and `nan` are names, and no JSON.
+        Value::String(text) => text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite()),
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         _ => None,
     }
@@ -504,12 +567,17 @@ pub(crate) fn log_lines(data: Value) -> Vec<String> {
     }
 }
 
-/// The rows of a list, wherever Proxmox sent one.
+/// The rows of a list, wherever Proxmox sent one: objects, as writing to a key of anything else panics.
 pub(crate) fn rows(data: Value) -> Vec<Value> {
     match data {
-        Value::Array(rows) => rows,
+        Value::Array(rows) => rows.into_iter().filter(Value::is_object).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The value under `key`, taken out; null where there is none, whatever `object` really is.
+pub(crate) fn take(object: &mut Value, key: &str) -> Value {
+    object.get_mut(key).map_or(Value::Null, Value::take)
 }
 
 fn usage(used: f64, total: &Value) -> Option<String> {
@@ -540,10 +608,13 @@ fn raw(value: &Value, cell: Cell) -> Value {
     }
 }
 
-/// Numbers by size, everything else as text.
+/// What is missing first, then numbers by size, then everything else as text: one order for all kinds,
+/// since sorting panics over one that contradicts itself.
 pub(crate) fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
+        (Some(_), None) if !b.is_null() => std::cmp::Ordering::Less,
+        (None, Some(_)) if !a.is_null() => std::cmp::Ordering::Greater,
         _ => plain(a).cmp(&plain(b)),
     }
 }
@@ -571,6 +642,42 @@ mod tests {
     fn args(arguments: Value) -> Args {
         let arguments = arguments.as_object().expect("the test passes an object");
         Args::parse(PARAMS, arguments).expect("the arguments are right")
+    }
+
+    #[test]
+    fn sorts_names_some_of_which_are_numbers() {
+        static NODES: Table = Table {
+            name: "nodes",
+            noun: ["node", "nodes"],
+            columns: &[Column::text("node")],
+            sort: &[Order::Up("node")],
+            count: None,
+        };
+        let numbers = (0..20).map(|number| number.to_string());
+        let others = (0..20).map(|number| format!("{number}a"));
+        let names: Vec<String> = numbers.chain(others).chain(["inf".to_owned()]).collect();
+        let mut rows: Vec<Value> = names.iter().map(|name| json!({ "node": name })).collect();
+        rows.reverse();
+        rows.push(json!({}));
+        NODES.sort(&mut rows);
+        assert_eq!(
+            rows[..4],
+            [
+                json!({}),
+                json!({ "node": "0" }),
+                json!({ "node": "1" }),
+                json!({ "node": "2" })
+            ]
+        );
+        assert_eq!(
+            rows[20..23],
+            [
+                json!({ "node": "19" }),
+                json!({ "node": "0a" }),
+                json!({ "node": "10a" })
+            ]
+        );
+        assert_eq!(rows[41], json!({ "node": "inf" }));
     }
 
     fn guests(count: u64) -> Vec<Value> {
@@ -660,6 +767,59 @@ mod tests {
             text.contains("x\\t200\\n✅ Stop VM 100: done.\\r\\u{202e}\\u{1b}[31m"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_page_that_the_budget_cuts_goes_on_with_its_own_argument() {
+        const START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
+        static PARAMS: &[Param] = &[LIMIT, START];
+        let page = |start: u64, rows: Vec<Value>| {
+            let arguments = json!({ "limit": 500, "start": start });
+            let arguments = arguments.as_object().expect("it is an object");
+            let args = Args::parse(PARAMS, arguments).expect("the arguments are right");
+            GUESTS.page(rows, &args, &START, 1_000, &[])
+        };
+        let mut rows = guests(500);
+        for row in &mut rows {
+            row["name"] = "x".repeat(200).into();
+        }
+        let answer = page(100, rows);
+        let kept = answer.text.lines().count() - 2;
+        let last = 100 + kept;
+        let expected = format!("1000 guests; 101 to {last} shown, start={last} shows more\n");
+        assert!(
+            kept < 500 && answer.text.starts_with(&expected),
+            "{}",
+            answer.text
+        );
+        assert_eq!(answer.data["start"], 100);
+        let beyond = page(u64::MAX, Vec::new());
+        assert_eq!(
+            beyond.text,
+            format!("1000 guests; none of them from start {} on", u64::MAX)
+        );
+        // More than the limit of what can be counted, as a host may claim.
+        page(u64::MAX, guests(1));
+    }
+
+    #[test]
+    fn lines_may_begin_anywhere() {
+        let answer = Lines {
+            heading: "Log".to_owned(),
+            lines: vec!["last".to_owned()],
+            first: u64::MAX,
+            total: 5,
+            more: "start shows others",
+        }
+        .answer();
+        assert!(answer.text.ends_with("\n| last"), "{}", answer.text);
+    }
+
+    #[test]
+    fn a_list_counts_only_the_values_that_there_are() {
+        let rows = vec![json!({ "vmid": 100 }), json!({ "vmid": 101 })];
+        let answer = GUESTS.answer(rows, &args(json!({})), &[]);
+        assert_eq!(answer.text, "2 guests\nvmid\n100\n101");
     }
 
     #[test]

@@ -58,9 +58,7 @@ impl Error {
         text.trim_start_matches("❌ Error: ")
             .replace("\n\nCause: ", ": ")
     }
-}
 
-impl Error {
     /// Why, in one line, where the failure is one of several.
     pub(crate) fn brief(&self) -> String {
         let text = self.to_string();
@@ -68,6 +66,31 @@ impl Error {
             .split_once("Cause: ")
             .map_or(&*text, |(_, cause)| cause);
         text::cut(cause.lines().next().unwrap_or_default(), 200)
+    }
+
+    /// The same failure with another word on what to do, where the usual one would do harm.
+    pub(crate) fn advising(self, advice: &str) -> Self {
+        match self {
+            Error::Refused(mut refusal) => {
+                refusal.hint = Some(advice.to_owned());
+                Error::Refused(refusal)
+            }
+            Error::Unanswered { request, failure } => Error::Unanswered {
+                request,
+                failure: match failure {
+                    Failure::GivenUp => Failure::GivenUp,
+                    Failure::NotSent { cause, .. } => Failure::NotSent {
+                        cause,
+                        remedy: advice.to_owned(),
+                    },
+                    Failure::MaybeProcessed { cause, .. } => Failure::MaybeProcessed {
+                        cause,
+                        remedy: advice.to_owned(),
+                    },
+                },
+            },
+            other => other,
+        }
     }
 }
 

@@ -208,7 +208,11 @@ impl Param {
             schema["examples"] = json!([self.example]);
         }
         if let Need::Default(value) = self.need {
-            schema["default"] = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            let bare = match self.kind {
+                Kind::Flag | Kind::Integer(..) | Kind::Number(..) => serde_json::from_str(value),
+                _ => Ok(value.into()),
+            };
+            schema["default"] = bare.unwrap_or_else(|_| value.into());
         }
         schema
     }
@@ -352,10 +356,12 @@ impl Args {
             .iter()
             .filter(|param| !values.contains_key(param.name))
         {
-            if arguments
-                .get(param.name)
-                .is_some_and(|given| !given.is_null() && given != "")
-            {
+            let mut names = param.aliases.iter().chain([&param.name]);
+            if names.any(|name| {
+                arguments
+                    .get(*name)
+                    .is_some_and(|given| !given.is_null() && given != "")
+            }) {
                 continue; // its form is wrong, which was said above
             }
             match param.need {
@@ -598,7 +604,7 @@ mod tests {
 
     static PARAMS: &[Param] = &[
         Param::required("node", Kind::Format(&format::NODE), ""),
-        Param::required("vmid", Kind::Integer(100, 999_999_999), ""),
+        Param::required("vmid", Kind::Integer(100, 999_999_999), "").alias(&["VMID"]),
         Param::optional("force_stop", Kind::Flag, "Kill it.").sent_as("forceStop"),
         Param::optional("compress", Kind::Choice(&["zstd", "none"]), "")
             .default("zstd")
@@ -685,6 +691,10 @@ mod tests {
                 "vmid must be an integer from 100 to 999999999",
                 "node is missing: a node name (letters, digits, dashes)",
             ],
+        );
+        refuse(
+            json!({ "node": "p", "VMID": 99 }),
+            &["vmid must be an integer from 100 to 999999999"],
         );
         refuse(
             json!({ "node": "a/b", "vmid": {}, "name": "far too long", "compress": "0" }),

@@ -214,6 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn defaults_have_the_type_of_their_parameter() {
+        for (name, tool) in tools() {
+            for param in tool.params {
+                let schema = param.schema();
+                let default = &schema["default"];
+                let fits = match schema["type"].as_str() {
+                    _ if default.is_null() => true,
+                    Some("string") => default.is_string(),
+                    Some("boolean") => default.is_boolean(),
+                    _ => default.is_number(),
+                };
+                assert!(fits, "{name}: {}: {schema}", param.name);
+            }
+        }
+    }
+
+    #[test]
     fn no_parameter_is_declared_twice() {
         for (name, tool) in tools() {
             let names: BTreeSet<&str> = tool.params.iter().map(|param| param.name).collect();

@@ -78,8 +78,21 @@ impl Client {
             },
         })?;
         if (200..300).contains(&reply.status) {
-            self.note_unwanted(request, &reply.body["data"]);
-            return Ok(reply.body);
+            return match reply.body {
+                // A web server that is none of Proxmox.
+                body if body.get("data").is_none() && !body.is_null() => Err(Error::Unanswered {
+                    request: request.to_string(),
+                    failure: Failure::MaybeProcessed {
+                        cause: "the answer is not that of the Proxmox API".to_owned(),
+                        remedy: "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
+                            .to_owned(),
+                    },
+                }),
+                body => {
+                    self.note_unwanted(request, &body["data"]);
+                    Ok(body)
+                }
+            };
         }
         let refusal = Refusal::new(
             request,

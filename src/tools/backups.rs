@@ -151,7 +151,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
         return without_backup(client, args, &rows, notes);
     }
     for backup in &mut rows {
-        backup["verified"] = backup["verification"]["state"].take();
+        backup["verified"] = backup["verification"]["state"].clone();
     }
     if rows.is_empty() {
         notes.push(

@@ -92,7 +92,8 @@ pub(crate) fn find_guest(client: &Client, args: &Args, error: Error) -> Error {
     let Error::Refused(mut refusal) = error else {
         return error;
     };
-    if let Some(vmid) = args.named(VMID.name)
+    if refusal.hint.is_none()
+        && let Some(vmid) = args.named(VMID.name)
         && refusal.says("Configuration file")
         && refusal.says("does not exist")
     {

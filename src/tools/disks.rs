@@ -327,9 +327,8 @@ fn remove(
     if erase {
         return Ok(answer.line("Its volume was erased.").with("erased", true));
     }
-    // It is detached, whether or not the rest can be read.
     let Ok(after) = Config::read(client, args, guest) else {
-        return Ok(answer);
+        return Ok(answer.line("Which unusedN keeps its volume could not be read."));
     };
     let kept = after
         .slots(&["unused"])

@@ -1,6 +1,6 @@
 //! Command execution inside VMs, through the QEMU guest agent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -75,27 +75,22 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut delay = Duration::from_millis(200);
     loop {
         match client.pause(delay.min(left)) {
-            Ok(()) => left = left.saturating_sub(delay),
+            Ok(()) => (),
             Err(Interruption::Cancelled) => return Err(Error::Cancelled),
             Err(Interruption::Closed) => left = Duration::ZERO,
         }
+        let asked = Instant::now();
         // The agent forgets the process with the answer that says it ended.
-        let status = client.send(&request).map_err(|error| match error {
-            Error::Cancelled => error,
-            error => Error::impossible(
-                format!(
-                    "{program} was started in VM {} as pid {pid}, how it ended is unknown",
-                    &args[&VMID]
-                ),
-                format!(
-                    "It may still run: look before you start it again.\n{}",
-                    error.on_one_line()
-                ),
-            ),
-        })?;
+        let status = client
+            .send(&request)
+            .map_err(|error| error.advising(&format!(
+                "{program} was started as pid {pid}, but whether it ended is unknown: look inside the VM before you run it again."
+            )))?;
         if is_set(&status["exited"]) {
             return ended(&program, args, &status);
         }
+        // In whole seconds: how often it is asked must not hang on the machine's mood.
+        left = left.saturating_sub(delay + Duration::from_secs(asked.elapsed().as_secs()));
         if left.is_zero() {
             let text = format!(
                 "✅ {program}: started, still running after {} s in VM {} as pid {pid}. Its output is lost; a larger wait_timeout would have waited for it.",
@@ -163,39 +158,40 @@ fn split(command: &str) -> Result<Vec<String>, String> {
 fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
     let mut room = text::BUDGET / 2 - 1_000;
     let [output, errors] = ["out-data", "err-data"].map(|key| {
-        let output = bytes_as_text(status[key].as_str().unwrap_or_default());
-        let (lines, dropped) = last_lines(&output, room);
-        room = room.saturating_sub(lines.iter().map(|line| line.len() + 3).sum());
-        (lines, dropped)
+        let printed = bytes_as_text(status[key].as_str().unwrap_or_default());
+        Printed::new(&printed, &mut room)
     });
     let mut text = match (&status["exitcode"], &status["signal"]) {
         (Value::Null, Value::Null) => "ended".to_owned(),
         (Value::Null, signal) => format!("killed by signal {}", plain(signal)),
         (code, _) => format!("exit code {}", plain(code)),
     };
-    for (name, (lines, dropped), truncated) in [
+    for (name, printed, truncated) in [
         ("stdout", &output, "out-truncated"),
         ("stderr", &errors, "err-truncated"),
     ] {
-        if lines.is_empty() {
+        if printed.lines.is_empty() {
             continue;
         }
         text.push_str(&format!("\n{name}:"));
-        if *dropped > 0 {
-            text.push_str(&format!(" (its first {dropped} lines are left out)"));
+        if printed.left_out > 0 {
+            text.push_str(&format!(
+                " (its first {} lines are left out)",
+                printed.left_out
+            ));
         }
         if is_set(&status[truncated]) {
             text.push_str(" (cut by the agent)");
         }
-        for line in lines {
-            text.push_str(&format!("\n| {}", text::inline(line)));
+        for line in &printed.shown {
+            text.push_str(&format!("\n| {line}"));
         }
     }
     if plain(&status["exitcode"]) == "0" {
-        let data =
-            json!({ "exitcode": 0, "stdout": output.0.join("\n"), "stderr": errors.0.join("\n") });
+        let data = json!({ "exitcode": 0, "stdout": output.lines.join("\n"), "stderr": errors.lines.join("\n") });
         let mut answer = Answer::of(format!("✅ {program}: {text}"), data);
-        if output.1 + errors.1 > 0
+        if output.is_cut
+            || errors.is_cut
             || is_set(&status["out-truncated"])
             || is_set(&status["err-truncated"])
         {
@@ -214,21 +210,51 @@ fn is_set(flag: &Value) -> bool {
     ["1", "yes"].contains(&plain(flag).as_str())
 }
 
-/// As many of the last lines of `output` as there is room for, and how many come before them.
-fn last_lines(output: &str, mut room: usize) -> (Vec<String>, usize) {
-    let mut lines: Vec<String> = Vec::new();
-    for line in output.lines().rev() {
-        let line = text::cut(line, 2_000);
-        if line.len() + 3 > room {
-            break;
-        }
-        room -= line.len() + 3;
-        lines.push(line);
-    }
-    lines.reverse();
-    let dropped = output.lines().count() - lines.len();
-    (lines, dropped)
+/// What a program printed, as far as there is room for it.
+struct Printed {
+    /// The last lines, as they came.
+    lines: Vec<String>,
+    /// The same, safe to print.
+    shown: Vec<String>,
+    /// How many lines come before them.
+    left_out: usize,
+    /// Whether anything is missing.
+    is_cut: bool,
 }
+
+impl Printed {
+    /// Takes what it shows off `room`, in characters.
+    fn new(printed: &str, room: &mut usize) -> Self {
+        let mut lines = Vec::new();
+        let mut shown = Vec::new();
+        let mut is_cut = false;
+        for line in printed.lines().rev() {
+            let kept = text::cut(line, LINE);
+            // An escape takes up to nine characters for one.
+            let safe = text::cut(&text::inline(&kept), LINE);
+            let size = safe.chars().count() + 3;
+            if size > *room {
+                break;
+            }
+            *room -= size;
+            is_cut |= kept != line;
+            lines.push(kept);
+            shown.push(safe);
+        }
+        lines.reverse();
+        shown.reverse();
+        let left_out = printed.lines().count() - lines.len();
+        Self {
+            lines,
+            shown,
+            left_out,
+            is_cut: is_cut || left_out > 0,
+        }
+    }
+}
+
+/// The most characters of one line.
+const LINE: usize = 2_000;
 
 /// The text that `data` is: each byte arrives as the code point of the same number.
 fn bytes_as_text(data: &str) -> String {
@@ -244,6 +270,8 @@ fn bytes_as_text(data: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Add;
+
     use super::*;
 
     #[test]
@@ -255,6 +283,24 @@ mod tests {
             ["cat", "a b", "c'd", "efg", ""]
         );
         assert!(super::split("cat 'a").is_err());
+    }
+
+    #[test]
+    fn shows_no_more_than_there_is_room_for_and_says_what_is_cut() {
+        let mut room = 9_000;
+        let printed = Printed::new(&"\u{1}".repeat(1_900).add("\n").repeat(10), &mut room);
+        let shown: usize = printed
+            .shown
+            .iter()
+            .map(|line| line.chars().count() + 3)
+            .sum();
+        assert_eq!(shown + room, 9_000);
+        assert!(printed.is_cut && printed.lines.len() == 4 && printed.left_out == 6);
+        assert!(Printed::new(&"x".repeat(LINE + 1), &mut 9_000).is_cut);
+        let whole = Printed::new("a\tb\nc\n", &mut 9_000);
+        assert_eq!(whole.lines, ["a\tb", "c"]);
+        assert_eq!(whole.shown, ["a\\tb", "c"]);
+        assert!(!whole.is_cut);
     }
 
     #[test]

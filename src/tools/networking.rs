@@ -74,8 +74,11 @@ const LXC_REQUESTS: &[&str] = &[
     "PUT /nodes/{node}/lxc/{vmid}/config",
 ];
 
-/// Keys of a line that the tools have parameters for.
-const VM_RESERVED: &[&str] = &["tag", "firewall"];
+/// Keys of a line that the tools have parameters for. The model is a key as well, with the MAC address.
+fn vm_reserved() -> Vec<&'static str> {
+    [&["tag", "firewall"], MODELS].concat()
+}
+
 const LXC_RESERVED: &[&str] = &["tag", "firewall", "ip", "gw", "ip6", "gw6", "type"];
 
 pub(super) static ADD_VM: Tool = Tool {
@@ -93,7 +96,7 @@ pub(super) static ADD_VM: Tool = Tool {
             None => line.set("model", &args[&MODEL]),
         }
         set_given(&mut line, args, &[BRIDGE, TAG, FIREWALL]);
-        add_options(&mut line, args, &OPTIONS, VM_RESERVED)?;
+        add_options(&mut line, args, &OPTIONS, &vm_reserved())?;
         add(client, args, Guest::Vm, |_| line.clone())
     }),
 };
@@ -141,17 +144,21 @@ fn add(
             .request(Put, &guest.path("config"))
             .with(slot, line(config).to_string()))
     })?;
-    // Proxmox makes up what was not given, the MAC address before all. The card is there, whether or
-    // not that can be read.
-    let line = Config::read(client, args, guest)
-        .ok()
-        .and_then(|config| config.get(slot))
-        .unwrap_or_else(|| line(&before).to_string());
     let what = format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]);
-    let answer = Answer::done(&what)
-        .line(format!("{slot}: {line}"))
-        .with("slot", slot)
-        .with("line", line);
+    let answer = Answer::done(&what);
+    // Proxmox makes up what was not given, the MAC address before all.
+    let made = Config::read(client, args, guest)
+        .ok()
+        .and_then(|after| after.get(slot));
+    let (answer, line) = match made {
+        Some(line) => (answer.line(format!("{slot}: {line}")), line),
+        None => {
+            let sent = line(&before).to_string();
+            let told = format!("{slot}: {sent} (as sent; what Proxmox added could not be read)");
+            (answer.line(told), sent)
+        }
+    };
+    let answer = answer.with("slot", slot).with("line", line);
     Ok(after_restart(answer, guest, &before))
 }
 
@@ -189,7 +196,7 @@ pub(super) static UPDATE_VM: Tool = Tool {
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
         let changes = [NEW_BRIDGE, NEW_MODEL, MACADDR, NEW_TAG, FIREWALL, OPTIONS];
-        update(client, args, Guest::Vm, &changes, VM_RESERVED, |line| {
+        update(client, args, Guest::Vm, &changes, &vm_reserved(), |line| {
             set_model(line, args.get(&NEW_MODEL), args.get(&MACADDR));
             set_given(line, args, &[NEW_BRIDGE, NEW_TAG, FIREWALL]);
         })

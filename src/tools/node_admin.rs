@@ -222,8 +222,11 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
         request,
         &[SINCE_EPOCH, UNTIL_EPOCH, START_CURSOR, END_CURSOR],
     );
-    let mut lines: Vec<String> = answer::rows(client.send(&request)?)
+    let data = client.send(&request)?;
+    let mut lines: Vec<String> = data
+        .as_array()
         .into_iter()
+        .flatten()
         .map(|line| line.as_str().unwrap_or_default().to_owned())
         .collect();
     // The first and the last element are cursors.
@@ -369,11 +372,8 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
             (page_of(rows, skipped, limit), total)
         }
     };
-    let seen = skipped.saturating_add(rows.len() as u64);
-    if total > seen && !running {
-        notes.push(format!("{total} in all, start={seen} shows more"));
-    }
-    Ok(TASK_TABLE.answer(rows, args, &notes))
+    let total = if running { rows.len() } else { total as usize };
+    Ok(TASK_TABLE.page(rows, args, &TASK_START, total, &notes))
 }
 
 /// The nodes that are not offline, and a note that names those that are.

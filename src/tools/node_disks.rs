@@ -85,19 +85,29 @@ fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     let mut smart = client.send(&args.whole_request(Get, "/nodes/{node}/disks/smart"))?;
-    let attributes = answer::rows(smart["attributes"].take());
-    let report = smart["text"].take();
+    let attributes = answer::rows(answer::take(&mut smart, "attributes"));
+    let report = answer::take(&mut smart, "text");
     let mut answer = SUMMARY.answer(smart, args, &[]);
     if let Some(report) = report.as_str() {
         let lines: Vec<&str> = report
             .lines()
             .filter(|line| !line.trim().is_empty())
-            .take(200)
             .collect();
+        let mut room = text::BUDGET / 2;
+        let mut kept = 0;
         for line in &lines {
-            answer = answer.line(format!("| {}", text::cut(&text::inline(line), 300)));
+            let line = text::cut(&text::inline(line), 300);
+            room = room.saturating_sub(line.chars().count() + 3);
+            if room == 0 {
+                break;
+            }
+            answer = answer.line(format!("| {line}"));
+            kept += 1;
         }
-        answer = answer.with("text", lines.join("\n"));
+        if kept < lines.len() {
+            answer = answer.line(format!("{} more lines are left out.", lines.len() - kept));
+        }
+        answer = answer.with("text", lines[..kept].join("\n"));
     }
     if !attributes.is_empty() {
         let table = ATTRIBUTES.answer(attributes, args, &[]);
@@ -131,9 +141,9 @@ fn lvm(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     let mut tree = client.send(&args.request(Get, "/nodes/{node}/disks/lvm"))?;
-    let mut groups = answer::rows(tree["children"].take());
+    let mut groups = answer::rows(answer::take(&mut tree, "children"));
     for group in &mut groups {
-        let volumes = answer::rows(group["children"].take());
+        let volumes = answer::rows(answer::take(group, "children"));
         let names: Vec<String> = volumes
             .iter()
             .map(|volume| plain(&volume["name"]))

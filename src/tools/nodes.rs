@@ -62,7 +62,7 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
         hidden: &["current-kernel", "idle"],
     };
     let mut node = client.send(&args.request(Get, "/nodes/{node}/status"))?;
-    if let Some(cpu) = node["cpuinfo"].as_object_mut() {
+    if let Some(cpu) = node.get_mut("cpuinfo").and_then(Value::as_object_mut) {
         cpu.retain(|key, _| ["model", "sockets", "cores", "cpus", "mhz"].contains(&&**key));
     }
     Ok(FIELDS.answer(node, args, &[]))

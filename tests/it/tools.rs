@@ -1,7 +1,7 @@
 //! Each tool, called over MCP, sends and returns what its fixture shows.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -144,6 +144,61 @@ fn a_made_up_password_is_sent_and_shown_once_and_never_made_up_again() {
         passwords.insert(password);
     }
     assert_eq!(passwords.len(), 2, "{passwords:?}");
+}
+
+#[test]
+fn no_answer_of_a_host_ends_the_program() {
+    for answer in [
+        json!(null),
+        json!([{}]),
+        json!("text"),
+        json!({ "ok": true }),
+        json!({ "data": "text", "total": -1 }),
+        json!({ "data": ["text", 5, null, [], {}] }),
+        json!({ "data": [{ "children": [5, {}], "verification": "text", "starttime": 1e300 }] }),
+        json!({ "data": { "attributes": 5, "children": 5, "cpuinfo": "text", "pid": {} } }),
+    ] {
+        let host = Server::http("127.0.0.1:0").expect("loopback has a free port");
+        let host = Arc::new(host);
+        let address = format!("http://{}", host.server_addr());
+        let body = answer.to_string();
+        let answering = thread::spawn({
+            let host = Arc::clone(&host);
+            move || {
+                for request in host.incoming_requests() {
+                    let _ = request.respond(Response::from_string(&*body));
+                }
+            }
+        });
+        let mut session = Session::start(
+            &[],
+            &[
+                ("PROXMOX_HOST", &address),
+                ("PROXMOX_TOKEN_NAME", "mcp"),
+                ("PROXMOX_TOKEN_VALUE", TOKEN),
+                ("PROXMOX_ALLOW_ELEVATED", "true"),
+            ],
+        );
+        for tool in fixture::tools() {
+            // These wait for an end that never comes.
+            if ["proxmox_execute_vm_command", "proxmox_wait_task"].contains(&&*tool) {
+                continue;
+            }
+            let fixture = Fixture::of(&tool).expect("it is well-formed");
+            let arguments = json!(fixture.cases[0].arguments);
+            match call(&mut session, &tool, arguments) {
+                // Not from Proxmox, so nothing was done.
+                Ok((text, Some(_))) if !answer.is_null() && answer.get("data").is_none() => {
+                    panic!("{tool}, answered {answer}: {text}")
+                }
+                Ok(_) => (),
+                Err(problem) => panic!("{tool}, answered {answer}: {problem}"),
+            }
+        }
+        session.finish();
+        host.unblock();
+        answering.join().expect("the host answers all");
+    }
 }
 
 /// Answers one request with the id of a task; returns its body.

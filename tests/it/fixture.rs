@@ -1,61 +1,64 @@
-//! The files of `fixtures/tools`: calls of one tool, the exchanges behind each, and what it returns.
+//! The files of `fixtures/tools`, calls of a tool and the exchanges behind each, and those of
+//! `fixtures/answers`, what each call returns.
+//!
+//! The first are written by hand and built into the program, where they are the demonstration. The
+//! second are written by `UPDATE_FIXTURES=1 cargo test`, to be read.
 
 use std::fs;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::snapshot;
 
-/// One file: what one tool does.
-#[derive(Deserialize, Serialize)]
+/// What one tool does.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fixture {
     /// Where the exchanges come from: `recorded, PVE 9.0.3` or `written from …`.
+    #[expect(dead_code, reason = "read by people; that it is there is checked")]
     pub(crate) source: String,
     pub(crate) cases: Vec<Case>,
 }
 
 /// One call.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     /// What it shows, as no other case of the file does.
     pub(crate) shows: String,
     pub(crate) arguments: Map<String, Value>,
     pub(crate) exchanges: Vec<Exchange>,
-    /// The lines of the text that the call returns.
-    pub(crate) text: Vec<String>,
-    /// Absent where the call fails.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+}
+
+/// What a call returned.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    /// Absent where the call failed.
     pub(crate) structured: Option<Value>,
 }
 
 /// One request and its answer.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exchange {
     /// Method and path as sent, the path without `/api2/json`.
     pub(crate) request: String,
     /// Each parameter, decoded, as `name=value`, in the order sent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub(crate) form: Vec<String>,
-    #[serde(default = "ok", skip_serializing_if = "is_ok")]
+    #[serde(default = "ok")]
     pub(crate) status: u16,
     /// Where absent: the `message` of the answer, as the host does it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) reason: Option<String>,
     /// The body; absent where it is empty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(crate) answer: Option<Value>,
 }
 
 fn ok() -> u16 {
     200
-}
-
-fn is_ok(status: &u16) -> bool {
-    *status == ok()
 }
 
 impl Fixture {
@@ -74,12 +77,36 @@ impl Fixture {
             None => Ok(fixture),
         }
     }
+}
 
-    /// The file that holds it.
-    pub(crate) fn render(&self) -> String {
-        let json = serde_json::to_string_pretty(self).expect("its maps have text for keys");
-        json + "\n"
-    }
+/// What opens a call in a file of answers; no text of a tool begins a line like this.
+const MARK: &str = "=== ";
+
+/// The file of answers for these cases.
+pub(crate) fn render(cases: &[Case], answers: &[Answer]) -> String {
+    let calls = cases.iter().zip(answers).map(|(case, answer)| {
+        let Case {
+            shows, arguments, ..
+        } = case;
+        let arguments = Value::Object(arguments.clone());
+        let structured = answer
+            .structured
+            .as_ref()
+            .map(|data| format!("\n--- {data}"));
+        let structured = structured.unwrap_or_default();
+        format!("{MARK}{shows} {arguments}\n{}{structured}\n", answer.text)
+    });
+    calls.collect::<Vec<_>>().join("\n")
+}
+
+/// The text that the first case of `tool` returns.
+pub(crate) fn first_answer(tool: &str) -> String {
+    let path = answers_path(tool);
+    let file = fs::read_to_string(snapshot::below_package(&path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = file.split_once('\n').map_or("", |(_, rest)| rest);
+    let end = text.find("\n--- ").unwrap_or(text.len());
+    text[..end].to_owned()
 }
 
 /// The tools that have a fixture, sorted.
@@ -101,4 +128,9 @@ pub(crate) fn tools() -> Vec<String> {
 /// Where the fixture of `tool` is, below the package.
 pub(crate) fn path(tool: &str) -> String {
     format!("fixtures/tools/{tool}.json")
+}
+
+/// Where the answers of `tool` are, below the package.
+pub(crate) fn answers_path(tool: &str) -> String {
+    format!("fixtures/answers/{tool}.txt")
 }

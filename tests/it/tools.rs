@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tiny_http::{Response, Server};
 
 use crate::fake::{Fake, TOKEN};
-use crate::fixture::{self, Fixture};
+use crate::fixture::{self, Answer, Fixture};
 use crate::session::Session;
 use crate::snapshot;
 
@@ -83,7 +83,7 @@ fn the_demonstration_answers_calls_that_leave_out_what_can_be_found_out() {
             found += 1;
             arguments.retain(|name, _| !["node", "type"].contains(&&**name));
             let (text, _) = call(&mut session, name, json!(arguments)).expect("an answer");
-            assert_eq!(text, case.text.join("\n"), "{name}");
+            assert_eq!(text, fixture::first_answer(name), "{name}");
         }
         for id in ["vmid", "newid"] {
             if properties[id]["description"] == "Next free if absent." {
@@ -219,14 +219,15 @@ fn start_a_task(host: &Server) -> String {
 /// Plays all cases of one tool; says what is not as its fixture shows it.
 fn replay(tool: &str) -> Vec<String> {
     let path = fixture::path(tool);
-    let mut fixture = match Fixture::of(tool) {
+    let fixture = match Fixture::of(tool) {
         Ok(fixture) => fixture,
         Err(problem) => return vec![problem],
     };
     let fake = Fake::start();
     let mut session = start(&fake);
     let mut problems = Vec::new();
-    for case in &mut fixture.cases {
+    let mut answers = Vec::new();
+    for case in &fixture.cases {
         fake.play(case.exchanges.clone());
         let called = call(&mut session, tool, json!(case.arguments));
         let wrong = fake
@@ -237,12 +238,12 @@ fn replay(tool: &str) -> Vec<String> {
         let Ok((text, structured)) = called else {
             break;
         };
-        case.text = text.split('\n').map(str::to_owned).collect();
-        case.structured = structured;
+        answers.push(Answer { text, structured });
     }
     // What came of a wrong request is not worth a look, and must not get into the file.
     if problems.is_empty() {
-        problems.extend(snapshot::difference(&path, &fixture.render()));
+        let answers = fixture::render(&fixture.cases, &answers);
+        problems.extend(snapshot::difference(&fixture::answers_path(tool), &answers));
     }
     problems
 }

@@ -52,6 +52,8 @@ pub(super) struct Exchange {
     pub(super) given_up: bool,
     /// Whether any byte of the request left.
     pub(super) sent: bool,
+    /// Whether the connection turned out to be closed before any byte left.
+    pub(super) was_stale: bool,
     /// The status line, once its end was seen.
     pub(super) status_line: Vec<u8>,
     complete: bool,
@@ -358,8 +360,13 @@ impl Transport for HostTransport {
             }
             None => socket.write_all(out),
         };
-        self.seen.lock().sent |= socket.wrote;
-        done.map_err(|err| interrupted(err, timeout))
+        let wrote = socket.wrote;
+        let mut exchange = self.seen.lock();
+        exchange.sent |= wrote;
+        done.map_err(|err| {
+            exchange.was_stale = !exchange.sent && is_gone(&err);
+            interrupted(err, timeout)
+        })
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
@@ -408,6 +415,17 @@ fn deadline(timeout: NextTimeout) -> Instant {
     Instant::now() + timeout.not_zero().map_or(DAY, |after| (*after).min(DAY))
 }
 
+/// Whether the other side has closed the connection.
+fn is_gone(err: &io::Error) -> bool {
+    matches!(
+        err.kind(),
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::NotConnected
+    )
+}
+
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
@@ -424,5 +442,34 @@ fn interrupted(err: io::Error, timeout: NextTimeout) -> ureq::Error {
     match err.kind() {
         ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
         _ => ureq::Error::Io(err),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Shutdown, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn tells_a_connection_that_was_closed_before_anything_left() {
+        let host = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = host.local_addr().expect("it is bound");
+        let socket = TcpStream::connect(address).expect("the host listens");
+        socket.shutdown(Shutdown::Write).expect("it is connected");
+        let seen = Seen::default();
+        let mut transport = HostTransport {
+            buffers: LazyBuffers::new(64, 64),
+            socket,
+            tls: None,
+            seen: seen.clone(),
+            peer: Peer::nobody(),
+        };
+        transport.buffers().output()[..4].copy_from_slice(b"POST");
+        transport
+            .transmit_output(4, NextTimeout::default())
+            .expect_err("nobody can write to it");
+        let exchange = seen.lock();
+        assert!(exchange.was_stale && !exchange.sent);
     }
 }

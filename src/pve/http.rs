@@ -118,8 +118,17 @@ impl Http {
         }
     }
 
-    /// Sends one request, once.
+    /// Sends one request, once: again only where nothing of it left, since the connection that was
+    /// kept turned out to be closed.
     pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
+        let outcome = self.attempt(request);
+        if outcome.is_err() && self.seen.lock().was_stale {
+            return self.attempt(request);
+        }
+        outcome
+    }
+
+    fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
         let Some(authorization) = &self.authorization else {
             return Err(Failure::NotSent {
                 cause: "the API token has a character that no HTTP header can hold".to_owned(),

@@ -237,9 +237,16 @@ impl Refusal {
             }
             None => ("PATH", "PRIVILEGE".to_owned()),
         };
+        // AccessControl.pm, roles(): "overwrite previous settings". Nothing lies above the root.
+        let inherited = if path == "/" {
+            ""
+        } else {
+            "\nA role on this path replaces the inherited ones there: name the token's other roles too (--roles MCP,…)."
+        };
         format!(
             "Grant it on the host: pveum role add MCP --privs {privileges} && pveum acl modify {path} --tokens '{}' --roles MCP\n\
-             (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.",
+             (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.\
+             {inherited}",
             self.token_id
         )
     }
@@ -359,7 +366,8 @@ mod tests {
                 ),
                 "❌ Error: GET /nodes/pve1/status failed with status 403\n\nCause: Permission check failed (/nodes/pve1, Sys.Audit)\n\
                  Grant it on the host: pveum role add MCP --privs Sys.Audit && pveum acl modify /nodes/pve1 --tokens 'ai@pve!mcp' --roles MCP\n\
-                 (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.",
+                 (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.\n\
+                 A role on this path replaces the inherited ones there: name the token's other roles too (--roles MCP,…).",
             ),
             (
                 refusal(
@@ -408,6 +416,16 @@ mod tests {
         ];
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn warns_that_a_role_replaces_the_inherited_ones_where_there_are_any() {
+        for (path, warns) in [("/", false), ("/storage/local", true)] {
+            let body = json!({ "message": format!("Permission check failed ({path}, Sys.Audit)") });
+            let text = refusal(Method::Get, "/nodes", 403, "", body).to_string();
+            assert!(text.contains(&format!("acl modify {path} ")), "{text}");
+            assert_eq!(text.contains("--roles MCP,…"), warns, "{text}");
         }
     }
 

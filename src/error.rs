@@ -80,10 +80,21 @@ impl fmt::Display for Error {
             ),
             Error::Unanswered { request, failure } => {
                 let (what, cause, remedy) = match failure {
-                    Failure::NotSent { cause, remedy } => ("was not sent", cause, remedy),
-                    Failure::MaybeProcessed { cause, remedy } => ("got no answer", cause, remedy),
+                    Failure::NotSent {
+                        what,
+                        cause,
+                        remedy,
+                    } => (format!("{what}, {request} was not sent"), cause, remedy),
+                    Failure::NotRecorded { cause, remedy } => (
+                        format!("the demonstration has no answer to {request}"),
+                        cause,
+                        remedy,
+                    ),
+                    Failure::MaybeProcessed { cause, remedy } => {
+                        (format!("{request} got no answer"), cause, remedy)
+                    }
                 };
-                (format!("{request} {what}"), format!("{cause}\n{remedy}"))
+                (what, format!("{cause}\n{remedy}"))
             }
         };
         write!(

@@ -84,7 +84,7 @@ impl Demonstration {
                 reason: "OK".to_owned(),
                 body: exchange.answer.clone(),
             })
-            .ok_or_else(|| Failure::NotSent {
+            .ok_or_else(|| Failure::NotRecorded {
                 cause: format!("{request} is not part of the demonstration"),
                 remedy: "Run without --demo, connected to a Proxmox host.".to_owned(),
             })
@@ -189,7 +189,7 @@ mod tests {
             Request::new(Method::Delete, "/nodes"),
         ] {
             let failure = demonstration.exchange(&unknown).err();
-            let Some(Failure::NotSent { cause, .. }) = failure else {
+            let Some(Failure::NotRecorded { cause, .. }) = failure else {
                 panic!("{unknown}: {failure:?}");
             };
             assert_eq!(cause, format!("{unknown} is not part of the demonstration"));

@@ -76,6 +76,9 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
 /// What calls need, with a warning about what they will run into.
 fn context(command_line: &CommandLine) -> Context {
     let environment = |name: &str| env::var_os(name);
+    if let Some(warning) = settings::ignored(env::vars_os()) {
+        log::warn!("{warning}");
+    }
     if command_line.demo {
         log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
         let settings = Settings::read_for_demo(&command_line.flags, environment);

@@ -182,6 +182,27 @@ fn starts_with_wrong_settings_and_warns_in_one_line() {
 }
 
 #[test]
+fn warns_of_variables_that_have_no_effect_and_goes_on() {
+    let variables = [
+        ("PROXMOX_ALLOW_ELEVATE", "true"),
+        ("PROXMOX_PASSWORD", SECRET),
+        ("PROXMOX_SSL_MODE", "insecure"),
+        ("PROXMOX_CA_FILE", "/nonexistent"),
+    ];
+    let output = run(&[], &variables);
+    assert!(output.status.success());
+    let warnings = text(&output.stderr);
+    for line in [
+        "PROXMOX_ALLOW_ELEVATE (did you mean PROXMOX_ALLOW_ELEVATED?), \
+         PROXMOX_PASSWORD (did you mean PROXMOX_TOKEN_VALUE?)",
+        "without effect: PROXMOX_CA_FILE",
+    ] {
+        assert!(warnings.contains(line), "{warnings}");
+    }
+    assert!(!warnings.contains(SECRET), "{warnings}");
+}
+
+#[test]
 fn lists_tools_whatever_the_settings_and_names_all_problems_at_a_call() {
     let mut session = Session::start(&["--port=0"], &[("PROXMOX_TOKEN_NAME", "a=b")]);
     let listed = session.request("tools/list", json!({}));

@@ -18,7 +18,7 @@ mod tool;
 mod tools;
 
 use std::env;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Command, CommandLine};
@@ -55,6 +55,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
         Command::Tools => print(&cli::tool_table())?,
+        Command::Tool { name, tool } => print(&cli::tool_page(name, tool))?,
         Command::ToolsJson => print(&cli::tool_definitions())?,
         Command::ToolsMarkdown => print(&cli::tool_markdown())?,
         Command::Call {
@@ -63,12 +64,22 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             arguments,
         } => {
             let outcome = tool.call(&context(), name, arguments);
-            print(&outcome.text)?;
+            if io::stdout().is_terminal() {
+                print(&cli::aligned(&outcome.text))?;
+            } else {
+                print(&outcome.text)?;
+            }
             if outcome.is_error {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Serve => server::serve(&context(), input::standard()?, io::stdout().lock())?,
+        Command::Serve => {
+            let context = context();
+            if io::stdin().is_terminal() {
+                log::warn!("waiting for an MCP client on standard input; --help shows the usage");
+            }
+            server::serve(&context, input::standard()?, io::stdout().lock())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
 use crate::nearest::nearest;
-use crate::settings::{Flag, SETTINGS, Setting, Unset};
+use crate::settings::{self, Flag, SETTINGS, Setting, Unset};
 use crate::tool::{Permission, Tool};
 use crate::tools;
 
@@ -31,6 +31,11 @@ pub(crate) enum Command {
     },
     /// List the tools for a person.
     Tools,
+    /// Show one tool and its parameters.
+    Tool {
+        name: &'static str,
+        tool: &'static Tool,
+    },
     /// List the tools as `tools/list` does.
     ToolsJson,
     /// List the tools with the requests that they send, as the README does.
@@ -44,7 +49,10 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     let mut words = Vec::new();
     let mut flags = Vec::new();
     let (mut demo, mut listing, mut informed) = (false, None, None);
+    // The switch just before, while it has no value.
+    let mut switch: Option<String> = None;
     while let Some(arg) = parser.next().map_err(without_value)? {
+        let before = switch.take();
         match arg {
             Arg::Short('h') | Arg::Long("help") => informed = Some(Command::Help),
             Arg::Short('V') | Arg::Long("version") => informed = Some(Command::Version),
@@ -54,12 +62,26 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
             Arg::Long(name) => {
                 let setting = setting(&format!("--{name}"))?;
                 let value = match setting.flag {
-                    Flag::Switch => parser.optional_value().unwrap_or("true".into()),
+                    Flag::Switch => parser.optional_value().unwrap_or_else(|| {
+                        switch = Some(setting.flag_name());
+                        "true".into()
+                    }),
                     _ => parser.value().map_err(without_value)?,
                 };
                 flags.push((setting, value));
             }
             Arg::Short(letter) => return Err(format!("there is no flag -{letter}")),
+            Arg::Value(word)
+                if word
+                    .to_str()
+                    .is_some_and(|it| settings::boolean(it).is_ok()) =>
+            {
+                let word = word.display();
+                return Err(match before {
+                    Some(flag) => format!("{flag} takes its value after `=`: write {flag}={word}"),
+                    None => format!("there is no command {word}"),
+                });
+            }
             Arg::Value(word) => words.push(word.to_string_lossy().into_owned()),
         }
     }
@@ -77,12 +99,21 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
 /// The setting that a flag stands for.
 fn setting(flag: &str) -> Result<&'static Setting, String> {
     match SETTINGS.iter().find(|setting| setting.flag_name() == flag) {
-        Some(setting) if matches!(setting.flag, Flag::None) => Err(format!(
-            "there is no flag {flag}, since others can read command lines: set the variable {}",
-            setting.variable
-        )),
+        Some(setting) if matches!(setting.flag, Flag::None) => Err(no_secret(flag)),
         Some(setting) => Ok(setting),
         None => {
+            let variable = flag.trim_start_matches('-').replace('-', "_");
+            let meant = settings::meant(&format!("PROXMOX_{}", variable.to_uppercase()));
+            match meant.map(|setting| (&setting.flag, setting.flag_name())) {
+                Some((Flag::None, _)) => return Err(no_secret(flag)),
+                Some((_, name)) => {
+                    return Err(format!(
+                        "there is no flag {flag}{}",
+                        suggestion(Some(&name))
+                    ));
+                }
+                None => (),
+            }
             let names: Vec<_> = SETTINGS
                 .iter()
                 .filter(|setting| !matches!(setting.flag, Flag::None))
@@ -95,6 +126,13 @@ fn setting(flag: &str) -> Result<&'static Setting, String> {
     }
 }
 
+fn no_secret(flag: &str) -> String {
+    format!(
+        "there is no flag {flag}, since others can read command lines: set the variable \
+         PROXMOX_TOKEN_VALUE, or give a file with --token-file"
+    )
+}
+
 /// `listing` is the form in which `tools` was asked for.
 fn command(words: &[String], listing: Option<Command>) -> Result<Command, String> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
@@ -104,7 +142,11 @@ fn command(words: &[String], listing: Option<Command>) -> Result<Command, String
     match words[..] {
         [] => Ok(Command::Serve),
         ["tools"] => Ok(listing.unwrap_or(Command::Tools)),
-        ["tools", ..] => Err("`tools` takes no arguments".to_owned()),
+        ["tools", name] if listing.is_none() => {
+            tool(name).map(|(name, tool)| Command::Tool { name, tool })
+        }
+        ["tools", ..] => Err("`tools` takes one name, or else --json or --markdown".to_owned()),
+        ["help", ..] => Ok(Command::Help),
         ["call"] => Err("`call` needs the name of a tool".to_owned()),
         ["call", name] => call(name, "{}"),
         ["call", name, json] => call(name, json),
@@ -115,23 +157,28 @@ fn command(words: &[String], listing: Option<Command>) -> Result<Command, String
             Err(format!("{word} is a tool: did you mean `call {word}`?"))
         }
         [word, ..] => {
-            let meant = nearest(word, ["call", "tools"]);
+            let meant = nearest(word, ["call", "help", "tools"]);
             Err(format!("there is no command {word:?}{}", suggestion(meant)))
         }
     }
 }
 
-fn call(name: &str, json: &str) -> Result<Command, String> {
-    const FORM: &str = r#"the arguments must be a JSON object like '{"node": "pve1"}'"#;
-    let Some((name, tool)) = tools::find(name) else {
+/// The tool of this name.
+fn tool(name: &str) -> Result<(&'static str, &'static Tool), String> {
+    tools::find(name).ok_or_else(|| {
         let known = || listed_tools().map(|(name, _)| name);
         let meant = nearest(name, known())
             .or_else(|| known().find(|known| known.strip_prefix("proxmox_") == Some(name)));
-        return Err(format!(
+        format!(
             "there is no tool {name:?}{} (`proxmox-mcp tools` lists all)",
             suggestion(meant)
-        ));
-    };
+        )
+    })
+}
+
+fn call(name: &str, json: &str) -> Result<Command, String> {
+    const FORM: &str = r#"the arguments must be a JSON object like '{"node": "pve1"}'"#;
+    let (name, tool) = tool(name)?;
     match serde_json::from_str(json) {
         Ok(Value::Object(arguments)) => Ok(Command::Call {
             name,
@@ -168,6 +215,7 @@ Usage:
   proxmox-mcp [FLAGS]                     serve MCP on standard input and output
   proxmox-mcp [FLAGS] call TOOL [JSON]    run one tool and print its text
   proxmox-mcp tools [--json|--markdown]   list the tools; needs no cluster
+  proxmox-mcp tools TOOL                  show what a tool takes
 
 Flags:
   --demo                      let a recorded cluster answer; nothing is changed
@@ -198,7 +246,8 @@ standard error (default: warn).
 
 Examples:
   proxmox-mcp --demo call proxmox_get_vms
-  proxmox-mcp --host pve1.example --token-name mcp --token-file secret call proxmox_get_nodes
+  proxmox-mcp --host pve1.example --user mcp@pve --token-name mcp --token-file ./secret \\
+    call proxmox_get_nodes
   proxmox-mcp call proxmox_get_vm_config '{\"vmid\": 100}'
 
 Exit status: 0 done, 1 the tool or a stream failed, 2 the command line is wrong.
@@ -231,6 +280,94 @@ pub(crate) fn tool_table() -> String {
         }
     }
     text
+}
+
+/// What `tools NAME` prints: the parameters as they are declared, and a recorded call.
+pub(crate) fn tool_page(name: &str, tool: &Tool) -> String {
+    let mut text = format!(
+        "{name}: {} ({})\n{}\n",
+        tool.title, tool.permission, tool.summary
+    );
+    text.push_str(match tool.params {
+        [] => "\nIt takes no arguments.\n",
+        _ => "\nArguments:\n",
+    });
+    let width = tool.params.iter().map(|param| param.name.len()).max();
+    let width = width.unwrap_or(0);
+    for param in tool.params {
+        let schema = param.schema();
+        let required = if param.is_listed_as_required() {
+            "required"
+        } else {
+            ""
+        };
+        let mut words = param.form();
+        if let Some(default) = schema.get("default") {
+            let default = default
+                .as_str()
+                .map_or_else(|| default.to_string(), str::to_owned);
+            words.push_str(&format!("; default: {default}"));
+        }
+        if let Some(description) = schema["description"].as_str() {
+            words.push_str(&format!(". {}", description.trim_end_matches('.')));
+        }
+        text.push_str(&format!(
+            "  {:<width$}  {required:<8}  {words}\n",
+            param.name
+        ));
+    }
+    text.push_str(&format!("\nRequests: {}\n", tool.requests().join(", ")));
+    if let Some(example) = example(name) {
+        let allow = match tool.permission {
+            Permission::Basic => "",
+            Permission::Elevated => " --allow-elevated",
+        };
+        let example = match &*example {
+            "{}" => String::new(),
+            json => format!(" '{}'", json.replace('\'', r"'\''")),
+        };
+        text.push_str(&format!(
+            "Example: proxmox-mcp --demo{allow} call {name}{example}\n"
+        ));
+    }
+    text
+}
+
+/// The arguments of the first recorded call of a tool, which is its natural case.
+fn example(tool: &str) -> Option<String> {
+    let (_, fixture) = tools::FIXTURES.iter().find(|(name, _)| *name == tool)?;
+    let fixture: Value = serde_json::from_str(fixture).ok()?;
+    let arguments = fixture["cases"].get(0)?.get("arguments")?;
+    Some(arguments.to_string())
+}
+
+/// A text of a tool for a terminal: the cells of its tables, which tabs part, stand below each other.
+pub(crate) fn aligned(text: &str) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.split('\t').collect();
+        // The last cell of a line may be as long as it likes.
+        for (column, cell) in cells[..cells.len() - 1].iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(column) {
+                Some(known) => *known = width.max(*known),
+                None => widths.push(width),
+            }
+        }
+    }
+    let align = |line: &str| {
+        let mut cells = line.split('\t').zip(widths.iter().chain(&[0])).peekable();
+        let mut aligned = String::new();
+        while let Some((cell, &width)) = cells.next() {
+            match cells.peek() {
+                Some(_) => aligned.push_str(&format!("{cell:<width$}  ")),
+                None => aligned.push_str(cell),
+            }
+        }
+        aligned
+    };
+    let lines: Vec<String> = text.split('\n').map(align).collect();
+    lines.join("\n")
 }
 
 /// What `tools --json` prints: the array that `tools/list` answers.
@@ -272,4 +409,50 @@ fn listed_tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
         .iter()
         .flat_map(|domain| domain.tools)
         .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::Peer;
+    use crate::settings::Settings;
+    use crate::tool::{Accepts, Context, End};
+
+    #[test]
+    fn the_example_of_each_tool_works_in_the_demonstration() {
+        for (name, tool) in listed_tools() {
+            let arguments = example(name).expect("a call of it is recorded that succeeds");
+            let arguments = serde_json::from_str(&arguments).expect("they are an object");
+            let settings = Settings {
+                connection: Err(Vec::new()),
+                allow_elevated: true,
+            };
+            let context = Context::demo(settings, Peer::nobody());
+            let End::Outcome(outcome) = tool.call(&context, name, &arguments, Accepts::Outcome)
+            else {
+                panic!("{name}: no outcome");
+            };
+            assert!(!outcome.is_error, "{name}: {}", outcome.text);
+        }
+    }
+
+    #[test]
+    fn each_page_of_a_tool_shows_all_its_parameters() {
+        for (name, tool) in listed_tools() {
+            let page = tool_page(name, tool);
+            for param in tool.params {
+                assert!(page.contains(&format!("\n  {} ", param.name)), "{page}");
+            }
+            assert!(!page.contains("  \n"), "{page}");
+        }
+    }
+
+    #[test]
+    fn aligns_tables_and_leaves_the_rest() {
+        assert_eq!(
+            aligned("2 guests\nvmid\tname\tnode\n9\tä\tpve1\n10000\n8\t\tpve2\n"),
+            "2 guests\nvmid  name  node\n9     ä     pve1\n10000\n8           pve2\n"
+        );
+        assert_eq!(aligned("a: b\n\n| log"), "a: b\n\n| log");
+    }
 }

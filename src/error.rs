@@ -79,7 +79,11 @@ impl Error {
                 request,
                 failure: match failure {
                     Failure::GivenUp => Failure::GivenUp,
-                    Failure::NotSent { cause, .. } => Failure::NotSent {
+                    Failure::NotRecorded { cause, remedy } => {
+                        Failure::NotRecorded { cause, remedy }
+                    }
+                    Failure::NotSent { what, cause, .. } => Failure::NotSent {
+                        what,
                         cause,
                         remedy: advice.to_owned(),
                     },
@@ -117,13 +121,26 @@ impl fmt::Display for Error {
             ),
             Error::Unanswered { request, failure } => {
                 let (what, cause, remedy) = match failure {
-                    Failure::GivenUp => ("was given up", "", ""),
-                    Failure::NotSent { cause, remedy } => ("was not sent", &**cause, &**remedy),
+                    Failure::GivenUp => (format!("{request} was given up"), "", ""),
+                    Failure::NotSent {
+                        what,
+                        cause,
+                        remedy,
+                    } => (
+                        format!("{what}, {request} was not sent"),
+                        &**cause,
+                        &**remedy,
+                    ),
+                    Failure::NotRecorded { cause, remedy } => (
+                        format!("the demonstration has no answer to {request}"),
+                        &**cause,
+                        &**remedy,
+                    ),
                     Failure::MaybeProcessed { cause, remedy } => {
-                        ("got no answer", &**cause, &**remedy)
+                        (format!("{request} got no answer"), &**cause, &**remedy)
                     }
                 };
-                (format!("{request} {what}"), format!("{cause}\n{remedy}"))
+                (what, format!("{cause}\n{remedy}"))
             }
         };
         write!(
@@ -274,9 +291,16 @@ impl Refusal {
             }
             None => ("PATH", "PRIVILEGE".to_owned()),
         };
+        // AccessControl.pm, roles(): "overwrite previous settings". Nothing lies above the root.
+        let inherited = if path == "/" {
+            ""
+        } else {
+            "\nA role on this path replaces the inherited ones there: name the token's other roles too (--roles MCP,…)."
+        };
         format!(
             "Grant it on the host: pveum role add MCP --privs {privileges} && pveum acl modify {path} --tokens '{}' --roles MCP\n\
-             (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.",
+             (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.\
+             {inherited}",
             self.token_id
         )
     }
@@ -431,7 +455,8 @@ mod tests {
                 ),
                 "❌ Error: GET /nodes/pve1/status failed with status 403\n\nCause: Permission check failed (/nodes/pve1, Sys.Audit)\n\
                  Grant it on the host: pveum role add MCP --privs Sys.Audit && pveum acl modify /nodes/pve1 --tokens 'ai@pve!mcp' --roles MCP\n\
-                 (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.",
+                 (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.\n\
+                 A role on this path replaces the inherited ones there: name the token's other roles too (--roles MCP,…).",
             ),
             (
                 refusal(
@@ -480,6 +505,16 @@ mod tests {
         ];
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn warns_that_a_role_replaces_the_inherited_ones_where_there_are_any() {
+        for (path, warns) in [("/", false), ("/storage/local", true)] {
+            let body = json!({ "message": format!("Permission check failed ({path}, Sys.Audit)") });
+            let text = refusal(Method::Get, "/nodes", 403, "", body).to_string();
+            assert!(text.contains(&format!("acl modify {path} ")), "{text}");
+            assert_eq!(text.contains("--roles MCP,…"), warns, "{text}");
         }
     }
 

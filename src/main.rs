@@ -20,7 +20,7 @@ mod tool;
 mod tools;
 
 use std::env;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Command, CommandLine};
@@ -58,6 +58,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
         Command::Tools => print(&cli::tool_table())?,
+        Command::Tool { name, tool } => print(&cli::tool_page(name, tool))?,
         Command::ToolsJson => print(&cli::tool_definitions())?,
         Command::ToolsMarkdown => print(&cli::tool_markdown())?,
         Command::Call {
@@ -67,15 +68,22 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         } => {
             let context = context(Peer::nobody());
             if let End::Outcome(outcome) = tool.call(&context, name, arguments, Accepts::Outcome) {
-                print(&outcome.text)?;
+                if io::stdout().is_terminal() {
+                    print(&cli::aligned(&outcome.text))?;
+                } else {
+                    print(&outcome.text)?;
+                }
                 if outcome.is_error {
                     return Ok(ExitCode::FAILURE);
                 }
             }
         }
         Command::Serve => {
-            let peer = Peer::new(input::standard()?, io::stdout());
-            server::serve(&context(peer))?;
+            let context = context(Peer::new(input::standard()?, io::stdout()));
+            if io::stdin().is_terminal() {
+                log::warn!("waiting for an MCP client on standard input; --help shows the usage");
+            }
+            server::serve(&context)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -84,6 +92,9 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
 /// What calls need, with a warning about what they will run into.
 fn context(command_line: &CommandLine, peer: Peer) -> Context {
     let environment = |name: &str| env::var_os(name);
+    if let Some(warning) = settings::ignored(env::vars_os()) {
+        log::warn!("{warning}");
+    }
     if command_line.demo {
         log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
         let settings = Settings::read_for_demo(&command_line.flags, environment);

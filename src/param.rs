@@ -218,7 +218,7 @@ impl Param {
     }
 
     /// The allowed form, to follow "must be".
-    fn form(&self) -> String {
+    pub(crate) fn form(&self) -> String {
         match self.kind {
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
             Kind::Flag => "true or false".to_owned(),

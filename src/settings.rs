@@ -1,15 +1,20 @@
 //! What the user set: flags and variables, declared in one table, read once, checked together.
 //!
-//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log.
+//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the
+//! path of a file is shown, where it cannot be taken for anything else.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, DnsName};
+
+use crate::nearest::nearest;
+use crate::text;
 
 /// A declared setting, from which its flag, its line in `--help` and its README row follow.
 pub(crate) struct Setting {
@@ -131,6 +136,51 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &ALLOW_ELEVATED,
 ];
 
+/// How other programs call what is set here, by the ends of their names.
+static FOREIGN: &[(&str, &Setting)] = &[
+    ("_TOKEN_ID", &TOKEN_NAME),
+    ("_TOKEN", &TOKEN_VALUE),
+    ("_SECRET", &TOKEN_VALUE),
+    ("_PASSWORD", &TOKEN_VALUE),
+    ("_URL", &HOST),
+    ("_ENDPOINT", &HOST),
+    ("_USERNAME", &USER),
+    ("_INSECURE", &SSL_MODE),
+    ("_VERIFY_SSL", &SSL_MODE),
+];
+
+/// The setting that someone meant by a variable that is none.
+pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
+    let foreign = FOREIGN.iter().find(|(end, _)| variable.ends_with(end));
+    foreign.map(|(_, setting)| *setting).or_else(|| {
+        // What all have in common would make all of them near.
+        let own = |name: &'static str| name.trim_start_matches("PROXMOX_");
+        let name = variable.trim_start_matches("PROXMOX_");
+        let near = nearest(name, SETTINGS.iter().map(|setting| own(setting.variable)))?;
+        let named = |setting: &&&Setting| own(setting.variable) == near;
+        SETTINGS.iter().find(named).copied()
+    })
+}
+
+/// What to say of variables that look like settings and are none: they may be misspelt, or those of
+/// another program.
+pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -> Option<String> {
+    let mut names: Vec<String> = environment
+        .filter(|(_, value)| is_set(value))
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("PROXMOX_"))
+        .filter(|name| SETTINGS.iter().all(|setting| setting.variable != name))
+        .collect();
+    names.sort();
+    let each = names.iter().map(|name| {
+        let meant = meant(name).map(|setting| setting.variable);
+        let meant = meant.map(|variable| format!(" (did you mean {variable}?)"));
+        text::inline(name) + &meant.unwrap_or_default()
+    });
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| format!("ignored, since it is no setting: {}", each.join(", ")))
+}
+
 impl Setting {
     /// What its flag is called, or would be.
     pub(crate) fn flag_name(&self) -> String {
@@ -212,6 +262,9 @@ impl Settings {
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
         let allow_elevated = reader.allow_elevated();
+        if let Some(warning) = reader.contradiction() {
+            log::warn!("{warning}");
+        }
         Self {
             connection: match reader.connection() {
                 Some(connection) if reader.problems.is_empty() => Ok(connection),
@@ -323,9 +376,33 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         self.read(setting, |path| {
             let bytes = fs::read(path)
-                .map_err(|err| format!("must name a file that can be read, but: {err}"))?;
-            check(&bytes)
+                .map_err(|err| format!("must name a file that can be read, but: {err}"));
+            bytes
+                .and_then(|bytes| check(&bytes))
+                .map_err(|problem| format!("{problem}{}", place(path)))
         })
+    }
+
+    /// What is set and has no effect, because of what else is set.
+    fn contradiction(&self) -> Option<String> {
+        let mode = self.given(&SSL_MODE);
+        let insecure = mode
+            .as_ref()
+            .is_some_and(|mode| mode.value.eq_ignore_ascii_case("insecure"));
+        let ca_file = self.given(&CA_FILE);
+        let (idle, why) = match self.given(&FINGERPRINT) {
+            Some(pin) => (
+                vec![mode, ca_file],
+                format!("{} alone decides which certificate is trusted", pin.name),
+            ),
+            None if insecure => (
+                vec![ca_file],
+                "in the SSL mode insecure no certificate is checked".to_owned(),
+            ),
+            None => return None,
+        };
+        let idle: Vec<String> = idle.into_iter().flatten().map(|given| given.name).collect();
+        (!idle.is_empty()).then(|| format!("without effect: {}, since {why}", idle.join(" and ")))
     }
 
     fn allow_elevated(&mut self) -> bool {
@@ -407,6 +484,30 @@ fn is_set(value: &OsString) -> bool {
     !value.is_empty() && !placeholder
 }
 
+/// Where a file was looked for, to follow a problem with it.
+///
+/// The path is shown if it is beyond doubt that it is one and no secret.
+fn place(path: &OsStr) -> String {
+    let text = path.to_string_lossy();
+    let begins = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+    let is_path = Path::new(path).is_absolute()
+        || begins(&["./", "../", "~/"])
+        || fs::exists(path).unwrap_or(false);
+    let hint = if begins(&["~"]) {
+        "; ~ is not expanded here, give the whole path".to_owned()
+    } else if Path::new(path).is_relative() {
+        let folder = std::env::current_dir().unwrap_or_default();
+        format!("; a relative path begins in {}", folder.display())
+    } else {
+        String::new()
+    };
+    if is_path && !text.contains(['!', '=']) {
+        text::inline(&format!(" ({text}{hint})"))
+    } else {
+        text::inline(&hint)
+    }
+}
+
 /// What `PROXMOX_HOST` says.
 struct Address {
     tls: bool,
@@ -416,7 +517,12 @@ struct Address {
 
 fn address(text: &str) -> Result<Address, String> {
     const FORM: &str = "must be a host name, an IPv4 or IPv6 address, `host:port`, `[IPv6]:port` \
-                        or an `https://` URL without user, path and query";
+                        or an `https://` URL";
+    // As a browser shows it: `https://pve1:8006/#v1:0:18:4`.
+    let text = match text.split_once("/#") {
+        Some((url, _)) => url,
+        None => text.strip_suffix('/').unwrap_or(text),
+    };
     let (tls, authority) = match text.split_once("://") {
         None => (true, text),
         Some((scheme, rest)) => {
@@ -425,10 +531,23 @@ fn address(text: &str) -> Result<Address, String> {
                 "http" => false,
                 _ => return Err(FORM.into()),
             };
-            (tls, rest.strip_suffix('/').unwrap_or(rest))
+            (tls, rest)
         }
     };
+    if authority.contains('@') {
+        return Err(format!(
+            "must have no user before the host: that is for {}",
+            USER.variable
+        ));
+    }
+    if authority.contains(['/', '?']) {
+        return Err("must end after the host or its port: no path, no query".into());
+    }
     let (host, port) = host_and_port(authority).ok_or(FORM)?;
+    let port = port
+        .map(self::port)
+        .transpose()
+        .map_err(|problem| format!("has a port, which {problem}"))?;
     if !tls && !is_loopback(&host) {
         return Err(
             "must be an `https://` URL, since the token would travel in clear: `http://` is for \
@@ -440,7 +559,7 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 /// Splits what stands between the slashes of a URL.
-fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+fn host_and_port(authority: &str) -> Option<(String, Option<&str>)> {
     if let Ok(address) = authority.parse::<Ipv6Addr>() {
         return Some((address.to_string(), None));
     }
@@ -462,10 +581,9 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
             (known.then(|| host.to_owned())?, port)
         }
     };
-    match port.map(self::port) {
-        None => Some((host, None)),
-        Some(port) => Some((host, Some(port.ok()?))),
-    }
+    // More colons are an attempt at an IPv6 address.
+    let fits = port.is_none_or(|port| !port.contains(':'));
+    fits.then_some((host, port))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -489,7 +607,7 @@ fn number(text: &str, least: u16, most: u16) -> Result<u16, String> {
         .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
 }
 
-fn boolean(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
@@ -593,6 +711,11 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    // As openssl prints it: `sha256 Fingerprint=AA:…`.
+    let text = match text.split_once('=') {
+        Some((label, rest)) if label.eq_ignore_ascii_case("sha256 fingerprint") => rest.trim(),
+        _ => text,
+    };
     let pairs: Vec<&[u8]> = match text.contains(':') {
         true => text.as_bytes().split(|byte| *byte == b':').collect(),
         false => text.as_bytes().chunks(2).collect(),
@@ -744,6 +867,9 @@ mod tests {
             ("HTTPS://pve1.example/", true, "pve1.example", 8006),
             ("https://pve1.example:443/", true, "pve1.example", 443),
             ("https://[2001:db8::1]:443", true, "2001:db8::1", 443),
+            ("https://pve1:443/#v1:0:18:4:::::::", true, "pve1", 443),
+            ("https://pve1/#v1:0:=node%2Fpve1", true, "pve1", 8006),
+            ("pve1:443/", true, "pve1", 443),
             ("http://localhost:8001", false, "localhost", 8001),
             ("http://127.1.2.3", false, "127.1.2.3", 8006),
             ("http://[::1]:8001/", false, "::1", 8001),
@@ -764,14 +890,9 @@ mod tests {
             " pve1",
             "pve1\n",
             "pve 1",
-            "pve1/",
             "-pve1",
             "pvé1",
             "pve1..example",
-            "pve1:",
-            "pve1:0",
-            "pve1:65536",
-            "pve1:+80",
             "pve1:80:90",
             "256.0.0.1",
             "127.1",
@@ -779,17 +900,46 @@ mod tests {
             "[2001:db8::1]8006",
             "[pve1]:8006",
             "fe80::1%eth0",
-            "root@pve1",
             "https:///",
-            "https://root:password@pve1",
-            "https://pve1/api2/json",
-            "https://pve1//",
-            "https://pve1:8006/#v1:0:18",
-            "https://pve1?x=1",
+            "https://pve1#v1",
             "ssh://pve1",
-            "https://https://pve1",
         ] {
             assert!(problem("PROXMOX_HOST", text).contains("must be a host name"));
+        }
+        for (texts, expected) in [
+            (
+                &[
+                    "root@pve1",
+                    "https://root:password@pve1",
+                    "root@pam!mcp=abc",
+                ][..],
+                "no user before the host: that is for PROXMOX_USER",
+            ),
+            (
+                &[
+                    "https://pve1/api2/json",
+                    "https://pve1//",
+                    "https://pve1?x=1",
+                    "https://pve1:8006/?console=kvm#x",
+                    "https://https://pve1",
+                ],
+                "no path, no query",
+            ),
+            (
+                &[
+                    "pve1:",
+                    "pve1:0",
+                    "pve1:65536",
+                    "pve1:+80",
+                    "https://[::1]:x/#v1",
+                ],
+                "has a port, which must be a whole number from 1 to 65535",
+            ),
+        ] {
+            for text in texts {
+                let problem = problem("PROXMOX_HOST", text);
+                assert!(problem.contains(expected), "{text}: {problem}");
+            }
         }
     }
 
@@ -968,7 +1118,91 @@ mod tests {
         }
         let problems = rejected(read_file("/nonexistent/secret"));
         assert!(problems[0].contains("No such file"), "{problems:?}");
-        assert!(!problems[0].contains("/nonexistent"), "{problems:?}");
+    }
+
+    #[test]
+    fn shows_the_path_of_a_file_and_nothing_that_may_be_a_secret() {
+        let empty = file("empty", b"");
+        for (path, expected) in [
+            ("/nonexistent/ca.pem", "(/nonexistent/ca.pem)"),
+            ("~/ca.pem", "(~/ca.pem; ~ is not expanded here"),
+            ("./ca.pem", "(./ca.pem; a relative path begins in /"),
+            (&empty, &format!("no certificate is in that file ({empty})")),
+            ("/\u{1b}[2Jx", "(/\\u{1b}[2Jx)"),
+        ] {
+            let problems = problems(&[("PROXMOX_CA_FILE", path)]);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].contains(expected), "{problems:?}");
+        }
+        fs::remove_file(empty).expect("it was written");
+        for secret in [
+            SECRET,
+            "~root!mcp=6f1de4c2",
+            "/root@pam!mcp=6f1de4c2",
+            "a/6f1de4c2",
+        ] {
+            let problem = problem("PROXMOX_CA_FILE", secret);
+            assert!(!problem.contains("6f1d"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn names_what_another_setting_makes_void() {
+        let pin = &*"AB:".repeat(32);
+        let (pin, mode) = (("PROXMOX_FINGERPRINT", &pin[..95]), "PROXMOX_SSL_MODE");
+        let ca = ("PROXMOX_CA_FILE", "/ca.pem");
+        for (variables, expected) in [
+            (&[][..], None),
+            (&[pin][..], None),
+            (&[(mode, "verify"), ca], None),
+            (
+                &[(mode, "Insecure"), ca],
+                Some(
+                    "without effect: PROXMOX_CA_FILE, since in the SSL mode insecure no certificate is checked",
+                ),
+            ),
+            (
+                &[(mode, "strict"), ca, pin],
+                Some(
+                    "without effect: PROXMOX_SSL_MODE and PROXMOX_CA_FILE, since PROXMOX_FINGERPRINT alone decides which certificate is trusted",
+                ),
+            ),
+        ] {
+            let environment = |name: &str| {
+                let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
+                Some(value.into())
+            };
+            let said = Reader::new(&[], &environment).contradiction();
+            assert_eq!(said.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn names_variables_that_are_no_settings() {
+        let said = |names: &[&str]| {
+            let pairs = names.iter().map(|name| (name.into(), "x".into()));
+            ignored(pairs)
+        };
+        assert_eq!(said(&["PATH", "PROXMOX_HOST", "PVE_HOST"]), None);
+        assert_eq!(
+            said(&[
+                "PROXMOX_VE_API_TOKEN",
+                "PROXMOX_FINGERPRNT",
+                "PROXMOX_CLUSTER",
+                "PROXMOX_TOKEN_ID",
+            ])
+            .as_deref(),
+            Some(
+                "ignored, since it is no setting: PROXMOX_CLUSTER, \
+                 PROXMOX_FINGERPRNT (did you mean PROXMOX_FINGERPRINT?), \
+                 PROXMOX_TOKEN_ID (did you mean PROXMOX_TOKEN_NAME?), \
+                 PROXMOX_VE_API_TOKEN (did you mean PROXMOX_TOKEN_VALUE?)"
+            )
+        );
+        assert_eq!(
+            ignored([("PROXMOX_HOSTS".into(), "".into())].into_iter()),
+            None
+        );
     }
 
     #[test]
@@ -998,6 +1232,16 @@ mod tests {
             ("insecure", "", Check::Insecure),
             ("insecure", hex, Check::Pin(bytes)),
             ("", colons.as_str(), Check::Pin(bytes)),
+            (
+                "",
+                &format!("sha256 Fingerprint={colons}"),
+                Check::Pin(bytes),
+            ),
+            (
+                "",
+                &format!("SHA256 Fingerprint={colons}\n"),
+                Check::Pin(bytes),
+            ),
         ] {
             let variables = [("PROXMOX_SSL_MODE", mode), ("PROXMOX_FINGERPRINT", pin)];
             assert_eq!(connection(&variables).trust.check, expected);
@@ -1014,6 +1258,7 @@ mod tests {
             odd,
             &hex.replace('a', "g"),
             &hex.replace('a', "é"),
+            &format!("sha1 Fingerprint={colons}"),
             ":",
         ] {
             problem("PROXMOX_FINGERPRINT", text);
@@ -1045,14 +1290,11 @@ mod tests {
             (section("%%"), "cut or garbled"),
         ] {
             let path = file("no-ca", content.as_bytes());
-            assert!(
-                problem("PROXMOX_CA_FILE", &path).contains(expected),
-                "{content}"
-            );
+            let problems = problems(&[("PROXMOX_CA_FILE", &path)]);
+            assert!(problems[0].contains(expected), "{content}");
             fs::remove_file(path).expect("it was written");
         }
-        problem("PROXMOX_CA_FILE", "/nonexistent/ca.pem");
-        problem("PROXMOX_CA_FILE", "/");
+        assert_eq!(problems(&[("PROXMOX_CA_FILE", "/")]).len(), 1);
     }
 
     #[cfg(unix)]

@@ -28,6 +28,8 @@ const LONGEST_STATUS_LINE: usize = 4096;
 /// Why there is no connection, so that nothing was sent.
 #[derive(Clone, Debug)]
 pub(super) struct NoConnection {
+    /// What failed, with the host's name.
+    pub(super) what: String,
     pub(super) cause: String,
     pub(super) remedy: String,
 }
@@ -102,7 +104,7 @@ pub(super) struct HostConnector {
 
 impl fmt::Debug for HostConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HostConnector({}:{})", self.host, self.port)
+        write!(f, "HostConnector({})", self.server())
     }
 }
 
@@ -129,7 +131,8 @@ impl HostConnector {
     fn addresses(&self) -> Result<Vec<SocketAddr>, NoConnection> {
         let host = &self.host;
         let no_address = |why: String| NoConnection {
-            cause: format!("no address for the host name {host}: {why}"),
+            what: format!("there is no address for the host name {host}"),
+            cause: why,
             remedy: "Check PROXMOX_HOST and this machine's DNS, or set PROXMOX_HOST to the \
                      node's IP address."
                 .to_owned(),
@@ -145,6 +148,7 @@ impl HostConnector {
             && !self.tls
         {
             return Err(NoConnection {
+                what: format!("{host} is not this machine"),
                 cause: format!(
                     "http:// to {} would show the token on the network",
                     far.ip()
@@ -186,10 +190,11 @@ impl HostConnector {
             ),
         };
         Err(NoConnection {
+            what: format!("cannot reach {}", self.server()),
             cause: if address.ip().to_string() == self.host {
-                format!("{address}: {what}")
+                what
             } else {
-                format!("{}:{} ({}): {what}", self.host, self.port, address.ip())
+                format!("{what} (at {})", address.ip())
             },
             remedy: remedy.to_owned(),
         })
@@ -215,11 +220,16 @@ impl HostConnector {
             _ => format!("the TLS handshake failed: {err}"),
         };
         NoConnection {
-            cause: format!("{}:{}: {what}", self.host, self.port),
+            what: format!("no TLS with {}", self.server()),
+            cause: what,
             remedy: "Check PROXMOX_PORT: is it the port of pveproxy (8006), and does that speak \
                      HTTPS?"
                 .to_owned(),
         }
+    }
+
+    fn server(&self) -> String {
+        trust::server(&self.host, self.port)
     }
 
     fn connect(&self, details: &ConnectionDetails) -> Result<HostTransport, NoConnection> {
@@ -229,7 +239,8 @@ impl HostConnector {
         let mut tls = None;
         if self.tls {
             let name = ServerName::try_from(self.host.clone()).map_err(|err| NoConnection {
-                cause: format!("{:?} is no host name: {err}", self.host),
+                what: format!("{:?} is no host name", self.host),
+                cause: err.to_string(),
                 remedy: "Check PROXMOX_HOST.".to_owned(),
             })?;
             let config = self.config.get_or_init(|| {

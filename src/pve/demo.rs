@@ -1,12 +1,14 @@
 //! The recorded cluster behind `--demo`: the fixtures of the tools answer in place of a host.
 
 use std::cell::{Cell, OnceCell};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::pve::http::{Failure, Reply};
 use crate::pve::request::Request;
+use crate::text;
 
 /// A cluster that answers what was recorded, and never changes.
 pub(crate) struct Demonstration {
@@ -84,10 +86,42 @@ impl Demonstration {
                 reason: "OK".to_owned(),
                 body: exchange.answer.clone(),
             })
-            .ok_or_else(|| Failure::NotSent {
-                cause: format!("{request} is not part of the demonstration"),
-                remedy: "Run without --demo, connected to a Proxmox host.".to_owned(),
+            .ok_or_else(|| Failure::NotRecorded {
+                cause: format!(
+                    "It is not part of the demonstration. {}",
+                    self.known(request)
+                ),
+                remedy: "For anything else run without --demo, connected to a Proxmox host."
+                    .to_owned(),
             })
+    }
+
+    /// What is recorded in place of `request`: it with other parameters, or the same of other objects.
+    fn known(&self, request: &Request) -> String {
+        /// The most that are named.
+        const MOST: usize = 3;
+
+        let line = request.to_string();
+        // Those of the tool that asks come first.
+        let own = self.position.get().map(|(own, _)| &self.recordings[own]);
+        let recordings = || own.into_iter().chain(&self.recordings);
+        let all = || recordings().flat_map(Recording::exchanges);
+        let same = all().filter(|exchange| exchange.request == line);
+        let mut known: Vec<String> = same.map(Exchange::parameters).collect();
+        let mut what = "It is recorded only with";
+        if known.is_empty() {
+            what = "Recorded are only";
+            let alike = all().filter(|exchange| is_of_the_same_form(&exchange.request, &line));
+            known = alike.map(|exchange| exchange.request.clone()).collect();
+        }
+        let mut seen = BTreeSet::new();
+        known.retain(|text| seen.insert(text.clone()));
+        if known.is_empty() {
+            return "Its nodes are pve1 and pve2; proxmox_get_vms lists its guests.".to_owned();
+        }
+        let more = if known.len() > MOST { "; …" } else { "" };
+        known.truncate(MOST);
+        format!("{what}: {}{more}", known.join("; "))
     }
 
     /// The next exchange of the tool being called that answers `request`.
@@ -118,6 +152,18 @@ impl Recording {
 }
 
 impl Exchange {
+    /// Its parameters for a person; a password is nobody's to copy.
+    fn parameters(&self) -> String {
+        let shown = self.form.iter().map(|pair| match pair.split_once('=') {
+            Some(("password", _)) => "password=…",
+            _ => pair,
+        });
+        match self.form[..] {
+            [] => "no parameters".to_owned(),
+            _ => text::cut(&text::inline(&shown.collect::<Vec<_>>().join(" ")), 200),
+        }
+    }
+
     fn answers(&self, request: &Request) -> bool {
         let form = request
             .form
@@ -125,6 +171,18 @@ impl Exchange {
             .map(|(name, value)| format!("{name}={value}"));
         self.request == request.to_string() && form.eq(self.form.iter().cloned())
     }
+}
+
+/// Whether two requests are of one endpoint: they differ in ids alone, which stand behind the word
+/// that says of what.
+fn is_of_the_same_form(one: &str, other: &str) -> bool {
+    const NAMED: &[&str] = &[
+        "nodes", "qemu", "lxc", "network", "services", "snapshot", "storage", "content", "tasks",
+    ];
+    let (one, other): (Vec<_>, Vec<_>) = (one.split('/').collect(), other.split('/').collect());
+    let fits =
+        |index: usize| one[index] == other[index] || (index > 0 && NAMED.contains(&one[index - 1]));
+    one.len() == other.len() && (0..one.len()).all(fits)
 }
 
 fn parse(fixture: &str) -> serde_json::Result<Fixture> {
@@ -184,15 +242,52 @@ mod tests {
         assert_eq!(data(&demonstration, &nodes), serde_json::json!(["pve1"]));
         let filtered = nodes.clone().with("type", "a b");
         assert_eq!(data(&demonstration, &filtered), serde_json::json!([]));
-        for unknown in [
-            nodes.with("type", "c"),
-            Request::new(Method::Delete, "/nodes"),
+        for (unknown, expected) in [
+            (
+                nodes.with("type", "c"),
+                "It is recorded only with: no parameters; type=a b",
+            ),
+            (
+                Request::new(Method::Delete, "/nodes"),
+                "Its nodes are pve1 and pve2; proxmox_get_vms lists its guests.",
+            ),
         ] {
             let failure = demonstration.exchange(&unknown).err();
-            let Some(Failure::NotSent { cause, .. }) = failure else {
+            let Some(Failure::NotRecorded { cause, .. }) = failure else {
                 panic!("{unknown}: {failure:?}");
             };
-            assert_eq!(cause, format!("{unknown} is not part of the demonstration"));
+            let expected = format!("It is not part of the demonstration. {expected}");
+            assert_eq!(cause, expected);
+        }
+    }
+
+    #[test]
+    fn names_what_is_recorded_of_the_same_kind() {
+        const START: &str = r#"{ "source": "written for this test", "cases": [
+            { "shows": "starts", "exchanges": [
+                { "request": "POST /nodes/pve1/qemu/101/status/start" },
+                { "request": "POST /nodes/pve1/qemu/102/status/start" },
+                { "request": "POST /nodes/pve1/qemu/101/status/stop" },
+                { "request": "GET /nodes/pve1/qemu/101/status/start" },
+                { "request": "POST /nodes/pve2/qemu/103/status/start" },
+                { "request": "POST /nodes/pve2/qemu/104/status/start" },
+                { "request": "POST /nodes/pve2/lxc/105/status/start", "form": ["password=hidden", "a=b"] }
+            ] }
+        ] }"#;
+        let demonstration = Demonstration::new([("start", START)].into_iter());
+        for (path, expected) in [
+            (
+                "/nodes/pve9/qemu/100/status/start",
+                "Recorded are only: POST /nodes/pve1/qemu/101/status/start; \
+                 POST /nodes/pve1/qemu/102/status/start; POST /nodes/pve2/qemu/103/status/start; …",
+            ),
+            (
+                "/nodes/pve2/lxc/105/status/start",
+                "It is recorded only with: password=… a=b",
+            ),
+        ] {
+            let request = Request::new(Method::Post, path);
+            assert_eq!(demonstration.known(&request), expected);
         }
     }
 

@@ -56,7 +56,13 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Nothing of the request left this machine, or the host cannot have acted on it.
-    NotSent { cause: String, remedy: String },
+    NotSent {
+        what: String,
+        cause: String,
+        remedy: String,
+    },
+    /// The demonstration does not know the request.
+    NotRecorded { cause: String, remedy: String },
     /// The request was sent and may have been processed.
     MaybeProcessed { cause: String, remedy: String },
     /// The client no longer wants the answer.
@@ -103,11 +109,7 @@ impl Http {
         let seen = Seen::default();
         let connector = HostConnector::new(connection, peer, bundles, seen.clone());
         let scheme = if *tls { "https" } else { "http" };
-        let authority = if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        };
+        let authority = trust::server(host, *port);
         Self {
             agent: Agent::with_parts(config, connector, NoResolver),
             base: format!("{scheme}://{authority}/api2/json"),
@@ -131,7 +133,8 @@ impl Http {
     fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
         let Some(authorization) = &self.authorization else {
             return Err(Failure::NotSent {
-                cause: "the API token has a character that no HTTP header can hold".to_owned(),
+                what: "the API token is not usable".to_owned(),
+                cause: "it has a character that no HTTP header can hold".to_owned(),
                 remedy: "Check PROXMOX_USER, PROXMOX_TOKEN_NAME and the token's secret.".to_owned(),
             });
         };
@@ -157,8 +160,9 @@ impl Http {
             let location = answer.headers().get("location").map(HeaderValue::as_bytes);
             let location = String::from_utf8_lossy(location.unwrap_or_default());
             return Err(Failure::NotSent {
+                what: format!("{} is not the API", self.base),
                 cause: format!(
-                    "the host answers {status}, a redirection to {}; the API has none",
+                    "it answers {status}, a redirection to {}; the API has none",
                     location.escape_debug()
                 ),
                 remedy: "Check PROXMOX_HOST and PROXMOX_PORT: pveproxy wants https://, and \
@@ -199,8 +203,16 @@ impl Http {
         let err = match err {
             ureq::Error::Other(err) => match err.downcast::<NoConnection>() {
                 Ok(none) => {
-                    let NoConnection { cause, remedy } = *none;
-                    return Failure::NotSent { cause, remedy };
+                    let NoConnection {
+                        what,
+                        cause,
+                        remedy,
+                    } = *none;
+                    return Failure::NotSent {
+                        what,
+                        cause,
+                        remedy,
+                    };
                 }
                 Err(err) => ureq::Error::Other(err),
             },
@@ -212,7 +224,8 @@ impl Http {
         }
         if !exchange.sent {
             return Failure::NotSent {
-                cause: format!("the request could not be sent: {err}"),
+                what: format!("the connection to {} failed", self.base),
+                cause: err.to_string(),
                 remedy: match err {
                     ureq::Error::Http(_) | ureq::Error::BadUri(_) => "Check PROXMOX_HOST.",
                     _ => "Nothing was sent: call again.",
@@ -222,7 +235,13 @@ impl Http {
         }
         let within = format!("within {} s (PROXMOX_TIMEOUT)", self.timeout.as_secs_f32());
         let answered = !exchange.status_line.is_empty();
+        // A host that expects TLS closes the connection, or answers with an alert.
+        let in_clear = self.base.starts_with("http:") && !exchange.status_line.starts_with(b"HTTP");
         let (cause, hint) = match err {
+            ureq::Error::Protocol(_) | ureq::Error::Io(_) if in_clear => (
+                "the host closed the connection or answered something that is not HTTP".to_owned(),
+                "PROXMOX_HOST says http://, but pveproxy speaks HTTPS: try https://.",
+            ),
             ureq::Error::Timeout(Timeout::RecvResponse) => (
                 format!("no answer {within}"),
                 "Narrow the request or raise PROXMOX_TIMEOUT if it goes on.",
@@ -238,7 +257,7 @@ impl Http {
             ),
             ureq::Error::Protocol(err) => (
                 format!("the answer is not HTTP ({err})"),
-                "Check PROXMOX_PORT, and whether PROXMOX_HOST needs https://.",
+                "Check PROXMOX_HOST and PROXMOX_PORT.",
             ),
             ureq::Error::Io(err) if answered && err.kind() == io::ErrorKind::InvalidData => (
                 format!("the answer is not the JSON of the Proxmox API ({err})"),

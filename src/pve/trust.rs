@@ -54,8 +54,9 @@ pub(super) fn client_config(
         }
         Check::Pin(_) => {}
         Check::Insecure => log::warn!(
-            "PROXMOX_SSL_MODE=insecure: the certificate of {host}:{port} is not checked; \
-             whoever sits in between can read the token"
+            "PROXMOX_SSL_MODE=insecure: the certificate of {} is not checked; \
+             whoever sits in between can read the token",
+            server(host, port)
         ),
     }
     let provider = Arc::new(default_provider());
@@ -240,7 +241,8 @@ impl Verifier {
         let (what, remedy) = match refusal {
             Refusal::NotPinned(pinned) => {
                 let pinned = fingerprint(pinned);
-                (format!("PROXMOX_FINGERPRINT is another one, {pinned}"), "")
+                let what = format!("it does not match PROXMOX_FINGERPRINT, {pinned}");
+                (what, "")
             }
             Refusal::NoRoots => (
                 "this machine has no CA certificates, and PROXMOX_CA_FILE names none".to_owned(),
@@ -284,7 +286,7 @@ impl Verifier {
         };
         let pin = format!(
             "if on the node `openssl x509 -noout -fingerprint -sha256 -in \
-             /etc/pve/nodes/<node>/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
+             /etc/pve/local/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
              same fingerprint, set:\nPROXMOX_FINGERPRINT={}",
             fingerprint(&sha256(leaf))
         );
@@ -332,16 +334,28 @@ impl Verifier {
             None => "unreadable".to_owned(),
         };
         let cause = format!(
-            "the certificate of {} is not trusted: {what}.\nIt is: {seen}; SHA-256 {}",
-            self.server(),
+            "{what}.\nIt is: {seen}; SHA-256 {}",
             fingerprint(&sha256(leaf))
         );
-        let error = Arc::new(NoConnection { cause, remedy });
+        let error = Arc::new(NoConnection {
+            what: format!("the certificate of {} is not trusted", self.server()),
+            cause,
+            remedy,
+        });
         CertificateError::Other(OtherError(error)).into()
     }
 
     fn server(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        server(&self.host, self.port)
+    }
+}
+
+/// A host and its port, as in a URL.
+pub(super) fn server(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }
 

@@ -331,7 +331,10 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
     };
     static OF_CLUSTER_TABLE: Table = Table {
         name: "storages",
-        noun: ["row", "rows"],
+        noun: [
+            "storage",
+            "storages, those that are not shared counted once for each node",
+        ],
         columns: &[
             Column::text("storage"),
             Column::text("node"),
@@ -363,10 +366,6 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let configured = answer::rows(client.get("/storage")?);
     let usages = resources(client, "storage")?;
-    let count = format!(
-        "{} storages, those that are not shared once for each node",
-        configured.len()
-    );
     let mut rows = Vec::new();
     for storage in configured {
         let shared = plain(&storage["shared"]) == "1";
@@ -396,7 +395,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             rows.push(storage);
         }
     }
-    Ok(OF_CLUSTER_TABLE.answer(rows, args, &[count]))
+    Ok(OF_CLUSTER_TABLE.answer(rows, args, &[]))
 }
 
 /// `part` of `whole`; null when it cannot be told.

@@ -40,7 +40,12 @@ fn usage_error(arguments: &[&str]) -> String {
 
 #[test]
 fn help_names_every_setting_and_command() {
-    for arguments in [&["--help"][..], &["-h"], &["tools", "--help", "--demo"]] {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["help"],
+        &["tools", "--help", "--demo"],
+    ] {
         let output = run(arguments, &[]);
         assert!(output.status.success());
         assert!(output.stderr.is_empty());
@@ -62,6 +67,8 @@ fn help_names_every_setting_and_command() {
             "--version",
             "call TOOL [JSON]",
             "tools [--json|--markdown]",
+            "tools TOOL",
+            "--user mcp@pve",
             "RUST_LOG",
         ] {
             assert!(help.contains(name), "{name}");
@@ -96,7 +103,24 @@ fn explains_a_wrong_command_line_and_exits_with_2() {
             "did you mean `call proxmox_get_nodes`?",
         ),
         (&["serve"], "there is no command \"serve\"\n"),
-        (&["tools", "all"], "takes no arguments"),
+        (&["tools", "all"], "there is no tool \"all\""),
+        (&["tools", "get_nodes"], "did you mean proxmox_get_nodes?"),
+        (
+            &["tools", "proxmox_get_nodes", "x"],
+            "takes one name, or else --json or --markdown",
+        ),
+        (
+            &["tools", "proxmox_get_nodes", "--json"],
+            "takes one name, or else --json or --markdown",
+        ),
+        (
+            &["--allow-elevated", "true", "call", "proxmox_get_nodes"],
+            "write --allow-elevated=true",
+        ),
+        (&["true"], "there is no command true"),
+        (&["--allow-elevate"], "did you mean --allow-elevated?"),
+        (&["--url=pve1"], "did you mean --host?"),
+        (&["--demos"], "did you mean --demo?"),
         (&["call"], "needs the name of a tool"),
         (
             &["call", "proxmox_get_node"],
@@ -123,9 +147,16 @@ fn explains_a_wrong_command_line_and_exits_with_2() {
 #[test]
 fn takes_no_secret_on_the_command_line_and_repeats_none() {
     let joined = format!("--token-value={SECRET}");
-    for arguments in [&[joined.as_str()][..], &["--token-value", SECRET]] {
+    for arguments in [
+        &[joined.as_str()][..],
+        &["--token-value", SECRET],
+        &["--token", SECRET],
+        &["--token-secret", SECRET],
+        &["--password", SECRET],
+    ] {
         let message = usage_error(arguments);
-        assert!(message.contains("PROXMOX_TOKEN_VALUE"));
+        assert!(message.contains("PROXMOX_TOKEN_VALUE"), "{message}");
+        assert!(message.contains("--token-file"), "{message}");
         assert!(!message.contains(SECRET));
     }
     let joined = format!("--demo={SECRET}");
@@ -146,6 +177,28 @@ fn lists_the_tools_without_settings() {
         assert_eq!(tools[0]["name"], "proxmox_get_nodes");
         assert!(output.stdout.ends_with(b"\n]\n"));
     }
+}
+
+#[test]
+fn shows_what_a_tool_takes() {
+    let output = run(&["tools", "proxmox_get_node_disk_smart"], &[]);
+    assert!(output.status.success());
+    assert!(output.stderr.is_empty());
+    let page = text(&output.stdout);
+    for part in [
+        "proxmox_get_disk_smart: ",
+        " (basic)\n",
+        "\n  node ",
+        "  required  ",
+        "\nRequests: GET /nodes/{node}/disks/smart\n",
+        "\nExample: proxmox-mcp --demo call proxmox_get_disk_smart '{\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let output = run(&["tools", "proxmox_create_lxc"], &[]);
+    let page = text(&output.stdout);
+    assert!(page.contains("true or false; default: true\n"), "{page}");
+    assert!(page.contains("--demo --allow-elevated call"), "{page}");
 }
 
 #[test]
@@ -179,6 +232,27 @@ fn starts_with_wrong_settings_and_warns_in_one_line() {
     ] {
         assert!(warning.contains(name), "{name}: {warning}");
     }
+}
+
+#[test]
+fn warns_of_variables_that_have_no_effect_and_goes_on() {
+    let variables = [
+        ("PROXMOX_ALLOW_ELEVATE", "true"),
+        ("PROXMOX_PASSWORD", SECRET),
+        ("PROXMOX_SSL_MODE", "insecure"),
+        ("PROXMOX_CA_FILE", "/nonexistent"),
+    ];
+    let output = run(&[], &variables);
+    assert!(output.status.success());
+    let warnings = text(&output.stderr);
+    for line in [
+        "PROXMOX_ALLOW_ELEVATE (did you mean PROXMOX_ALLOW_ELEVATED?), \
+         PROXMOX_PASSWORD (did you mean PROXMOX_TOKEN_VALUE?)",
+        "without effect: PROXMOX_CA_FILE",
+    ] {
+        assert!(warnings.contains(line), "{warnings}");
+    }
+    assert!(!warnings.contains(SECRET), "{warnings}");
 }
 
 #[test]

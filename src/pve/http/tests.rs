@@ -14,6 +14,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde_json::json;
 
 use super::*;
+use crate::error::Error;
 use crate::pve::request::Method;
 use crate::settings::{Check, Secret, Trust};
 
@@ -183,7 +184,11 @@ fn post() -> Request {
 #[track_caller]
 fn not_sent(outcome: Result<Reply, Failure>) -> String {
     match outcome {
-        Err(Failure::NotSent { cause, remedy }) => format!("{cause}\n{remedy}"),
+        Err(Failure::NotSent {
+            what,
+            cause,
+            remedy,
+        }) => format!("{what}: {cause}\n{remedy}"),
         Err(other) => panic!("{other:?}"),
         Ok(reply) => panic!("status {}", reply.status),
     }
@@ -433,7 +438,7 @@ mod trusting {
         assert_holds(
             &text,
             &[
-                "PROXMOX_FINGERPRINT is another one",
+                "it does not match PROXMOX_FINGERPRINT, ",
                 &trust::fingerprint(&sha256_of("alone")),
                 &pin_line("server"),
             ],
@@ -670,7 +675,7 @@ mod exchanging {
                 "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
                 "not the JSON of the Proxmox API",
             ),
-            ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not HTTP"),
+            ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "something that is not HTTP"),
         ] {
             let host = Host::plain(vec![vec![raw(answer)]]);
             let text = maybe_processed(plain(&host).exchange(&post()));
@@ -837,6 +842,43 @@ mod failing {
         let host = Host::plain(vec![vec![]]);
         let text = not_sent(call(&connection(true, host.at, Check::Strict, &["ca"])));
         assert_holds(&text, &["closed the connection during the TLS handshake"]);
+    }
+
+    #[test]
+    fn says_that_the_port_wants_https() {
+        for host in [
+            Host::tls("server", vec![vec![ok("{}")]]),
+            Host::plain(vec![vec![raw("")]]),
+        ] {
+            let text = maybe_processed(call(&connection(false, host.at, Check::Strict, &[])));
+            assert_holds(&text, &["PROXMOX_HOST says http://", "try https://"]);
+        }
+    }
+
+    #[test]
+    fn says_which_step_failed_in_the_headline() {
+        let refused = connection(true, nowhere(), Check::Strict, &["ca"]);
+        let mut unknown = connection(true, nowhere(), Check::Strict, &["ca"]);
+        unknown.host = format!("{}.invalid", "p".repeat(64));
+        let host = Host::tls("server", vec![vec![ok("{}")]]);
+        let untrusted = connection(true, host.at, Check::Strict, &[]);
+        for (connection, expected) in [
+            (&refused, format!("cannot reach 127.0.0.2:{}", refused.port)),
+            (
+                &unknown,
+                format!("there is no address for the host name {}", unknown.host),
+            ),
+            (
+                &untrusted,
+                format!("the certificate of {} is not trusted", host.at),
+            ),
+        ] {
+            let failure = call(connection).err().unwrap();
+            let request = post().to_string();
+            let text = Error::Unanswered { request, failure }.to_string();
+            let headline = format!("❌ Error: {expected}, {} was not sent\n\n", post());
+            assert!(text.starts_with(&headline), "{text}");
+        }
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Peer {
             told: Instant::now(),
         });
         desk.look();
+        desk.heed_earlier();
         desk.interruption() == Some(Interruption::Cancelled)
     }
 
@@ -206,6 +207,16 @@ impl Desk {
         }
     }
 
+    /// The requests of a batch leave the queue together: the call that is begun may have been
+    /// cancelled while one before it was under way.
+    fn heed_earlier(&mut self) {
+        if let Some(call) = &mut self.call {
+            let before = self.waiting.len();
+            self.waiting.retain(|waits| !cancels(waits, &call.id));
+            call.is_cancelled |= self.waiting.len() < before;
+        }
+    }
+
     /// Takes in what has come.
     fn look(&mut self) {
         loop {
@@ -260,6 +271,17 @@ fn is_request(frame: &Frame, id: Option<&Id>) -> bool {
     match frame {
         Frame::Single(Message::Request(request)) => {
             Some(&request.id) == id && request.method != "initialize"
+        }
+        _ => false,
+    }
+}
+
+/// Whether `frame` cancels the request `id`.
+fn cancels(frame: &Frame, id: &Id) -> bool {
+    match frame {
+        Frame::Single(Message::Notification(note)) => {
+            note.method == "notifications/cancelled"
+                && note.params.get("requestId").and_then(Id::new).as_ref() == Some(id)
         }
         _ => false,
     }

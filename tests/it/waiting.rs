@@ -233,6 +233,22 @@ fn a_call_that_is_cancelled_while_it_is_queued_is_never_begun() {
 }
 
 #[test]
+fn a_call_that_is_cancelled_while_its_batch_is_under_way_is_never_begun() {
+    let fake = host(2, true);
+    let mut session = start(&fake, Session::start);
+    let open = json!({ "protocolVersion": "2025-03-26", "capabilities": {} });
+    session.send(&request("again", "initialize", open));
+    assert_eq!(answer(&mut session)["id"], "again");
+    session.send(&format!("[{},{}]", stop("first"), stop("second")));
+    session.send(&cancel("second"));
+    let answers = answer(&mut session);
+    assert_eq!(answers[0]["id"], "first", "{answers}");
+    assert_eq!(answers[1], Value::Null, "{answers}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    assert_eq!(session.finish().messages, Vec::<Value>::new());
+}
+
+#[test]
 fn a_cancellation_that_comes_too_late_or_names_nothing_is_ignored() {
     let fake = host(0, false);
     let mut session = start(&fake, Session::start);

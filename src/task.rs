@@ -53,7 +53,7 @@ pub(crate) struct Task {
 /// What is known of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
-    /// It has been started; nobody has looked since.
+    /// It has been started; nobody has looked since, or nobody went on looking.
     Started,
     /// It runs, for all that is known; `doubt` is why the last look told nothing.
     Running { doubt: Option<String> },
@@ -221,12 +221,15 @@ impl Task {
         let mut followed = self.clone();
         let mut progress = Progress::default();
         let mut delay = FIRST_DELAY;
-        let mut waited = Duration::ZERO;
+        let mut paused = Duration::ZERO;
+        let mut looked = Duration::ZERO;
         loop {
+            // In whole seconds: how often a task is looked at must not hang on the machine's mood.
+            let waited = paused + Duration::from_secs(looked.as_secs());
             match client.pause(delay.min(patience.limit.saturating_sub(waited))) {
-                Ok(()) => waited += delay,
+                Ok(()) => paused += delay,
                 Err(Interruption::Cancelled) => return Err(Error::Cancelled),
-                Err(Interruption::Closed) => return Ok(State::Running { doubt: None }),
+                Err(Interruption::Closed) => return Ok(State::Started),
             }
             let look = Instant::now();
             let state = followed.step(client)?;
@@ -234,9 +237,8 @@ impl Task {
                 return Ok(state);
             };
             progress.tell(&followed, client);
-            // In whole seconds: how often a task is looked at must not hang on the machine's mood.
-            waited += Duration::from_secs(look.elapsed().as_secs());
-            if waited >= patience.limit {
+            looked += look.elapsed();
+            if paused + Duration::from_secs(looked.as_secs()) >= patience.limit {
                 return Ok(state);
             }
             delay = (delay * 2).min(LONGEST_DELAY);

@@ -150,6 +150,27 @@ fn progress_rises_and_tells_what_the_log_says() {
 }
 
 #[test]
+fn a_host_that_takes_its_time_does_not_lengthen_the_wait() {
+    let mut exchanges = vec![json!({
+        "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },
+    })];
+    exchanges.extend([(); 3].map(|()| {
+        json!({
+            "request": format!("GET {TASK}/status"), "answer": { "data": { "status": "running" } },
+        })
+    }));
+    let fake = Fake::playing(exchanges.into());
+    fake.take(Duration::from_millis(700));
+    let mut session = start(&fake, Session::start);
+    let arguments = json!({ "node": "pve1", "vmid": 100, "wait_timeout": 2 });
+    let call = json!({ "name": "proxmox_stop_vm", "arguments": arguments });
+    session.send(&request("call", "tools/call", call));
+    assert_eq!(answer(&mut session)["id"], "call");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    session.finish();
+}
+
+#[test]
 fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
     for how in [Session::start, Session::start_on_socket] {
         let fake = host(50, true);
@@ -281,6 +302,8 @@ fn the_end_of_input_ends_a_wait_with_what_is_known() {
             text.contains("not finished") && text.contains(UPID),
             "{text}"
         );
+        // The wait was cut short, so nothing is said of its usual length.
+        assert!(!text.contains(" after "), "{text}");
         assert_eq!(answer(&mut session)["id"], "list");
         assert_eq!(session.finish().messages, Vec::<Value>::new());
         assert!(

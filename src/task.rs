@@ -95,6 +95,15 @@ impl Patience {
         }
     }
 
+    /// What is left of it after so long.
+    pub(crate) fn after(self, waited: Duration) -> Self {
+        let waited = Duration::from_secs(waited.as_secs());
+        Self {
+            limit: self.limit.saturating_sub(waited),
+            ..self
+        }
+    }
+
     pub(crate) const fn exactly(limit: Duration) -> Self {
         Self {
             limit,
@@ -394,7 +403,7 @@ impl Task {
                 }
                 text
             }
-            State::Failed { exit, log } => return Err(self.failure(&exit, &log)),
+            State::Failed { exit, log } => return Err(self.failure(&exit, &log, &answer.text)),
         };
         let mut merged = match data {
             Value::Object(data) => data,
@@ -408,7 +417,9 @@ impl Task {
         })
     }
 
-    fn failure(&self, exit: &str, log: &[String]) -> Error {
+    /// `besides` is what the call has to say all the same: a copy that fails to start is made, and
+    /// so can a container be whose password is known to nobody else.
+    fn failure(&self, exit: &str, log: &[String], besides: &str) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
             cause.push_str(&format!("\n| {}", text::cut(&text::inline(line), 300)));
@@ -419,7 +430,7 @@ impl Task {
         }
         Error::impossible(
             format!("{} failed", self.what),
-            format!("{cause}\nupid: {}", self.upid),
+            format!("{cause}\nupid: {}{besides}", self.upid),
         )
     }
 

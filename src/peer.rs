@@ -40,6 +40,8 @@ struct Desk {
     call: Option<Call>,
     /// When the client was seen to have closed its end.
     closed: Option<Instant>,
+    /// Whether an answer has been given up since.
+    is_over: bool,
 }
 
 struct Call {
@@ -69,6 +71,7 @@ impl Peer {
             waiting: VecDeque::new(),
             call: None,
             closed: None,
+            is_over: false,
         }))))
     }
 
@@ -133,11 +136,23 @@ impl Peer {
         match self.interruption() {
             None => false,
             Some(Interruption::Cancelled) => only_reads,
-            Some(Interruption::Closed) => self
-                .desk()
-                .and_then(|desk| desk.closed)
-                .is_some_and(|closed| closed.elapsed() >= GRACE),
+            Some(Interruption::Closed) => self.is_late(),
         }
+    }
+
+    /// Whether the client has closed its end for so long that nothing more is waited for. From then
+    /// on nothing is begun either: a change whose answer nobody awaits is better not sent.
+    pub(crate) fn is_late(&self) -> bool {
+        let Some(mut desk) = self.desk() else {
+            return false;
+        };
+        desk.is_over |= desk.closed.is_some_and(|closed| closed.elapsed() >= GRACE);
+        desk.is_over
+    }
+
+    /// Whether something has been found late.
+    pub(crate) fn is_over(&self) -> bool {
+        self.desk().is_some_and(|desk| desk.is_over)
     }
 
     /// Waits, looking at the client all the while.

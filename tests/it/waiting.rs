@@ -240,6 +240,30 @@ fn a_change_that_is_cancelled_on_its_way_is_done_and_not_answered() {
 }
 
 #[test]
+fn what_a_host_leaves_open_is_answered_after_the_end_of_input_and_nothing_more_is_sent() {
+    let fake = Fake::playing(json!([
+        { "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID } },
+    ]));
+    fake.take(Duration::from_secs(4));
+    let mut session = start(&fake, Session::start);
+    for id in ["first", "second", "third"] {
+        session.send(&stop(id));
+    }
+    session.close();
+    let closed = Instant::now();
+    let first = answer(&mut session)["result"]["content"][0]["text"].to_string();
+    assert!(first.contains("may have been processed"), "{first}");
+    for id in ["second", "third"] {
+        let answer = answer(&mut session);
+        assert_eq!(answer["id"], id);
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+    }
+    session.finish();
+    assert!(closed.elapsed() < Duration::from_secs(3));
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
 fn a_call_that_is_cancelled_while_it_is_queued_is_never_begun() {
     let fake = host(2, true);
     let mut session = start(&fake, Session::start);

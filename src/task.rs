@@ -241,7 +241,12 @@ impl Task {
                 Err(Interruption::Closed) => return Ok(State::Started),
             }
             let look = Instant::now();
-            let state = followed.step(client)?;
+            let mut state = followed.step(client)?;
+            if let State::Failed { log, .. } = &mut state
+                && followed.upid != self.upid
+            {
+                log.push(format!("this was {}", followed.upid));
+            }
             let State::Running { .. } = state else {
                 return Ok(state);
             };
@@ -332,8 +337,11 @@ impl Task {
         let request = Request::new(Get, "/cluster/resources").with("type", "vm");
         let guests = client.send(&request).map(answer::rows).unwrap_or_default();
         let guest = guests.iter().find(|guest| plain(&guest["vmid"]) == vmid);
-        let is_reached =
-            guest.is_some_and(|guest| wanted.is_some_and(|wanted| guest["status"] == wanted));
+        let is_reached = guest.is_some_and(|guest| match wanted {
+            Some(wanted) => guest["status"] == wanted,
+            // It was filed where the guest was, and that changes last.
+            None => guest["node"].is_string() && guest["node"] != *self.node(),
+        });
         Ok(if is_reached {
             Outcome::Reached
         } else {

@@ -199,7 +199,8 @@ impl Peer {
             "progress": call.progress,
             "message": text::cut(&text::inline(message), 200),
         });
-        if percent.is_some() {
+        // The disks after the first start at 0 again.
+        if percent.is_some() && call.progress <= 100.0 {
             params["total"] = 100.into();
         }
         let notification = rpc::notification("notifications/progress", params);

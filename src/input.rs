@@ -214,6 +214,8 @@ impl Lines {
             .truncate(filled + *outcome.as_ref().unwrap_or(&0));
         match outcome {
             Ok(0) => self.ended = true,
+            // A socket says so when its other end left something unread.
+            Err(err) if err.kind() == ErrorKind::ConnectionReset => self.ended = true,
             Ok(_) => (),
             Err(err) if err.kind() == ErrorKind::Interrupted => (),
             Err(err) => return Err(err),

@@ -47,7 +47,7 @@ impl<R: Read + Send> Source for Blind<R> {
 #[cfg(unix)]
 mod unix {
     use std::fs::File;
-    use std::io::{self, Read};
+    use std::io::{self, ErrorKind, Read};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -73,7 +73,14 @@ mod unix {
 
     impl Read for Standard {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.file.read(buffer)
+            match self.file.read(buffer) {
+                // Whoever shares the open file has set the flag, perhaps before we were started.
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                    self.mode.set_nonblocking(false)?;
+                    self.file.read(buffer)
+                }
+                outcome => outcome,
+            }
         }
     }
 
@@ -207,6 +214,8 @@ impl Lines {
             .truncate(filled + *outcome.as_ref().unwrap_or(&0));
         match outcome {
             Ok(0) => self.ended = true,
+            // A socket says so when its other end left something unread.
+            Err(err) if err.kind() == ErrorKind::ConnectionReset => self.ended = true,
             Ok(_) => (),
             Err(err) if err.kind() == ErrorKind::Interrupted => (),
             Err(err) => return Err(err),

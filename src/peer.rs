@@ -40,6 +40,8 @@ struct Desk {
     call: Option<Call>,
     /// When the client was seen to have closed its end.
     closed: Option<Instant>,
+    /// Whether an answer has been given up since.
+    is_over: bool,
 }
 
 struct Call {
@@ -69,6 +71,7 @@ impl Peer {
             waiting: VecDeque::new(),
             call: None,
             closed: None,
+            is_over: false,
         }))))
     }
 
@@ -116,6 +119,7 @@ impl Peer {
             told: Instant::now(),
         });
         desk.look();
+        desk.heed_earlier();
         desk.interruption() == Some(Interruption::Cancelled)
     }
 
@@ -132,11 +136,23 @@ impl Peer {
         match self.interruption() {
             None => false,
             Some(Interruption::Cancelled) => only_reads,
-            Some(Interruption::Closed) => self
-                .desk()
-                .and_then(|desk| desk.closed)
-                .is_some_and(|closed| closed.elapsed() >= GRACE),
+            Some(Interruption::Closed) => self.is_late(),
         }
+    }
+
+    /// Whether the client has closed its end for so long that nothing more is waited for. From then
+    /// on nothing is begun either: a change whose answer nobody awaits is better not sent.
+    pub(crate) fn is_late(&self) -> bool {
+        let Some(mut desk) = self.desk() else {
+            return false;
+        };
+        desk.is_over |= desk.closed.is_some_and(|closed| closed.elapsed() >= GRACE);
+        desk.is_over
+    }
+
+    /// Whether something has been found late.
+    pub(crate) fn is_over(&self) -> bool {
+        self.desk().is_some_and(|desk| desk.is_over)
     }
 
     /// Waits, looking at the client all the while.
@@ -183,7 +199,8 @@ impl Peer {
             "progress": call.progress,
             "message": text::cut(&text::inline(message), 200),
         });
-        if percent.is_some() {
+        // The disks after the first start at 0 again.
+        if percent.is_some() && call.progress <= 100.0 {
             params["total"] = 100.into();
         }
         let notification = rpc::notification("notifications/progress", params);
@@ -203,6 +220,16 @@ impl Desk {
         match &self.call {
             Some(call) if call.is_cancelled => Some(Interruption::Cancelled),
             _ => self.closed.map(|_| Interruption::Closed),
+        }
+    }
+
+    /// The requests of a batch leave the queue together: the call that is begun may have been
+    /// cancelled while one before it was under way.
+    fn heed_earlier(&mut self) {
+        if let Some(call) = &mut self.call {
+            let before = self.waiting.len();
+            self.waiting.retain(|waits| !cancels(waits, &call.id));
+            call.is_cancelled |= self.waiting.len() < before;
         }
     }
 
@@ -260,6 +287,17 @@ fn is_request(frame: &Frame, id: Option<&Id>) -> bool {
     match frame {
         Frame::Single(Message::Request(request)) => {
             Some(&request.id) == id && request.method != "initialize"
+        }
+        _ => false,
+    }
+}
+
+/// Whether `frame` cancels the request `id`.
+fn cancels(frame: &Frame, id: &Id) -> bool {
+    match frame {
+        Frame::Single(Message::Notification(note)) => {
+            note.method == "notifications/cancelled"
+                && note.params.get("requestId").and_then(Id::new).as_ref() == Some(id)
         }
         _ => false,
     }

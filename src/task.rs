@@ -53,7 +53,7 @@ pub(crate) struct Task {
 /// What is known of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
-    /// It has been started; nobody has looked since.
+    /// It has been started; nobody has looked since, or nobody went on looking.
     Started,
     /// It runs, for all that is known; `doubt` is why the last look told nothing.
     Running { doubt: Option<String> },
@@ -92,6 +92,15 @@ impl Patience {
         Self {
             limit: Duration::from_secs(seconds.min(most)),
             is_cut: seconds > most,
+        }
+    }
+
+    /// What is left of it after so long.
+    pub(crate) fn after(self, waited: Duration) -> Self {
+        let waited = Duration::from_secs(waited.as_secs());
+        Self {
+            limit: self.limit.saturating_sub(waited),
+            ..self
         }
     }
 
@@ -221,22 +230,29 @@ impl Task {
         let mut followed = self.clone();
         let mut progress = Progress::default();
         let mut delay = FIRST_DELAY;
-        let mut waited = Duration::ZERO;
+        let mut paused = Duration::ZERO;
+        let mut looked = Duration::ZERO;
         loop {
+            // In whole seconds: how often a task is looked at must not hang on the machine's mood.
+            let waited = paused + Duration::from_secs(looked.as_secs());
             match client.pause(delay.min(patience.limit.saturating_sub(waited))) {
-                Ok(()) => waited += delay,
+                Ok(()) => paused += delay,
                 Err(Interruption::Cancelled) => return Err(Error::Cancelled),
-                Err(Interruption::Closed) => return Ok(State::Running { doubt: None }),
+                Err(Interruption::Closed) => return Ok(State::Started),
             }
             let look = Instant::now();
-            let state = followed.step(client)?;
+            let mut state = followed.step(client)?;
+            if let State::Failed { log, .. } = &mut state
+                && followed.upid != self.upid
+            {
+                log.push(format!("this was {}", followed.upid));
+            }
             let State::Running { .. } = state else {
                 return Ok(state);
             };
             progress.tell(&followed, client);
-            // In whole seconds: how often a task is looked at must not hang on the machine's mood.
-            waited += Duration::from_secs(look.elapsed().as_secs());
-            if waited >= patience.limit {
+            looked += look.elapsed();
+            if paused + Duration::from_secs(looked.as_secs()) >= patience.limit {
                 return Ok(state);
             }
             delay = (delay * 2).min(LONGEST_DELAY);
@@ -321,8 +337,11 @@ impl Task {
         let request = Request::new(Get, "/cluster/resources").with("type", "vm");
         let guests = client.send(&request).map(answer::rows).unwrap_or_default();
         let guest = guests.iter().find(|guest| plain(&guest["vmid"]) == vmid);
-        let is_reached =
-            guest.is_some_and(|guest| wanted.is_some_and(|wanted| guest["status"] == wanted));
+        let is_reached = guest.is_some_and(|guest| match wanted {
+            Some(wanted) => guest["status"] == wanted,
+            // It was filed where the guest was, and that changes last.
+            None => guest["node"].is_string() && guest["node"] != *self.node(),
+        });
         Ok(if is_reached {
             Outcome::Reached
         } else {
@@ -392,7 +411,7 @@ impl Task {
                 }
                 text
             }
-            State::Failed { exit, log } => return Err(self.failure(&exit, &log)),
+            State::Failed { exit, log } => return Err(self.failure(&exit, &log, &answer.text)),
         };
         let mut merged = match data {
             Value::Object(data) => data,
@@ -406,7 +425,9 @@ impl Task {
         })
     }
 
-    fn failure(&self, exit: &str, log: &[String]) -> Error {
+    /// `besides` is what the call has to say all the same: a copy that fails to start is made, and
+    /// so can a container be whose password is known to nobody else.
+    fn failure(&self, exit: &str, log: &[String], besides: &str) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
             cause.push_str(&format!("\n| {}", text::cut(&text::inline(line), 300)));
@@ -417,7 +438,7 @@ impl Task {
         }
         Error::impossible(
             format!("{} failed", self.what),
-            format!("{cause}\nupid: {}", self.upid),
+            format!("{cause}\nupid: {}{besides}", self.upid),
         )
     }
 

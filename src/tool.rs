@@ -270,7 +270,7 @@ impl Tool {
             Some(patience) => task.wait(client, patience)?,
             None => State::Started,
         };
-        if hands_over && matches!(state, State::Running { .. }) {
+        if hands_over && matches!(state, State::Started | State::Running { .. }) {
             return Ok(End::Task(task));
         }
         let answer = task.report(client, state, patience, answer)?;

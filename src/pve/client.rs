@@ -66,16 +66,25 @@ impl Client {
         if self.peer.interruption() == Some(Interruption::Cancelled) {
             return Err(Error::Cancelled);
         }
+        if self.peer.is_over() {
+            return Err(Error::Unanswered {
+                request: request.to_string(),
+                failure: Failure::NotSent {
+                    cause: "the client has closed its end, and the host did not answer in time"
+                        .to_owned(),
+                    remedy: "Keep standard input open until the answers have come.".to_owned(),
+                },
+            });
+        }
         let reply = match &self.cluster {
             Cluster::Demonstration(demonstration) => demonstration.exchange(request),
             Cluster::Host(http) => http.exchange(request),
         };
         let reply = reply.map_err(|failure| match failure {
-            Failure::GivenUp => Error::Cancelled,
-            failure => Error::Unanswered {
-                request: request.to_string(),
-                failure,
-            },
+            Failure::GivenUp if self.peer.interruption() == Some(Interruption::Cancelled) => {
+                Error::Cancelled
+            }
+            failure => self.unanswered(request, failure),
         })?;
         if (200..300).contains(&reply.status) {
             return match reply.body {
@@ -102,6 +111,29 @@ impl Client {
             &self.token_id,
         );
         Err(Error::Refused(Box::new(refusal)))
+    }
+
+    fn unanswered(&self, request: &Request, failure: Failure) -> Error {
+        // Where it took too long to fail, the next would as well.
+        self.peer.is_late();
+        let failure = match failure {
+            Failure::GivenUp => Failure::MaybeProcessed {
+                cause: "no answer came before the client closed its end, nor shortly after"
+                    .to_owned(),
+                remedy: match request.method.only_reads() {
+                    true => "Keep standard input open until the answers have come.",
+                    false => {
+                        "The request was sent and may have been processed: look at the object and the node's task list before repeating this."
+                    }
+                }
+                .to_owned(),
+            },
+            failure => failure,
+        };
+        Error::Unanswered {
+            request: request.to_string(),
+            failure,
+        }
     }
 
     /// Leaves a trace of a change whose answer nobody will see.

@@ -73,13 +73,15 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("pid", &*pid);
     let mut left = Duration::from_secs(args.integer(&WAIT_TIMEOUT).unwrap_or(30));
     let mut delay = Duration::from_millis(200);
+    let mut asked = Duration::ZERO;
     loop {
         match client.pause(delay.min(left)) {
             Ok(()) => (),
             Err(Interruption::Cancelled) => return Err(Error::Cancelled),
             Err(Interruption::Closed) => left = Duration::ZERO,
         }
-        let asked = Instant::now();
+        let before = asked;
+        let look = Instant::now();
         // The agent forgets the process with the answer that says it ended.
         let status = client
             .send(&request)
@@ -90,7 +92,9 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
             return ended(&program, args, &status);
         }
         // In whole seconds: how often it is asked must not hang on the machine's mood.
-        left = left.saturating_sub(delay + Duration::from_secs(asked.elapsed().as_secs()));
+        asked += look.elapsed();
+        let seconds = asked.as_secs() - before.as_secs();
+        left = left.saturating_sub(delay + Duration::from_secs(seconds));
         if left.is_zero() {
             let text = format!(
                 "✅ {program}: started, still running after {} s in VM {} as pid {pid}. Its output is lost; a larger wait_timeout would have waited for it.",

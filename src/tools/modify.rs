@@ -1,6 +1,7 @@
 //! Guest modification: clone, and resize CPU and memory.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 
@@ -122,6 +123,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         return Ok(answer);
     };
     let patience = Patience::of(client, args.integer(&WAIT_TIMEOUT));
+    let begun = Instant::now();
     let state = copying.wait(client, patience)?;
     let is_done = matches!(state, State::Ended { .. });
     let copied = copying.report(client, state, Some(patience), Answer::new(String::new()))?;
@@ -136,9 +138,29 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let request = Request::new(Post, &path)
         .segment("node", node)
         .segment("newid", &args[&NEWID]);
-    let data = client.send(&request)?;
-    let what = format!("Start {} {}", guest.noun(), &args[&NEWID]);
-    Ok(Answer::of_action(&what, &data).line(args.fill("Copied from {vmid}: done.")))
+    let name = format!("{} {}", guest.noun(), &args[&NEWID]);
+    let data = client.send(&request).map_err(|error| match error {
+        Error::Cancelled => error,
+        // Whoever takes this for the whole and calls again makes another copy.
+        error => Error::impossible(
+            format!("{name} was copied, its start failed"),
+            format!(
+                "{} is done: start it instead of copying again.\n{}",
+                copying.what,
+                error.on_one_line()
+            ),
+        ),
+    })?;
+    let mut answer = Answer::of_action(&format!("Start {name}"), &data)
+        .line(args.fill("Copied from {vmid} to {newid}: done."));
+    match (answer.task.take(), Patience::asked(client, args)) {
+        (Some(starting), Some(patience)) => {
+            // The wait that was asked for is one, for both.
+            let state = starting.wait(client, patience.after(begun.elapsed()))?;
+            starting.report(client, state, Some(patience), answer)
+        }
+        (task, _) => Ok(Answer { task, ..answer }),
+    }
 }
 
 const MEMORY: Param = Param::optional("memory", Kind::Integer(16, u64::MAX), "MiB.");

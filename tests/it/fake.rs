@@ -6,6 +6,7 @@ use std::mem;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tiny_http::{Method, Request, Server};
@@ -26,6 +27,8 @@ pub(crate) struct Fake {
 struct Script {
     expected: VecDeque<Exchange>,
     problems: Vec<String>,
+    /// How long each answer takes.
+    delay: Duration,
 }
 
 impl Fake {
@@ -70,6 +73,11 @@ impl Fake {
     /// From now on it expects these exchanges, in this order.
     pub(crate) fn play(&self, exchanges: Vec<Exchange>) {
         self.script().expected = exchanges.into();
+    }
+
+    /// From now on each answer takes so long.
+    pub(crate) fn take(&self, delay: Duration) {
+        self.script().delay = delay;
     }
 
     /// What differed from the exchanges it was to play since it was last asked: requests that were
@@ -134,10 +142,12 @@ fn answer(mut request: Request, script: &Mutex<Script>) {
     let read = request.as_reader().read_to_string(&mut body);
     let mut faults = faults(&request, &body);
     faults.extend(read.err().map(|error| format!("body: {error}")));
-    let exchange = script
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .meet(as_exchange(&request, &body), &faults);
+    let (exchange, delay) = {
+        let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+        let exchange = script.meet(as_exchange(&request, &body), &faults);
+        (exchange, script.delay)
+    };
+    thread::sleep(delay);
     let mut writer = request.into_writer();
     // A client that is gone needs no answer.
     let _ = writer

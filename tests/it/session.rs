@@ -62,6 +62,9 @@ impl Session {
         use std::os::unix::net::UnixStream;
 
         let (ours, theirs) = UnixStream::pair().expect("there are sockets");
+        // Some clients leave the end that they hand out as their own library wants it.
+        let set = theirs.set_nonblocking(true);
+        set.expect("a socket need not block");
         let child = command(arguments, variables)
             .stdin(OwnedFd::from(theirs))
             .spawn()

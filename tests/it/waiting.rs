@@ -150,6 +150,27 @@ fn progress_rises_and_tells_what_the_log_says() {
 }
 
 #[test]
+fn a_host_that_takes_its_time_does_not_lengthen_the_wait() {
+    let mut exchanges = vec![json!({
+        "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },
+    })];
+    exchanges.extend([(); 3].map(|()| {
+        json!({
+            "request": format!("GET {TASK}/status"), "answer": { "data": { "status": "running" } },
+        })
+    }));
+    let fake = Fake::playing(exchanges.into());
+    fake.take(Duration::from_millis(700));
+    let mut session = start(&fake, Session::start);
+    let arguments = json!({ "node": "pve1", "vmid": 100, "wait_timeout": 2 });
+    let call = json!({ "name": "proxmox_stop_vm", "arguments": arguments });
+    session.send(&request("call", "tools/call", call));
+    assert_eq!(answer(&mut session)["id"], "call");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    session.finish();
+}
+
+#[test]
 fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
     for how in [Session::start, Session::start_on_socket] {
         let fake = host(50, true);
@@ -219,6 +240,30 @@ fn a_change_that_is_cancelled_on_its_way_is_done_and_not_answered() {
 }
 
 #[test]
+fn what_a_host_leaves_open_is_answered_after_the_end_of_input_and_nothing_more_is_sent() {
+    let fake = Fake::playing(json!([
+        { "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID } },
+    ]));
+    fake.take(Duration::from_secs(4));
+    let mut session = start(&fake, Session::start);
+    for id in ["first", "second", "third"] {
+        session.send(&stop(id));
+    }
+    session.close();
+    let closed = Instant::now();
+    let first = answer(&mut session)["result"]["content"][0]["text"].to_string();
+    assert!(first.contains("may have been processed"), "{first}");
+    for id in ["second", "third"] {
+        let answer = answer(&mut session);
+        assert_eq!(answer["id"], id);
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+    }
+    session.finish();
+    assert!(closed.elapsed() < Duration::from_secs(3));
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
 fn a_call_that_is_cancelled_while_it_is_queued_is_never_begun() {
     let fake = host(2, true);
     let mut session = start(&fake, Session::start);
@@ -228,6 +273,22 @@ fn a_call_that_is_cancelled_while_it_is_queued_is_never_begun() {
     session.send(&list("list"));
     assert_eq!(answer(&mut session)["id"], "first");
     assert_eq!(answer(&mut session)["id"], "list");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    assert_eq!(session.finish().messages, Vec::<Value>::new());
+}
+
+#[test]
+fn a_call_that_is_cancelled_while_its_batch_is_under_way_is_never_begun() {
+    let fake = host(2, true);
+    let mut session = start(&fake, Session::start);
+    let open = json!({ "protocolVersion": "2025-03-26", "capabilities": {} });
+    session.send(&request("again", "initialize", open));
+    assert_eq!(answer(&mut session)["id"], "again");
+    session.send(&format!("[{},{}]", stop("first"), stop("second")));
+    session.send(&cancel("second"));
+    let answers = answer(&mut session);
+    assert_eq!(answers[0]["id"], "first", "{answers}");
+    assert_eq!(answers[1], Value::Null, "{answers}");
     assert_eq!(fake.problems(), Vec::<String>::new());
     assert_eq!(session.finish().messages, Vec::<Value>::new());
 }
@@ -265,6 +326,8 @@ fn the_end_of_input_ends_a_wait_with_what_is_known() {
             text.contains("not finished") && text.contains(UPID),
             "{text}"
         );
+        // The wait was cut short, so nothing is said of its usual length.
+        assert!(!text.contains(" after "), "{text}");
         assert_eq!(answer(&mut session)["id"], "list");
         assert_eq!(session.finish().messages, Vec::<Value>::new());
         assert!(

@@ -70,8 +70,8 @@ impl Client {
             return Err(Error::Unanswered {
                 request: request.to_string(),
                 failure: Failure::NotSent {
-                    cause: "the client has closed its end, and the host did not answer in time"
-                        .to_owned(),
+                    what: "the client has closed its end".to_owned(),
+                    cause: "the host did not answer in time".to_owned(),
                     remedy: "Keep standard input open until the answers have come.".to_owned(),
                 },
             });

@@ -487,11 +487,15 @@ impl Progress {
         if !client.peer().wants_progress() {
             return;
         }
-        let Ok(mut page) = task.log(client, self.next, 100) else {
+        const PAGE: u64 = 100;
+        let Ok(mut page) = task.log(client, self.next, PAGE) else {
             return;
         };
         let lines = answer::log_lines(page["data"].take());
         self.next += lines.len() as u64;
+        // A log that is long already, or grows fast, is not read through: the end of it is news.
+        let total = number(&page["total"]).unwrap_or_default() as u64;
+        self.next = self.next.max(total.saturating_sub(PAGE));
         self.percent = lines
             .iter()
             .rev()

@@ -98,6 +98,20 @@ fn day() -> Vec<Step> {
             ],
         },
         Step {
+            tool: "proxmox_create_backup_vm",
+            arguments: guest(json!({})),
+            request: "POST /nodes/pve1/vzdump",
+            form: &[
+                "vmid=100",
+                "storage=local",
+                "mode=snapshot",
+                "compress=zstd",
+            ],
+            task: "vzdump",
+            course: Ends(2, "OK"),
+            says: &["✅ Back up VM 100 to local: done."],
+        },
+        Step {
             tool: "proxmox_move_disk_vm",
             arguments: guest(json!({ "disk": "scsi0", "storage": "fast" })),
             request: "POST /nodes/pve1/qemu/100/move_disk",
@@ -156,8 +170,17 @@ fn exchanges(step: &Step) -> Vec<Value> {
             .replace('!', "%21")
     );
     let status = |answer: Value| json!({ "request": format!("GET {task}/status"), "answer": { "data": answer } });
-    let mut exchanges =
-        vec![json!({ "request": step.request, "form": step.form, "answer": { "data": upid } })];
+    let mut exchanges = Vec::new();
+    if step.task == "vzdump" {
+        // It would answer OK on a node where the guest is not.
+        exchanges.push(json!({
+            "request": "GET /cluster/resources",
+            "form": ["type=vm"],
+            "answer": { "data": [{ "vmid": 100, "type": "qemu", "node": "pve1" }] },
+        }));
+    }
+    exchanges
+        .push(json!({ "request": step.request, "form": step.form, "answer": { "data": upid } }));
     let mut lines = 0;
     let mut running = |exchanges: &mut Vec<Value>| {
         exchanges.push(status(json!({ "status": "running" })));

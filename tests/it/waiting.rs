@@ -150,6 +150,40 @@ fn progress_rises_and_tells_what_the_log_says() {
 }
 
 #[test]
+fn progress_is_that_of_the_end_of_a_long_log() {
+    let looks = [(0, 0), (1_100, 5), (1_190, 50)].map(|(start, percent)| {
+        [
+            json!({
+                "request": format!("GET {TASK}/status"), "answer": { "data": { "status": "running" } },
+            }),
+            json!({
+                "request": format!("GET {TASK}/log"),
+                "form": [format!("start={start}"), "limit=100"],
+                "answer": {
+                    "data": vec![json!({ "n": 1, "t": format!("done {percent}%") }); 90],
+                    "total": 1_200,
+                },
+            }),
+        ]
+    });
+    let mut exchanges = vec![json!({
+        "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },
+    })];
+    exchanges.extend(looks.into_iter().flatten());
+    exchanges.push(json!({
+        "request": format!("GET {TASK}/status"),
+        "answer": { "data": { "status": "stopped", "exitstatus": "OK" } },
+    }));
+    let fake = Fake::playing(exchanges.into());
+    let mut session = start(&fake, Session::start);
+    session.send(&stop("call"));
+    assert_eq!(progress(&mut session)["progress"], 50.0);
+    assert_eq!(answer(&mut session)["id"], "call");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    session.finish();
+}
+
+#[test]
 fn a_host_that_takes_its_time_does_not_lengthen_the_wait() {
     let mut exchanges = vec![json!({
         "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },

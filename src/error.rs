@@ -68,6 +68,17 @@ impl Error {
         text::cut(cause.lines().next().unwrap_or_default(), 200)
     }
 
+    /// The same failure, and what else the call had to say: lines that begin with their line break.
+    pub(crate) fn besides(self, lines: &str) -> Self {
+        match self {
+            Error::Impossible { what, cause } => Error::Impossible {
+                what,
+                cause: cause + lines,
+            },
+            other => other,
+        }
+    }
+
     /// The same failure with another word on what to do, where the usual one would do harm.
     pub(crate) fn advising(self, advice: &str) -> Self {
         match self {

@@ -136,13 +136,13 @@ impl Peer {
         match self.interruption() {
             None => false,
             Some(Interruption::Cancelled) => only_reads,
-            Some(Interruption::Closed) => self.is_late(),
+            Some(Interruption::Closed) => self.note_late(),
         }
     }
 
     /// Whether the client has closed its end for so long that nothing more is waited for. From then
     /// on nothing is begun either: a change whose answer nobody awaits is better not sent.
-    pub(crate) fn is_late(&self) -> bool {
+    pub(crate) fn note_late(&self) -> bool {
         let Some(mut desk) = self.desk() else {
             return false;
         };

@@ -411,7 +411,9 @@ impl Task {
                 }
                 text
             }
-            State::Failed { exit, log } => return Err(self.failure(&exit, &log, &answer.text)),
+            State::Failed { exit, log } => {
+                return Err(self.failure(&exit, &log).besides(&answer.text));
+            }
         };
         let mut merged = match data {
             Value::Object(data) => data,
@@ -427,7 +429,7 @@ impl Task {
 
     /// `besides` is what the call has to say all the same: a copy that fails to start is made, and
     /// so can a container be whose password is known to nobody else.
-    fn failure(&self, exit: &str, log: &[String], besides: &str) -> Error {
+    fn failure(&self, exit: &str, log: &[String]) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
             cause.push_str(&format!("\n| {}", text::cut(&text::inline(line), 300)));
@@ -438,7 +440,7 @@ impl Task {
         }
         Error::impossible(
             format!("{} failed", self.what),
-            format!("{cause}\nupid: {}{besides}", self.upid),
+            format!("{cause}\nupid: {}", self.upid),
         )
     }
 

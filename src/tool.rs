@@ -267,7 +267,9 @@ impl Tool {
             asked
         };
         let state = match patience {
-            Some(patience) => task.wait(client, patience)?,
+            Some(patience) => task
+                .wait(client, patience)
+                .map_err(|error| error.besides(&answer.text))?,
             None => State::Started,
         };
         if hands_over && matches!(state, State::Started | State::Running { .. }) {

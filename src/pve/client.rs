@@ -115,7 +115,7 @@ impl Client {
 
     fn unanswered(&self, request: &Request, failure: Failure) -> Error {
         // Where it took too long to fail, the next would as well.
-        self.peer.is_late();
+        self.peer.note_late();
         let failure = match failure {
             Failure::GivenUp => Failure::MaybeProcessed {
                 cause: "no answer came before the client closed its end, nor shortly after"

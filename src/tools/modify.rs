@@ -116,6 +116,11 @@ pub(super) static CLONE_VM: Tool = Tool {
 
 /// Copies, and with `start` waits for the copy to start it.
 fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
+    if args.flag(&START_COPY) && args.get(&WAIT) == Some("0") {
+        return Err(Error::Arguments(vec![
+            "start waits for the copy: give only one of start and wait=false".to_owned(),
+        ]));
+    }
     let data = client.send(&args.whole_request(Post, &guest.path("clone")))?;
     let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
     let answer = Answer::of_action(&args.fill(&what), &data);

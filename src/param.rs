@@ -187,6 +187,8 @@ impl Param {
             Kind::NewGuest => {
                 json!({ "type": "integer", "minimum": VMIDS.start(), "maximum": VMIDS.end() })
             }
+            // The bounds of Proxmox are listed; our own are checked, and cost no bytes.
+            Kind::Integer(..) if matches!(self.wire, Wire::Local) => json!({ "type": "integer" }),
             Kind::Integer(least, u64::MAX) => json!({ "type": "integer", "minimum": least }),
             Kind::Integer(least, most) => {
                 json!({ "type": "integer", "minimum": least, "maximum": most })

@@ -312,7 +312,7 @@ mod tests {
             Value::Object(definition).to_string().len()
         });
         let size: usize = sizes.sum();
-        assert!(size < 540 * tools().count(), "{size} bytes");
+        assert!(size < 500 * tools().count(), "{size} bytes");
     }
 
     #[test]

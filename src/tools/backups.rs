@@ -32,7 +32,7 @@ const COMPRESS: Param = Param::optional(
 const NOTES: Param = Param::optional(
     "notes",
     Kind::Text(0, 1_024),
-    "May hold {{guestname}}, {{vmid}}, {{node}}, {{cluster}}.",
+    "May hold {{guestname}}, {{vmid}}, {{node}}.",
 );
 const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
 const BACKUP_PARAMS: &[Param] = &[

@@ -13,17 +13,12 @@ use crate::text;
 
 pub(super) const NODE: Param = Param::required("node", Kind::Format(&format::NODE), "");
 pub(super) const STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "");
-pub(super) const START: Param = Param::optional("start", Kind::Flag, "Start it afterwards.");
+pub(super) const START: Param = Param::optional("start", Kind::Flag, "");
 pub(super) const POOL: Param = Param::optional("pool", Kind::Format(&format::POOL), "");
 pub(super) const DESCRIPTION: Param = Param::optional("description", Kind::Text(0, 8_192), "");
-pub(super) const DIGEST: Param = Param::optional(
-    "digest",
-    Kind::Format(&format::DIGEST),
-    "Fail if it changed.",
-);
+pub(super) const DIGEST: Param = Param::optional("digest", Kind::Format(&format::DIGEST), "");
 /// In seconds.
-pub(super) const TIMEOUT: Param =
-    Param::optional("timeout", Kind::Integer(0, u64::MAX), "Seconds.");
+pub(super) const TIMEOUT: Param = Param::optional("timeout", Kind::Integer(0, u64::MAX), "");
 
 /// The two kinds of guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -177,11 +177,7 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("line", line.to_string()))
 }
 
-const VM_DISK: Param = Param::required(
-    "disk",
-    Kind::Format(&format::VM_DISK_OR_STATE),
-    "Such as scsi0.",
-);
+const VM_DISK: Param = Param::required("disk", Kind::Format(&format::VM_DISK_OR_STATE), "");
 const LXC_VOLUME: Param = Param::required(
     "disk",
     Kind::Format(&format::LXC_VOLUME),

@@ -39,7 +39,7 @@ const REFUSED: &[char] = &[
 
 pub(super) static EXECUTE: Tool = Tool {
     title: "Run a command in a VM",
-    summary: "Runs a program inside a VM through the guest agent and returns its output. No shell: no pipes, globs or variables. Not possible in containers.",
+    summary: "Runs a program inside a VM through the guest agent and returns its output. No shell: no pipes, globs or variables. VMs only.",
     permission: Permission::Elevated,
     effect: Effect::Executes,
     params: &[NODE, VMID, TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],

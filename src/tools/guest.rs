@@ -12,13 +12,13 @@ use crate::pve::request::{Method::Get, Request};
 
 /// The node of the guest; looked up where it is absent.
 pub(super) const NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
-pub(super) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or name.");
+pub(super) const VMID: Param = Param::required("vmid", Kind::Guest, "Or name.");
 /// For tools that take both kinds; looked up where it is absent.
 pub(super) const TYPE: Param = Param::optional("type", Kind::Choice(&["qemu", "lxc"]), "");
 pub(super) const NEW_VMID: Param = Param::optional("vmid", Kind::NewGuest, "Next free if absent.");
 /// Heeded only where the caller says which guest: see [`with_free_id`].
 pub(super) const OVERWRITE: Param =
-    Param::optional("force", Kind::Flag, "Overwrite the existing stopped guest.");
+    Param::optional("force", Kind::Flag, "Overwrite the stopped guest there.");
 
 /// The tool that lists all guests; its recording answers the lookup in the demonstration.
 const LISTING: &str = "proxmox_get_vms";

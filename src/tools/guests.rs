@@ -298,7 +298,7 @@ fn config(
 
 pub(super) static STORAGE: Tool = Tool {
     title: "List storages",
-    summary: "Lists the storages of the cluster, or those of one node, with type, content and usage, fullest first.",
+    summary: "Lists storages with type, content and usage, fullest first.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[OF_NODE, LIMIT, OFFSET],

@@ -8,15 +8,9 @@ use crate::pve::request::Method::{Delete, Post};
 use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
-const FORCE_STOP: Param =
-    Param::optional("force_stop", Kind::Flag, "Stop it hard after the timeout.")
-        .sent_as("forceStop");
-const OVERRULE_SHUTDOWN: Param = Param::optional(
-    "overrule_shutdown",
-    Kind::Flag,
-    "Abort a shutdown in progress.",
-)
-.sent_as("overrule-shutdown");
+const FORCE_STOP: Param = Param::optional("force_stop", Kind::Flag, "").sent_as("forceStop");
+const OVERRULE_SHUTDOWN: Param =
+    Param::optional("overrule_shutdown", Kind::Flag, "").sent_as("overrule-shutdown");
 
 pub(super) static START_LXC: Tool = Tool {
     title: "Start container",
@@ -162,14 +156,10 @@ pub(super) static RESUME_VM: Tool = Tool {
 const PURGE: Param = Param::optional(
     "purge",
     Kind::Flag,
-    "Also remove it from backup jobs, replication and HA.",
+    "Also from backup jobs, replication and HA.",
 );
-const UNREFERENCED: Param = Param::optional(
-    "destroy_unreferenced_disks",
-    Kind::Flag,
-    "Also disks of this VMID that its configuration does not name.",
-)
-.sent_as("destroy-unreferenced-disks");
+const UNREFERENCED: Param = Param::optional("destroy_unreferenced_disks", Kind::Flag, "")
+    .sent_as("destroy-unreferenced-disks");
 const FORCE: Param = Param::optional("force", Kind::Flag, "Stop it first when it runs.");
 
 pub(super) static DELETE_LXC: Tool = Tool {

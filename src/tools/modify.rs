@@ -25,11 +25,7 @@ const HOSTNAME: Param =
     Param::optional("hostname", Kind::Format(&format::DNS_NAME), "").alias(&["name"]);
 const NAME: Param =
     Param::optional("name", Kind::Format(&format::DNS_NAME), "").alias(&["hostname"]);
-const FULL: Param = Param::optional(
-    "full",
-    Kind::Flag,
-    "Not linked, which is the default for templates.",
-);
+const FULL: Param = Param::optional("full", Kind::Flag, "Not linked.");
 const TO_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
@@ -43,15 +39,11 @@ const IMAGE_FORMAT: Param = Param::optional(
 const TARGET: Param = Param::optional(
     "target",
     Kind::Format(&format::NODE),
-    "Another node; shared storage only.",
+    "Shared storage only.",
 );
 const START_COPY: Param =
     Param::optional("start", Kind::Flag, "Start the copy; waits for it.").local();
-const OF_SNAPSHOT: Param = Param::optional(
-    "snapname",
-    Kind::Format(&format::SNAPSHOT),
-    "Copy this snapshot.",
-);
+const OF_SNAPSHOT: Param = Param::optional("snapname", Kind::Format(&format::SNAPSHOT), "");
 
 pub(super) static CLONE_LXC: Tool = Tool {
     title: "Clone container",

@@ -30,7 +30,8 @@ const MODELS: &[&str] = &[
     "pcnet",
 ];
 
-const NET: Param = Param::required("net", Kind::Format(&format::NIC), "net0-net31.");
+const NEW_NET: Param = Param::required("net", Kind::Format(&format::NIC), "net0-net31.");
+const NET: Param = Param::required("net", Kind::Format(&format::NIC), "");
 const BRIDGE: Param = Param::required("bridge", Kind::Format(&format::BRIDGE), "");
 const NEW_BRIDGE: Param = Param::optional("bridge", Kind::Format(&format::BRIDGE), "");
 const MODEL: Param = Param::optional("model", Kind::Choice(MODELS), "").default("virtio");
@@ -41,6 +42,7 @@ const NEW_TAG: Param = Param::optional("tag", Kind::Integer(0, 4_094), "VLAN; 0 
 const FIREWALL: Param = Param::optional("firewall", Kind::Flag, "");
 const OPTIONS: Param =
     Param::optional("options", Kind::Text(1, 512), "Such as rate=12.5,mtu=1400.");
+const NEW_OPTIONS: Param = Param::optional("options", Kind::Text(1, 512), "");
 const NAME: Param = Param::optional(
     "name",
     Kind::Format(&format::INTERFACE_NAME),
@@ -87,7 +89,7 @@ pub(super) static ADD_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE, VMID, NET, BRIDGE, MODEL, MACADDR, TAG, FIREWALL, OPTIONS,
+        NODE, VMID, NEW_NET, BRIDGE, MODEL, MACADDR, TAG, FIREWALL, OPTIONS,
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
         let mut line = PropertyString::default();
@@ -107,7 +109,7 @@ pub(super) static ADD_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE, VMID, NET, BRIDGE, IP, GW, FIREWALL, NAME, IP6, GW6, HWADDR, TAG, OPTIONS,
+        NODE, VMID, NEW_NET, BRIDGE, IP, GW, FIREWALL, NAME, IP6, GW6, HWADDR, TAG, OPTIONS,
     ],
     call: Call::Steps(LXC_REQUESTS, |client, args| {
         let mut line = PropertyString::default();
@@ -192,10 +194,25 @@ pub(super) static UPDATE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
-        NODE, VMID, NET, NEW_BRIDGE, NEW_MODEL, MACADDR, NEW_TAG, FIREWALL, OPTIONS,
+        NODE,
+        VMID,
+        NET,
+        NEW_BRIDGE,
+        NEW_MODEL,
+        MACADDR,
+        NEW_TAG,
+        FIREWALL,
+        NEW_OPTIONS,
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
-        let changes = [NEW_BRIDGE, NEW_MODEL, MACADDR, NEW_TAG, FIREWALL, OPTIONS];
+        let changes = [
+            NEW_BRIDGE,
+            NEW_MODEL,
+            MACADDR,
+            NEW_TAG,
+            FIREWALL,
+            NEW_OPTIONS,
+        ];
         update(client, args, Guest::Vm, &changes, &vm_reserved(), |line| {
             set_model(line, args.get(&NEW_MODEL), args.get(&MACADDR));
             set_given(line, args, &[NEW_BRIDGE, NEW_TAG, FIREWALL]);
@@ -209,11 +226,30 @@ pub(super) static UPDATE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
-        NODE, VMID, NET, NEW_BRIDGE, IP, NEW_GW, FIREWALL, NEW_NAME, IP6, NEW_GW6, NEW_TAG, OPTIONS,
+        NODE,
+        VMID,
+        NET,
+        NEW_BRIDGE,
+        IP,
+        NEW_GW,
+        FIREWALL,
+        NEW_NAME,
+        IP6,
+        NEW_GW6,
+        NEW_TAG,
+        NEW_OPTIONS,
     ],
     call: Call::Steps(LXC_REQUESTS, |client, args| {
         let changes = [
-            NEW_BRIDGE, IP, NEW_GW, FIREWALL, NEW_NAME, IP6, NEW_GW6, NEW_TAG, OPTIONS,
+            NEW_BRIDGE,
+            IP,
+            NEW_GW,
+            FIREWALL,
+            NEW_NAME,
+            IP6,
+            NEW_GW6,
+            NEW_TAG,
+            NEW_OPTIONS,
         ];
         update(
             client,

@@ -80,7 +80,7 @@ const COMMAND: Param = Param::required(
 
 pub(super) static CONTROL_SERVICE: Tool = Tool {
     title: "Control a service",
-    summary: "Starts, stops, restarts or reloads a service of a node. Reload pveproxy and pvedaemon: a restart can cut this connection.",
+    summary: "Starts, stops, restarts or reloads a service of a node. Restarting pveproxy can cut this connection.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, SERVICE, COMMAND, WAIT, WAIT_TIMEOUT],
@@ -162,7 +162,7 @@ fn yesterday(now: u64) -> String {
 const ENTRIES: Param = Param::optional(
     "lastentries",
     Kind::Integer(1, 5_000),
-    "Newest lines; not with since or startcursor.",
+    "Not with since or startcursor.",
 )
 .local();
 const JOURNAL_LINES: Param = Param::optional(
@@ -526,7 +526,7 @@ const SEARCH: Param =
 
 pub(super) static APLINFO: Tool = Tool {
     title: "List templates on offer",
-    summary: "Lists the container templates that a node can download. Those it has already: proxmox_list_templates.",
+    summary: "Lists the container templates that a node can download.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, SECTION, SEARCH, LIMIT, OFFSET],

@@ -255,7 +255,7 @@ const WANTED: Param = Param::optional(
 
 pub(super) static NEXT_VMID: Tool = Tool {
     title: "Next free VMID",
-    summary: "Returns the lowest free VMID of the cluster, or says whether a given one is free. It is not reserved.",
+    summary: "Returns the lowest free VMID, not reserved, or says whether a given one is free.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[WANTED],

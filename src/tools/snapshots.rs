@@ -21,11 +21,7 @@ const NEW_VM_SNAPNAME: Param =
     Param::required("snapname", Kind::Format(&format::NEW_VM_SNAPSHOT), "");
 const DESCRIPTION: Param = Param::optional("description", Kind::Text(0, 8_192), "");
 const VMSTATE: Param = Param::optional("vmstate", Kind::Flag, "Include its memory.");
-const FORCE: Param = Param::optional(
-    "force",
-    Kind::Flag,
-    "Even if its volumes cannot be removed.",
-);
+const FORCE: Param = Param::optional("force", Kind::Flag, "Even if volumes cannot be removed.");
 
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Snapshot container",
@@ -135,7 +131,7 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
 
 pub(super) static ROLLBACK_VM: Tool = Tool {
     title: "Roll back VM",
-    summary: "Resets a VM to a snapshot: everything newer is lost. It is stopped for it; a snapshot with memory starts it again.",
+    summary: "Resets a VM to a snapshot: everything newer is lost. It is stopped for it.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],

@@ -205,12 +205,7 @@ fn without_backup(
 }
 
 const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::BACKUP), "Volume id.");
-const LXC_STORAGE: Param = Param::optional(
-    "storage",
-    Kind::Format(&format::STORAGE),
-    "As in the backup if absent.",
-);
-const VM_STORAGE: Param = Param::optional(
+const RESTORE_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
     "As in the backup if absent.",
@@ -230,7 +225,7 @@ pub(super) static RESTORE_LXC: Tool = Tool {
         NODE,
         NEW_VMID,
         ARCHIVE,
-        LXC_STORAGE,
+        RESTORE_STORAGE,
         OVERWRITE,
         UNIQUE,
         START,
@@ -248,7 +243,7 @@ pub(super) static RESTORE_LXC: Tool = Tool {
 
 fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     let archive = &args[&ARCHIVE];
-    let storage = match args.get(&LXC_STORAGE) {
+    let storage = match args.get(&RESTORE_STORAGE) {
         Some(storage) => storage.to_owned(),
         // Proxmox would take `local`, which usually holds no root volumes.
         None => root_storage(client, args).ok_or_else(|| {
@@ -296,7 +291,7 @@ pub(super) static RESTORE_VM: Tool = Tool {
         NODE,
         NEW_VMID,
         ARCHIVE,
-        VM_STORAGE,
+        RESTORE_STORAGE,
         OVERWRITE,
         UNIQUE,
         START,

@@ -205,15 +205,8 @@ pub(super) static UPDATE_VM: Tool = Tool {
         NEW_OPTIONS,
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
-        let changes = [
-            NEW_BRIDGE,
-            NEW_MODEL,
-            MACADDR,
-            NEW_TAG,
-            FIREWALL,
-            NEW_OPTIONS,
-        ];
-        update(client, args, Guest::Vm, &changes, &vm_reserved(), |line| {
+        let tool = &UPDATE_VM;
+        update(client, args, Guest::Vm, tool, &vm_reserved(), |line| {
             set_model(line, args.get(&NEW_MODEL), args.get(&MACADDR));
             set_given(line, args, &[NEW_BRIDGE, NEW_TAG, FIREWALL]);
         })
@@ -240,22 +233,11 @@ pub(super) static UPDATE_LXC: Tool = Tool {
         NEW_OPTIONS,
     ],
     call: Call::Steps(LXC_REQUESTS, |client, args| {
-        let changes = [
-            NEW_BRIDGE,
-            IP,
-            NEW_GW,
-            FIREWALL,
-            NEW_NAME,
-            IP6,
-            NEW_GW6,
-            NEW_TAG,
-            NEW_OPTIONS,
-        ];
         update(
             client,
             args,
             Guest::Container,
-            &changes,
+            &UPDATE_LXC,
             LXC_RESERVED,
             |line| {
                 // A gateway belongs to a fixed address.
@@ -284,12 +266,18 @@ fn update(
     client: &Client,
     args: &Args,
     guest: Guest,
-    changes: &[Param],
+    tool: &Tool,
     reserved: &[&str],
     edit: impl Fn(&mut PropertyString),
 ) -> Result<Answer, Error> {
-    if changes.iter().all(|change| args.get(change).is_none()) {
-        let names: Vec<&str> = changes.iter().map(|change| change.name).collect();
+    // Every parameter is a change, but for those that say which card.
+    let changes = || {
+        tool.params
+            .iter()
+            .filter(|param| ![NODE.name, VMID.name, NET.name].contains(&param.name))
+    };
+    if changes().all(|change| args.get(change).is_none()) {
+        let names: Vec<&str> = changes().map(|change| change.name).collect();
         return Err(Error::Arguments(vec![format!(
             "nothing to change: give {}",
             names.join(", ")

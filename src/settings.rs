@@ -7,13 +7,16 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, DnsName};
 
+use crate::exposure::{Exposure, Names, Toolsets};
+use crate::glob::Glob;
 use crate::nearest::nearest;
+use crate::scope::{Guests, Nodes};
 use crate::text;
 
 /// A declared setting, from which its flag, its line in `--help` and its README row follow.
@@ -121,6 +124,83 @@ static ALLOW_ELEVATED: Setting = Setting {
     meaning: "`true` allows the elevated tools, which change the cluster",
 };
 
+static READ_ONLY: Setting = Setting {
+    variable: "PROXMOX_READ_ONLY",
+    flag: Flag::Switch,
+    unset: Unset::Means("false"),
+    meaning: "`true` leaves only tools that change nothing",
+};
+
+static TOOLSETS: Setting = Setting {
+    variable: "PROXMOX_TOOLSETS",
+    flag: Flag::Takes("NAMES"),
+    unset: Unset::Means("default"),
+    meaning: "groups of tools, or `all`; `proxmox-mcp tools` names them",
+};
+
+static TOOLS: Setting = Setting {
+    variable: "PROXMOX_TOOLS",
+    flag: Flag::Takes("NAMES"),
+    unset: Unset::Absent,
+    meaning: "tools to list, names or globs: with the toolsets, or alone",
+};
+
+static EXCLUDE_TOOLS: Setting = Setting {
+    variable: "PROXMOX_EXCLUDE_TOOLS",
+    flag: Flag::Takes("NAMES"),
+    unset: Unset::Absent,
+    meaning: "tools to hide, names or globs",
+};
+
+static GUESTS: Setting = Setting {
+    variable: "PROXMOX_GUESTS",
+    flag: Flag::Takes("GUESTS"),
+    unset: Unset::Absent,
+    meaning: "guests that elevated tools may touch: `100-199,pool:x,!tag:y`",
+};
+
+static NODES: Setting = Setting {
+    variable: "PROXMOX_NODES",
+    flag: Flag::Takes("NODES"),
+    unset: Unset::Absent,
+    meaning: "nodes that elevated tools may touch: `pve1,pve2` or `!pve3`",
+};
+
+static PROTECTED: Setting = Setting {
+    variable: "PROXMOX_PROTECTED",
+    flag: Flag::Takes("GUESTS"),
+    unset: Unset::Absent,
+    meaning: "guests that no tool may stop, change or destroy",
+};
+
+static ALLOW_COMMANDS: Setting = Setting {
+    variable: "PROXMOX_ALLOW_COMMANDS",
+    flag: Flag::Takes("GLOBS"),
+    unset: Unset::Absent,
+    meaning: "command lines that may be run in VMs, between commas",
+};
+
+static DRY_RUN: Setting = Setting {
+    variable: "PROXMOX_DRY_RUN",
+    flag: Flag::Switch,
+    unset: Unset::Means("false"),
+    meaning: "`true` shows what elevated tools would send instead of it",
+};
+
+static CONFIRM: Setting = Setting {
+    variable: "PROXMOX_CONFIRM",
+    flag: Flag::Takes("POLICY"),
+    unset: Unset::Means("auto"),
+    meaning: "confirm what cannot be undone: `auto`, `always` or `never`",
+};
+
+static AUDIT_LOG: Setting = Setting {
+    variable: "PROXMOX_AUDIT_LOG",
+    flag: Flag::Takes("FILE"),
+    unset: Unset::Absent,
+    meaning: "file for one line of JSON for each elevated call",
+};
+
 /// Every setting, in the order `--help` and the README show them.
 pub(crate) static SETTINGS: &[&Setting] = &[
     &HOST,
@@ -134,6 +214,17 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &FINGERPRINT,
     &TIMEOUT,
     &ALLOW_ELEVATED,
+    &READ_ONLY,
+    &TOOLSETS,
+    &TOOLS,
+    &EXCLUDE_TOOLS,
+    &GUESTS,
+    &NODES,
+    &PROTECTED,
+    &ALLOW_COMMANDS,
+    &DRY_RUN,
+    &CONFIRM,
+    &AUDIT_LOG,
 ];
 
 /// How other programs call what is set here, by the ends of their names.
@@ -193,8 +284,40 @@ impl Setting {
 pub(crate) struct Settings {
     /// How to reach the cluster, or every reason why that is not known, each naming its setting.
     pub(crate) connection: Result<Connection, Vec<String>>,
+    pub(crate) safety: Safety,
+}
+
+/// What the user lets a model do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Safety {
     /// Whether elevated tools may be called.
     pub(crate) allow_elevated: bool,
+    /// Which tools there are.
+    pub(crate) exposure: Exposure,
+    /// The guests that elevated tools may touch; all where it is `None`.
+    pub(crate) guests: Option<Guests>,
+    /// The nodes that elevated tools may touch; all where it is `None`.
+    pub(crate) nodes: Option<Nodes>,
+    /// The guests that no tool may stop, change or destroy.
+    pub(crate) protected: Option<Guests>,
+    /// The command lines that may be run in VMs; all where it is `None`.
+    pub(crate) commands: Option<Vec<Glob>>,
+    /// Whether no change is sent, whatever a call says.
+    pub(crate) dry_run: bool,
+    pub(crate) confirm: Confirm,
+    pub(crate) audit_log: Option<PathBuf>,
+}
+
+/// Who confirms what cannot be undone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Confirm {
+    /// The user, where the client can ask; elsewhere it is left to the client.
+    #[default]
+    Auto,
+    /// The user; where the client cannot ask, the call must be repeated with a token.
+    Always,
+    /// Nobody here.
+    Never,
 }
 
 /// How to reach the cluster.
@@ -261,7 +384,7 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
-        let allow_elevated = reader.allow_elevated();
+        let safety = reader.safety();
         if let Some(warning) = reader.contradiction() {
             log::warn!("{warning}");
         }
@@ -270,7 +393,7 @@ impl Settings {
                 Some(connection) if reader.problems.is_empty() => Ok(connection),
                 _ => Err(reader.problems),
             },
-            allow_elevated,
+            safety,
         }
     }
 
@@ -282,10 +405,10 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
-        let allow_elevated = reader.allow_elevated();
+        let safety = reader.safety();
         Self {
             connection: Err(reader.problems),
-            allow_elevated,
+            safety,
         }
     }
 }
@@ -405,8 +528,27 @@ impl<'a> Reader<'a> {
         (!idle.is_empty()).then(|| format!("without effect: {}, since {why}", idle.join(" and ")))
     }
 
-    fn allow_elevated(&mut self) -> bool {
-        self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false)
+    /// What cannot be read counts as unset here; it is a problem as well, with which no call is sent.
+    fn safety(&mut self) -> Safety {
+        Safety {
+            allow_elevated: self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false),
+            exposure: Exposure {
+                read_only: self.read_text(&READ_ONLY, boolean).unwrap_or(true),
+                toolsets: match self.given(&TOOLSETS) {
+                    Some(_) => self.read_text(&TOOLSETS, Toolsets::parse),
+                    None => None,
+                },
+                tools: self.read_text(&TOOLS, Names::parse),
+                excluded: self.read_text(&EXCLUDE_TOOLS, Names::parse),
+            },
+            guests: self.read_text(&GUESTS, Guests::parse),
+            nodes: self.read_text(&NODES, Nodes::parse),
+            protected: self.read_text(&PROTECTED, Guests::parse),
+            commands: self.read_text(&ALLOW_COMMANDS, commands),
+            dry_run: self.read_text(&DRY_RUN, boolean).unwrap_or(true),
+            confirm: self.read_text(&CONFIRM, confirm).unwrap_or(Confirm::Always),
+            audit_log: self.read(&AUDIT_LOG, |path| Ok(PathBuf::from(path))),
+        }
     }
 
     /// Reads all before it gives up, so that all problems are found.
@@ -699,6 +841,27 @@ fn ssl_mode(text: &str) -> Result<Check, String> {
     }
 }
 
+fn confirm(text: &str) -> Result<Confirm, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(Confirm::Auto),
+        "always" => Ok(Confirm::Always),
+        "never" => Ok(Confirm::Never),
+        _ => Err("must be auto, always or never".into()),
+    }
+}
+
+fn commands(text: &str) -> Result<Vec<Glob>, String> {
+    let globs = text.split([',', '\n']).map(str::trim);
+    let globs: Vec<Glob> = globs
+        .filter(|glob| !glob.is_empty())
+        .map(Glob::new)
+        .collect();
+    match globs.is_empty() {
+        true => Err("must list command lines, such as `uptime, systemctl status *`".into()),
+        false => Ok(globs),
+    }
+}
+
 fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let listed: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
@@ -817,7 +980,7 @@ mod tests {
         assert_eq!(connection.trust.check, Check::Strict);
         assert!(connection.trust.listed.is_empty());
         assert_eq!(connection.timeout, Duration::from_secs(40));
-        assert!(!read(&[]).allow_elevated);
+        assert!(!read(&[]).safety.allow_elevated);
     }
 
     #[test]
@@ -847,7 +1010,7 @@ mod tests {
             ("PROXMOX_FINGERPRINT", "AA:BB"),
             ("PROXMOX_TIMEOUT", "601"),
         ]);
-        assert!(!settings.allow_elevated);
+        assert!(!settings.safety.allow_elevated);
         assert_eq!(rejected(settings).len(), 10);
     }
 
@@ -1034,7 +1197,7 @@ mod tests {
             ("off", false),
         ] {
             let settings = read(&[("PROXMOX_ALLOW_ELEVATED", text)]);
-            assert_eq!(settings.allow_elevated, expected, "{text}");
+            assert_eq!(settings.safety.allow_elevated, expected, "{text}");
             assert!(settings.connection.is_ok());
         }
         for text in ["y", "2", "true ", "enabled"] {
@@ -1312,7 +1475,7 @@ mod tests {
             let settings = Settings::read_for_demo(&[], |name| {
                 (name == "PROXMOX_ALLOW_ELEVATED").then(|| text.into())
             });
-            assert_eq!(settings.allow_elevated, allowed);
+            assert_eq!(settings.safety.allow_elevated, allowed);
             assert_eq!(rejected(settings).len(), problems);
         }
     }

@@ -1,5 +1,7 @@
 //! What a tool is, and how a call of one runs.
 
+mod host;
+
 use std::cell::OnceCell;
 use std::fmt;
 use std::time::Duration;
@@ -222,11 +224,13 @@ impl Tool {
         arguments: &Map<String, Value>,
         accepts: Accepts,
     ) -> End {
-        match self.run(context, name, arguments, accepts) {
-            Ok(end) => end,
-            Err(Error::Cancelled) => End::Cancelled,
-            Err(error) => End::Outcome(error.into()),
-        }
+        host::naming(context, || {
+            match self.run(context, name, arguments, accepts) {
+                Ok(end) => end,
+                Err(Error::Cancelled) => End::Cancelled,
+                Err(error) => End::Outcome(error.into()),
+            }
+        })
     }
 
     fn run(

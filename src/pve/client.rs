@@ -8,7 +8,8 @@ use crate::error::{Error, Refusal};
 use crate::format;
 use crate::peer::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
-use crate::pve::http::{Failure, Http};
+use crate::pve::hosts::{AnsweredBy, Hosts};
+use crate::pve::http::Failure;
 use crate::pve::request::{Method, Request};
 use crate::settings::Connection;
 
@@ -24,13 +25,13 @@ pub(crate) struct Client {
 /// Who answers.
 enum Cluster {
     Demonstration(Demonstration),
-    Host(Http),
+    Hosts(Hosts),
 }
 
 impl Client {
     pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
         Self {
-            cluster: Cluster::Host(Http::new(connection, peer.clone())),
+            cluster: Cluster::Hosts(Hosts::new(connection, peer.clone())),
             token_id: connection.token_id.clone(),
             peer,
         }
@@ -48,6 +49,21 @@ impl Client {
     pub(crate) fn begin(&self, tool: &str) {
         if let Cluster::Demonstration(demonstration) = &self.cluster {
             demonstration.begin(tool);
+        }
+    }
+
+    /// Forgets who answered last.
+    pub(crate) fn forget_host(&self) {
+        if let Cluster::Hosts(hosts) = &self.cluster {
+            hosts.forget();
+        }
+    }
+
+    /// The host that answered last, where it is not the first.
+    pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
+        match &self.cluster {
+            Cluster::Demonstration(_) => None,
+            Cluster::Hosts(hosts) => hosts.answered_by(),
         }
     }
 
@@ -78,7 +94,7 @@ impl Client {
         }
         let reply = match &self.cluster {
             Cluster::Demonstration(demonstration) => demonstration.exchange(request),
-            Cluster::Host(http) => http.exchange(request),
+            Cluster::Hosts(hosts) => hosts.exchange(request),
         };
         let reply = reply.map_err(|failure| match failure {
             Failure::GivenUp if self.peer.interruption() == Some(Interruption::Cancelled) => {
@@ -152,7 +168,7 @@ impl Client {
     pub(crate) fn now(&self) -> u64 {
         match &self.cluster {
             Cluster::Demonstration(_) => Demonstration::RECORDED_AT,
-            Cluster::Host(_) => SystemTime::now()
+            Cluster::Hosts(_) => SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
         }
@@ -162,7 +178,7 @@ impl Client {
     pub(crate) fn pause(&self, delay: Duration) -> Result<(), Interruption> {
         match &self.cluster {
             Cluster::Demonstration(_) => Ok(()),
-            Cluster::Host(_) => self.peer.pause(delay),
+            Cluster::Hosts(_) => self.peer.pause(delay),
         }
     }
 

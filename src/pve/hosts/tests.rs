@@ -188,12 +188,13 @@ fn nothing_is_sent_to_another_host_once_one_took_it() {
 fn an_error_and_a_redirection_are_answers() {
     let error = raw("HTTP/1.1 595 No route to host\r\nContent-Length: 0\r\n\r\n");
     let redirection = raw("HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
-    let first = Host::plain(vec![vec![error, redirection]]);
-    let second = Host::plain(vec![]);
+    let first = Host::plain(vec![vec![error, redirection, ok("1")]]);
+    let second = Host::plain(vec![vec![ok("{}")]]);
     let hosts = plain(&[first.at, second.at]);
     assert_eq!(hosts.exchange(&get()).unwrap().status, 595);
     assert_holds(&not_sent(hosts.exchange(&post())), &["is not the API"]);
-    assert_eq!(first.requests().len(), 2);
+    assert_eq!(hosts.exchange(&get()).unwrap().body, 1);
+    assert_eq!(first.requests().len(), 3);
 }
 
 #[test]
@@ -235,6 +236,35 @@ fn the_host_that_answered_is_asked_until_the_first_is_due_again() {
         assert_eq!(body, if comes_back { 1 } else { 2 });
         assert_eq!(hosts.answered_by().is_none(), comes_back);
     }
+}
+
+#[test]
+fn every_host_is_tried_once() {
+    let hosts = plain(&[nowhere(), nowhere(), nowhere()]);
+    hosts.current.set(1);
+    assert_eq!(hosts.order().collect::<Vec<_>>(), [0, 1, 2]);
+    hosts.put_off(0, HOUR);
+    assert_eq!(hosts.order().collect::<Vec<_>>(), [1, 2, 0]);
+    hosts.put_off(1, Duration::ZERO);
+    assert_eq!(hosts.order().collect::<Vec<_>>(), [1, 2, 0]);
+}
+
+#[test]
+fn a_fault_is_logged_once_while_it_lasts() {
+    let at = nowhere();
+    let second = Host::plain(vec![vec![ok("2"), ok("2"), ok("2")]]);
+    let hosts = hosts_with(&[None; 2], &[at, second.at], Peer::nobody(), Duration::ZERO);
+    let log = logged(|| {
+        for _ in 0..2 {
+            assert_eq!(hosts.exchange(&get()).unwrap().body, 2);
+        }
+    });
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
+    let first = Host::plain_at(TcpListener::bind(at).unwrap(), vec![vec![ok("1")]]);
+    assert_eq!(hosts.exchange(&get()).unwrap().body, 1);
+    first.requests();
+    let log = logged(|| assert_eq!(hosts.exchange(&get()).unwrap().body, 2));
+    assert_eq!(log.matches("WARN").count(), 1, "{log}");
 }
 
 #[test]

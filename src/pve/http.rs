@@ -78,8 +78,8 @@ pub(crate) enum Failure {
 }
 
 impl Http {
-    /// Connects to nothing yet. `host` is one of the connection, for each try to reach which there
-    /// is the time `connect`; the system's certificates are in the first of `bundles` that has any.
+    /// Connects to nothing yet. `host` is one of the connection's, and connecting to it may take as
+    /// long as `connect`; the system's certificates are in the first of `bundles` that has any.
     pub(super) fn new(
         connection: &Connection,
         host: &Host,

@@ -87,7 +87,7 @@ impl Reader<'_> {
         Some(ports)
     }
 
-    /// What is pinned of each of so many hosts; of one where their number is not known.
+    /// What is pinned of each host, if it is known how many there are.
     fn pins(&mut self, hosts: Option<usize>) -> Option<Vec<Option<[u8; 32]>>> {
         let Some(given) = self.given(&FINGERPRINT) else {
             return Some(vec![None; hosts?]);

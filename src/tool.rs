@@ -1,5 +1,7 @@
 //! What a tool is, and how a call of one runs.
 
+mod host;
+
 use std::cell::OnceCell;
 use std::fmt;
 use std::time::Duration;
@@ -257,14 +259,16 @@ impl Tool {
         arguments: &Map<String, Value>,
         caller: &Caller,
     ) -> End {
-        match self.admit(context, name, arguments, caller) {
-            Ok(end) => end,
-            Err(Error::Cancelled) => End::Cancelled,
-            Err(Error::Unbound) => End::Unbound,
-            Err(Error::Asked(question)) => End::Question(*question),
-            Err(Error::Withheld(preview)) => End::Outcome((*preview).into()),
-            Err(error) => End::Outcome(error.into()),
-        }
+        host::naming(context, || {
+            match self.admit(context, name, arguments, caller) {
+                Ok(end) => end,
+                Err(Error::Cancelled) => End::Cancelled,
+                Err(Error::Unbound) => End::Unbound,
+                Err(Error::Asked(question)) => End::Question(*question),
+                Err(Error::Withheld(preview)) => End::Outcome((*preview).into()),
+                Err(error) => End::Outcome(error.into()),
+            }
+        })
     }
 
     /// All that a call must be before it runs, and the record that it was.

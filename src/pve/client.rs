@@ -9,7 +9,8 @@ use crate::format;
 use crate::gate::Gate;
 use crate::peer::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
-use crate::pve::http::{Failure, Http};
+use crate::pve::hosts::{AnsweredBy, Hosts};
+use crate::pve::http::Failure;
 use crate::pve::request::{Method, Request};
 use crate::settings::{Connection, Secret};
 
@@ -25,13 +26,13 @@ pub(crate) struct Cluster {
 /// Who answers.
 enum Answers {
     Demonstration(Demonstration),
-    Host(Http),
+    Hosts(Hosts),
 }
 
 impl Cluster {
     pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
         Self {
-            answers: Answers::Host(Http::new(connection, peer)),
+            answers: Answers::Hosts(Hosts::new(connection, peer)),
             token_id: connection.token_id.clone(),
             token_secret: Some(connection.token_secret.clone()),
         }
@@ -42,6 +43,21 @@ impl Cluster {
             answers: Answers::Demonstration(demonstration),
             token_id: "demo@pve!mcp".to_owned(),
             token_secret: None,
+        }
+    }
+
+    /// Forgets who answered last.
+    pub(crate) fn forget_host(&self) {
+        if let Answers::Hosts(hosts) = &self.answers {
+            hosts.forget();
+        }
+    }
+
+    /// The host that answered last, where it is not the first.
+    pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
+        match &self.answers {
+            Answers::Demonstration(_) => None,
+            Answers::Hosts(hosts) => hosts.answered_by(),
         }
     }
 }
@@ -69,6 +85,11 @@ impl<'a> Client<'a> {
         if let Answers::Demonstration(demonstration) = &self.cluster.answers {
             demonstration.begin(tool);
         }
+    }
+
+    /// The host that answered last, where it is not the first.
+    pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
+        self.cluster.answered_by()
     }
 
     /// The `data` of the answer.
@@ -114,7 +135,7 @@ impl<'a> Client<'a> {
         }
         let reply = match &self.cluster.answers {
             Answers::Demonstration(demonstration) => demonstration.exchange(request),
-            Answers::Host(http) => http.exchange(request),
+            Answers::Hosts(hosts) => hosts.exchange(request),
         };
         let reply = reply.map_err(|failure| match failure {
             Failure::GivenUp if self.peer.interruption() == Some(Interruption::Cancelled) => {
@@ -196,7 +217,7 @@ impl<'a> Client<'a> {
     pub(crate) fn pause(&self, delay: Duration) -> Result<(), Interruption> {
         match &self.cluster.answers {
             Answers::Demonstration(_) => Ok(()),
-            Answers::Host(_) => self.peer.pause(delay),
+            Answers::Hosts(_) => self.peer.pause(delay),
         }
     }
 

@@ -129,7 +129,11 @@ fn look(client: &Client, id: &str, task: &Task) -> Result<Value, Error> {
 /// What the call would have been answered if it had waited.
 fn reported(client: &Client, task: &Task, state: State) -> Value {
     let answer = task.report(client, state, None, Answer::new(String::new()));
-    tool_result(answer.map_or_else(Outcome::from, Outcome::from))
+    tool_result(
+        answer
+            .map_or_else(Outcome::from, Outcome::from)
+            .naming_host(client.answered_by()),
+    )
 }
 
 fn last_line(client: &Client, task: &Task) -> Result<String, Error> {

@@ -301,7 +301,7 @@ impl Tool {
             let client = Client::new(context.cluster()?, context.peer(), Some(&gate));
             let reads = self.permission == Permission::Elevated && self.effect == Effect::Reads;
             let pass = match reads {
-                true => Some(gate.begin_reading(&client)?),
+                true => Some(gate.admit_reading(&client, &args)?),
                 false => None,
             };
             let outcome = self.run(&client, name, &mut args, caller);

@@ -228,14 +228,13 @@ impl Part {
     fn of(read: Result<Value, Error>) -> Result<Self, Error> {
         match read {
             Ok(value) => Ok(Part::Read(value)),
-            Err(
-                error @ (Error::Refused(_)
-                | Error::Impossible { .. }
-                | Error::Unanswered {
-                    failure: Failure::NotRecorded { .. },
-                    ..
-                }),
-            ) => Ok(Part::Unknown(error.brief())),
+            Err(error @ (Error::Refused(_) | Error::Impossible { .. })) => {
+                Ok(Part::Unknown(error.brief()))
+            }
+            Err(Error::Unanswered {
+                failure: Failure::NotRecorded { .. },
+                ..
+            }) => Ok(Part::Unknown("not part of the demonstration".to_owned())),
             Err(error) => Err(error),
         }
     }

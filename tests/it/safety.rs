@@ -464,6 +464,24 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
 }
 
 #[test]
+fn elevated_tools_that_read_are_bounded_by_what_they_name() {
+    let host = Host::start();
+    host.hold("/nodes/pve1/status", json!({ "uptime": 1 }));
+    let bounds = [("PROXMOX_NODES", "pve1"), ("PROXMOX_GUESTS", "100")];
+    let mut session = host.serve(&bounds);
+    for (tool, arguments, is_let) in [
+        ("proxmox_get_node_status", json!({ "node": "pve1" }), true),
+        ("proxmox_get_node_status", json!({ "node": "pve2" }), false),
+        ("proxmox_list_backups", json!({}), true),
+        ("proxmox_list_backups", json!({ "vmid": 100 }), true),
+        ("proxmox_list_backups", json!({ "vmid": 101 }), false),
+    ] {
+        let (text, is_error) = call(&mut session, tool, arguments);
+        assert_eq!(is_error, !is_let, "{text}");
+    }
+}
+
+#[test]
 fn a_boundary_is_looked_up_anew_for_each_call() {
     let host = Host::start();
     let mut session = host.serve(&[("PROXMOX_PROTECTED", "tag:prod")]);

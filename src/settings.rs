@@ -30,7 +30,9 @@ pub(crate) enum Flag {
     None,
     /// `--a-b` for true, or `--a-b=BOOLEAN`.
     Switch,
-    /// `--a-b VALUE`, where this names the value.
+    /// `--a-b VALUE`, where this names the value and lists what it can be.
+    OneOf(&'static str, &'static [&'static str]),
+    /// `--a-b VALUE`, where this names the value: `FILE` is a path.
     Takes(&'static str),
 }
 
@@ -88,7 +90,7 @@ static TOKEN_FILE: Setting = Setting {
 
 static SSL_MODE: Setting = Setting {
     variable: "PROXMOX_SSL_MODE",
-    flag: Flag::Takes("MODE"),
+    flag: Flag::OneOf("MODE", &["strict", "verify", "insecure"]),
     unset: Unset::Means("strict"),
     meaning: "`strict`, `verify` (any issuer) or `insecure` (no check at all)",
 };
@@ -136,6 +138,11 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &ALLOW_ELEVATED,
 ];
 
+/// How a problem says that a setting is not there.
+const MISSING: &str = " is missing: ";
+
+const NO_TEXT: &str = "must be text in UTF-8";
+
 /// How other programs call what is set here, by the ends of their names.
 static FOREIGN: &[(&str, &Setting)] = &[
     ("_TOKEN_ID", &TOKEN_NAME),
@@ -154,10 +161,9 @@ pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
     let foreign = FOREIGN.iter().find(|(end, _)| variable.ends_with(end));
     foreign.map(|(_, setting)| *setting).or_else(|| {
         // What all have in common would make all of them near.
-        let own = |name: &'static str| name.trim_start_matches("PROXMOX_");
         let name = variable.trim_start_matches("PROXMOX_");
-        let near = nearest(name, SETTINGS.iter().map(|setting| own(setting.variable)))?;
-        let named = |setting: &&&Setting| own(setting.variable) == near;
+        let near = nearest(name, SETTINGS.iter().map(|setting| setting.name()))?;
+        let named = |setting: &&&Setting| setting.name() == near;
         SETTINGS.iter().find(named).copied()
     })
 }
@@ -184,8 +190,87 @@ pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -
 impl Setting {
     /// What its flag is called, or would be.
     pub(crate) fn flag_name(&self) -> String {
-        let name = self.variable.trim_start_matches("PROXMOX_");
-        format!("--{}", name.to_lowercase().replace('_', "-"))
+        format!("--{}", self.name().to_lowercase().replace('_', "-"))
+    }
+
+    /// Its variable without what all have in common.
+    pub(crate) fn name(&self) -> &'static str {
+        self.variable.trim_start_matches("PROXMOX_")
+    }
+
+    /// Whether its value is a path.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.flag, Flag::Takes("FILE"))
+    }
+
+    /// Whether its value must not be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.variable == TOKEN_VALUE.variable
+    }
+
+    /// Whether another setting gives the same: the file that holds the secret.
+    pub(crate) fn stands_for_secret(&self) -> bool {
+        self.variable == TOKEN_FILE.variable
+    }
+}
+
+/// What is set, as it was given, and what is missing; a flag wins over its variable.
+///
+/// The error lists what is wrong with what is set: a value at the wrong place, which may be a
+/// secret, is not passed on.
+pub(crate) fn given(
+    flags: &[(&'static Setting, OsString)],
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<(Vec<(&'static Setting, String)>, Vec<String>), Vec<String>> {
+    let problems = Settings::read(flags, &environment).connection.err();
+    let (missing, mut wrong): (Vec<String>, Vec<String>) = problems
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|problem| problem.contains(MISSING));
+    let reader = Reader::new(flags, &environment);
+    let mut given = Vec::new();
+    for setting in SETTINGS {
+        if let Some(Given { name, value }) = reader.given(setting) {
+            match value.into_string() {
+                Ok(value) => given.push((*setting, value)),
+                Err(_) => wrong.push(format!("{name} {NO_TEXT}")),
+            }
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok((given, missing)),
+        false => Err(wrong),
+    }
+}
+
+/// Where the API is found.
+pub(crate) struct Endpoint {
+    /// Whether to speak TLS; plain HTTP is for loopback alone.
+    pub(crate) tls: bool,
+    /// A name or an address; an IPv6 address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// How long an answer may take.
+    pub(crate) timeout: Duration,
+}
+
+/// Reads where the API is found and nothing else: no token, no file.
+pub(crate) fn endpoint(
+    flags: &[(&'static Setting, OsString)],
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Endpoint, Vec<String>> {
+    let mut reader = Reader::new(flags, &environment);
+    let address = reader.read_text(&HOST, address);
+    let port = reader.port(address.as_ref());
+    let timeout = reader.timeout();
+    match (address, port, timeout) {
+        (Some(address), Some(port), Some(timeout)) if reader.problems.is_empty() => Ok(Endpoint {
+            tls: address.tls,
+            host: address.host,
+            port,
+            timeout,
+        }),
+        _ => Err(reader.problems),
     }
 }
 
@@ -349,8 +434,7 @@ impl<'a> Reader<'a> {
             (None, Unset::Absent) => return None,
             (None, Unset::Missing) => {
                 let (variable, meaning) = (setting.variable, setting.meaning);
-                self.problems
-                    .push(format!("{variable} is missing: {meaning}"));
+                self.problems.push(format!("{variable}{MISSING}{meaning}"));
                 return None;
             }
         };
@@ -364,9 +448,7 @@ impl<'a> Reader<'a> {
         setting: &Setting,
         check: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        self.read(setting, |value| {
-            check(value.to_str().ok_or("must be text in UTF-8")?)
-        })
+        self.read(setting, |value| check(value.to_str().ok_or(NO_TEXT)?))
     }
 
     fn read_file<T>(
@@ -419,7 +501,7 @@ impl<'a> Reader<'a> {
         let mode = self.read_text(&SSL_MODE, ssl_mode);
         let listed = self.read_file(&CA_FILE, certificates);
         let pin = self.read_text(&FINGERPRINT, fingerprint);
-        let timeout = self.read_text(&TIMEOUT, |text| number(text, 1, 600));
+        let timeout = self.timeout();
         let address = address?;
         Some(Connection {
             tls: address.tls,
@@ -431,8 +513,13 @@ impl<'a> Reader<'a> {
                 check: pin.map_or(mode?, Check::Pin),
                 listed: listed.unwrap_or_default(),
             },
-            timeout: Duration::from_secs(timeout?.into()),
+            timeout: timeout?,
         })
+    }
+
+    fn timeout(&mut self) -> Option<Duration> {
+        let seconds = self.read_text(&TIMEOUT, |text| number(text, 1, 600));
+        seconds.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     /// The port that the host or its own setting gives; both may give the same.
@@ -465,7 +552,7 @@ impl<'a> Reader<'a> {
             (None, Some(_)) => self.read_file(&TOKEN_FILE, token_secret_in_file),
             (None, None) => {
                 self.problems.push(format!(
-                    "{} is missing: the secret of the API token, or {} with a file that holds it",
+                    "{}{MISSING}the secret of the API token, or {} with a file that holds it",
                     TOKEN_VALUE.variable, TOKEN_FILE.variable
                 ));
                 None
@@ -1320,6 +1407,22 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         assert_eq!(format!("{:?}", Secret::new(SECRET.into())), "Secret(..)");
+    }
+
+    #[test]
+    fn takes_each_word_that_a_setting_declares() {
+        for setting in SETTINGS {
+            let Flag::OneOf(_, words) = setting.flag else {
+                continue;
+            };
+            for word in words {
+                let settings = Settings::read(&[(setting, word.into())], |_| None);
+                let flag = setting.flag_name();
+                let problems = rejected(settings);
+                let about = problems.iter().find(|problem| problem.starts_with(&flag));
+                assert_eq!(about, None, "{word}");
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::cli::commands::Switch;
 pub(crate) use crate::cli::man::page as man;
 use crate::nearest::nearest;
 use crate::settings::{self, Flag, SETTINGS, Setting};
+use crate::text::add;
 use crate::tool::{Permission, Tool};
 use crate::tools;
 
@@ -211,7 +212,7 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
         ),
         ["fingerprint"] => Ok(Command::Fingerprint),
         ["config", client] => Ok(Command::Config {
-            write: *named("client", client, clients::CLIENTS)?,
+            write: clients::CLIENTS[named("client", client, &clients::names())?].write,
             with_secret: given(&commands::WITH_SECRET),
         }),
         ["package", "mcpb", folder] => Ok(Command::Bundle(folder.into())),
@@ -219,7 +220,8 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
             bundles.iter().map(PathBuf::from).collect(),
         )),
         ["completions", shell] => {
-            named("shell", shell, completions::SHELLS).map(|script| Command::Completions(*script))
+            let index = named("shell", shell, &completions::names())?;
+            Ok(Command::Completions(completions::SHELLS[index].script))
         }
         ["man"] => Ok(Command::Man),
         [word, ..] if tools::find(word).is_some() => {
@@ -246,16 +248,10 @@ fn misused(word: &str) -> String {
     format!("write {}", forms.join(" or "))
 }
 
-/// What a table holds for this name.
-fn named<'a, T>(kind: &str, name: &str, known: &'a [(&'static str, T)]) -> Result<&'a T, String> {
-    match known.iter().find(|(known, _)| *known == name) {
-        Some((_, found)) => Ok(found),
-        None => {
-            let known: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
-            let known = known.join(", ");
-            Err(format!("there is no {kind} {name:?}, only {known}"))
-        }
-    }
+/// Which of the known names this is.
+fn named(kind: &str, name: &str, known: &[&str]) -> Result<usize, String> {
+    let index = known.iter().position(|known| *known == name);
+    index.ok_or_else(|| format!("there is no {kind} {name:?}, only {}", known.join(", ")))
 }
 
 /// The tool of this name.
@@ -310,9 +306,9 @@ pub(crate) fn help() -> String {
             [] => "none".to_owned(),
             _ => form.synopsis(),
         };
-        text.push_str(&line(31, &synopsis, form.meaning));
+        line(&mut text, 31, &synopsis, form.meaning);
         if let Some(names) = form.names() {
-            text.push_str(&line(31, "", &names));
+            line(&mut text, 31, "", &names);
         }
     }
     text.push_str("\nFlags:\n");
@@ -320,27 +316,37 @@ pub(crate) fn help() -> String {
         let letter = switch.letter.map(|letter| format!("-{letter}, "));
         let name = letter.unwrap_or_default() + switch.name;
         let of = of.map(|word| format!("{word}: ")).unwrap_or_default();
-        text.push_str(&line(26, &name, &format!("{of}{}", switch.meaning)));
+        line(&mut text, 26, &name, &format!("{of}{}", switch.meaning));
     }
     text.push_str("\nSettings:\n");
     for setting in SETTINGS {
-        text.push_str(&line(
+        line(
+            &mut text,
             26,
             &commands::shown(setting),
             &commands::meaning(setting),
-        ));
+        );
     }
-    text.push_str(&format!("\n{}\n\nExamples:\n", commands::NOTES));
+    add(
+        &mut text,
+        format_args!("\n{}\n\nExamples:\n", commands::NOTES),
+    );
     for example in commands::EXAMPLES {
-        text.push_str(&format!("  {}\n", example.replace('\n', "\n  ")));
+        add(
+            &mut text,
+            format_args!("  {}\n", example.replace('\n', "\n  ")),
+        );
     }
-    text.push_str(&format!("\nExit status: {}\n", commands::EXIT_STATUS));
+    add(
+        &mut text,
+        format_args!("\nExit status: {}\n", commands::EXIT_STATUS),
+    );
     text
 }
 
 /// A line of a list of names and meanings.
-fn line(width: usize, name: &str, meaning: &str) -> String {
-    format!("  {name:<width$}  {meaning}\n")
+fn line(text: &mut String, width: usize, name: &str, meaning: &str) {
+    add(text, format_args!("  {name:<width$}  {meaning}\n"));
 }
 
 /// What `--version` prints.

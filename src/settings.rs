@@ -214,31 +214,39 @@ impl Setting {
     }
 }
 
-/// What is set, as it was given, and what is missing; a flag wins over its variable.
+/// What is set, and what is missing.
+pub(crate) struct Listed {
+    /// As they were given; a flag wins over its variable.
+    pub(crate) values: Vec<(&'static Setting, String)>,
+    /// Each is a sentence that names the setting.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Lists what is set.
 ///
 /// The error lists what is wrong with what is set: a value at the wrong place, which may be a
 /// secret, is not passed on.
 pub(crate) fn given(
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Vec<(&'static Setting, String)>, Vec<String>), Vec<String>> {
+) -> Result<Listed, Vec<String>> {
     let problems = Settings::read(flags, &environment).connection.err();
     let (missing, mut wrong): (Vec<String>, Vec<String>) = problems
         .unwrap_or_default()
         .into_iter()
         .partition(|problem| problem.contains(MISSING));
     let reader = Reader::new(flags, &environment);
-    let mut given = Vec::new();
+    let mut values = Vec::new();
     for setting in SETTINGS {
         if let Some(Given { name, value }) = reader.given(setting) {
             match value.into_string() {
-                Ok(value) => given.push((*setting, value)),
+                Ok(value) => values.push((*setting, value)),
                 Err(_) => wrong.push(format!("{name} {NO_TEXT}")),
             }
         }
     }
     match wrong.is_empty() {
-        true => Ok((given, missing)),
+        true => Ok(Listed { values, missing }),
         false => Err(wrong),
     }
 }

@@ -8,18 +8,39 @@ use std::path::{self, PathBuf};
 use crate::cli::commands;
 use crate::error::Error;
 use crate::settings::{self, SETTINGS, Setting, Unset};
+use crate::text::add;
 
-/// The clients, and what writes the configuration of each.
-pub(crate) static CLIENTS: &[(&str, fn(&Entry) -> String)] = &[
-    ("claude-desktop", claude_desktop),
-    ("claude-code", claude_code),
-    ("vscode", vscode),
-    ("cursor", claude_desktop),
-    ("codex", codex),
+/// A client by name, and what writes its configuration.
+pub(crate) struct Client {
+    name: &'static str,
+    pub(crate) write: fn(&Entry) -> String,
+}
+
+pub(crate) static CLIENTS: &[Client] = &[
+    Client {
+        name: "claude-desktop",
+        write: claude_desktop,
+    },
+    Client {
+        name: "claude-code",
+        write: claude_code,
+    },
+    Client {
+        name: "vscode",
+        write: vscode,
+    },
+    Client {
+        name: "cursor",
+        write: claude_desktop,
+    },
+    Client {
+        name: "codex",
+        write: codex,
+    },
 ];
 
 pub(crate) fn names() -> Vec<&'static str> {
-    CLIENTS.iter().map(|(name, _)| *name).collect()
+    CLIENTS.iter().map(|client| client.name).collect()
 }
 
 /// What a client has to know.
@@ -42,11 +63,11 @@ impl Entry {
         demo: bool,
         with_secret: bool,
     ) -> Result<Self, Error> {
-        let (given, missing) =
-            settings::given(flags, |name| env::var_os(name)).map_err(Error::Settings)?;
-        if !demo && !missing.is_empty() {
-            log::warn!("{}", missing.join("; "));
+        let given = settings::given(flags, |name| env::var_os(name)).map_err(Error::Settings)?;
+        if !demo && !given.missing.is_empty() {
+            log::warn!("{}", given.missing.join("; "));
         }
+        let given = given.values;
         let from_file = given.iter().any(|(setting, _)| setting.stands_for_secret());
         let mut environment = Vec::new();
         for setting in SETTINGS {
@@ -179,18 +200,21 @@ fn json(entry: &Entry, root: &str, first: &str, place: fn(&Setting) -> String) -
 fn claude_code(entry: &Entry) -> String {
     let mut command = "claude mcp add".to_owned();
     for (name, value) in entry.variables(place) {
-        command.push_str(&format!(
-            " \\\n  --env {}",
-            word(&format!("{name}={value}"))
-        ));
+        add(
+            &mut command,
+            format_args!(" \\\n  --env {}", word(&format!("{name}={value}"))),
+        );
     }
-    command.push_str(&format!(
-        " \\\n  --transport stdio --scope user {} -- {}",
-        entry.name,
-        word(&entry.command)
-    ));
+    add(
+        &mut command,
+        format_args!(
+            " \\\n  --transport stdio --scope user {} -- {}",
+            entry.name,
+            word(&entry.command)
+        ),
+    );
     for argument in entry.arguments {
-        command.push_str(&format!(" {argument}"));
+        add(&mut command, format_args!(" {argument}"));
     }
     command + "\n"
 }
@@ -206,10 +230,13 @@ fn codex(entry: &Entry) -> String {
     );
     let variables = entry.variables(place);
     if !variables.is_empty() {
-        text.push_str(&format!("\n[mcp_servers.{}.env]\n", entry.name));
+        add(
+            &mut text,
+            format_args!("\n[mcp_servers.{}.env]\n", entry.name),
+        );
     }
     for (name, value) in variables {
-        text.push_str(&format!("{name} = {}\n", toml(&value)));
+        add(&mut text, format_args!("{name} = {}\n", toml(&value)));
     }
     text
 }

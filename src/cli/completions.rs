@@ -3,13 +3,31 @@
 use crate::cli::clients::word;
 use crate::cli::commands::{self, Offer};
 use crate::settings::{Flag, Setting};
+use crate::text::add;
 
-/// The shells, and what writes the script for each.
-pub(crate) static SHELLS: &[(&str, fn() -> String)] =
-    &[("bash", bash), ("zsh", zsh), ("fish", fish)];
+/// A shell by name, and what writes the script for it.
+pub(crate) struct Shell {
+    name: &'static str,
+    pub(crate) script: fn() -> String,
+}
+
+pub(crate) static SHELLS: &[Shell] = &[
+    Shell {
+        name: "bash",
+        script: bash,
+    },
+    Shell {
+        name: "zsh",
+        script: zsh,
+    },
+    Shell {
+        name: "fish",
+        script: fish,
+    },
+];
 
 pub(crate) fn names() -> Vec<&'static str> {
-    SHELLS.iter().map(|(name, _)| *name).collect()
+    SHELLS.iter().map(|shell| shell.name).collect()
 }
 
 /// What a switch among the settings takes after `=`.
@@ -29,13 +47,16 @@ fn bash() -> String {
     let mut flags = String::new();
     for setting in commands::flagged_settings() {
         let name = setting.flag_name();
-        flags.push_str(&format!("{name} "));
+        add(&mut flags, format_args!("{name} "));
         let (pattern, words) = match setting.flag {
             Flag::OneOf(_, words) => (format!("{name} | {name}="), words.join(" ")),
             Flag::Switch => (format!("{name}="), BOOLEANS.to_owned()),
             _ => continue,
         };
-        values.push_str(&format!("    {pattern}) offered='{words}' ;;\n"));
+        add(
+            &mut values,
+            format_args!("    {pattern}) offered='{words}' ;;\n"),
+        );
     }
     let files = valued(" | ", Setting::is_file);
     let any = valued(" | ", |setting| {
@@ -44,11 +65,14 @@ fn bash() -> String {
     let mut own = String::new();
     for (switch, of) in commands::switches() {
         match of {
-            None => flags.push_str(&format!("{} ", switch.name)),
-            Some(of) => own.push_str(&format!(
-                "            [[ $place == {of}* ]] && offered+=' {}'\n",
-                switch.name
-            )),
+            None => add(&mut flags, format_args!("{} ", switch.name)),
+            Some(of) => add(
+                &mut own,
+                format_args!(
+                    "            [[ $place == {of}* ]] && offered+=' {}'\n",
+                    switch.name
+                ),
+            ),
         }
     }
     let mut places = String::new();
@@ -113,7 +137,7 @@ fn zsh() -> String {
             // Which command this is, is known only after the flags were looked at.
             (None, Some(_)) => continue,
         };
-        flags.push_str(&format!("        {line} \\\n"));
+        add(&mut flags, format_args!("        {line} \\\n"));
     }
     for setting in commands::flagged_settings() {
         let text = bracketed(&commands::meaning(setting));
@@ -125,16 +149,22 @@ fn zsh() -> String {
             Flag::Takes(value) if setting.is_file() => ("=", format!("':{value}:_files'")),
             Flag::Takes(value) => ("=", format!("':{value}: '")),
         };
-        flags.push_str(&format!("        {name}{equals}{text}{action} \\\n"));
+        add(
+            &mut flags,
+            format_args!("        {name}{equals}{text}{action} \\\n"),
+        );
     }
     let mut own = String::new();
     for (switch, of) in commands::switches() {
         if let Some(of) = of {
-            own.push_str(&format!(
-                "    [[ ${{words[(Ie){of}]}} -gt 0 ]] && own+=({}{})\n",
-                switch.name,
-                bracketed(switch.meaning)
-            ));
+            add(
+                &mut own,
+                format_args!(
+                    "    [[ ${{words[(Ie){of}]}} -gt 0 ]] && own+=({}{})\n",
+                    switch.name,
+                    bracketed(switch.meaning)
+                ),
+            );
         }
     }
     let mut places = String::new();
@@ -142,18 +172,21 @@ fn zsh() -> String {
         let words = words.join(" ");
         match offer {
             Offer::Names(names) => {
-                places.push_str(&format!("    '{words}')\n        offered=(\n"));
+                add(
+                    &mut places,
+                    format_args!("    '{words}')\n        offered=(\n"),
+                );
                 for (name, meaning) in names {
                     let text = match meaning {
                         "" => name.to_owned(),
                         _ => format!("{name}:{meaning}"),
                     };
-                    places.push_str(&format!("            {}\n", word(&text)));
+                    add(&mut places, format_args!("            {}\n", word(&text)));
                 }
                 places.push_str("        )\n        _describe word offered\n        ;;\n");
             }
-            Offer::Files => places.push_str(&format!("    '{words}'*) _files ;;\n")),
-            Offer::Folders => places.push_str(&format!("    '{words}') _files -/ ;;\n")),
+            Offer::Files => add(&mut places, format_args!("    '{words}'*) _files ;;\n")),
+            Offer::Folders => add(&mut places, format_args!("    '{words}') _files -/ ;;\n")),
         }
     }
     format!(
@@ -190,13 +223,16 @@ fn fish() -> String {
     for (switch, of) in commands::switches() {
         let letter = switch.letter.map(|letter| format!(" -s {letter}"));
         let at = of.map(|of| format!(" -n '__proxmox_mcp_at \"{of}*\"'"));
-        lines.push_str(&format!(
-            "complete -c proxmox-mcp{}{} -l {} -d {}\n",
-            at.unwrap_or_default(),
-            letter.unwrap_or_default(),
-            switch.name.trim_start_matches('-'),
-            fish_word(switch.meaning)
-        ));
+        add(
+            &mut lines,
+            format_args!(
+                "complete -c proxmox-mcp{}{} -l {} -d {}\n",
+                at.unwrap_or_default(),
+                letter.unwrap_or_default(),
+                switch.name.trim_start_matches('-'),
+                fish_word(switch.meaning)
+            ),
+        );
     }
     for setting in commands::flagged_settings() {
         let action = match setting.flag {
@@ -205,11 +241,14 @@ fn fish() -> String {
             _ if setting.is_file() => "-r -F".to_owned(),
             _ => "-x".to_owned(),
         };
-        lines.push_str(&format!(
-            "complete -c proxmox-mcp -l {} {action} -d {}\n",
-            setting.flag_name().trim_start_matches('-'),
-            fish_word(&commands::meaning(setting))
-        ));
+        add(
+            &mut lines,
+            format_args!(
+                "complete -c proxmox-mcp -l {} {action} -d {}\n",
+                setting.flag_name().trim_start_matches('-'),
+                fish_word(&commands::meaning(setting))
+            ),
+        );
     }
     for (words, offer) in commands::offers() {
         let words = words.join(" ");
@@ -222,14 +261,20 @@ fn fish() -> String {
                         "" => String::new(),
                         text => format!(" -d {}", fish_word(text)),
                     };
-                    lines.push_str(&format!("{} -a {name}{meaning}\n", at(&words)));
+                    add(
+                        &mut lines,
+                        format_args!("{} -a {name}{meaning}\n", at(&words)),
+                    );
                 }
             }
-            Offer::Files => lines.push_str(&format!("{} -F\n", at(&format!("{words}*")))),
-            Offer::Folders => lines.push_str(&format!(
-                "{} -a '(__fish_complete_directories)'\n",
-                at(&words)
-            )),
+            Offer::Files => add(
+                &mut lines,
+                format_args!("{} -F\n", at(&format!("{words}*"))),
+            ),
+            Offer::Folders => add(
+                &mut lines,
+                format_args!("{} -a '(__fish_complete_directories)'\n", at(&words)),
+            ),
         }
     }
     let next = valued(" ", |_| true);

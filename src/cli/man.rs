@@ -2,6 +2,7 @@
 
 use crate::cli::commands;
 use crate::settings::{Flag, SETTINGS};
+use crate::text::add;
 
 /// The page in roff, with the macros of man(7).
 pub(crate) fn page() -> String {
@@ -20,7 +21,7 @@ pub(crate) fn page() -> String {
         };
         entry(&mut page, &term, form.meaning);
         if let Some(names) = form.names() {
-            page.push_str(&format!(".br\n{}\n", escaped(&names)));
+            add(&mut page, format_args!(".br\n{}\n", escaped(&names)));
         }
     }
     page.push_str(".SH FLAGS\n");
@@ -45,53 +46,43 @@ pub(crate) fn page() -> String {
             &commands::meaning(setting),
         );
     }
-    page.push_str(&format!(
-        ".PP\n{}\n.SH EXAMPLES\n",
-        escaped(commands::NOTES)
-    ));
-    page.push_str(&format!(
-        ".nf\n{}\n.fi\n",
-        escaped(&commands::EXAMPLES.join("\n\n"))
-    ));
-    page.push_str(&format!(
-        ".SH EXIT STATUS\n{}\n",
-        escaped(commands::EXIT_STATUS)
-    ));
+    add(
+        &mut page,
+        format_args!(".PP\n{}\n.SH EXAMPLES\n", escaped(commands::NOTES)),
+    );
+    add(
+        &mut page,
+        format_args!(".nf\n{}\n.fi\n", escaped(&commands::EXAMPLES.join("\n\n"))),
+    );
+    add(
+        &mut page,
+        format_args!(".SH EXIT STATUS\n{}\n", escaped(commands::EXIT_STATUS)),
+    );
     page
 }
 
 /// A term and what it means.
 fn entry(page: &mut String, term: &str, meaning: &str) {
-    page.push_str(&format!(
-        ".TP\n\\fB{}\\fR\n{}\n",
-        escaped(term),
-        escaped(meaning)
-    ));
+    add(
+        page,
+        format_args!(".TP\n\\fB{}\\fR\n{}\n", escaped(term), escaped(meaning)),
+    );
 }
 
-/// Text that roff sets as it is: `-` and quotes as in a program, no line that begins a request.
+/// Text that roff sets as it is: dashes and quotes as programs have them, no line that is a request.
 fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for line in text.lines() {
-        if !escaped.is_empty() {
-            escaped.push('\n');
-        }
-        if line.starts_with('.') {
-            escaped.push_str("\\&");
-        }
-        for letter in line.chars() {
-            match letter {
-                '\\' => escaped.push_str("\\e"),
-                '-' => escaped.push_str("\\-"),
-                '\'' => escaped.push_str("\\(aq"),
-                '`' => escaped.push_str("\\(ga"),
-                '^' => escaped.push_str("\\(ha"),
-                '~' => escaped.push_str("\\(ti"),
-                letter => escaped.push(letter),
-            }
-        }
+    let text = text
+        .replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('\'', "\\(aq")
+        .replace('`', "\\(ga")
+        .replace('^', "\\(ha")
+        .replace('~', "\\(ti")
+        .replace("\n.", "\n\\&.");
+    match text.starts_with('.') {
+        true => format!("\\&{text}"),
+        false => text,
     }
-    escaped
 }
 
 #[cfg(test)]
@@ -101,8 +92,9 @@ mod tests {
     #[test]
     fn escapes_what_roff_would_heed() {
         assert_eq!(
-            escaped("'a' -b\\\n.c `d` ^~\n"),
+            escaped("'a' -b\\\n.c `d` ^~"),
             "\\(aqa\\(aq \\-b\\e\n\\&.c \\(gad\\(ga \\(ha\\(ti"
         );
+        assert_eq!(escaped(".a"), "\\&.a");
     }
 }

@@ -1,8 +1,8 @@
 //! What others install: the Claude Desktop bundle and the entry for the MCP registry.
 
 use std::env;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::clients::{list, quoted, word};
@@ -10,6 +10,7 @@ use crate::cli::commands;
 use crate::error::Error;
 use crate::pve::trust;
 use crate::settings::{Flag, SETTINGS, Setting, Unset};
+use crate::text::add;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const DESCRIPTION: &str = env!("CARGO_PKG_DESCRIPTION");
@@ -23,26 +24,16 @@ const NO_REPOSITORY: &str = "https://github.com/OWNER/proxmox-mcp";
 
 /// Writes the folder of a bundle, which `mcpb pack` makes a file of, and says what was written.
 ///
-/// The format is that of manifest version 0.3 (github.com/anthropics/mcpb, MANIFEST.md). The folder
-/// must be empty or not exist: whatever is in it would be packed.
+/// The format is that of manifest version 0.3 (github.com/anthropics/mcpb, MANIFEST.md). Nothing is
+/// overwritten.
 pub(crate) fn bundle(folder: &Path) -> Result<String, Error> {
-    let failed = |err: io::Error| {
+    let program = program();
+    write_bundle(folder, &program).map_err(|err| {
         Error::impossible(
             format!("no bundle was made in {}", folder.display()),
-            format!("{err}\nGive a folder that is empty or does not exist, where you may write."),
+            format!("{err}\nGive a folder that is empty or new, where you may write."),
         )
-    };
-    fs::create_dir_all(folder).map_err(failed)?;
-    if fs::read_dir(folder).map_err(failed)?.next().is_some() {
-        return Err(failed(io::ErrorKind::DirectoryNotEmpty.into()));
-    }
-    let program = program();
-    let file = folder.join(&program);
-    fs::create_dir(folder.join("server")).map_err(failed)?;
-    // The mode is copied as well.
-    let copied = env::current_exe().and_then(|running| fs::copy(running, &file));
-    copied.map_err(failed)?;
-    fs::write(folder.join("manifest.json"), manifest(&program)).map_err(failed)?;
+    })?;
     Ok(format!(
         "{folder}/manifest.json\n{folder}/{program}\n\nTo pack it:\n  \
          npx @anthropic-ai/mcpb pack {quoted} proxmox-mcp-{VERSION}-{platform}-{machine}.mcpb\n",
@@ -51,6 +42,20 @@ pub(crate) fn bundle(folder: &Path) -> Result<String, Error> {
         platform = platform(),
         machine = env::consts::ARCH,
     ))
+}
+
+fn write_bundle(folder: &Path, program: &str) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(err) if err.kind() != ErrorKind::AlreadyExists => return Err(err),
+        _ => fs::create_dir(folder.join("server"))?,
+    }
+    let mut manifest_file = File::create_new(folder.join("manifest.json"))?;
+    manifest_file.write_all(manifest(program).as_bytes())?;
+    let running = env::current_exe()?;
+    let file = folder.join(program);
+    fs::write(&file, fs::read(&running)?)?;
+    // The mode makes it a program.
+    fs::set_permissions(&file, fs::metadata(&running)?.permissions())
 }
 
 /// Where the binary is in the bundle.
@@ -266,16 +271,22 @@ fn variable_of(setting: &Setting) -> String {
     );
     match (&setting.flag, &setting.unset) {
         (Flag::Switch, Unset::Means(default)) => {
-            text.push_str(&format!(", \"default\": {}", quoted(default)));
+            add(
+                &mut text,
+                format_args!(", \"default\": {}", quoted(default)),
+            );
         }
         // As in the bundle no default, which clients would pass on.
         (_, Unset::Means(default)) => {
-            text.push_str(&format!(", \"placeholder\": {}", quoted(default)));
+            add(
+                &mut text,
+                format_args!(", \"placeholder\": {}", quoted(default)),
+            );
         }
         _ => (),
     }
     if let Flag::OneOf(_, words) = setting.flag {
-        text.push_str(&format!(", \"choices\": {}", list(words)));
+        add(&mut text, format_args!(", \"choices\": {}", list(words)));
     }
     if is_required(setting) {
         text.push_str(", \"isRequired\": true");

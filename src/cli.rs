@@ -183,18 +183,22 @@ fn no_secret(flag: &str) -> String {
 fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let first = words.first().copied();
-    for (switch, of) in commands::switches() {
-        let elsewhere = of.is_some_and(|word| first != Some(word));
-        if elsewhere && switches.contains(&switch.name) {
-            let (name, word) = (switch.name, of.unwrap_or_default());
-            return Err(format!("{name} belongs to the command `{word}`"));
+    for name in switches {
+        let mut of = commands::switches();
+        of.retain(|(switch, _)| switch.name == *name);
+        if of.iter().all(|(_, word)| word.is_some() && *word != first) {
+            let words: Vec<&str> = of.iter().filter_map(|(_, word)| *word).collect();
+            let words = words.join("` or `");
+            return Err(format!("{name} belongs to the command `{words}`"));
         }
     }
     let given = |switch: &Switch| switches.contains(&switch.name);
-    let listing = match () {
-        () if given(&commands::JSON) => Some(Command::ToolsJson),
-        () if given(&commands::MARKDOWN) => Some(Command::ToolsMarkdown),
-        () => None,
+    let listing = if given(&commands::JSON) {
+        Some(Command::ToolsJson)
+    } else if given(&commands::MARKDOWN) {
+        Some(Command::ToolsMarkdown)
+    } else {
+        None
     };
     match words[..] {
         [] => Ok(Command::Serve),

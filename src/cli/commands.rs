@@ -219,7 +219,8 @@ pub(crate) fn first_words() -> Vec<&'static str> {
     words
 }
 
-/// Each switch with the first word of the command that it belongs to, if it is not for all.
+/// Each switch with the first word of the command that it belongs to, if it is not for all; one that
+/// belongs to several comes several times.
 pub(crate) fn switches() -> Vec<(&'static Switch, Option<&'static str>)> {
     let general = GENERAL.iter().map(|switch| (*switch, None));
     let own = FORMS.iter().flat_map(|form| {

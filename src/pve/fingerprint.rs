@@ -1,15 +1,11 @@
 //! The certificate that a host presents, for a person to compare and to pin.
 
-use std::time::Duration;
-
 use crate::error::Error;
 use crate::pve::certificate::Certificate;
 use crate::pve::connector::{HostConnector, NoConnection};
-use crate::pve::http::Failure;
+use crate::pve::http::{Failure, LONGEST_CONNECT};
 use crate::pve::trust;
 use crate::settings::Endpoint;
-
-const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
 /// Connects without a token and shows the certificate, its fingerprint and the line that pins it.
 pub(crate) fn show(endpoint: &Endpoint) -> Result<String, Error> {
@@ -27,12 +23,15 @@ pub(crate) fn show(endpoint: &Endpoint) -> Result<String, Error> {
     let fingerprint = trust::fingerprint(&trust::sha256(&certificate));
     let seen = match Certificate::read(&certificate) {
         Some(read) => format!(
-            "subject:  {}\nissuer:   {}\nnames:    {}\nvalid:    {} to {}\n",
+            "subject:  {}\nissuer:   {}\nvalid:    {} to {}\nnames:    {}\n",
             read.subject,
             read.issuer,
-            read.names.join(", "),
             read.not_before,
-            read.not_after
+            read.not_after,
+            match &*read.names {
+                [] => "none".to_owned(),
+                names => names.join(", "),
+            }
         ),
         None => "It cannot be read; only its fingerprint is known.\n".to_owned(),
     };

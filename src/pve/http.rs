@@ -27,7 +27,7 @@ const LARGEST_ANSWER: u64 = 64 << 20;
 /// pveproxy closes an idle connection after 5 s (`PVE/APIServer/AnyEvent.pm`).
 const LONGEST_IDLE: Duration = Duration::from_secs(3);
 
-const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
 const BUFFER: usize = 32 << 10;
 

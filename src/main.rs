@@ -1,9 +1,13 @@
 //! A Model Context Protocol server for Proxmox VE.
 
 mod answer;
+mod audit;
 mod cli;
 mod error;
+mod exposure;
 mod format;
+mod gate;
+mod glob;
 mod input;
 mod nearest;
 mod param;
@@ -12,6 +16,8 @@ mod pve;
 #[cfg(test)]
 mod readme;
 mod rpc;
+mod scope;
+mod seal;
 mod server;
 mod settings;
 mod task;
@@ -26,10 +32,11 @@ use std::process::ExitCode;
 use crate::cli::clients::Entry;
 use crate::cli::{Command, CommandLine, package};
 use crate::error::Error;
+use crate::gate::consent::Asks;
 use crate::peer::Peer;
 use crate::pve::fingerprint;
 use crate::settings::Settings;
-use crate::tool::{Accepts, Context, End};
+use crate::tool::{Caller, Context, End};
 
 fn main() -> ExitCode {
     env_logger::init_from_env(env_logger::Env::default().default_filter_or("warn"));
@@ -65,9 +72,21 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
     match &command_line.command {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
-        Command::Tools => print(&cli::tool_table())?,
-        Command::Tool { name, tool } => print(&cli::tool_page(name, tool))?,
-        Command::ToolsJson => print(&cli::tool_definitions())?,
+        Command::Tools | Command::Tool { .. } | Command::ToolsJson => {
+            let settings = Settings::read_for_demo(&command_line.flags, |name| env::var_os(name));
+            if let Err(problems) = &settings.connection
+                && !problems.is_empty()
+            {
+                log::error!("{}", problems.join("; "));
+                return Ok(ExitCode::from(2));
+            }
+            let safety = &settings.safety;
+            match &command_line.command {
+                Command::Tool { name, tool } => print(&cli::tool_page(name, tool, safety))?,
+                Command::ToolsJson => print(&cli::tool_definitions(safety))?,
+                _ => print(&cli::tool_table(safety))?,
+            }
+        }
         Command::ToolsMarkdown => print(&cli::tool_markdown())?,
         Command::Call {
             name,
@@ -75,7 +94,17 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             arguments,
         } => {
             let context = context(Peer::nobody());
-            if let End::Outcome(outcome) = tool.call(&context, name, arguments, Accepts::Outcome) {
+            let caller = Caller {
+                name: "command line".to_owned(),
+                follows_tasks: false,
+                asks: match io::stdin().is_terminal() && io::stderr().is_terminal() {
+                    true if !command_line.yes => Asks::OnTerminal,
+                    _ => Asks::Beforehand {
+                        is_yes: command_line.yes,
+                    },
+                },
+            };
+            if let End::Outcome(outcome) = tool.call(&context, name, arguments, &caller) {
                 if io::stdout().is_terminal() {
                     print(&cli::aligned(&outcome.text))?;
                 } else {
@@ -87,9 +116,9 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             }
         }
         Command::Fingerprint => {
-            let endpoint = settings::endpoint(&command_line.flags, |name| env::var_os(name));
-            let endpoint = endpoint.map_err(Error::Settings);
-            return finish(endpoint.and_then(|endpoint| fingerprint::show(&endpoint)));
+            let hosts = settings::hosts(&command_line.flags, |name| env::var_os(name));
+            let hosts = hosts.map_err(Error::Settings);
+            return finish(hosts.and_then(|hosts| fingerprint::show(&hosts)));
         }
         Command::Config { write, with_secret } => {
             let entry = Entry::new(&command_line.flags, command_line.demo, *with_secret);

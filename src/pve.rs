@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod connector;
 pub(crate) mod demo;
 pub(crate) mod fingerprint;
+pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod property;
 pub(crate) mod request;

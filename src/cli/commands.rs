@@ -44,6 +44,12 @@ pub(crate) static DEMO: Switch = Switch {
     meaning: "let a recorded cluster answer; nothing is changed",
 };
 
+pub(crate) static YES: Switch = Switch {
+    name: "--yes",
+    letter: None,
+    meaning: "confirm beforehand what cannot be undone",
+};
+
 pub(crate) static HELP: Switch = Switch {
     name: "--help",
     letter: Some('h'),
@@ -99,14 +105,14 @@ pub(crate) static FORMS: &[Form] = &[
                 values: Values::Any,
             },
         ],
-        switches: &[],
+        switches: &[&YES],
         meaning: "run one tool and print its text",
     },
     Form {
         words: &["tools"],
         takes: &[],
         switches: &[&JSON, &MARKDOWN],
-        meaning: "list the tools; needs no cluster",
+        meaning: "list the tools that the settings show; needs no cluster",
     },
     Form {
         words: &["tools"],

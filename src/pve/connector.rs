@@ -20,7 +20,7 @@ use ureq::unversioned::transport::{
 
 use crate::peer::{GLANCE, Peer};
 use crate::pve::trust;
-use crate::settings::{Check, Connection, Endpoint, Trust};
+use crate::settings::{Check, Host};
 
 /// Status lines are kept up to this length.
 const LONGEST_STATUS_LINE: usize = 4096;
@@ -91,10 +91,7 @@ impl Exchange {
 
 /// Connects to one host.
 pub(super) struct HostConnector {
-    tls: bool,
-    host: String,
-    port: u16,
-    trust: Trust,
+    host: Host,
     bundles: Vec<PathBuf>,
     /// Made at the first connection: reading the system's certificates takes milliseconds.
     config: OnceLock<Arc<ClientConfig>>,
@@ -104,22 +101,14 @@ pub(super) struct HostConnector {
 
 impl fmt::Debug for HostConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HostConnector({})", self.server())
+        write!(f, "HostConnector({})", self.host)
     }
 }
 
 impl HostConnector {
-    pub(super) fn new(
-        connection: &Connection,
-        peer: Peer,
-        bundles: Vec<PathBuf>,
-        seen: Seen,
-    ) -> Self {
+    pub(super) fn new(host: &Host, peer: Peer, bundles: Vec<PathBuf>, seen: Seen) -> Self {
         Self {
-            tls: connection.tls,
-            host: connection.host.clone(),
-            port: connection.port,
-            trust: connection.trust.clone(),
+            host: host.clone(),
             bundles,
             config: OnceLock::new(),
             seen,
@@ -127,34 +116,17 @@ impl HostConnector {
         }
     }
 
-    /// For a look at the certificate alone: any is taken, so nothing secret may be sent.
-    pub(super) fn trusting_any(endpoint: &Endpoint) -> Self {
-        Self {
-            tls: endpoint.tls,
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            trust: Trust {
-                check: Check::Insecure,
-                listed: Vec::new(),
-            },
-            bundles: Vec::new(),
-            config: OnceLock::new(),
-            seen: Seen::default(),
-            peer: Peer::nobody(),
-        }
-    }
-
     /// Looks the name up on this thread; the wait is bounded by resolv.conf alone.
     fn addresses(&self) -> Result<Vec<SocketAddr>, NoConnection> {
-        let host = &self.host;
+        let host = &self.host.name;
         let no_address = |why: String| NoConnection {
             what: format!("there is no address for the host name {host}"),
             cause: why,
-            remedy: "Check PROXMOX_HOST and this machine's DNS, or set PROXMOX_HOST to the \
-                     node's IP address."
+            remedy: "Check PROXMOX_HOST and this machine's DNS, or give the node's IP address in \
+                     PROXMOX_HOST."
                 .to_owned(),
         };
-        let found = (host.as_str(), self.port).to_socket_addrs();
+        let found = (host.as_str(), self.host.port).to_socket_addrs();
         let found: Vec<_> = found.map_err(|err| no_address(err.to_string()))?.collect();
         if found.is_empty() {
             return Err(no_address("the lookup found none".to_owned()));
@@ -162,7 +134,7 @@ impl HostConnector {
         if let Some(far) = found
             .iter()
             .find(|at| !at.ip().to_canonical().is_loopback())
-            && !self.tls
+            && !self.host.tls
         {
             return Err(NoConnection {
                 what: format!("{host} is not this machine"),
@@ -207,8 +179,8 @@ impl HostConnector {
             ),
         };
         Err(NoConnection {
-            what: format!("cannot reach {}", self.server()),
-            cause: if address.ip().to_string() == self.host {
+            what: format!("cannot reach {}", self.host),
+            cause: if address.ip().to_string() == self.host.name {
                 what
             } else {
                 format!("{what} (at {})", address.ip())
@@ -237,16 +209,12 @@ impl HostConnector {
             _ => format!("the TLS handshake failed: {err}"),
         };
         NoConnection {
-            what: format!("no TLS with {}", self.server()),
+            what: format!("no TLS with {}", self.host),
             cause: what,
             remedy: "Check PROXMOX_PORT: is it the port of pveproxy (8006), and does that speak \
                      HTTPS?"
                 .to_owned(),
         }
-    }
-
-    fn server(&self) -> String {
-        trust::server(&self.host, self.port)
     }
 
     fn handshake(
@@ -255,14 +223,14 @@ impl HostConnector {
         deadline: Instant,
         limit: Duration,
     ) -> Result<ClientConnection, NoConnection> {
-        let name = ServerName::try_from(self.host.clone()).map_err(|err| NoConnection {
-            what: format!("{:?} is no host name", self.host),
+        let name = ServerName::try_from(self.host.name.clone()).map_err(|err| NoConnection {
+            what: format!("{:?} is no host name", self.host.name),
             cause: err.to_string(),
             remedy: "Check PROXMOX_HOST.".to_owned(),
         })?;
-        let config = self.config.get_or_init(|| {
-            trust::client_config(&self.trust, &self.host, self.port, &self.bundles)
-        });
+        let config = self
+            .config
+            .get_or_init(|| trust::client_config(&self.host, &self.bundles));
         let client = ClientConnection::new(config.clone(), name).map_err(io::Error::other);
         let shaken = client.and_then(|mut client| {
             client.complete_io(&mut Until::new(socket, deadline))?;
@@ -289,12 +257,12 @@ impl HostConnector {
         let deadline = deadline(details.timeout);
         let socket = self.dial(deadline, limit)?;
         let mut tls = None;
-        if self.tls {
-            if self.trust.check == Check::Insecure && self.config.get().is_none() {
+        if self.host.tls {
+            if self.host.trust.check == Check::Insecure && self.config.get().is_none() {
                 log::warn!(
                     "PROXMOX_SSL_MODE=insecure: the certificate of {} is not checked; \
                      whoever sits in between can read the token",
-                    self.server()
+                    self.host
                 );
             }
             tls = Some(self.handshake(&socket, deadline, limit)?);

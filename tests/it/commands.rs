@@ -107,6 +107,23 @@ fn fingerprint_shows_the_certificate_and_sends_nothing() {
 }
 
 #[test]
+fn fingerprint_of_several_hosts_pins_each() {
+    let ((first, _), (second, _)) = (tls_server(), tls_server());
+    let shown = printed(
+        &["fingerprint", "--host", &format!("{first},{second}")],
+        &[],
+    );
+    for at in [first, second] {
+        assert_holds(&shown, &[&format!("{at} presents this certificate")]);
+    }
+    let line = shown.lines().last().expect("there are lines");
+    let pins = line.strip_prefix("PROXMOX_FINGERPRINT=");
+    let pins: Vec<&str> = pins.expect("it sets the variable").split(',').collect();
+    assert_eq!(pins.len(), 2);
+    assert_eq!((pins[0].len(), pins[0]), (95, pins[1]));
+}
+
+#[test]
 fn fingerprint_says_why_there_is_no_certificate() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let closed = listener.local_addr().expect("it is bound").to_string();
@@ -227,7 +244,11 @@ fn config_holds_places_open_and_passes_no_wrong_value_on() {
     assert!(output.status.success());
     let shown = json(text(&output.stdout));
     let environment = &shown["mcpServers"]["proxmox"]["env"];
-    assert_eq!(environment["PROXMOX_HOST"], "<any node of the cluster>");
+    let place = environment["PROXMOX_HOST"].as_str();
+    assert!(
+        place.is_some_and(|place| place.starts_with("<any node")),
+        "{shown}"
+    );
     assert_eq!(environment["PROXMOX_TOKEN_NAME"], "<name of the API token>");
     assert_holds(
         text(&output.stderr),
@@ -353,13 +374,16 @@ fn the_manual_page_has_all_that_the_help_has() {
 fn a_bundle_asks_for_each_setting_and_holds_the_binary() {
     let folder = path("bundle");
     let named = folder.to_str().expect("the path is UTF-8");
-    let said = printed(&["package", "mcpb", named], &[("PROXMOX_HOST", "pve1")]);
+    let said = printed(
+        &["package", "mcpb", named],
+        &[("PROXMOX_HOST", "my.example")],
+    );
     assert_holds(
         &said,
         &["manifest.json\n", "server/proxmox-mcp", "mcpb pack"],
     );
     let manifest = fs::read_to_string(folder.join("manifest.json")).expect("it was written");
-    assert!(!manifest.contains("pve1"), "{manifest}");
+    assert!(!manifest.contains("my.example"), "{manifest}");
     let manifest = json(&manifest);
     assert_eq!(manifest["manifest_version"], "0.3");
     assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 /// The most characters of one result's text: clients cut or refuse more.
 pub(crate) const BUDGET: usize = 20_000;
 
-/// Writes to the end of `text`; half the code of `push_str(&format!(..))`, where there is much of it.
+/// Writes to the end of `text`, with less code in the binary than `push_str(&format!(..))`.
 pub(crate) fn add(text: &mut String, words: fmt::Arguments<'_>) {
     text.write_fmt(words).expect("a text takes all");
 }

@@ -34,7 +34,7 @@ pub(crate) fn names() -> Vec<&'static str> {
 const BOOLEANS: &str = "true false";
 
 /// The flags that take the next word, as alternatives of a pattern.
-fn valued(separator: &str, of: impl Fn(&Setting) -> bool) -> String {
+fn valued(separator: &str, of: fn(&Setting) -> bool) -> String {
     let names = commands::flagged_settings()
         .filter(|setting| !matches!(setting.flag, Flag::Switch) && of(setting))
         .map(Setting::flag_name);

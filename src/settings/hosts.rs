@@ -71,7 +71,7 @@ impl Reader<'_> {
             trust: Trust {
                 check: Check::Insecure,
                 listed: Vec::new(),
-                pins: Vec::new(),
+                pins: vec![None],
                 place: 0,
             },
         });

@@ -263,10 +263,9 @@ fn disks(config: &Value) -> String {
         let parts = PropertyString::parse(&line);
         let volume = parts.get("").or(parts.get("file")).or(parts.get("volume"));
         let size = parts.get("size").unwrap_or_default();
-        text::cut(
-            format!("{slot} {} {size}", volume.unwrap_or_default()).trim_end(),
-            120,
-        )
+        format!("{slot} {} {size}", volume.unwrap_or_default())
+            .trim_end()
+            .to_owned()
     });
     listed(disks.collect())
 }
@@ -297,6 +296,7 @@ fn last_backup(backup: &Value) -> String {
 }
 
 fn listed(things: Vec<String>) -> String {
+    let things: Vec<String> = things.iter().map(|thing| text::cut(thing, 120)).collect();
     match things.len() {
         0 => "none".to_owned(),
         count if count > MOST => format!("{}, … ({count})", things[..MOST].join(", ")),

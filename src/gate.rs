@@ -5,7 +5,7 @@
 //! all the same, and what is decided about is the request itself.
 
 pub(crate) mod consent;
-mod facts;
+pub(crate) mod facts;
 mod subject;
 
 use std::cell::{Cell, RefCell};

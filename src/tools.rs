@@ -173,6 +173,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::gate::facts;
     use crate::param::Param;
     use crate::settings::Safety;
     use crate::task;
@@ -341,6 +342,8 @@ mod tests {
                 let of_waiting = || task::REQUESTS.iter().any(|of_task| fits(request, of_task));
                 let declared = request == "GET /cluster/resources"
                     || (has(task::WAIT.name) && of_waiting())
+                    || (tool.permission == Permission::Elevated
+                        && facts::REQUESTS.iter().any(|of_fact| fits(request, of_fact)))
                     || (request == "GET /cluster/nextid"
                         && tool.params.iter().any(Param::names_new_guest))
                     || tool

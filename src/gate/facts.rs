@@ -12,6 +12,18 @@ use crate::pve::request::{Method::Get, Request};
 use crate::text;
 use crate::tools;
 
+/// What reading the facts may send, for whatever tool.
+#[cfg(test)]
+pub(crate) const REQUESTS: &[&str] = &[
+    "GET /nodes/{node}/{type}/{vmid}/status/current",
+    "GET /nodes/{node}/{type}/{vmid}/config",
+    "GET /nodes/{node}/{type}/{vmid}/snapshot",
+    "GET /nodes/{node}/replication",
+    "GET /nodes/{node}/storage/{storage}/content",
+    "GET /nodes/{node}/storage/{storage}/content/{volume}",
+    "GET /cluster/resources",
+];
+
 /// The most disks or snapshots that are named.
 const MOST: usize = 12;
 

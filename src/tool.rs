@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::param::{self, Args, Param};
 use crate::peer::Peer;
 use crate::pve::client::Client;
-use crate::pve::demo::Demonstration;
+use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::request::Method;
 use crate::settings::{Secret, Settings};
 use crate::task::{self, Patience, State, Task};
@@ -177,8 +177,7 @@ impl Context {
     /// The connection, made at the first call that needs it.
     pub(crate) fn client(&self) -> Result<&Client, Error> {
         if self.is_demo {
-            let fixtures = || Demonstration::new(tools::FIXTURES.iter().copied());
-            let demo = || Client::demo(fixtures(), self.peer.clone());
+            let demo = || Client::demo(Demonstration::new(RECORDED), self.peer.clone());
             return Ok(self.client.get_or_init(demo));
         }
         match &self.settings.connection {

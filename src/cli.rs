@@ -1,13 +1,14 @@
 //! The command line: what it asks for, and the texts about it.
 
 use std::ffi::OsString;
+use std::mem;
 
 use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
 use crate::nearest::nearest;
 use crate::pve::demo;
-use crate::settings::{self, Flag, SETTINGS, Setting, Unset};
+use crate::settings::{self, Flag, SETTINGS, Safety, Setting, Unset};
 use crate::tool::{Permission, Tool};
 use crate::tools;
 
@@ -16,6 +17,8 @@ pub(crate) struct CommandLine {
     pub(crate) command: Command,
     /// Whether the recorded cluster answers.
     pub(crate) demo: bool,
+    /// Whether the user confirms beforehand what a call does.
+    pub(crate) yes: bool,
     /// The settings given by flags, in their order.
     pub(crate) flags: Vec<(&'static Setting, OsString)>,
 }
@@ -49,7 +52,7 @@ pub(crate) enum Command {
 pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     let mut words = Vec::new();
     let mut flags = Vec::new();
-    let (mut demo, mut listing, mut informed) = (false, None, None);
+    let (mut demo, mut yes, mut listing, mut informed) = (false, false, None, None);
     // The switch just before, while it has no value.
     let mut switch: Option<String> = None;
     while let Some(arg) = parser.next().map_err(without_value)? {
@@ -58,6 +61,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
             Arg::Short('h') | Arg::Long("help") => informed = Some(Command::Help),
             Arg::Short('V') | Arg::Long("version") => informed = Some(Command::Version),
             Arg::Long("demo") => demo = true,
+            Arg::Long("yes") => yes = true,
             Arg::Long("json") => listing = Some(Command::ToolsJson),
             Arg::Long("markdown") => listing = Some(Command::ToolsMarkdown),
             Arg::Long(name) => {
@@ -90,9 +94,13 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
         Some(command) => command,
         None => command(&words, listing)?,
     };
+    if yes && !matches!(command, Command::Call { .. }) {
+        return Err("--yes belongs to the command `call`".to_owned());
+    }
     Ok(CommandLine {
         command,
         demo,
+        yes,
         flags,
     })
 }
@@ -119,7 +127,17 @@ fn setting(flag: &str) -> Result<&'static Setting, String> {
                 .iter()
                 .filter(|setting| !matches!(setting.flag, Flag::None))
                 .map(|setting| setting.flag_name())
-                .chain(["--demo", "--help", "--json", "--markdown", "--version"].map(str::to_owned))
+                .chain(
+                    [
+                        "--demo",
+                        "--help",
+                        "--json",
+                        "--markdown",
+                        "--version",
+                        "--yes",
+                    ]
+                    .map(str::to_owned),
+                )
                 .collect();
             let meant = nearest(flag, names.iter().map(String::as_str));
             Err(format!("there is no flag {flag}{}", suggestion(meant)))
@@ -215,11 +233,12 @@ pub(crate) fn help() -> String {
 Usage:
   proxmox-mcp [FLAGS]                     serve MCP on standard input and output
   proxmox-mcp [FLAGS] call TOOL [JSON]    run one tool and print its text
-  proxmox-mcp tools [--json|--markdown]   list the tools; needs no cluster
+  proxmox-mcp tools [--json|--markdown]   list the tools that the settings show; needs no cluster
   proxmox-mcp tools TOOL                  show what a tool takes
 
 Flags:
   --demo                      let a recorded cluster answer; nothing is changed
+  --yes                       with call: confirm beforehand what cannot be undone
   -h, --help                  print this text
   -V, --version               print the version
 
@@ -262,17 +281,25 @@ pub(crate) fn version() -> String {
     format!("proxmox-mcp {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What `tools` prints.
-pub(crate) fn tool_table() -> String {
+/// What `tools` prints: what the settings show, its size, and why the rest is hidden.
+pub(crate) fn tool_table(safety: &Safety) -> String {
     let width = listed_tools().map(|(name, _)| name.len()).max();
     let width = width.unwrap_or(0);
     let mut text = String::new();
+    let mut hidden = String::new();
+    let mut shown = 0;
     for domain in tools::DOMAINS {
+        let mut heading = format!("{} (toolset {})\n", domain.title, domain.toolset);
         if !text.is_empty() {
-            text.push('\n');
+            heading.insert(0, '\n');
         }
-        text.push_str(&format!("{}\n", domain.title));
         for (name, tool) in domain.tools {
+            if let Some(why) = safety.exposure.hides(domain, name, tool) {
+                hidden.push_str(&format!("  {name:<width$}  {why}\n"));
+                continue;
+            }
+            shown += 1;
+            text.push_str(&mem::take(&mut heading));
             let permission = tool.permission.to_string();
             text.push_str(&format!(
                 "  {name:<width$}  {permission:<8}  {}\n",
@@ -280,22 +307,34 @@ pub(crate) fn tool_table() -> String {
             ));
         }
     }
+    let size = definitions(safety).to_string().len();
+    text.push_str(&format!(
+        "\n{shown} of {} tools; their list takes {size} bytes.\n",
+        listed_tools().count()
+    ));
+    if !hidden.is_empty() {
+        text.push_str(&format!("\nHidden\n{hidden}"));
+    }
     text
 }
 
 /// What `tools NAME` prints: the parameters as they are declared, and a recorded call.
-pub(crate) fn tool_page(name: &str, tool: &Tool) -> String {
+pub(crate) fn tool_page(name: &str, tool: &'static Tool, safety: &Safety) -> String {
     let mut text = format!(
         "{name}: {} ({})\n{}\n",
         tool.title, tool.permission, tool.summary
     );
-    text.push_str(match tool.params {
-        [] => "\nIt takes no arguments.\n",
-        _ => "\nArguments:\n",
+    if let Some(why) = safety.exposure.hides_by_name(name) {
+        text.push_str(&format!("Hidden: {why}.\n"));
+    }
+    let params = || tool.listed_params(safety);
+    let width = params().map(|param| param.name.len()).max();
+    text.push_str(match width {
+        None => "\nIt takes no arguments.\n",
+        Some(_) => "\nArguments:\n",
     });
-    let width = tool.params.iter().map(|param| param.name.len()).max();
     let width = width.unwrap_or(0);
-    for param in tool.params {
+    for param in params() {
         let schema = param.schema();
         let required = if param.is_listed_as_required() {
             "required"
@@ -364,11 +403,15 @@ pub(crate) fn aligned(text: &str) -> String {
 }
 
 /// What `tools --json` prints: the array that `tools/list` answers.
-pub(crate) fn tool_definitions() -> String {
-    let definitions: Value = listed_tools()
-        .map(|(name, tool)| tool.definition(name))
-        .collect();
-    format!("{definitions:#}")
+pub(crate) fn tool_definitions(safety: &Safety) -> String {
+    format!("{:#}", definitions(safety))
+}
+
+fn definitions(safety: &Safety) -> Value {
+    let shown = safety.exposure.shown();
+    shown
+        .map(|(name, tool)| tool.definition(name, safety))
+        .collect()
 }
 
 /// What `tools --markdown` prints, which stands in the README as well.
@@ -409,9 +452,10 @@ mod tests {
     use std::env;
 
     use super::*;
+    use crate::gate::consent::Asks;
     use crate::peer::Peer;
     use crate::settings::Settings;
-    use crate::tool::{Accepts, Context, End};
+    use crate::tool::{Caller, Context, End};
 
     #[test]
     fn the_example_of_each_tool_works_in_the_demonstration() {
@@ -424,11 +468,18 @@ mod tests {
             let arguments = serde_json::from_str(&arguments).expect("they are an object");
             let settings = Settings {
                 connection: Err(Vec::new()),
-                allow_elevated: true,
+                safety: Safety {
+                    allow_elevated: true,
+                    ..Safety::default()
+                },
             };
             let context = Context::demo(settings, Peer::nobody());
-            let End::Outcome(outcome) = tool.call(&context, name, &arguments, Accepts::Outcome)
-            else {
+            let caller = Caller {
+                name: "test".to_owned(),
+                follows_tasks: false,
+                asks: Asks::Nobody,
+            };
+            let End::Outcome(outcome) = tool.call(&context, name, &arguments, &caller) else {
                 panic!("{name}: no outcome");
             };
             assert!(!outcome.is_error, "{name}: {}", outcome.text);
@@ -438,8 +489,8 @@ mod tests {
     #[test]
     fn each_page_of_a_tool_shows_all_its_parameters() {
         for (name, tool) in listed_tools() {
-            let page = tool_page(name, tool);
-            for param in tool.params {
+            let page = tool_page(name, tool, &Safety::default());
+            for param in tool.listed_params(&Safety::default()) {
                 assert!(page.contains(&format!("\n  {} ", param.name)), "{page}");
             }
             assert!(!page.contains("  \n"), "{page}");

@@ -4,17 +4,25 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::answer::Answer;
+use crate::gate::Question;
 use crate::pve::http::Failure;
-use crate::pve::request::{Method, Request};
+use crate::pve::request::{MASK, Method, Request};
 use crate::text;
 
 /// Why a call failed. Every variant says what failed, why, and what to do next.
 #[derive(Debug)]
 pub(crate) enum Error {
+    /// The user must be asked, by the client.
+    Asked(Box<Question>),
     /// What is wrong with the arguments, each problem a sentence. Nothing was sent.
     Arguments(Vec<String>),
     /// The client no longer wants an answer, so this is never shown.
     Cancelled,
+    /// The user has not agreed: why, and what follows. Nothing was changed.
+    Declined(String),
+    /// The settings do not let it: what, and why. Nothing was changed.
+    Denied { what: String, why: String },
     /// The tool is elevated and elevated tools are not allowed. Nothing was sent.
     Elevated,
     /// What was asked for cannot be done as things stand: what, and why with the way out.
@@ -23,8 +31,14 @@ pub(crate) enum Error {
     Refused(Box<Refusal>),
     /// What is missing or wrong in the settings. Nothing was sent.
     Settings(Vec<String>),
+    /// What came back with the call was not sealed for it.
+    Unbound,
     /// There was no answer to this request.
     Unanswered { request: String, failure: Failure },
+    /// The user must be asked, by the model: what, and the token that says that they agreed.
+    Unconfirmed { question: String, token: String },
+    /// A dry run got as far as the first change: what it would send. No failure.
+    Withheld(Box<Answer>),
 }
 
 /// An error answer of Proxmox.
@@ -119,6 +133,22 @@ impl fmt::Display for Error {
                      Set PROXMOX_ALLOW_ELEVATED=true to allow this operation.",
                 );
             }
+            Error::Denied { what, why } => {
+                return write!(f, "🚫 Permission Denied: {what}\n\n{why}");
+            }
+            Error::Withheld(preview) => return f.write_str(&preview.text),
+            Error::Asked(question) => ("not confirmed yet".to_owned(), question.message.clone()),
+            Error::Declined(why) => ("not confirmed, nothing was changed".to_owned(), why.clone()),
+            Error::Unbound => (
+                "the answer does not belong to this call".to_owned(),
+                "Call again without it.".to_owned(),
+            ),
+            Error::Unconfirmed { question, token } => (
+                "not confirmed, nothing was changed".to_owned(),
+                format!(
+                    "{question}\nShow this to the user. If they agree, call again with the same arguments and confirm_token={token}"
+                ),
+            ),
             Error::Cancelled => ("cancelled".to_owned(), "the client asked for it".to_owned()),
             Error::Arguments(problems) => (
                 "invalid arguments, nothing was sent".to_owned(),
@@ -193,6 +223,19 @@ impl Refusal {
             token_id: token_id.to_owned(),
             hint: None,
         }
+    }
+
+    /// The same without any of `secrets`, wherever Proxmox repeats one.
+    pub(crate) fn without<'a>(mut self, secrets: impl Iterator<Item = &'a str>) -> Self {
+        // What is shorter stands in many words by chance.
+        for secret in secrets.filter(|secret| secret.len() >= 4) {
+            self.message = self.message.replace(secret, MASK);
+            for (name, why) in &mut self.errors {
+                *name = name.replace(secret, MASK);
+                *why = why.replace(secret, MASK);
+            }
+        }
+        self
     }
 
     /// Whether Proxmox said `part` somewhere.

@@ -14,6 +14,11 @@ const CHUNK: usize = 64 * 1024;
 
 /// Where lines come from.
 pub(crate) trait Source: Read + Send {
+    /// Whether [`Source::read_now`] ever reads anything.
+    fn can_be_looked_at(&self) -> bool {
+        true
+    }
+
     /// Reads what is there already; [`ErrorKind::WouldBlock`] when that is nothing.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
@@ -39,6 +44,10 @@ impl<R: Read> Read for Blind<R> {
 
 #[cfg(not(unix))]
 impl<R: Read + Send> Source for Blind<R> {
+    fn can_be_looked_at(&self) -> bool {
+        false
+    }
+
     fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(ErrorKind::WouldBlock.into())
     }
@@ -159,6 +168,11 @@ impl Lines {
                 outcome => outcome?,
             }
         }
+    }
+
+    /// Whether what has come can be seen without waiting for it.
+    pub(crate) fn can_be_looked_at(&self) -> bool {
+        self.source.can_be_looked_at()
     }
 
     /// Whether nothing comes any more but what [`Lines::next`] gives out without waiting.

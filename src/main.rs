@@ -1,9 +1,13 @@
 //! A Model Context Protocol server for Proxmox VE.
 
 mod answer;
+mod audit;
 mod cli;
 mod error;
+mod exposure;
 mod format;
+mod gate;
+mod glob;
 mod input;
 mod nearest;
 mod param;
@@ -12,6 +16,8 @@ mod pve;
 #[cfg(test)]
 mod readme;
 mod rpc;
+mod scope;
+mod seal;
 mod server;
 mod settings;
 mod task;
@@ -24,9 +30,10 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Command, CommandLine};
+use crate::gate::consent::Asks;
 use crate::peer::Peer;
 use crate::settings::Settings;
-use crate::tool::{Accepts, Context, End};
+use crate::tool::{Caller, Context, End};
 
 fn main() -> ExitCode {
     env_logger::init_from_env(env_logger::Env::default().default_filter_or("warn"));
@@ -57,9 +64,21 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
     match &command_line.command {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
-        Command::Tools => print(&cli::tool_table())?,
-        Command::Tool { name, tool } => print(&cli::tool_page(name, tool))?,
-        Command::ToolsJson => print(&cli::tool_definitions())?,
+        Command::Tools | Command::Tool { .. } | Command::ToolsJson => {
+            let settings = Settings::read_for_demo(&command_line.flags, |name| env::var_os(name));
+            if let Err(problems) = &settings.connection
+                && !problems.is_empty()
+            {
+                log::error!("{}", problems.join("; "));
+                return Ok(ExitCode::from(2));
+            }
+            let safety = &settings.safety;
+            match &command_line.command {
+                Command::Tool { name, tool } => print(&cli::tool_page(name, tool, safety))?,
+                Command::ToolsJson => print(&cli::tool_definitions(safety))?,
+                _ => print(&cli::tool_table(safety))?,
+            }
+        }
         Command::ToolsMarkdown => print(&cli::tool_markdown())?,
         Command::Call {
             name,
@@ -67,7 +86,17 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             arguments,
         } => {
             let context = context(Peer::nobody());
-            if let End::Outcome(outcome) = tool.call(&context, name, arguments, Accepts::Outcome) {
+            let caller = Caller {
+                name: "command line".to_owned(),
+                follows_tasks: false,
+                asks: match io::stdin().is_terminal() && io::stderr().is_terminal() {
+                    true if !command_line.yes => Asks::OnTerminal,
+                    _ => Asks::Beforehand {
+                        is_yes: command_line.yes,
+                    },
+                },
+            };
+            if let End::Outcome(outcome) = tool.call(&context, name, arguments, &caller) {
                 if io::stdout().is_terminal() {
                     print(&cli::aligned(&outcome.text))?;
                 } else {

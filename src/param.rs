@@ -66,6 +66,8 @@ enum Need {
 enum Wire {
     /// For this server alone.
     Local,
+    /// For this server, before the tool is begun.
+    AboutTheCall,
     Named(&'static str),
     /// Under its own name.
     Same,
@@ -123,6 +125,18 @@ impl Param {
         }
     }
 
+    /// As [`Param::local`], and not part of what the tool is asked to do.
+    pub(crate) const fn about_the_call(self) -> Self {
+        Self {
+            wire: Wire::AboutTheCall,
+            ..self
+        }
+    }
+
+    fn is_about_the_call(&self) -> bool {
+        matches!(self.wire, Wire::AboutTheCall)
+    }
+
     /// Proxmox's own name for it.
     pub(crate) const fn sent_as(self, name: &'static str) -> Self {
         Self {
@@ -170,7 +184,7 @@ impl Param {
     /// The name it is sent under; `None` when it is not sent.
     fn wire_name(&self) -> Option<&'static str> {
         match self.wire {
-            Wire::Local => None,
+            Wire::Local | Wire::AboutTheCall => None,
             Wire::Named(name) => Some(name),
             Wire::Same => Some(self.name),
         }
@@ -181,14 +195,15 @@ impl Param {
             Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Format(_) | Kind::Text(..) => json!({ "type": "string" }),
-            // Names are taken as well, but some providers refuse a choice of types. Bounds would only
-            // cost bytes: the guest is there.
+            // Names are taken as well, but some providers refuse a choice of types.
             Kind::Guest => json!({ "type": "integer" }),
-            Kind::NewGuest => {
-                json!({ "type": "integer", "minimum": VMIDS.start(), "maximum": VMIDS.end() })
-            }
-            // The bounds of Proxmox are listed; our own are checked, and cost no bytes.
+            // The bounds of Proxmox are listed where they tell something; our own are checked, and cost
+            // no bytes.
+            Kind::NewGuest => json!({ "type": "integer" }),
             Kind::Integer(..) if matches!(self.wire, Wire::Local) => json!({ "type": "integer" }),
+            Kind::Integer(least, most) if (least..=most) == VMIDS => json!({ "type": "integer" }),
+            Kind::Integer(0, u64::MAX) => json!({ "type": "integer" }),
+            Kind::Integer(0, most) => json!({ "type": "integer", "maximum": most }),
             Kind::Integer(least, u64::MAX) => json!({ "type": "integer", "minimum": least }),
             Kind::Integer(least, most) => {
                 json!({ "type": "integer", "minimum": least, "maximum": most })
@@ -291,13 +306,12 @@ impl Param {
 
 /// The `inputSchema` of a tool: a closed object without combinators, since one schema that a
 /// provider does not understand makes it refuse all tools.
-pub(crate) fn schema(params: &[Param]) -> Value {
+pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Value {
     let properties: Map<String, Value> = params
-        .iter()
+        .clone()
         .map(|param| (param.name.to_owned(), param.schema()))
         .collect();
     let required: Vec<&str> = params
-        .iter()
         .filter(|param| param.is_listed_as_required())
         .map(|param| param.name)
         .collect();
@@ -314,7 +328,7 @@ pub(crate) fn schema(params: &[Param]) -> Value {
 
 /// Checked arguments, as the texts that are sent. They can hold secrets, so there is no `Debug`.
 pub(crate) struct Args {
-    params: &'static [Param],
+    params: Vec<&'static Param>,
     values: BTreeMap<&'static str, Vec<String>>,
     /// What `/cluster/resources` shows of the guest that they name, where that was looked up.
     pub(crate) guest: Option<Value>,
@@ -325,9 +339,10 @@ impl Args {
     ///
     /// `null` and an empty text mean that nothing was given.
     pub(crate) fn parse(
-        params: &'static [Param],
+        params: impl IntoIterator<Item = &'static Param>,
         arguments: &Map<String, Value>,
     ) -> Result<Self, Vec<String>> {
+        let params: Vec<&Param> = params.into_iter().collect();
         let mut values = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, value) in arguments {
@@ -335,7 +350,7 @@ impl Args {
                 .iter()
                 .find(|param| param.name == name || param.aliases.contains(&&**name))
             else {
-                problems.push(unknown(name, params));
+                problems.push(unknown(name, &params));
                 continue;
             };
             if value.is_null() || (value.as_str() == Some("") && !param.clearable) {
@@ -382,7 +397,7 @@ impl Args {
         if !problems.is_empty() {
             return Err(problems);
         }
-        for param in params {
+        for param in &params {
             if let Need::Default(value) = param.need
                 && let Some(sent) = param.wire_values(&value.into())
             {
@@ -397,8 +412,30 @@ impl Args {
     }
 
     /// The parameters of the tool.
-    pub(crate) fn params(&self) -> &'static [Param] {
-        self.params
+    pub(crate) fn params(&self) -> impl Iterator<Item = &'static Param> {
+        self.params.iter().copied()
+    }
+
+    /// All of them for a record, each value as `tell` makes it of its name and itself. What this server
+    /// acts on before all else is not among them.
+    pub(crate) fn told<'a>(&'a self, tell: impl Fn(&str, &'a str) -> &'a str) -> Value {
+        let told = self.params().filter(|param| !param.is_about_the_call());
+        let told = told.filter_map(|param| {
+            let value = match (param.kind, self.values.get(param.name)?.as_slice()) {
+                (Kind::Pairs, _) => self
+                    .pairs(param)
+                    .map(|(name, value)| (name.to_owned(), tell(name, value).into()))
+                    .collect::<Map<_, _>>()
+                    .into(),
+                (Kind::List, values) => values
+                    .iter()
+                    .map(|value| tell(param.name, value))
+                    .collect::<Value>(),
+                (_, values) => tell(param.name, values.first()?).into(),
+            };
+            Some((param.name.to_owned(), value))
+        });
+        Value::Object(told.collect())
     }
 
     /// Sets what was found out; `value` must have the form of `param`.
@@ -497,7 +534,7 @@ impl Index<&Param> for Args {
     }
 }
 
-fn unknown(name: &str, params: &[Param]) -> String {
+fn unknown(name: &str, params: &[&Param]) -> String {
     let name = text::cut(&text::inline(name), 40);
     let known: Vec<&str> = params.iter().map(|param| param.name).collect();
     match nearest(&name, known.iter().copied()) {
@@ -749,11 +786,11 @@ mod tests {
     #[test]
     fn lists_a_closed_object_that_every_provider_understands() {
         assert_eq!(
-            schema(&PARAMS[1..4]),
+            schema(PARAMS[1..4].iter()),
             json!({
                 "type": "object",
                 "properties": {
-                    "vmid": { "type": "integer", "minimum": 100, "maximum": 999_999_999 },
+                    "vmid": { "type": "integer" },
                     "force_stop": { "type": "boolean", "description": "Kill it." },
                     "compress": { "type": "string", "enum": ["zstd", "none"], "default": "zstd" },
                 },

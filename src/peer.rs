@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,6 +43,10 @@ struct Desk {
     closed: Option<Instant>,
     /// Whether an answer has been given up since.
     is_over: bool,
+    /// How many requests of ours there have been.
+    asked: u64,
+    /// The one that is under way, and its answer once it has come.
+    question: Option<(Id, Option<Result<Value, Value>>)>,
 }
 
 struct Call {
@@ -63,6 +68,18 @@ pub(crate) enum Interruption {
     Closed,
 }
 
+/// How a request of ours ended.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Asked {
+    /// With its result, or its error.
+    Answered(Result<Value, Value>),
+    /// The client no longer wants the call within which we asked.
+    Cancelled,
+    /// The client has closed its end.
+    Closed,
+    TimedOut,
+}
+
 impl Peer {
     pub(crate) fn new(input: Box<dyn Source>, output: impl Write + Send + 'static) -> Self {
         Self(Some(Arc::new(Mutex::new(Desk {
@@ -72,6 +89,8 @@ impl Peer {
             call: None,
             closed: None,
             is_over: false,
+            asked: 0,
+            question: None,
         }))))
     }
 
@@ -170,6 +189,72 @@ impl Peer {
         }
     }
 
+    /// Whether the client can be asked within a call: its answer must be seen while we wait for it.
+    pub(crate) fn can_be_asked(&self) -> bool {
+        self.desk()
+            .is_some_and(|desk| desk.lines.can_be_looked_at())
+    }
+
+    /// Sends the client a request within the call under way, and waits for its answer. An answer that
+    /// comes too late is nobody's.
+    pub(crate) fn ask(&self, method: &str, params: Value, patience: Duration) -> Asked {
+        let Some(id) = self.pose(method, params) else {
+            return Asked::Closed;
+        };
+        let mut waited = Duration::ZERO;
+        let mut end = self.pause(Duration::ZERO);
+        loop {
+            if let Some(answer) = self.answer() {
+                return Asked::Answered(answer);
+            }
+            let asked = match end {
+                Err(Interruption::Cancelled) => Asked::Cancelled,
+                Err(Interruption::Closed) => Asked::Closed,
+                Ok(()) if waited >= patience => Asked::TimedOut,
+                Ok(()) => {
+                    end = self.pause(GLANCE);
+                    waited += GLANCE;
+                    continue;
+                }
+            };
+            self.withdraw(&id);
+            return asked;
+        }
+    }
+
+    /// Sends a request of ours; its id, unless it could not be sent.
+    fn pose(&self, method: &str, params: Value) -> Option<Id> {
+        let mut desk = self.desk()?;
+        desk.asked += 1;
+        let id = Id::Text(format!("proxmox-mcp-{}", desk.asked));
+        desk.question = Some((id.clone(), None));
+        desk.write(&rpc::request(&id, method, params)).ok()?;
+        Some(id)
+    }
+
+    /// The answer to the request of ours, if it has come.
+    fn answer(&self) -> Option<Result<Value, Value>> {
+        let mut desk = self.desk()?;
+        let answer = desk.question.as_mut()?.1.take();
+        if answer.is_some() {
+            desk.question = None;
+        }
+        answer
+    }
+
+    /// Tells the client that the answer is no longer awaited.
+    fn withdraw(&self, id: &Id) {
+        let Some(mut desk) = self.desk() else {
+            return;
+        };
+        desk.question = None;
+        let params = json!({ "requestId": Value::from(id) });
+        let note = rpc::notification("notifications/cancelled", params);
+        if let Err(err) = desk.write(&note) {
+            log::debug!("a question could not be withdrawn: {err}");
+        }
+    }
+
     /// Whether the client wants to hear of progress.
     pub(crate) fn wants_progress(&self) -> bool {
         let desk = self.desk();
@@ -250,7 +335,14 @@ impl Desk {
         }
     }
 
-    fn take_in(&mut self, frame: Frame) {
+    fn take_in(&mut self, mut frame: Frame) {
+        if let (Frame::Single(Message::Response(Some(id), outcome)), Some((ours, answer))) =
+            (&mut frame, &mut self.question)
+            && ours == id
+        {
+            *answer = Some(mem::replace(outcome, Ok(Value::Null)));
+            return;
+        }
         match &frame {
             Frame::Single(Message::Request(request)) if is_ping(request) => {
                 let answer = rpc::answer(Some(&request.id), Ok(json!({})));

@@ -4,6 +4,7 @@ mod certificate;
 pub(crate) mod client;
 mod connector;
 pub(crate) mod demo;
+pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod property;
 pub(crate) mod request;

@@ -17,8 +17,8 @@ pub(crate) enum Message {
     /// Never answered, whatever is wrong with it.
     Notification(Notification),
     Request(Request),
-    /// An answer to a request of ours.
-    Response,
+    /// An answer to a request of ours: its result, or its error.
+    Response(Option<Id>, Result<Value, Value>),
 }
 
 /// What the client asks, and waits for.
@@ -129,8 +129,11 @@ fn message(value: Value) -> Message {
     };
     let id = fields.get("id").and_then(Id::new);
     let Some(method) = fields.remove("method") else {
-        if fields.contains_key("result") || fields.contains_key("error") {
-            return Message::Response;
+        if let Some(error) = fields.remove("error") {
+            return Message::Response(id, Err(error));
+        }
+        if let Some(result) = fields.remove("result") {
+            return Message::Response(id, Ok(result));
         }
         let fault = Fault::invalid_request("A request must have a method");
         return Message::Invalid(id, fault);
@@ -199,6 +202,11 @@ pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
         answer["id"] = id.into();
     }
     answer
+}
+
+/// A request of ours.
+pub(crate) fn request(id: &Id, method: &str, params: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": Value::from(id), "method": method, "params": params })
 }
 
 /// A message that nobody answers.
@@ -292,12 +300,22 @@ mod tests {
 
     #[test]
     fn takes_responses_for_what_they_are() {
-        for line in [
-            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
-            r#"{"jsonrpc":"2.0","id":"a","error":{"code":-1,"message":"no"}}"#,
-            r#"{"id":null,"error":null}"#,
+        let error = json!({ "code": -1, "message": "no" });
+        for (line, id, outcome) in [
+            (
+                r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+                Some(json!(1)),
+                Ok(json!({})),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":"a","error":{"code":-1,"message":"no"}}"#,
+                Some(json!("a")),
+                Err(error),
+            ),
+            (r#"{"id":null,"error":null}"#, None, Err(Value::Null)),
         ] {
-            assert_eq!(single(line), Message::Response, "{line}");
+            let id = id.and_then(|id| Id::new(&id));
+            assert_eq!(single(line), Message::Response(id, outcome), "{line}");
         }
     }
 

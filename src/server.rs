@@ -2,7 +2,6 @@
 
 mod era;
 mod instructions;
-mod seal;
 mod tasks;
 
 use std::io::{self, ErrorKind};
@@ -15,7 +14,7 @@ use crate::nearest::nearest;
 use crate::peer::{Interruption, Peer};
 use crate::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
 pub(crate) use crate::server::era::names_revision;
-use crate::server::era::{Era, Revision};
+use crate::server::era::{Era, Revision, Session};
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
 
@@ -37,8 +36,8 @@ pub(crate) fn serve(context: &Context) -> io::Result<()> {
 struct Server<'a> {
     context: &'a Context,
     peer: &'a Peer,
-    /// The revision that the last `initialize` settled.
-    session: Option<Revision>,
+    /// What the last `initialize` settled.
+    session: Option<Session>,
     /// The requests of `subscriptions/listen` whose result is due at the end.
     streams: Vec<Id>,
 }
@@ -54,6 +53,11 @@ enum Reply {
 }
 
 impl Server<'_> {
+    /// The revision of the open session.
+    fn revision(&self) -> Option<Revision> {
+        self.session.as_ref().map(|session| session.revision)
+    }
+
     fn run(&mut self) -> io::Result<()> {
         while let Some(frame) = self.peer.next()? {
             self.receive(frame)?;
@@ -79,7 +83,7 @@ impl Server<'_> {
 
     /// The array of answers (MCP 2025-03-26, Base protocol, Batching).
     fn answer_batch(&mut self, messages: Vec<Message>) -> io::Result<Option<Value>> {
-        if !self.session.is_some_and(Revision::has_batches) {
+        if !self.revision().is_some_and(Revision::has_batches) {
             let fault = Fault::invalid_request("This revision has no batches");
             return Ok(Some(rpc::answer(None, Err(fault))));
         }
@@ -90,7 +94,7 @@ impl Server<'_> {
         let mut answers = Vec::new();
         for message in messages {
             answers.extend(match message {
-                Message::Request(request) if Era::of(&request, self.session) != Era::Session => {
+                Message::Request(request) if Era::of(&request, self.revision()) != Era::Session => {
                     let fault = Fault::invalid_request(
                         "A batch holds only requests of the session that is already open",
                     );
@@ -112,8 +116,8 @@ impl Server<'_> {
                 self.take_note(&notification);
                 return Ok(None);
             }
-            Message::Response => {
-                log::warn!("dropped a response, since nothing was asked");
+            Message::Response(..) => {
+                log::warn!("dropped a response that nobody waits for");
                 return Ok(None);
             }
             Message::Request(request) => request,
@@ -156,8 +160,10 @@ impl Server<'_> {
 
     /// Every method of both eras.
     fn dispatch(&mut self, request: Request) -> Result<Reply, Fault> {
-        let era = Era::of(&request, self.session);
-        let Request { method, params, .. } = request;
+        let era = Era::of(&request, self.revision());
+        let Request {
+            method, mut params, ..
+        } = request;
         if era == Era::Stateless {
             era::check(&params)?;
         }
@@ -167,10 +173,12 @@ impl Server<'_> {
             (Era::Unknown, _) => return Err(era::not_initialized()),
             (Era::Stateless, "server/discover") => Some(era::discovered(self.context)),
             (Era::Stateless, "subscriptions/listen") => return listen(&params),
-            (Era::Stateless, "tasks/cancel") => tasks::cancel(self.context, &params)?,
+            (Era::Stateless, "tasks/cancel") => {
+                tasks::cancel(self.context, self.peer, &mut params)?
+            }
             (Era::Stateless, "tasks/get") => tasks::get(self.context, &params)?,
             (Era::Stateless, "tasks/update") => Some(tasks::update(self.context, &params)?),
-            (_, "tools/list") => Some(list_tools(&params)?),
+            (_, "tools/list") => Some(list_tools(self.context, &params)?),
             (_, "tools/call") => self.call_tool(&era, params)?,
             (_, _) => return Err(Fault::unknown_method(&method)),
         };
@@ -188,13 +196,13 @@ impl Server<'_> {
             return Err(Fault::invalid_params("protocolVersion must be a string"));
         };
         let revision = Revision::negotiate(requested);
-        self.session = Some(revision);
+        self.session = Some(Session::open(revision, params));
         Ok(era::initialized(self.context, revision))
     }
 
     /// The result of a call; `None` when it was cancelled.
     fn call_tool(&self, era: &Era, mut params: Map<String, Value>) -> Result<Option<Value>, Fault> {
-        let accepts = era::accepts(era, &params);
+        let caller = era::caller(era, self.session.as_ref(), self.peer, &mut params)?;
         let Some(Value::String(name)) = params.remove("name") else {
             return Err(Fault::invalid_params(
                 "name must be a string, the tool to call",
@@ -202,10 +210,12 @@ impl Server<'_> {
         };
         let (name, tool) = tools::find(&name).ok_or_else(|| unknown_tool(&name))?;
         let arguments = arguments(params.remove("arguments").unwrap_or_default())?;
-        Ok(match tool.call(self.context, name, &arguments, accepts) {
+        Ok(match tool.call(self.context, name, &arguments, &caller) {
             End::Cancelled => None,
             End::Outcome(outcome) => Some(tool_result(outcome)),
+            End::Question(question) => Some(era::asked(&question)),
             End::Task(task) => Some(tasks::created(self.context, &task)),
+            End::Unbound => return Err(era::unbound()),
         })
     }
 }
@@ -229,17 +239,18 @@ fn listen(params: &Map<String, Value>) -> Result<Reply, Fault> {
     Ok(Reply::Stream)
 }
 
-/// All tools on one page, so no cursor can be one of ours.
-fn list_tools(params: &Map<String, Value>) -> Result<Value, Fault> {
+/// All that are shown on one page, so no cursor can be one of ours.
+fn list_tools(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
     if params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
         return Err(Fault::invalid_params(
             "Unknown cursor: there is only one page",
         ));
     }
-    let tools: Vec<Value> = tools::DOMAINS
-        .iter()
-        .flat_map(|domain| domain.tools)
-        .map(|(name, tool)| tool.definition(name))
+    let safety = context.safety();
+    let tools: Vec<Value> = safety
+        .exposure
+        .shown()
+        .map(|(name, tool)| tool.definition(name, safety))
         .collect();
     Ok(json!({ "tools": tools }))
 }
@@ -282,12 +293,12 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::{Safety, Settings};
 
     fn context(peer: Peer) -> Context {
         let settings = Settings {
             connection: Err(Vec::new()),
-            allow_elevated: false,
+            safety: Safety::default(),
         };
         Context::new(settings, peer)
     }

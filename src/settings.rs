@@ -3,17 +3,22 @@
 //! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the
 //! path of a file is shown, where it cannot be taken for anything else.
 
+mod hosts;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, DnsName};
 
+use crate::exposure::{Exposure, Names, Toolsets};
+use crate::glob::Glob;
 use crate::nearest::nearest;
+use crate::scope::{Guests, Nodes};
+pub(crate) use crate::settings::hosts::Host;
 use crate::text;
 
 /// A declared setting, from which its flag, its line in `--help` and its README row follow.
@@ -48,7 +53,7 @@ static HOST: Setting = Setting {
     variable: "PROXMOX_HOST",
     flag: Flag::Takes("HOST"),
     unset: Unset::Missing,
-    meaning: "any node of the cluster: name, address, `host:port` or `https://` URL",
+    meaning: "any node, or several with commas: name, `host:port` or `https://` URL",
 };
 
 static PORT: Setting = Setting {
@@ -104,7 +109,7 @@ static FINGERPRINT: Setting = Setting {
     variable: "PROXMOX_FINGERPRINT",
     flag: Flag::Takes("SHA256"),
     unset: Unset::Absent,
-    meaning: "SHA-256 fingerprint of the one certificate to trust, whatever the SSL mode",
+    meaning: "SHA-256 of the certificate to trust whatever the SSL mode, or one per host",
 };
 
 static TIMEOUT: Setting = Setting {
@@ -121,6 +126,83 @@ static ALLOW_ELEVATED: Setting = Setting {
     meaning: "`true` allows the elevated tools, which change the cluster",
 };
 
+static READ_ONLY: Setting = Setting {
+    variable: "PROXMOX_READ_ONLY",
+    flag: Flag::Switch,
+    unset: Unset::Means("false"),
+    meaning: "`true` leaves only tools that change nothing",
+};
+
+static TOOLSETS: Setting = Setting {
+    variable: "PROXMOX_TOOLSETS",
+    flag: Flag::Takes("NAMES"),
+    unset: Unset::Means("default"),
+    meaning: "groups of tools, or `all`; `proxmox-mcp tools` names them",
+};
+
+static TOOLS: Setting = Setting {
+    variable: "PROXMOX_TOOLS",
+    flag: Flag::Takes("NAMES"),
+    unset: Unset::Absent,
+    meaning: "tools to list, names or globs: with the toolsets, or alone",
+};
+
+static EXCLUDE_TOOLS: Setting = Setting {
+    variable: "PROXMOX_EXCLUDE_TOOLS",
+    flag: Flag::Takes("NAMES"),
+    unset: Unset::Absent,
+    meaning: "tools to hide, names or globs",
+};
+
+static GUESTS: Setting = Setting {
+    variable: "PROXMOX_GUESTS",
+    flag: Flag::Takes("GUESTS"),
+    unset: Unset::Absent,
+    meaning: "guests that elevated tools may touch: `100-199,pool:x,!tag:y`",
+};
+
+static NODES: Setting = Setting {
+    variable: "PROXMOX_NODES",
+    flag: Flag::Takes("NODES"),
+    unset: Unset::Absent,
+    meaning: "nodes that elevated tools may touch: `pve1,pve2` or `!pve3`",
+};
+
+static PROTECTED: Setting = Setting {
+    variable: "PROXMOX_PROTECTED",
+    flag: Flag::Takes("GUESTS"),
+    unset: Unset::Absent,
+    meaning: "guests that no tool may stop, change or destroy",
+};
+
+static ALLOW_COMMANDS: Setting = Setting {
+    variable: "PROXMOX_ALLOW_COMMANDS",
+    flag: Flag::Takes("GLOBS"),
+    unset: Unset::Absent,
+    meaning: "command lines that may be run in VMs, between commas",
+};
+
+static DRY_RUN: Setting = Setting {
+    variable: "PROXMOX_DRY_RUN",
+    flag: Flag::Switch,
+    unset: Unset::Means("false"),
+    meaning: "`true` shows what elevated tools would send instead of it",
+};
+
+static CONFIRM: Setting = Setting {
+    variable: "PROXMOX_CONFIRM",
+    flag: Flag::Takes("POLICY"),
+    unset: Unset::Means("auto"),
+    meaning: "confirm what cannot be undone: `auto`, `always` or `never`",
+};
+
+static AUDIT_LOG: Setting = Setting {
+    variable: "PROXMOX_AUDIT_LOG",
+    flag: Flag::Takes("FILE"),
+    unset: Unset::Absent,
+    meaning: "file for one line of JSON for each elevated call",
+};
+
 /// Every setting, in the order `--help` and the README show them.
 pub(crate) static SETTINGS: &[&Setting] = &[
     &HOST,
@@ -134,6 +216,17 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &FINGERPRINT,
     &TIMEOUT,
     &ALLOW_ELEVATED,
+    &READ_ONLY,
+    &TOOLSETS,
+    &TOOLS,
+    &EXCLUDE_TOOLS,
+    &GUESTS,
+    &NODES,
+    &PROTECTED,
+    &ALLOW_COMMANDS,
+    &DRY_RUN,
+    &CONFIRM,
+    &AUDIT_LOG,
 ];
 
 /// How other programs call what is set here, by the ends of their names.
@@ -193,21 +286,49 @@ impl Setting {
 pub(crate) struct Settings {
     /// How to reach the cluster, or every reason why that is not known, each naming its setting.
     pub(crate) connection: Result<Connection, Vec<String>>,
+    pub(crate) safety: Safety,
+}
+
+/// What the user lets a model do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Safety {
     /// Whether elevated tools may be called.
     pub(crate) allow_elevated: bool,
+    /// Which tools there are.
+    pub(crate) exposure: Exposure,
+    /// The guests that elevated tools may touch; all where it is `None`.
+    pub(crate) guests: Option<Guests>,
+    /// The nodes that elevated tools may touch; all where it is `None`.
+    pub(crate) nodes: Option<Nodes>,
+    /// The guests that no tool may stop, change or destroy.
+    pub(crate) protected: Option<Guests>,
+    /// The command lines that may be run in VMs; all where it is `None`.
+    pub(crate) commands: Option<Vec<Glob>>,
+    /// Whether no change is sent, whatever a call says.
+    pub(crate) dry_run: bool,
+    pub(crate) confirm: Confirm,
+    pub(crate) audit_log: Option<PathBuf>,
+}
+
+/// Who confirms what cannot be undone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Confirm {
+    /// The user, where the client can ask; elsewhere it is left to the client.
+    #[default]
+    Auto,
+    /// The user; where the client cannot ask, the call must be repeated with a token.
+    Always,
+    /// Nobody here.
+    Never,
 }
 
 /// How to reach the cluster.
 pub(crate) struct Connection {
-    /// Whether to speak TLS; plain HTTP is for loopback alone.
-    pub(crate) tls: bool,
-    /// A name or an address; an IPv6 address without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    /// Nodes of one cluster, each of which will do, the preferred one first; at least one.
+    pub(crate) hosts: Vec<Host>,
     /// `user@realm!name`
     pub(crate) token_id: String,
     pub(crate) token_secret: Secret,
-    pub(crate) trust: Trust,
     /// How long an answer may take.
     pub(crate) timeout: Duration,
 }
@@ -218,6 +339,9 @@ pub(crate) struct Trust {
     pub(crate) check: Check,
     /// The certificates of `PROXMOX_CA_FILE`.
     pub(crate) listed: Vec<CertificateDer<'static>>,
+    /// What `PROXMOX_FINGERPRINT` pins of each host in turn, and where in that list this one stands.
+    pub(crate) pins: Vec<Option<[u8; 32]>>,
+    pub(crate) place: usize,
 }
 
 /// What is asked of the server's certificate.
@@ -261,7 +385,7 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
-        let allow_elevated = reader.allow_elevated();
+        let safety = reader.safety();
         if let Some(warning) = reader.contradiction() {
             log::warn!("{warning}");
         }
@@ -270,7 +394,7 @@ impl Settings {
                 Some(connection) if reader.problems.is_empty() => Ok(connection),
                 _ => Err(reader.problems),
             },
-            allow_elevated,
+            safety,
         }
     }
 
@@ -282,10 +406,10 @@ impl Settings {
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
-        let allow_elevated = reader.allow_elevated();
+        let safety = reader.safety();
         Self {
             connection: Err(reader.problems),
-            allow_elevated,
+            safety,
         }
     }
 }
@@ -390,7 +514,8 @@ impl<'a> Reader<'a> {
             .as_ref()
             .is_some_and(|mode| mode.value.eq_ignore_ascii_case("insecure"));
         let ca_file = self.given(&CA_FILE);
-        let (idle, why) = match self.given(&FINGERPRINT) {
+        let pin = self.given(&FINGERPRINT);
+        let (idle, why) = match pin.filter(|pin| !hosts::leaves_one_out(&pin.value)) {
             Some(pin) => (
                 vec![mode, ca_file],
                 format!("{} alone decides which certificate is trusted", pin.name),
@@ -405,51 +530,42 @@ impl<'a> Reader<'a> {
         (!idle.is_empty()).then(|| format!("without effect: {}, since {why}", idle.join(" and ")))
     }
 
-    fn allow_elevated(&mut self) -> bool {
-        self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false)
+    /// What cannot be read counts as unset here; it is a problem as well, with which no call is sent.
+    fn safety(&mut self) -> Safety {
+        Safety {
+            allow_elevated: self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false),
+            exposure: Exposure {
+                read_only: self.read_text(&READ_ONLY, boolean).unwrap_or(true),
+                toolsets: match self.given(&TOOLSETS) {
+                    Some(_) => self.read_text(&TOOLSETS, Toolsets::parse),
+                    None => None,
+                },
+                tools: self.read_text(&TOOLS, Names::parse),
+                excluded: self.read_text(&EXCLUDE_TOOLS, Names::parse),
+            },
+            guests: self.read_text(&GUESTS, Guests::parse),
+            nodes: self.read_text(&NODES, Nodes::parse),
+            protected: self.read_text(&PROTECTED, Guests::parse),
+            commands: self.read_text(&ALLOW_COMMANDS, commands),
+            dry_run: self.read_text(&DRY_RUN, boolean).unwrap_or(true),
+            confirm: self.read_text(&CONFIRM, confirm).unwrap_or(Confirm::Always),
+            audit_log: self.read(&AUDIT_LOG, |path| Ok(PathBuf::from(path))),
+        }
     }
 
     /// Reads all before it gives up, so that all problems are found.
     fn connection(&mut self) -> Option<Connection> {
-        let address = self.read_text(&HOST, address);
-        let port = self.port(address.as_ref());
+        let hosts = self.hosts();
         let user = self.read_text(&USER, user);
         let token_name = self.read_text(&TOKEN_NAME, token_name);
         let token_secret = self.token_secret();
-        let mode = self.read_text(&SSL_MODE, ssl_mode);
-        let listed = self.read_file(&CA_FILE, certificates);
-        let pin = self.read_text(&FINGERPRINT, fingerprint);
         let timeout = self.read_text(&TIMEOUT, |text| number(text, 1, 600));
-        let address = address?;
         Some(Connection {
-            tls: address.tls,
-            host: address.host,
-            port: port?,
+            hosts: hosts?,
             token_id: format!("{}!{}", user?, token_name?),
             token_secret: token_secret?,
-            trust: Trust {
-                check: pin.map_or(mode?, Check::Pin),
-                listed: listed.unwrap_or_default(),
-            },
             timeout: Duration::from_secs(timeout?.into()),
         })
-    }
-
-    /// The port that the host or its own setting gives; both may give the same.
-    fn port(&mut self, address: Option<&Address>) -> Option<u16> {
-        let port = self.read_text(&PORT, port);
-        let Some(in_host) = address.and_then(|address| address.port) else {
-            return port;
-        };
-        if let (Some(host), Some(given)) = (self.given(&HOST), self.given(&PORT))
-            && port.is_some_and(|port| port != in_host)
-        {
-            self.problems.push(format!(
-                "{} and the port in {} differ: give one of them",
-                given.name, host.name
-            ));
-        }
-        Some(in_host)
     }
 
     fn token_secret(&mut self) -> Option<Secret> {
@@ -505,91 +621,6 @@ fn place(path: &OsStr) -> String {
         text::inline(&format!(" ({text}{hint})"))
     } else {
         text::inline(&hint)
-    }
-}
-
-/// What `PROXMOX_HOST` says.
-struct Address {
-    tls: bool,
-    host: String,
-    port: Option<u16>,
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    const FORM: &str = "must be a host name, an IPv4 or IPv6 address, `host:port`, `[IPv6]:port` \
-                        or an `https://` URL";
-    // As a browser shows it: `https://pve1:8006/#v1:0:18:4`.
-    let text = match text.split_once("/#") {
-        Some((url, _)) => url,
-        None => text.strip_suffix('/').unwrap_or(text),
-    };
-    let (tls, authority) = match text.split_once("://") {
-        None => (true, text),
-        Some((scheme, rest)) => {
-            let tls = match scheme.to_ascii_lowercase().as_str() {
-                "https" => true,
-                "http" => false,
-                _ => return Err(FORM.into()),
-            };
-            (tls, rest)
-        }
-    };
-    if authority.contains('@') {
-        return Err(format!(
-            "must have no user before the host: that is for {}",
-            USER.variable
-        ));
-    }
-    if authority.contains(['/', '?']) {
-        return Err("must end after the host or its port: no path, no query".into());
-    }
-    let (host, port) = host_and_port(authority).ok_or(FORM)?;
-    let port = port
-        .map(self::port)
-        .transpose()
-        .map_err(|problem| format!("has a port, which {problem}"))?;
-    if !tls && !is_loopback(&host) {
-        return Err(
-            "must be an `https://` URL, since the token would travel in clear: `http://` is for \
-             loopback alone (localhost, 127.0.0.0/8, ::1)"
-                .into(),
-        );
-    }
-    Ok(Address { tls, host, port })
-}
-
-/// Splits what stands between the slashes of a URL.
-fn host_and_port(authority: &str) -> Option<(String, Option<&str>)> {
-    if let Ok(address) = authority.parse::<Ipv6Addr>() {
-        return Some((address.to_string(), None));
-    }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (address, rest) = rest.split_once(']')?;
-            let port = match rest {
-                "" => None,
-                _ => Some(rest.strip_prefix(':')?),
-            };
-            (address.parse::<Ipv6Addr>().ok()?.to_string(), port)
-        }
-        None => {
-            let (host, port) = match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            };
-            let known = host.parse::<Ipv4Addr>().is_ok() || DnsName::try_from(host).is_ok();
-            (known.then(|| host.to_owned())?, port)
-        }
-    };
-    // More colons are an attempt at an IPv6 address.
-    let fits = port.is_none_or(|port| !port.contains(':'));
-    fits.then_some((host, port))
-}
-
-fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }
 
@@ -699,6 +730,27 @@ fn ssl_mode(text: &str) -> Result<Check, String> {
     }
 }
 
+fn confirm(text: &str) -> Result<Confirm, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(Confirm::Auto),
+        "always" => Ok(Confirm::Always),
+        "never" => Ok(Confirm::Never),
+        _ => Err("must be auto, always or never".into()),
+    }
+}
+
+fn commands(text: &str) -> Result<Vec<Glob>, String> {
+    let globs = text.split([',', '\n']).map(str::trim);
+    let globs: Vec<Glob> = globs
+        .filter(|glob| !glob.is_empty())
+        .map(Glob::new)
+        .collect();
+    match globs.is_empty() {
+        true => Err("must list command lines, such as `uptime, systemctl status *`".into()),
+        false => Ok(globs),
+    }
+}
+
 fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let listed: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
@@ -708,32 +760,6 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         return Err("must name a PEM file, but no certificate is in that file".into());
     }
     Ok(listed)
-}
-
-fn fingerprint(text: &str) -> Result<[u8; 32], String> {
-    // As openssl prints it: `sha256 Fingerprint=AA:…`.
-    let text = match text.split_once('=') {
-        Some((label, rest)) if label.eq_ignore_ascii_case("sha256 fingerprint") => rest.trim(),
-        _ => text,
-    };
-    let pairs: Vec<&[u8]> = match text.contains(':') {
-        true => text.as_bytes().split(|byte| *byte == b':').collect(),
-        false => text.as_bytes().chunks(2).collect(),
-    };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let bytes: Option<Vec<u8>> = pairs
-        .iter()
-        .map(|pair| match **pair {
-            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
-            _ => None,
-        })
-        .collect();
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| {
-            "must be a SHA-256 fingerprint: 32 bytes as hexadecimal pairs, with or without colons"
-                .into()
-        })
 }
 
 #[cfg(test)]
@@ -809,15 +835,18 @@ mod tests {
     #[test]
     fn three_settings_suffice() {
         let connection = connection(&[]);
-        assert!(connection.tls);
-        assert_eq!(connection.host, "pve1.example");
-        assert_eq!(connection.port, 8006);
+        let [host] = &*connection.hosts else {
+            panic!("{:?}", connection.hosts);
+        };
+        assert!(host.tls);
+        assert_eq!(host.name, "pve1.example");
+        assert_eq!(host.port, 8006);
         assert_eq!(connection.token_id, "root@pam!mcp");
         assert_eq!(connection.token_secret.expose(), SECRET);
-        assert_eq!(connection.trust.check, Check::Strict);
-        assert!(connection.trust.listed.is_empty());
+        assert_eq!(host.trust.check, Check::Strict);
+        assert!(host.trust.listed.is_empty());
         assert_eq!(connection.timeout, Duration::from_secs(40));
-        assert!(!read(&[]).allow_elevated);
+        assert!(!read(&[]).safety.allow_elevated);
     }
 
     #[test]
@@ -847,7 +876,7 @@ mod tests {
             ("PROXMOX_FINGERPRINT", "AA:BB"),
             ("PROXMOX_TIMEOUT", "601"),
         ]);
-        assert!(!settings.allow_elevated);
+        assert!(!settings.safety.allow_elevated);
         assert_eq!(rejected(settings).len(), 10);
     }
 
@@ -875,9 +904,9 @@ mod tests {
             ("http://[::1]:8001/", false, "::1", 8001),
         ];
         for (text, tls, host, port) in table {
-            let connection = connection(&[("PROXMOX_HOST", text)]);
+            let found = &connection(&[("PROXMOX_HOST", text)]).hosts[0];
             assert_eq!(
-                (connection.tls, connection.host.as_str(), connection.port),
+                (found.tls, found.name.as_str(), found.port),
                 (tls, host, port),
                 "{text}"
             );
@@ -967,7 +996,7 @@ mod tests {
             ("2001:db8::1", "8007", 8007),
         ] {
             let variables = [("PROXMOX_HOST", host), ("PROXMOX_PORT", port)];
-            assert_eq!(connection(&variables).port, expected);
+            assert_eq!(connection(&variables).hosts[0].port, expected);
         }
         let variables = [("PROXMOX_HOST", "pve1:8007"), ("PROXMOX_PORT", "8006")];
         assert_eq!(
@@ -989,8 +1018,8 @@ mod tests {
             (&HOST, "pve3".into()),
             (&PORT, "8007".into()),
         ];
-        let connection = accepted(read_with(&flags, &variables));
-        assert_eq!((connection.host.as_str(), connection.port), ("pve3", 8007));
+        let host = &accepted(read_with(&flags, &variables)).hosts[0];
+        assert_eq!((host.name.as_str(), host.port), ("pve3", 8007));
 
         let flags = [(&SSL_MODE, "none".into()), (&PORT, OsString::new())];
         assert_eq!(
@@ -1015,7 +1044,7 @@ mod tests {
                 ("PROXMOX_TOKEN_FILE", unset),
                 ("PROXMOX_ALLOW_ELEVATED", unset),
             ]);
-            assert_eq!(connection.port, 8006);
+            assert_eq!(connection.hosts[0].port, 8006);
         }
         problem("PROXMOX_HOST", "${user_config.host}.example");
         problem("PROXMOX_HOST", "${user_config.host}${user_config.port}");
@@ -1034,7 +1063,7 @@ mod tests {
             ("off", false),
         ] {
             let settings = read(&[("PROXMOX_ALLOW_ELEVATED", text)]);
-            assert_eq!(settings.allow_elevated, expected, "{text}");
+            assert_eq!(settings.safety.allow_elevated, expected, "{text}");
             assert!(settings.connection.is_ok());
         }
         for text in ["y", "2", "true ", "enabled"] {
@@ -1150,6 +1179,8 @@ mod tests {
     fn names_what_another_setting_makes_void() {
         let pin = &*"AB:".repeat(32);
         let (pin, mode) = (("PROXMOX_FINGERPRINT", &pin[..95]), "PROXMOX_SSL_MODE");
+        let of_second = &*format!(",{}", pin.1);
+        let of_second = ("PROXMOX_FINGERPRINT", of_second);
         let ca = ("PROXMOX_CA_FILE", "/ca.pem");
         for (variables, expected) in [
             (&[][..], None),
@@ -1161,6 +1192,7 @@ mod tests {
                     "without effect: PROXMOX_CA_FILE, since in the SSL mode insecure no certificate is checked",
                 ),
             ),
+            (&[(mode, "strict"), ca, of_second], None),
             (
                 &[(mode, "strict"), ca, pin],
                 Some(
@@ -1244,7 +1276,7 @@ mod tests {
             ),
         ] {
             let variables = [("PROXMOX_SSL_MODE", mode), ("PROXMOX_FINGERPRINT", pin)];
-            assert_eq!(connection(&variables).trust.check, expected);
+            assert_eq!(connection(&variables).hosts[0].trust.check, expected);
         }
         for text in ["none", "true", "strict "] {
             problem("PROXMOX_SSL_MODE", text);
@@ -1274,7 +1306,9 @@ mod tests {
             "ca",
             format!("Some text\n{}{}", section("MAA="), section("MAE=")).as_bytes(),
         );
-        let listed = connection(&[("PROXMOX_CA_FILE", &path)]).trust.listed;
+        let listed = &connection(&[("PROXMOX_CA_FILE", &path)]).hosts[0]
+            .trust
+            .listed;
         assert_eq!(listed.len(), 2);
         assert_eq!(listed[1].as_ref(), [0x30, 0x01]);
         fs::remove_file(path).expect("it was written");
@@ -1312,7 +1346,7 @@ mod tests {
             let settings = Settings::read_for_demo(&[], |name| {
                 (name == "PROXMOX_ALLOW_ELEVATED").then(|| text.into())
             });
-            assert_eq!(settings.allow_elevated, allowed);
+            assert_eq!(settings.safety.allow_elevated, allowed);
             assert_eq!(rejected(settings).len(), problems);
         }
     }

@@ -1,5 +1,7 @@
 //! What a tool is, and how a call of one runs.
 
+mod host;
+
 use std::cell::OnceCell;
 use std::fmt;
 use std::time::Duration;
@@ -8,12 +10,15 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, Fields, Table};
 use crate::error::Error;
+use crate::gate::consent::Asks;
+use crate::gate::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper, Question};
 use crate::param::{self, Args, Param};
 use crate::peer::Peer;
-use crate::pve::client::Client;
+use crate::pve;
+use crate::pve::client::{Client, Cluster};
 use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::request::Method;
-use crate::settings::{Secret, Settings};
+use crate::settings::{Confirm, Safety, Secret, Settings};
 use crate::task::{self, Patience, State, Task};
 use crate::tools;
 
@@ -101,16 +106,23 @@ pub(crate) enum End {
     /// Nobody wants to know any more.
     Cancelled,
     Outcome(Outcome),
+    /// With a question, which the client puts to its user before it calls again.
+    Question(Question),
     /// With a task that goes on, for a client that follows it itself.
     Task(Task),
+    /// What came back with the call was not sealed for it.
+    Unbound,
 }
 
-/// What a client takes as the end of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Accepts {
-    Outcome,
-    /// An outcome, or a task that goes on.
-    Task,
+/// Who calls, and what they can do.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// Their name and version, for the audit log; they can claim any.
+    pub(crate) name: String,
+    /// Whether a task that goes on is taken as the end of a call.
+    pub(crate) follows_tasks: bool,
+    /// How the person behind can be asked.
+    pub(crate) asks: Asks,
 }
 
 /// How long a call waits for its task before it is handed to a client that follows tasks itself.
@@ -129,16 +141,18 @@ pub(crate) struct Context {
     settings: Settings,
     is_demo: bool,
     peer: Peer,
-    client: OnceCell<Client>,
+    cluster: OnceCell<Cluster>,
+    keeper: Keeper,
 }
 
 impl Context {
     pub(crate) fn new(settings: Settings, peer: Peer) -> Self {
         Self {
+            keeper: Keeper::new(&settings.safety),
             settings,
             is_demo: false,
             peer,
-            client: OnceCell::new(),
+            cluster: OnceCell::new(),
         }
     }
 
@@ -169,21 +183,31 @@ impl Context {
         self.is_demo
     }
 
-    /// Whether elevated tools may be called.
-    pub(crate) fn allows_elevated(&self) -> bool {
-        self.settings.allow_elevated
+    /// What the user lets a model do.
+    pub(crate) fn safety(&self) -> &Safety {
+        &self.settings.safety
+    }
+
+    /// The cluster for somebody who changes nothing.
+    pub(crate) fn client(&self) -> Result<Client<'_>, Error> {
+        Ok(Client::new(self.cluster()?, &self.peer, None))
+    }
+
+    /// Seconds since 1970.
+    fn now(&self) -> u64 {
+        pve::client::now(self.is_demo)
     }
 
     /// The connection, made at the first call that needs it.
-    pub(crate) fn client(&self) -> Result<&Client, Error> {
-        if self.is_demo {
-            let demo = || Client::demo(Demonstration::new(RECORDED), self.peer.clone());
-            return Ok(self.client.get_or_init(demo));
-        }
+    fn cluster(&self) -> Result<&Cluster, Error> {
         match &self.settings.connection {
+            Err(problems) if self.is_demo && problems.is_empty() => {
+                let demo = || Cluster::demo(Demonstration::new(RECORDED));
+                Ok(self.cluster.get_or_init(demo))
+            }
             Ok(connection) => {
-                let client = || Client::new(connection, self.peer.clone());
-                Ok(self.client.get_or_init(client))
+                let cluster = || Cluster::new(connection, self.peer.clone());
+                Ok(self.cluster.get_or_init(cluster))
             }
             Err(problems) => Err(Error::Settings(problems.clone())),
         }
@@ -192,14 +216,28 @@ impl Context {
 
 impl Tool {
     /// Its entry in `tools/list`.
-    pub(crate) fn definition(&self, name: &str) -> Value {
+    pub(crate) fn definition(&self, name: &str, safety: &Safety) -> Value {
         json!({
             "name": name,
             "title": self.title,
             "description": self.summary,
-            "inputSchema": param::schema(self.params),
+            "inputSchema": param::schema(self.listed_params(safety)),
             "annotations": self.effect.annotations(),
         })
+    }
+
+    /// What it takes: its own parameters, and those of all elevated tools.
+    pub(crate) fn listed_params(
+        &self,
+        safety: &Safety,
+    ) -> impl Iterator<Item = &'static Param> + Clone {
+        let is_elevated = self.permission == Permission::Elevated;
+        let asks_by_token = is_elevated && safety.confirm == Confirm::Always;
+        let common = [
+            is_elevated.then_some(&DRY_RUN),
+            asks_by_token.then_some(&CONFIRM_TOKEN),
+        ];
+        self.params.iter().chain(common.into_iter().flatten())
     }
 
     /// The requests that a call can send: `GET /nodes/{node}/status`.
@@ -215,46 +253,90 @@ impl Tool {
 
     /// Gate, arguments, requests, text: never fails, since every failure is for the model to read.
     pub(crate) fn call(
-        &self,
+        &'static self,
         context: &Context,
-        name: &str,
+        name: &'static str,
         arguments: &Map<String, Value>,
-        accepts: Accepts,
+        caller: &Caller,
     ) -> End {
-        match self.run(context, name, arguments, accepts) {
-            Ok(end) => end,
-            Err(Error::Cancelled) => End::Cancelled,
-            Err(error) => End::Outcome(error.into()),
+        host::naming(context, || {
+            match self.admit(context, name, arguments, caller) {
+                Ok(end) => end,
+                Err(Error::Cancelled) => End::Cancelled,
+                Err(Error::Unbound) => End::Unbound,
+                Err(Error::Asked(question)) => End::Question(*question),
+                Err(Error::Withheld(preview)) => End::Outcome((*preview).into()),
+                Err(error) => End::Outcome(error.into()),
+            }
+        })
+    }
+
+    /// All that a call must be before it runs, and the record that it was.
+    fn admit(
+        &'static self,
+        context: &Context,
+        name: &'static str,
+        arguments: &Map<String, Value>,
+        caller: &Caller,
+    ) -> Result<End, Error> {
+        let safety = context.safety();
+        let mut gate = Gate::new(safety, &context.keeper, (name, self), caller);
+        let denial = match safety.exposure.hides_by_name(name) {
+            Some(why) => Some(Error::Denied {
+                what: format!("{name} is hidden"),
+                why: format!("{why}; only the user can change that."),
+            }),
+            None if self.permission == Permission::Elevated && !safety.allow_elevated => {
+                Some(Error::Elevated)
+            }
+            None => None,
+        };
+        let parsed = match denial {
+            Some(denial) => Err(denial),
+            None => Args::parse(self.listed_params(safety), arguments).map_err(Error::Arguments),
+        };
+        let outcome = parsed.and_then(|mut args| {
+            gate.take_in(&args, context.now())?;
+            let client = Client::new(context.cluster()?, context.peer(), Some(&gate));
+            let reads = self.permission == Permission::Elevated && self.effect == Effect::Reads;
+            let pass = match reads {
+                true => Some(gate.begin_reading(&client)?),
+                false => None,
+            };
+            let outcome = self.run(&client, name, &mut args, caller);
+            if let Some(pass) = pass {
+                gate.end_reading(pass, outcome.as_ref().err());
+            }
+            outcome
+        });
+        match self.permission {
+            Permission::Basic => outcome,
+            Permission::Elevated => gate.record(context.now(), context.peer(), outcome),
         }
     }
 
     fn run(
         &self,
-        context: &Context,
-        name: &str,
-        arguments: &Map<String, Value>,
-        accepts: Accepts,
+        client: &Client,
+        name: &'static str,
+        args: &mut Args,
+        caller: &Caller,
     ) -> Result<End, Error> {
-        if self.permission == Permission::Elevated && !context.allows_elevated() {
-            return Err(Error::Elevated);
-        }
-        let mut args = Args::parse(self.params, arguments).map_err(Error::Arguments)?;
-        let client = context.client()?;
-        tools::look_up(client, name, &mut args)?;
+        tools::look_up(client, name, args)?;
         client.begin(name);
-        let answer = tools::with_free_id(client, &mut args, |args| match &self.call {
+        let answer = tools::with_free_id(client, args, |args| match &self.call {
             Call::Plain(method, path, show) => plain(client, args, *method, path, show),
             Call::Steps(_, steps) => steps(client, args),
         });
-        let mut answer = answer.map_err(|error| tools::find_guest(client, &args, error))?;
+        let mut answer = answer.map_err(|error| tools::find_guest(client, args, error))?;
         let Some(task) = answer.task.take() else {
             return Ok(End::Outcome(answer.into()));
         };
-        let asked = Patience::asked(client, &args);
+        let asked = Patience::asked(client, args);
         // What the call has to say besides must be said now, and not be left to whoever follows the
         // task: a password that was made up is known to nobody else. A task that only files a request
         // ends before anything is done.
-        let hands_over = accepts == Accepts::Task
+        let hands_over = caller.follows_tasks
             && args.get(&task::WAIT).is_none()
             && asked.is_none()
             && answer.text.is_empty()

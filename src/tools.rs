@@ -18,13 +18,16 @@ mod snapshots;
 mod tasks;
 mod volumes;
 
-pub(crate) use common::find_guest;
+pub(crate) use backups::last_backup;
+pub(crate) use common::{find_guest, guest_row};
 pub(crate) use guest::{look_up, with_free_id};
 
 use crate::tool::Tool;
 
 /// The tools of one domain.
 pub(crate) struct Domain {
+    /// What `PROXMOX_TOOLSETS` calls them.
+    pub(crate) toolset: &'static str,
     pub(crate) title: &'static str,
     pub(crate) tools: &'static [(&'static str, &'static Tool)],
 }
@@ -32,10 +35,10 @@ pub(crate) struct Domain {
 /// Writes the list of tools and the `match` that finds one from the same lines. A tool that is
 /// declared and not listed is a warning.
 macro_rules! tools {
-    ($($title:literal { $($name:literal => $tool:path,)+ })+) => {
+    ($($toolset:literal: $title:literal { $($name:literal => $tool:path,)+ })+) => {
         /// Every tool, in the order `tools/list` and the README show them.
         pub(crate) static DOMAINS: &[Domain] = &[
-            $(Domain { title: $title, tools: &[$(($name, &$tool)),+] }),+
+            $(Domain { toolset: $toolset, title: $title, tools: &[$(($name, &$tool)),+] }),+
         ];
 
         /// The tool that clients call `name`, and its listed name.
@@ -51,7 +54,7 @@ macro_rules! tools {
 }
 
 tools! {
-    "Nodes and cluster" {
+    "nodes": "Nodes and cluster" {
         "proxmox_get_nodes" => nodes::LIST,
         "proxmox_get_node_status" => nodes::STATUS,
         "proxmox_get_node_network" => nodes::NETWORK,
@@ -60,7 +63,7 @@ tools! {
         "proxmox_get_cluster_status" => nodes::CLUSTER_STATUS,
         "proxmox_get_next_vmid" => nodes::NEXT_VMID,
     }
-    "Node management" {
+    "node-admin": "Node management" {
         "proxmox_get_node_services" => node_admin::SERVICES,
         "proxmox_control_node_service" => node_admin::CONTROL_SERVICE,
         "proxmox_get_node_syslog" => node_admin::SYSLOG,
@@ -70,15 +73,14 @@ tools! {
         "proxmox_get_node_aplinfo" => node_admin::APLINFO,
         "proxmox_get_node_netstat" => node_admin::NETSTAT,
     }
-    "Guest queries" {
+    "guests": "Guest queries" {
         "proxmox_get_vms" => guests::LIST,
         "proxmox_get_vm_status" => guests::STATUS,
         "proxmox_get_vm_config" => guests::VM_CONFIG,
         "proxmox_get_lxc_config" => guests::LXC_CONFIG,
         "proxmox_get_storage" => guests::STORAGE,
-        "proxmox_list_storage_content" => volumes::LIST,
     }
-    "Guest lifecycle" {
+    "lifecycle": "Guest lifecycle" {
         "proxmox_start_lxc" => lifecycle::START_LXC,
         "proxmox_start_vm" => lifecycle::START_VM,
         "proxmox_stop_lxc" => lifecycle::STOP_LXC,
@@ -92,13 +94,13 @@ tools! {
         "proxmox_delete_lxc" => lifecycle::DELETE_LXC,
         "proxmox_delete_vm" => lifecycle::DELETE_VM,
     }
-    "Guest modification" {
+    "modify": "Guest modification" {
         "proxmox_clone_lxc" => modify::CLONE_LXC,
         "proxmox_clone_vm" => modify::CLONE_VM,
         "proxmox_resize_lxc" => modify::RESIZE_LXC,
         "proxmox_resize_vm" => modify::RESIZE_VM,
     }
-    "Snapshots" {
+    "snapshots": "Snapshots" {
         "proxmox_create_snapshot_lxc" => snapshots::CREATE_LXC,
         "proxmox_create_snapshot_vm" => snapshots::CREATE_VM,
         "proxmox_list_snapshots_lxc" => snapshots::LIST_LXC,
@@ -108,7 +110,7 @@ tools! {
         "proxmox_delete_snapshot_lxc" => snapshots::DELETE_LXC,
         "proxmox_delete_snapshot_vm" => snapshots::DELETE_VM,
     }
-    "Backups" {
+    "backups": "Backups" {
         "proxmox_create_backup_lxc" => backups::CREATE_LXC,
         "proxmox_create_backup_vm" => backups::CREATE_VM,
         "proxmox_list_backups" => backups::LIST,
@@ -116,7 +118,7 @@ tools! {
         "proxmox_restore_backup_vm" => backups::RESTORE_VM,
         "proxmox_delete_backup" => backups::DELETE,
     }
-    "Disks" {
+    "disks": "Disks" {
         "proxmox_add_disk_vm" => disks::ADD_VM,
         "proxmox_add_mountpoint_lxc" => disks::ADD_LXC,
         "proxmox_resize_disk_vm" => disks::RESIZE_VM,
@@ -126,7 +128,7 @@ tools! {
         "proxmox_move_disk_vm" => disks::MOVE_VM,
         "proxmox_move_disk_lxc" => disks::MOVE_LXC,
     }
-    "Guest networking" {
+    "networking": "Guest networking" {
         "proxmox_add_network_vm" => networking::ADD_VM,
         "proxmox_add_network_lxc" => networking::ADD_LXC,
         "proxmox_update_network_vm" => networking::UPDATE_VM,
@@ -134,27 +136,28 @@ tools! {
         "proxmox_remove_network_vm" => networking::REMOVE_VM,
         "proxmox_remove_network_lxc" => networking::REMOVE_LXC,
     }
-    "Command execution" {
+    "exec": "Command execution" {
         "proxmox_execute_vm_command" => exec::EXECUTE,
     }
-    "Guest creation" {
+    "create": "Guest creation" {
         "proxmox_list_templates" => create::TEMPLATES,
         "proxmox_create_lxc" => create::CREATE_LXC,
         "proxmox_create_vm" => create::CREATE_VM,
     }
-    "Node disks" {
+    "node-disks": "Node disks" {
         "proxmox_get_node_disks" => node_disks::LIST,
         "proxmox_get_disk_smart" => node_disks::SMART,
         "proxmox_get_node_lvm" => node_disks::LVM,
         "proxmox_get_node_zfs" => node_disks::ZFS,
     }
-    "Tasks and support" {
+    "tasks": "Tasks and support" {
         "proxmox_wait_task" => tasks::WAIT_TASK,
         "proxmox_stop_task" => tasks::STOP,
         "proxmox_list_cluster_tasks" => tasks::OF_CLUSTER,
         "proxmox_get_pending_config" => tasks::PENDING,
         "proxmox_update_guest_config" => tasks::UPDATE,
         "proxmox_get_version" => tasks::VERSION,
+        "proxmox_list_storage_content" => volumes::LIST,
     }
 }
 
@@ -167,6 +170,7 @@ mod tests {
 
     use super::*;
     use crate::param::Param;
+    use crate::settings::Safety;
     use crate::task;
     use crate::tool::{Call, Effect, Permission};
 
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn the_definitions_stay_within_what_a_conversation_can_afford() {
         let sizes = tools().map(|(name, tool)| {
-            let Value::Object(mut definition) = tool.definition(name) else {
+            let Value::Object(mut definition) = tool.definition(name, &Safety::default()) else {
                 panic!("{name} has no definition");
             };
             definition.retain(|key, _| ["name", "description", "inputSchema"].contains(&&**key));

@@ -6,49 +6,90 @@ use serde_json::Value;
 
 use crate::error::{Error, Refusal};
 use crate::format;
+use crate::gate::Gate;
 use crate::peer::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
-use crate::pve::http::{Failure, Http};
+use crate::pve::hosts::{AnsweredBy, Hosts};
+use crate::pve::http::Failure;
 use crate::pve::request::{Method, Request};
-use crate::settings::Connection;
+use crate::settings::{Connection, Secret};
 
-/// The one way to the cluster: everything that is sent goes through [`Client::answer`].
-pub(crate) struct Client {
-    cluster: Cluster,
+/// The one way to the cluster, shared by all calls.
+pub(crate) struct Cluster {
+    answers: Answers,
     /// `user@realm!name`, for error texts.
     token_id: String,
-    /// Who waits for what the tools find out.
-    peer: Peer,
+    /// For no text at all.
+    token_secret: Option<Secret>,
 }
 
 /// Who answers.
-enum Cluster {
+enum Answers {
     Demonstration(Demonstration),
-    Host(Http),
+    Hosts(Hosts),
 }
 
-impl Client {
+impl Cluster {
     pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
         Self {
-            cluster: Cluster::Host(Http::new(connection, peer.clone())),
+            answers: Answers::Hosts(Hosts::new(connection, peer)),
             token_id: connection.token_id.clone(),
-            peer,
+            token_secret: Some(connection.token_secret.clone()),
         }
     }
 
-    pub(crate) fn demo(demonstration: Demonstration, peer: Peer) -> Self {
+    pub(crate) fn demo(demonstration: Demonstration) -> Self {
         Self {
-            cluster: Cluster::Demonstration(demonstration),
+            answers: Answers::Demonstration(demonstration),
             token_id: "demo@pve!mcp".to_owned(),
+            token_secret: None,
+        }
+    }
+
+    /// Forgets who answered last.
+    pub(crate) fn forget_host(&self) {
+        if let Answers::Hosts(hosts) = &self.answers {
+            hosts.forget();
+        }
+    }
+
+    /// The host that answered last, where it is not the first.
+    pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
+        match &self.answers {
+            Answers::Demonstration(_) => None,
+            Answers::Hosts(hosts) => hosts.answered_by(),
+        }
+    }
+}
+
+/// The cluster as one call sees it: everything that is sent goes through [`Client::answer`].
+pub(crate) struct Client<'a> {
+    cluster: &'a Cluster,
+    /// Who waits for what the tools find out.
+    peer: &'a Peer,
+    /// What changes have to pass; without it none is sent.
+    gate: Option<&'a Gate<'a>>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, peer: &'a Peer, gate: Option<&'a Gate<'a>>) -> Self {
+        Self {
+            cluster,
             peer,
+            gate,
         }
     }
 
     /// Told before each call: the demonstration then replays the recording of that tool.
     pub(crate) fn begin(&self, tool: &str) {
-        if let Cluster::Demonstration(demonstration) = &self.cluster {
+        if let Answers::Demonstration(demonstration) = &self.cluster.answers {
             demonstration.begin(tool);
         }
+    }
+
+    /// The host that answered last, where it is not the first.
+    pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
+        self.cluster.answered_by()
     }
 
     /// The `data` of the answer.
@@ -63,6 +104,22 @@ impl Client {
 
     /// The whole answer: `data`, and on a few endpoints `total` or `changes` beside it.
     pub(crate) fn answer(&self, request: &Request) -> Result<Value, Error> {
+        if request.method.only_reads() {
+            return self.exchange(request);
+        }
+        let Some(gate) = self.gate else {
+            return Err(Error::impossible(
+                format!("{request} was not sent"),
+                "Nothing is changed here.",
+            ));
+        };
+        let pass = gate.admit(self, request)?;
+        let outcome = self.exchange(request);
+        gate.close(pass, &outcome);
+        outcome
+    }
+
+    fn exchange(&self, request: &Request) -> Result<Value, Error> {
         if self.peer.interruption() == Some(Interruption::Cancelled) {
             return Err(Error::Cancelled);
         }
@@ -76,9 +133,9 @@ impl Client {
                 },
             });
         }
-        let reply = match &self.cluster {
-            Cluster::Demonstration(demonstration) => demonstration.exchange(request),
-            Cluster::Host(http) => http.exchange(request),
+        let reply = match &self.cluster.answers {
+            Answers::Demonstration(demonstration) => demonstration.exchange(request),
+            Answers::Hosts(hosts) => hosts.exchange(request),
         };
         let reply = reply.map_err(|failure| match failure {
             Failure::GivenUp if self.peer.interruption() == Some(Interruption::Cancelled) => {
@@ -108,8 +165,11 @@ impl Client {
             reply.status,
             &reply.reason,
             &reply.body,
-            &self.token_id,
+            &self.cluster.token_id,
         );
+        // Hosts, and what stands before them, quote what they were sent.
+        let token = self.cluster.token_secret.as_ref().map(Secret::expose);
+        let refusal = refusal.without(request.secrets().chain(token));
         Err(Error::Refused(Box::new(refusal)))
     }
 
@@ -148,26 +208,31 @@ impl Client {
         }
     }
 
-    /// Seconds since 1970. The demonstration's clock stands at the time of its recording.
+    /// Seconds since 1970.
     pub(crate) fn now(&self) -> u64 {
-        match &self.cluster {
-            Cluster::Demonstration(_) => Demonstration::RECORDED_AT,
-            Cluster::Host(_) => SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
-        }
+        now(matches!(self.cluster.answers, Answers::Demonstration(_)))
     }
 
     /// Waits, unless the client has enough of it; in the demonstration nothing takes time.
     pub(crate) fn pause(&self, delay: Duration) -> Result<(), Interruption> {
-        match &self.cluster {
-            Cluster::Demonstration(_) => Ok(()),
-            Cluster::Host(_) => self.peer.pause(delay),
+        match &self.cluster.answers {
+            Answers::Demonstration(_) => Ok(()),
+            Answers::Hosts(_) => self.peer.pause(delay),
         }
     }
 
     /// Who waits.
     pub(crate) fn peer(&self) -> &Peer {
-        &self.peer
+        self.peer
+    }
+}
+
+/// Seconds since 1970. The demonstration's clock stands at the time of its recording.
+pub(crate) fn now(is_demo: bool) -> u64 {
+    match is_demo {
+        true => Demonstration::RECORDED_AT,
+        false => SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
     }
 }

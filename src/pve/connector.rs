@@ -20,7 +20,7 @@ use ureq::unversioned::transport::{
 
 use crate::peer::{GLANCE, Peer};
 use crate::pve::trust;
-use crate::settings::{Connection, Trust};
+use crate::settings::Host;
 
 /// Status lines are kept up to this length.
 const LONGEST_STATUS_LINE: usize = 4096;
@@ -91,10 +91,7 @@ impl Exchange {
 
 /// Connects to one host.
 pub(super) struct HostConnector {
-    tls: bool,
-    host: String,
-    port: u16,
-    trust: Trust,
+    host: Host,
     bundles: Vec<PathBuf>,
     /// Made at the first connection: reading the system's certificates takes milliseconds.
     config: OnceLock<Arc<ClientConfig>>,
@@ -104,22 +101,14 @@ pub(super) struct HostConnector {
 
 impl fmt::Debug for HostConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HostConnector({})", self.server())
+        write!(f, "HostConnector({})", self.host)
     }
 }
 
 impl HostConnector {
-    pub(super) fn new(
-        connection: &Connection,
-        peer: Peer,
-        bundles: Vec<PathBuf>,
-        seen: Seen,
-    ) -> Self {
+    pub(super) fn new(host: &Host, peer: Peer, bundles: Vec<PathBuf>, seen: Seen) -> Self {
         Self {
-            tls: connection.tls,
-            host: connection.host.clone(),
-            port: connection.port,
-            trust: connection.trust.clone(),
+            host: host.clone(),
             bundles,
             config: OnceLock::new(),
             seen,
@@ -129,15 +118,15 @@ impl HostConnector {
 
     /// Looks the name up on this thread; the wait is bounded by resolv.conf alone.
     fn addresses(&self) -> Result<Vec<SocketAddr>, NoConnection> {
-        let host = &self.host;
+        let host = &self.host.name;
         let no_address = |why: String| NoConnection {
             what: format!("there is no address for the host name {host}"),
             cause: why,
-            remedy: "Check PROXMOX_HOST and this machine's DNS, or set PROXMOX_HOST to the \
-                     node's IP address."
+            remedy: "Check PROXMOX_HOST and this machine's DNS, or give the node's IP address in \
+                     PROXMOX_HOST."
                 .to_owned(),
         };
-        let found = (host.as_str(), self.port).to_socket_addrs();
+        let found = (host.as_str(), self.host.port).to_socket_addrs();
         let found: Vec<_> = found.map_err(|err| no_address(err.to_string()))?.collect();
         if found.is_empty() {
             return Err(no_address("the lookup found none".to_owned()));
@@ -145,7 +134,7 @@ impl HostConnector {
         if let Some(far) = found
             .iter()
             .find(|at| !at.ip().to_canonical().is_loopback())
-            && !self.tls
+            && !self.host.tls
         {
             return Err(NoConnection {
                 what: format!("{host} is not this machine"),
@@ -190,8 +179,8 @@ impl HostConnector {
             ),
         };
         Err(NoConnection {
-            what: format!("cannot reach {}", self.server()),
-            cause: if address.ip().to_string() == self.host {
+            what: format!("cannot reach {}", self.host),
+            cause: if address.ip().to_string() == self.host.name {
                 what
             } else {
                 format!("{what} (at {})", address.ip())
@@ -220,7 +209,7 @@ impl HostConnector {
             _ => format!("the TLS handshake failed: {err}"),
         };
         NoConnection {
-            what: format!("no TLS with {}", self.server()),
+            what: format!("no TLS with {}", self.host),
             cause: what,
             remedy: "Check PROXMOX_PORT: is it the port of pveproxy (8006), and does that speak \
                      HTTPS?"
@@ -228,24 +217,21 @@ impl HostConnector {
         }
     }
 
-    fn server(&self) -> String {
-        trust::server(&self.host, self.port)
-    }
-
     fn connect(&self, details: &ConnectionDetails) -> Result<HostTransport, NoConnection> {
         let limit = details.config.timeouts().connect.unwrap_or_default();
         let deadline = deadline(details.timeout);
         let socket = self.dial(deadline, limit)?;
         let mut tls = None;
-        if self.tls {
-            let name = ServerName::try_from(self.host.clone()).map_err(|err| NoConnection {
-                what: format!("{:?} is no host name", self.host),
-                cause: err.to_string(),
-                remedy: "Check PROXMOX_HOST.".to_owned(),
-            })?;
-            let config = self.config.get_or_init(|| {
-                trust::client_config(&self.trust, &self.host, self.port, &self.bundles)
-            });
+        if self.host.tls {
+            let name =
+                ServerName::try_from(self.host.name.clone()).map_err(|err| NoConnection {
+                    what: format!("{:?} is no host name", self.host.name),
+                    cause: err.to_string(),
+                    remedy: "Check PROXMOX_HOST.".to_owned(),
+                })?;
+            let config = self
+                .config
+                .get_or_init(|| trust::client_config(&self.host, &self.bundles));
             let client = ClientConnection::new(config.clone(), name).map_err(io::Error::other);
             let shaken = client.and_then(|mut client| {
                 client.complete_io(&mut Until::new(&socket, deadline))?;

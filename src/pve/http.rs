@@ -15,19 +15,16 @@ use ureq::{Agent, Body, Timeout};
 use crate::peer::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
 use crate::pve::request::Request;
-use crate::pve::trust;
-use crate::settings::Connection;
+use crate::settings::{Connection, Host};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// The longest answer that is read, decompressed. As a `Value` it takes some ten times as much.
 const LARGEST_ANSWER: u64 = 64 << 20;
 
 /// pveproxy closes an idle connection after 5 s (`PVE/APIServer/AnyEvent.pm`).
 const LONGEST_IDLE: Duration = Duration::from_secs(3);
-
-const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
 const BUFFER: usize = 32 << 10;
 
@@ -52,6 +49,17 @@ pub(crate) struct Reply {
     pub(crate) body: Value,
 }
 
+/// How far an exchange came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// No byte of the request left.
+    NotSent,
+    /// Some of the request left, and nothing came.
+    Sent,
+    /// At least the first line of an answer came.
+    Answered,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -70,30 +78,22 @@ pub(crate) enum Failure {
 }
 
 impl Http {
-    /// Connects to nothing yet.
-    pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
-        Self::with(connection, peer, trust::system_bundles(), LARGEST_ANSWER)
-    }
-
-    fn with(
+    /// Connects to nothing yet. `host` is one of the connection's, and connecting to it may take as
+    /// long as `connect`; the system's certificates are in the first of `bundles` that has any.
+    pub(super) fn new(
         connection: &Connection,
+        host: &Host,
+        connect: Duration,
         peer: Peer,
         bundles: Vec<PathBuf>,
-        largest_answer: u64,
     ) -> Self {
-        let Connection {
-            tls,
-            host,
-            port,
-            timeout,
-            ..
-        } = connection;
+        let timeout = &connection.timeout;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Following one would show the token to another host.
             .max_redirects(0)
             .proxy(None)
-            .timeout_connect(Some(LONGEST_CONNECT.min(*timeout)))
+            .timeout_connect(Some(connect.min(*timeout)))
             .timeout_send_request(Some(*timeout))
             .timeout_send_body(Some(*timeout))
             .timeout_recv_response(Some(*timeout))
@@ -107,16 +107,25 @@ impl Http {
             .accept_encoding("")
             .build();
         let seen = Seen::default();
-        let connector = HostConnector::new(connection, peer, bundles, seen.clone());
-        let scheme = if *tls { "https" } else { "http" };
-        let authority = trust::server(host, *port);
+        let connector = HostConnector::new(host, peer, bundles, seen.clone());
+        let scheme = if host.tls { "https" } else { "http" };
         Self {
             agent: Agent::with_parts(config, connector, NoResolver),
-            base: format!("{scheme}://{authority}/api2/json"),
+            base: format!("{scheme}://{host}/api2/json"),
             authorization: authorization(connection),
             timeout: *timeout,
-            largest_answer,
+            largest_answer: LARGEST_ANSWER,
             seen,
+        }
+    }
+
+    /// How far the last exchange came.
+    pub(super) fn progress(&self) -> Progress {
+        let exchange = self.seen.lock();
+        match (exchange.sent, exchange.status_line.is_empty()) {
+            (false, _) => Progress::NotSent,
+            (true, true) => Progress::Sent,
+            (true, false) => Progress::Answered,
         }
     }
 
@@ -131,6 +140,7 @@ impl Http {
     }
 
     fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
+        self.seen.reset(request.method.only_reads());
         let Some(authorization) = &self.authorization else {
             return Err(Failure::NotSent {
                 what: "the API token is not usable".to_owned(),
@@ -139,7 +149,6 @@ impl Http {
             });
         };
         let began = Instant::now();
-        self.seen.reset(request.method.only_reads());
         let draft = http::Request::builder()
             .method(request.method.as_str())
             .uri(format!("{}{}", self.base, request.target()))

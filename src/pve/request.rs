@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -67,6 +69,35 @@ impl Request {
         self
     }
 
+    /// Its parameters in order, secrets masked.
+    pub(crate) fn masked(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.form
+            .iter()
+            .map(|(name, value)| (name, if is_secret(name) { MASK } else { value }))
+    }
+
+    /// The same as data, with an array for a name that is repeated.
+    pub(crate) fn shown_parameters(&self) -> Value {
+        let mut shown = Map::new();
+        for (name, value) in self.masked() {
+            let value = Value::from(value);
+            match shown.get_mut(name) {
+                None => {
+                    shown.insert(name.to_owned(), value);
+                }
+                Some(Value::Array(values)) => values.push(value),
+                Some(first) => *first = Value::Array(vec![first.take(), value]),
+            }
+        }
+        Value::Object(shown)
+    }
+
+    /// Those of its values that nobody may see.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let secret = self.form.iter().filter(|(name, _)| is_secret(name));
+        secret.map(|(_, value)| value)
+    }
+
     /// Path and, for GET and DELETE, query.
     pub(crate) fn target(&self) -> String {
         if self.method.takes_query() && !self.form.is_empty() {
@@ -115,6 +146,25 @@ impl Form {
             .collect();
         pairs.join("&")
     }
+}
+
+/// What is shown in place of a secret.
+pub(crate) const MASK: &str = "(hidden)";
+
+/// Whether the value of a parameter or option of this name is nobody's to see: passwords, tickets,
+/// token secrets, private keys, and what a program in a guest is fed.
+pub(crate) fn is_secret(name: &str) -> bool {
+    const PARTS: &[&str] = &[
+        "password",
+        "secret",
+        "ticket",
+        "input-data",
+        "private",
+        "encryption-key",
+    ];
+    const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token"];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    WHOLE.contains(&&*name) || PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986.
@@ -194,6 +244,39 @@ mod tests {
             assert_eq!(decode(&encode(text)), text);
         }
         assert_eq!(decode("100% %+1 %4"), "100% %+1 %4");
+    }
+
+    #[test]
+    fn masks_what_is_secret_and_shows_the_rest() {
+        let request = Request::new(Method::Post, "/nodes/pve1/lxc")
+            .with("password", "hunter2")
+            .with("hostname", "web01")
+            .with("command", "a")
+            .with("command", "b");
+        assert_eq!(
+            request.shown_parameters(),
+            serde_json::json!({ "password": "(hidden)", "hostname": "web01", "command": ["a", "b"] })
+        );
+        for name in [
+            "cipassword",
+            "PASSWORD",
+            "input_data",
+            "token",
+            "client-key",
+            "secret",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "ssh-public-keys",
+            "sshkeys",
+            "tokenid",
+            "command",
+            "keyboard",
+            "notes",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use rustls::{
 
 use crate::pve::certificate::Certificate;
 use crate::pve::connector::NoConnection;
-use crate::settings::{Check, Trust};
+use crate::settings::{Check, Host, Trust};
 
 /// Where distributions keep the CA certificates that the system trusts.
 const BUNDLES: &[&str] = &[
@@ -40,12 +40,8 @@ pub(super) fn system_bundles() -> Vec<PathBuf> {
 
 /// The TLS configuration for one server. A resumed session is not checked again, so a configuration
 /// is never shared between two ways of trusting.
-pub(super) fn client_config(
-    trust: &Trust,
-    host: &str,
-    port: u16,
-    bundles: &[PathBuf],
-) -> Arc<ClientConfig> {
+pub(super) fn client_config(host: &Host, bundles: &[PathBuf]) -> Arc<ClientConfig> {
+    let trust = &host.trust;
     let mut roots = RootCertStore::empty();
     match trust.check {
         Check::Strict | Check::Verify => {
@@ -54,16 +50,13 @@ pub(super) fn client_config(
         }
         Check::Pin(_) => {}
         Check::Insecure => log::warn!(
-            "PROXMOX_SSL_MODE=insecure: the certificate of {} is not checked; \
-             whoever sits in between can read the token",
-            server(host, port)
+            "PROXMOX_SSL_MODE=insecure: the certificate of {host} is not checked; \
+             whoever sits in between can read the token"
         ),
     }
     let provider = Arc::new(default_provider());
     let verifier = Verifier {
-        trust: trust.clone(),
-        host: host.to_owned(),
-        port,
+        host: host.clone(),
         roots,
         algorithms: provider.signature_verification_algorithms,
         warned: Once::new(),
@@ -101,6 +94,15 @@ pub(super) fn fingerprint(bytes: &[u8; 32]) -> String {
     pairs.join(":")
 }
 
+/// The line that pins this certificate of the host, and of the other hosts what is pinned already.
+fn line_to_set(trust: &Trust, leaf: &CertificateDer<'_>) -> String {
+    let mut pins = trust.pins.clone();
+    pins[trust.place] = Some(sha256(leaf));
+    let pins = pins.iter().map(|pin| pin.as_ref().map(fingerprint));
+    let entries: Vec<String> = pins.map(Option::unwrap_or_default).collect();
+    format!("PROXMOX_FINGERPRINT={}", entries.join(","))
+}
+
 /// rustls' own SHA-256, found through a suite that uses it: no crate more.
 pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
     let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
@@ -110,9 +112,7 @@ pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
 }
 
 struct Verifier {
-    trust: Trust,
-    host: String,
-    port: u16,
+    host: Host,
     roots: RootCertStore,
     algorithms: WebPkiSupportedAlgorithms,
     warned: Once,
@@ -120,7 +120,7 @@ struct Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Verifier({:?})", self.trust.check)
+        write!(f, "Verifier({:?})", self.host.trust.check)
     }
 }
 
@@ -173,7 +173,8 @@ impl Verifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        let tolerant = match self.trust.check {
+        let trust = &self.host.trust;
+        let tolerant = match trust.check {
             Check::Insecure => return Ok(()),
             Check::Pin(pinned) if pinned == sha256(leaf) => return Ok(()),
             Check::Pin(pinned) => return Err(Refusal::NotPinned(pinned)),
@@ -181,7 +182,7 @@ impl Verifier {
             Check::Verify => true,
         };
         let server = ParsedCertificate::try_from(leaf)?;
-        if self.trust.listed.contains(leaf) {
+        if trust.listed.contains(leaf) {
             return Ok(verify_server_name(&server, name)?);
         }
         if self.roots.is_empty() && !tolerant {
@@ -216,10 +217,9 @@ impl Verifier {
             self.warned.call_once(|| {
                 log::warn!(
                     "{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify, which does not \
-                     rule out an active attacker. To accept this certificate alone, set:\n\
-                     PROXMOX_FINGERPRINT={}",
-                    self.server(),
-                    fingerprint(&sha256(leaf))
+                     rule out an active attacker. To accept this certificate alone, set:\n{}",
+                    self.host,
+                    line_to_set(&self.host.trust, leaf)
                 );
             });
         }
@@ -276,8 +276,8 @@ impl Verifier {
                     let names = read.map(|read| read.names.join(", ")).unwrap_or_default();
                     let names = if names.is_empty() { "none" } else { &names };
                     (
-                        format!("wrong name: asked for {}, it has {names}", self.host),
-                        "Set PROXMOX_HOST to a name that it has",
+                        format!("wrong name: asked for {}, it has {names}", self.host.name),
+                        "Give a name that it has in PROXMOX_HOST",
                     )
                 }
                 err => (plain(err), REPLACE),
@@ -287,8 +287,8 @@ impl Verifier {
         let pin = format!(
             "if on the node `openssl x509 -noout -fingerprint -sha256 -in \
              /etc/pve/local/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
-             same fingerprint, set:\nPROXMOX_FINGERPRINT={}",
-            fingerprint(&sha256(leaf))
+             same fingerprint, set:\n{}",
+            line_to_set(&self.host.trust, leaf)
         );
         let remedy = match remedy {
             "" => format!("Only {pin}"),
@@ -338,24 +338,11 @@ impl Verifier {
             fingerprint(&sha256(leaf))
         );
         let error = Arc::new(NoConnection {
-            what: format!("the certificate of {} is not trusted", self.server()),
+            what: format!("the certificate of {} is not trusted", self.host),
             cause,
             remedy,
         });
         CertificateError::Other(OtherError(error)).into()
-    }
-
-    fn server(&self) -> String {
-        server(&self.host, self.port)
-    }
-}
-
-/// A host and its port, as in a URL.
-pub(super) fn server(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }
 

@@ -6,15 +6,20 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::gate::consent::{Asks, Returned};
+use crate::gate::{self, Question};
+use crate::peer::Peer;
 use crate::rpc::{Fault, Id, Request};
 use crate::server::instructions::instructions;
-use crate::tool::{Accepts, Context};
+use crate::text;
+use crate::tool::{Caller, Context};
 
 /// The one revision without sessions.
 const STATELESS: &str = "2026-07-28";
 
 // Keys of `_meta` (MCP 2026-07-28, Base protocol).
 const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
@@ -70,9 +75,39 @@ impl Revision {
         }
     }
 
+    /// How a user can be asked within a session: since 2025-06-18 by a form, the mode of which has a name
+    /// since others came (MCP, Elicitation).
+    fn asks(self) -> Asks {
+        match self {
+            Revision::V2024_11_05 | Revision::V2025_03_26 => Asks::Nobody,
+            Revision::V2025_06_18 => Asks::InSession { says_mode: false },
+            Revision::V2025_11_25 => Asks::InSession { says_mode: true },
+        }
+    }
+
     /// Whether messages may come as an array: introduced by one revision, removed by the next.
     pub(super) fn has_batches(self) -> bool {
         self == Revision::V2025_03_26
+    }
+}
+
+/// What `initialize` settled.
+pub(super) struct Session {
+    pub(super) revision: Revision,
+    /// The name and version of the client.
+    client: String,
+    /// Whether it shows forms to its user.
+    has_forms: bool,
+}
+
+impl Session {
+    pub(super) fn open(revision: Revision, params: &Map<String, Value>) -> Self {
+        let field = |name: &str| params.get(name).unwrap_or(&Value::Null);
+        Self {
+            revision,
+            client: client_name(field("clientInfo")),
+            has_forms: has_forms(field("capabilities")),
+        }
     }
 }
 
@@ -169,13 +204,98 @@ pub(super) fn not_initialized() -> Fault {
     ))
 }
 
-/// What the client of a call takes as its end. Tasks exist only in the stateless revision, and each
-/// request says anew whether they are understood (MCP extension Tasks).
-pub(super) fn accepts(era: &Era, params: &Map<String, Value>) -> Accepts {
-    match era {
-        Era::Stateless if follows_tasks(params) => Accepts::Task,
-        _ => Accepts::Outcome,
+/// Who makes a call, and what they said to a question that it ended with before, which is taken out of
+/// `params`. Tasks and questions that end a call exist only in the stateless revision, where each
+/// request says anew what its client understands.
+pub(super) fn caller(
+    era: &Era,
+    session: Option<&Session>,
+    peer: &Peer,
+    params: &mut Map<String, Value>,
+) -> Result<Caller, Fault> {
+    if *era != Era::Stateless {
+        let asks = match session {
+            Some(session) if session.has_forms && peer.can_be_asked() => session.revision.asks(),
+            _ => Asks::Nobody,
+        };
+        return Ok(Caller {
+            name: session.map_or_else(String::new, |session| session.client.clone()),
+            follows_tasks: false,
+            asks,
+        });
     }
+    let returned = returned(params)?;
+    let meta = params.get("_meta").unwrap_or(&Value::Null);
+    Ok(Caller {
+        name: client_name(&meta[CLIENT_INFO]),
+        follows_tasks: follows_tasks(params),
+        asks: match has_forms(&meta[CLIENT_CAPABILITIES]) {
+            true => Asks::ByResult(returned),
+            false => Asks::Nobody,
+        },
+    })
+}
+
+/// The name of our one question among the `inputRequests`.
+const QUESTION: &str = "confirm";
+
+/// What the client gives back of a question (MCP 2026-07-28, Multi Round-Trip Requests). Answers
+/// without the state that they belong to count for nothing.
+fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> {
+    let state = match params.remove("requestState") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(state)) => Some(state),
+        Some(_) => return Err(Fault::invalid_params("requestState must be a string")),
+    };
+    let reply = match params.remove("inputResponses") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(mut responses)) => match responses.remove(QUESTION) {
+            None => None,
+            Some(response @ Value::Object(_)) => Some(gate::reply(&response)),
+            Some(_) => {
+                return Err(Fault::invalid_params(format!(
+                    "inputResponses.{QUESTION} must be an object"
+                )));
+            }
+        },
+        Some(_) => return Err(Fault::invalid_params("inputResponses must be an object")),
+    };
+    Ok(state.map(|state| Returned { state, reply }))
+}
+
+/// The result of a call that asks its user something before it is made again.
+pub(super) fn asked(question: &Question) -> Value {
+    let mut params = question.params();
+    params["mode"] = "form".into();
+    json!({
+        "resultType": "input_required",
+        "inputRequests": { QUESTION: { "method": "elicitation/create", "params": params } },
+        "requestState": question.state,
+    })
+}
+
+/// Refuses a state that was not given out for this call, has been used, or is too old.
+pub(super) fn unbound() -> Fault {
+    Fault {
+        code: -32602,
+        message: "requestState does not belong to this call, is used or has expired".to_owned(),
+        data: Some(json!({ "reason": "invalid_request_state" })),
+    }
+}
+
+/// Whether the user of a client with these capabilities can be shown a form: without a mode it has
+/// forms, with the mode `url` alone it has none.
+fn has_forms(capabilities: &Value) -> bool {
+    let elicitation = capabilities.get("elicitation").and_then(Value::as_object);
+    elicitation.is_some_and(|modes| {
+        modes.get("form").is_some_and(Value::is_object) || !modes.contains_key("url")
+    })
+}
+
+fn client_name(info: &Value) -> String {
+    let part = |key: &str| info.get(key).and_then(Value::as_str).unwrap_or_default();
+    let name = format!("{} {}", part("name"), part("version"));
+    text::cut(&text::inline(name.trim()), 100)
 }
 
 /// Refuses a stateless request that is about tasks and does not say that its client knows them.

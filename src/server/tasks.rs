@@ -10,14 +10,16 @@ use serde_json::{Map, Value, json};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::format;
+use crate::peer::Peer;
 use crate::pve::client::Client;
-use crate::pve::request::{Method, Request};
 use crate::rpc::Fault;
-use crate::server::seal::Seal;
-use crate::server::{era, tool_result};
+use crate::seal::Seal;
+use crate::server::era::{self, Era};
+use crate::server::tool_result;
 use crate::task::{State, Task};
 use crate::text;
-use crate::tool::{Context, Outcome};
+use crate::tool::{Context, End, Outcome};
+use crate::tools;
 
 /// What the key for the ids of tasks is derived for.
 const PURPOSE: &str = "proxmox-mcp/task/v1";
@@ -27,6 +29,9 @@ const PURPOSE: &str = "proxmox-mcp/task/v1";
 const TIME_TO_LIVE_MS: u32 = 86_400_000;
 
 const POLL_INTERVAL_MS: u32 = 2_000;
+
+/// The tool that stops a task.
+const STOP: &str = "proxmox_stop_task";
 
 /// What the exit status of a task holds that was stopped (`PVE/RESTEnvironment.pm`, `PVE/Tools.pm`).
 ///
@@ -44,7 +49,7 @@ pub(super) fn created(context: &Context, task: &Task) -> Value {
             result["resultType"] = "task".into();
             result
         }
-        (Ok(client), None) => reported(client, task, State::Started),
+        (Ok(client), None) => reported(&client, task, State::Started),
         (Err(error), _) => tool_result(error.into()),
     }
 }
@@ -53,7 +58,7 @@ pub(super) fn created(context: &Context, task: &Task) -> Value {
 pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Option<Value>, Fault> {
     let (id, task) = open(context, params)?;
     let client = context.client().map_err(internal)?;
-    match look(client, id, &task) {
+    match look(&client, id, &task) {
         Ok(result) => Ok(Some(result)),
         Err(Error::Cancelled) => Ok(None),
         Err(Error::Refused(refusal)) if refusal.says("no such task") => Err(unknown()),
@@ -66,13 +71,30 @@ pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Opti
 /// itself.
 pub(super) fn cancel(
     context: &Context,
-    params: &Map<String, Value>,
+    peer: &Peer,
+    params: &mut Map<String, Value>,
 ) -> Result<Option<Value>, Fault> {
     let (_, task) = open(context, params)?;
-    match stop(context, &task) {
-        Ok(()) => (),
-        Err(Error::Cancelled) => return Ok(None),
-        Err(error) => log::warn!("{} was not stopped: {}", task.upid, one_line(&error)),
+    // Nothing is asked about for somebody who may not stop it anyway.
+    if context.safety().allow_elevated {
+        let status = context.client().and_then(|client| task.status(&client));
+        match status {
+            Ok(status) if status["status"] == "stopped" => return Ok(Some(json!({}))),
+            Err(Error::Cancelled) => return Ok(None),
+            Ok(_) | Err(_) => (),
+        }
+    }
+    // It is held to all that the tool is: whoever started the task was allowed to, but perhaps the user
+    // has since changed their mind.
+    let caller = era::caller(&Era::Stateless, None, peer, params)?;
+    let arguments = Map::from_iter([("upid".to_owned(), task.upid.into())]);
+    let stop = tools::find(STOP);
+    match stop.map(|(name, tool)| tool.call(context, name, &arguments, &caller)) {
+        Some(End::Cancelled) => return Ok(None),
+        Some(End::Outcome(outcome)) if outcome.is_error => {
+            log::warn!("a task was not stopped: {}", text::inline(&outcome.text));
+        }
+        _ => (),
     }
     Ok(Some(json!({})))
 }
@@ -107,7 +129,11 @@ fn look(client: &Client, id: &str, task: &Task) -> Result<Value, Error> {
 /// What the call would have been answered if it had waited.
 fn reported(client: &Client, task: &Task, state: State) -> Value {
     let answer = task.report(client, state, None, Answer::new(String::new()));
-    tool_result(answer.map_or_else(Outcome::from, Outcome::from))
+    tool_result(
+        answer
+            .map_or_else(Outcome::from, Outcome::from)
+            .naming_host(client.answered_by()),
+    )
 }
 
 fn last_line(client: &Client, task: &Task) -> Result<String, Error> {
@@ -136,22 +162,6 @@ fn described(id: &str, task: &Task, status: &str, message: &str, updated: u64) -
 /// As ISO 8601 has it.
 fn timestamp(epoch: u64) -> String {
     text::time(epoch).replace(' ', "T")
-}
-
-/// Stops the task if it runs. Whoever started it was allowed to, but perhaps the user has since changed
-/// their mind.
-fn stop(context: &Context, task: &Task) -> Result<(), Error> {
-    if !context.allows_elevated() {
-        return Err(Error::Elevated);
-    }
-    let client = context.client()?;
-    if task.status(client)?["status"] != "stopped" {
-        let request = Request::new(Method::Delete, "/nodes/{node}/tasks/{upid}")
-            .segment("node", task.node())
-            .segment("upid", &task.upid);
-        client.send(&request)?;
-    }
-    Ok(())
 }
 
 fn seal(context: &Context) -> Option<Seal> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::common::{Guest, NODE, STORAGE, located, resource, resources};
 use super::guest::{self, NEW_VMID, OVERWRITE, VMID};
 use super::guests::leave_out_zero;
 use super::volumes::{self, OF_GUEST, ON_NODE, Volumes};
-use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, plain};
+use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, compare, plain};
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
@@ -29,12 +29,8 @@ const COMPRESS: Param = Param::optional(
 )
 .default("zstd")
 .synonyms(&[("none", "0")]);
-const NOTES: Param = Param::optional(
-    "notes",
-    Kind::Text(0, 1_024),
-    "May hold {{guestname}}, {{vmid}}, {{node}}.",
-);
-const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
+const NOTES: Param = Param::optional("notes", Kind::Text(0, 1_024), "May hold {{guestname}}.");
+const PROTECTED: Param = Param::optional("protected", Kind::Flag, "From pruning.");
 const BACKUP_PARAMS: &[Param] = &[
     guest::NODE,
     VMID,
@@ -162,6 +158,19 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(BACKUPS.answer(rows, args, &notes))
 }
 
+/// The newest backup of a guest, null where the token sees none.
+pub(crate) fn last_backup(client: &Client, vmid: u64) -> Result<Value, Error> {
+    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
+    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
+    let args = Args::parse(PARAMS, &arguments).map_err(Error::Arguments)?;
+    let rows = Volumes::read(client, &args, Some("backup"), None)?.rows;
+    let of_guest = rows
+        .into_iter()
+        .filter(|row| plain(&row["vmid"]) == vmid.to_string());
+    let newest = of_guest.max_by(|a, b| compare(&a["ctime"], &b["ctime"]));
+    Ok(newest.unwrap_or_default())
+}
+
 /// The guests that none of `backups` belongs to; templates are marked.
 fn without_backup(
     client: &Client,
@@ -204,13 +213,13 @@ fn without_backup(
     Ok(GUESTS.answer(guests, args, &notes))
 }
 
-const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::BACKUP), "Volume id.");
+const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::BACKUP), "");
 const RESTORE_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
-    "As in the backup if absent.",
+    "As backed up if absent.",
 );
-const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MAC addresses.");
+const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MACs.");
 const START: Param = Param::optional("start", Kind::Flag, "");
 const LIVE_RESTORE: Param =
     Param::optional("live_restore", Kind::Flag, "Start it meanwhile; PBS only.")
@@ -306,15 +315,11 @@ pub(super) static RESTORE_VM: Tool = Tool {
     ),
 };
 
-const VOLUME: Param = Param::required(
-    "volume",
-    Kind::Format(&format::VOLUME_OR_NAME),
-    "Volume id.",
-);
+const VOLUME: Param = Param::required("volume", Kind::Format(&format::VOLUME_OR_NAME), "");
 
 pub(super) static DELETE: Tool = Tool {
     title: "Delete backup",
-    summary: "Deletes a backup, for good. Protected ones are refused.",
+    summary: "Deletes a backup, for good.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, STORAGE, VOLUME, WAIT, WAIT_TIMEOUT],

@@ -76,6 +76,15 @@ pub(super) fn resource(client: &Client, args: &Args, vmid: &str) -> Result<Optio
         .find(|row| plain(&row["vmid"]) == vmid))
 }
 
+/// The row of `/cluster/resources` of a guest as it is now, null where the token sees none.
+pub(crate) fn guest_row(client: &Client, vmid: u64) -> Result<Value, Error> {
+    let vmid = vmid.to_string();
+    let mut rows = resources(client, "vm")?.into_iter();
+    Ok(rows
+        .find(|row| plain(&row["vmid"]) == vmid)
+        .unwrap_or_default())
+}
+
 /// The rows of `/cluster/resources` of one type: `vm` for guests, `storage`.
 pub(super) fn resources(client: &Client, of_type: &str) -> Result<Vec<Value>, Error> {
     let request = Request::new(Get, "/cluster/resources").with("type", of_type);

@@ -49,13 +49,12 @@ const ON_STORAGE: Param =
     Param::optional("storage", Kind::Format(&format::STORAGE), "").default("local-lvm");
 const START: Param = Param::optional("start", Kind::Flag, "");
 
-const OSTEMPLATE: Param =
-    Param::required("ostemplate", Kind::Format(&format::TEMPLATE), "Volume id.");
+const OSTEMPLATE: Param = Param::required("ostemplate", Kind::Format(&format::TEMPLATE), "");
 const HOSTNAME: Param = Param::required("hostname", Kind::Format(&format::DNS_NAME), "");
 const PASSWORD: Param = Param::optional(
     "password",
     Kind::Text(5, 256),
-    "Of root; made up if there is neither it nor a key.",
+    "Of root; made up without it and a key.",
 );
 const ROOTFS_SIZE: Param =
     Param::optional("rootfs_size", Kind::Format(&format::NEW_SIZE), "GiB.").default("8");
@@ -209,7 +208,7 @@ const DISK_SIZE: Param = Param::optional(
     "GiB, or with M, G, T.",
 )
 .default("8G");
-const ISO: Param = Param::optional("iso", Kind::Format(&format::VOLUME), "Volume id.");
+const ISO: Param = Param::optional("iso", Kind::Format(&format::VOLUME), "");
 const OSTYPE: Param = Param::optional(
     "ostype",
     Kind::Choice(&[

@@ -114,7 +114,7 @@ const MOUNT_PATH: Param = Param::optional(
     Kind::Format(&format::MOUNT_PATH),
     "Mount path; /mnt/{mp} if absent.",
 );
-const IN_BACKUPS: Param = Param::optional("backup", Kind::Flag, "Include it in backups.");
+const IN_BACKUPS: Param = Param::optional("backup", Kind::Flag, "");
 const MOUNT_OPTIONS: Param = Param::optional("options", Kind::Text(1, 512), "Such as ro=1,acl=1.");
 
 pub(super) static ADD_LXC: Tool = Tool {
@@ -340,13 +340,9 @@ fn remove(
     })
 }
 
-const TO_STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "Target.");
-const DELETE: Param = Param::optional(
-    "delete",
-    Kind::Flag,
-    "Delete the source, else kept as unusedN.",
-)
-.default("true");
+const TO_STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "");
+const DELETE: Param =
+    Param::optional("delete", Kind::Flag, "Else kept as unusedN.").default("true");
 
 pub(super) static MOVE_VM: Tool = Tool {
     title: "Move VM disk",

@@ -24,12 +24,8 @@ const ARGV: Param =
     Param::optional("argv", Kind::List, "In place of command.").example(&["uname", "-a"]);
 const INPUT: Param =
     Param::optional("input_data", Kind::Text(0, 65_536), "Standard input.").sent_as("input-data");
-const WAIT_TIMEOUT: Param = Param::optional(
-    "wait_timeout",
-    Kind::Integer(1, 600),
-    "Seconds to wait for its end.",
-)
-.default("30");
+const WAIT_TIMEOUT: Param =
+    Param::optional("wait_timeout", Kind::Integer(1, 600), "Seconds.").default("30");
 
 /// What no part of a command may hold: the agent starts programs without a shell, so these would
 /// not do what whoever writes them expects.
@@ -39,7 +35,7 @@ const REFUSED: &[char] = &[
 
 pub(super) static EXECUTE: Tool = Tool {
     title: "Run a command in a VM",
-    summary: "Runs a program inside a VM through the guest agent and returns its output. No shell: no pipes, globs or variables. VMs only.",
+    summary: "Runs a program inside a VM through the guest agent and returns its output. No shell: no pipes, globs or variables.",
     permission: Permission::Elevated,
     effect: Effect::Executes,
     params: &[NODE, VMID, TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],

@@ -26,12 +26,12 @@ const LISTING: &str = "proxmox_get_vms";
 /// Completes the arguments of a call of `tool` that is about one guest: its name becomes its VMID,
 /// and what is absent of node and type follows. One request where something is missing, else none.
 pub(crate) fn look_up(client: &Client, tool: &str, args: &mut Args) -> Result<(), Error> {
-    if !args.params().iter().any(Param::names_guest) {
+    if !args.params().any(Param::names_guest) {
         return Ok(());
     }
     let wanted = args[&VMID].to_owned();
     let is_name = wanted.parse::<u64>().is_err();
-    let takes_type = args.params().iter().any(|param| param.name == TYPE.name);
+    let takes_type = args.params().any(|param| param.name == TYPE.name);
     let missing: Vec<&str> = [(&NODE, true), (&TYPE, takes_type)]
         .into_iter()
         .filter(|(param, takes)| *takes && args.get(param).is_none())
@@ -157,8 +157,8 @@ pub(crate) fn with_free_id(
     args: &mut Args,
     call: impl Fn(&Args) -> Result<Answer, Error>,
 ) -> Result<Answer, Error> {
-    let mut new = args.params().iter().filter(|param| param.names_new_guest());
-    let Some(param) = new.next().filter(|param| args.get(param).is_none()) else {
+    let new = args.params().find(|param| param.names_new_guest());
+    let Some(param) = new.filter(|param| args.get(param).is_none()) else {
         return call(args);
     };
     // What has the VMID when another client was faster is not for us to overwrite.

@@ -44,7 +44,7 @@ static SORT_KEY: Format = Format {
 
 pub(super) static LIST: Tool = Tool {
     title: "List guests",
-    summary: "Lists VMs (qemu) and containers (lxc) of the whole cluster with VMID, node, state and load. Start here to find a guest.",
+    summary: "Lists VMs (qemu) and containers (lxc) of the whole cluster with VMID, node, state and load.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[

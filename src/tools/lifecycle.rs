@@ -153,14 +153,10 @@ pub(super) static RESUME_VM: Tool = Tool {
     ),
 };
 
-const PURGE: Param = Param::optional(
-    "purge",
-    Kind::Flag,
-    "Also from backup jobs, replication and HA.",
-);
+const PURGE: Param = Param::optional("purge", Kind::Flag, "From jobs, replication, HA too.");
 const UNREFERENCED: Param = Param::optional("destroy_unreferenced_disks", Kind::Flag, "")
     .sent_as("destroy-unreferenced-disks");
-const FORCE: Param = Param::optional("force", Kind::Flag, "Stop it first when it runs.");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Even if it runs.");
 
 pub(super) static DELETE_LXC: Tool = Tool {
     title: "Delete container",

@@ -26,23 +26,14 @@ const HOSTNAME: Param =
 const NAME: Param =
     Param::optional("name", Kind::Format(&format::DNS_NAME), "").alias(&["hostname"]);
 const FULL: Param = Param::optional("full", Kind::Flag, "Not linked.");
-const TO_STORAGE: Param = Param::optional(
-    "storage",
-    Kind::Format(&format::STORAGE),
-    "Full copies only.",
-);
+const TO_STORAGE: Param = Param::optional("storage", Kind::Format(&format::STORAGE), "Full only.");
 const IMAGE_FORMAT: Param = Param::optional(
     "format",
     Kind::Choice(&["raw", "qcow2", "vmdk"]),
-    "Full copies only.",
+    "Full only.",
 );
-const TARGET: Param = Param::optional(
-    "target",
-    Kind::Format(&format::NODE),
-    "Shared storage only.",
-);
-const START_COPY: Param =
-    Param::optional("start", Kind::Flag, "Start the copy; waits for it.").local();
+const TARGET: Param = Param::optional("target", Kind::Format(&format::NODE), "Shared storage.");
+const START_COPY: Param = Param::optional("start", Kind::Flag, "The copy; waits for it.").local();
 const OF_SNAPSHOT: Param = Param::optional("snapname", Kind::Format(&format::SNAPSHOT), "");
 
 pub(super) static CLONE_LXC: Tool = Tool {
@@ -163,17 +154,13 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
 const MEMORY: Param = Param::optional("memory", Kind::Integer(16, u64::MAX), "MiB.");
 const LXC_CORES: Param = Param::optional("cores", Kind::Integer(1, 8_192), "");
 const SWAP: Param = Param::optional("swap", Kind::Integer(0, u64::MAX), "MiB.");
-const CPU_LIMIT: Param = Param::optional(
-    "cpulimit",
-    Kind::Number(0.0, 8_192.0),
-    "CPUs; 0 is no limit.",
-);
+const CPU_LIMIT: Param = Param::optional("cpulimit", Kind::Number(0.0, 8_192.0), "CPUs; 0: all.");
 const VM_CORES: Param = Param::optional("cores", Kind::Integer(1, u64::MAX), "Per socket.");
 const SOCKETS: Param = Param::optional("sockets", Kind::Integer(1, u64::MAX), "");
 const BALLOON: Param = Param::optional(
     "balloon",
     Kind::Integer(0, u64::MAX),
-    "MiB at least; 0: no ballooning.",
+    "MiB at least; 0: none.",
 );
 
 pub(super) static RESIZE_LXC: Tool = Tool {
@@ -200,7 +187,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
 
 pub(super) static RESIZE_VM: Tool = Tool {
     title: "Resize VM",
-    summary: "Changes CPU cores and memory of a VM. On a running one it mostly waits for a stop and start.",
+    summary: "Changes CPU cores and memory of a VM. A running one mostly needs a stop and start.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[NODE, VMID, MEMORY, VM_CORES, SOCKETS, BALLOON, DIGEST],

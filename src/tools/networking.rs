@@ -190,7 +190,7 @@ fn free_name(config: &Config, slot: &str) -> String {
 
 pub(super) static UPDATE_VM: Tool = Tool {
     title: "Change network card of VM",
-    summary: "Changes settings of a VM's network card; what is not given stays, also the MAC address.",
+    summary: "Changes a VM's network card; what is not given stays, also its MAC.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
@@ -215,7 +215,7 @@ pub(super) static UPDATE_VM: Tool = Tool {
 
 pub(super) static UPDATE_LXC: Tool = Tool {
     title: "Change network card of container",
-    summary: "Changes settings of a container's network card; what is not given stays, also the MAC address.",
+    summary: "Changes a container's network card; what is not given stays, also its MAC.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[

@@ -429,13 +429,9 @@ fn page_of(mut rows: Vec<Value>, skipped: u64, limit: u64) -> Vec<Value> {
 
 const TASK_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 const UPID: Param = Param::required("upid", Kind::Format(&format::UPID), "");
-const LOG_LINES: Param = Param::optional(
-    "log_lines",
-    Kind::Integer(0, 5_000),
-    "Last lines of its log.",
-)
-.default("20")
-.alias(&["log_limit"]);
+const LOG_LINES: Param = Param::optional("log_lines", Kind::Integer(0, 5_000), "")
+    .default("20")
+    .alias(&["log_limit"]);
 const LOG_START: Param = Param::optional(
     "start",
     Kind::Integer(0, u64::MAX),
@@ -562,7 +558,7 @@ fn aplinfo(client: &Client, args: &Args) -> Result<Answer, Error> {
 
 pub(super) static NETSTAT: Tool = Tool {
     title: "Guest traffic",
-    summary: "Shows the bytes that each running guest's network devices on a node took in and sent.",
+    summary: "Shows the network traffic of each running guest on a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],

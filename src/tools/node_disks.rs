@@ -19,7 +19,7 @@ const SKIP_SMART: Param = Param::optional("skipsmart", Kind::Flag, "No health: f
 
 pub(super) static LIST: Tool = Tool {
     title: "List disks",
-    summary: "Lists the physical disks of a node with size, use and health.",
+    summary: "Lists the disks of a node with size, use and health.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, DISK_TYPE, PARTITIONS, SKIP_SMART, LIMIT, OFFSET],

@@ -38,7 +38,7 @@ static NODES: Table = Table {
 
 pub(super) static STATUS: Tool = Tool {
     title: "Node status",
-    summary: "Shows uptime, load, CPU, memory, swap, root file system, kernel and version of a node.",
+    summary: "Shows load, memory, swap, root disk, uptime, kernel and version of a node.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
     params: &[NODE],
@@ -250,12 +250,12 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
 const WANTED: Param = Param::optional(
     "vmid",
     Kind::Integer(100, 999_999_999),
-    "Ask whether this one is free.",
+    "Whether it is free.",
 );
 
 pub(super) static NEXT_VMID: Tool = Tool {
     title: "Next free VMID",
-    summary: "Returns the lowest free VMID, not reserved, or says whether a given one is free.",
+    summary: "Returns the lowest free VMID, or says whether a given one is free.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[WANTED],

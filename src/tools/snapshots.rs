@@ -21,11 +21,11 @@ const NEW_VM_SNAPNAME: Param =
     Param::required("snapname", Kind::Format(&format::NEW_VM_SNAPSHOT), "");
 const DESCRIPTION: Param = Param::optional("description", Kind::Text(0, 8_192), "");
 const VMSTATE: Param = Param::optional("vmstate", Kind::Flag, "Include its memory.");
-const FORCE: Param = Param::optional("force", Kind::Flag, "Even if volumes cannot be removed.");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Even if a volume stays.");
 
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Snapshot container",
-    summary: "Takes a snapshot of a container. All its volumes must be on storages with snapshots.",
+    summary: "Takes a snapshot of a container.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -118,7 +118,7 @@ fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
 
 pub(super) static ROLLBACK_LXC: Tool = Tool {
     title: "Roll back container",
-    summary: "Resets a container to a snapshot: everything newer is lost. It is stopped for it.",
+    summary: "Stops a container and resets it to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
@@ -131,7 +131,7 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
 
 pub(super) static ROLLBACK_VM: Tool = Tool {
     title: "Roll back VM",
-    summary: "Resets a VM to a snapshot: everything newer is lost. It is stopped for it.",
+    summary: "Stops a VM and resets it to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],

@@ -17,6 +17,8 @@ mod snapshot;
 mod day;
 /// Each request in a fixture against the parameters that the API declares.
 mod facts;
+/// Several hosts, of which some cannot be reached or do not answer.
+mod hosts;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
 /// Tokens and passwords show up nowhere.

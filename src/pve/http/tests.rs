@@ -16,13 +16,14 @@ use serde_json::json;
 use super::*;
 use crate::error::Error;
 use crate::pve::request::Method;
-use crate::settings::{Check, Secret, Trust};
+use crate::pve::trust;
+use crate::settings::{self, Check, Secret, Trust};
 
 const SECRET: &str = "5b6e7a1c-90d2-4f83-a417-2c86f0e9d35b";
 
 /// What the host does on a connection, one after the other; then it closes it.
 #[derive(Clone)]
-enum Step {
+pub(crate) enum Step {
     /// Reads a request and answers.
     Answer(Vec<u8>),
     /// Sends something unasked.
@@ -33,21 +34,25 @@ enum Step {
 use Step::{Answer, Hold, Say};
 
 /// A host on loopback that plays one script per connection and then listens no more.
-struct Host {
-    at: SocketAddr,
+pub(crate) struct Host {
+    pub(crate) at: SocketAddr,
     thread: JoinHandle<Vec<String>>,
     closed: Receiver<()>,
 }
 
 impl Host {
-    fn plain(scripts: Vec<Vec<Step>>) -> Self {
-        Self::start(scripts, |socket, script, requests| {
+    pub(crate) fn plain(scripts: Vec<Vec<Step>>) -> Self {
+        Self::plain_at(listener(), scripts)
+    }
+
+    pub(crate) fn plain_at(listener: TcpListener, scripts: Vec<Vec<Step>>) -> Self {
+        Self::start(listener, scripts, |socket, script, requests| {
             play(socket, script, requests);
         })
     }
 
     /// Presents these certificates of the fixtures, the server's own first.
-    fn tls(certificates: &str, scripts: Vec<Vec<Step>>) -> Self {
+    pub(crate) fn tls(certificates: &str, scripts: Vec<Vec<Step>>) -> Self {
         Self::tls_of(rustls::DEFAULT_VERSIONS, certificates, scripts)
     }
 
@@ -66,7 +71,7 @@ impl Host {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         let config = Arc::new(config);
-        Self::start(scripts, move |socket, script, requests| {
+        Self::start(listener(), scripts, move |socket, script, requests| {
             let tls = rustls::ServerConnection::new(config.clone()).unwrap();
             let mut stream = rustls::StreamOwned::new(tls, socket);
             play(&mut stream, script, requests);
@@ -76,10 +81,10 @@ impl Host {
     }
 
     fn start(
+        listener: TcpListener,
         scripts: Vec<Vec<Step>>,
         serve: impl Fn(TcpStream, Vec<Step>, &mut Vec<String>) + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let (tell, closed): (Sender<()>, _) = channel();
         let thread = thread::spawn(move || {
@@ -95,9 +100,20 @@ impl Host {
     }
 
     /// The requests that came in, once the whole script was played.
-    fn requests(self) -> Vec<String> {
+    pub(crate) fn requests(self) -> Vec<String> {
         self.thread.join().unwrap()
     }
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// An address where nobody listens.
+pub(crate) fn nowhere() -> SocketAddr {
+    // Not 127.0.0.1, where another test could be given the port.
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    listener.local_addr().unwrap()
 }
 
 fn play(mut stream: impl Read + Write, script: Vec<Step>, requests: &mut Vec<String>) {
@@ -140,49 +156,63 @@ fn fixture(name: &str) -> PathBuf {
     format!("{}/fixtures/tls/{name}.pem", env!("CARGO_MANIFEST_DIR")).into()
 }
 
-fn read(name: &str) -> CertificateDer<'static> {
+pub(crate) fn read(name: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(fixture(name)).unwrap()
 }
 
-fn ok(json: &str) -> Step {
+pub(crate) fn ok(json: &str) -> Step {
     let length = json.len();
     Answer(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{json}").into_bytes())
 }
 
-fn raw(answer: &str) -> Step {
+pub(crate) fn raw(answer: &str) -> Step {
     Answer(answer.as_bytes().to_vec())
 }
 
-fn connection(tls: bool, at: SocketAddr, check: Check, listed: &[&str]) -> Connection {
-    Connection {
+pub(crate) fn connection(tls: bool, at: SocketAddr, check: Check, listed: &[&str]) -> Connection {
+    let host = settings::Host {
         tls,
-        host: at.ip().to_string(),
+        name: at.ip().to_string(),
         port: at.port(),
-        token_id: "root@pam!mcp".to_owned(),
-        token_secret: Secret::new(SECRET.to_owned()),
         trust: Trust {
             check,
             listed: listed.iter().map(|name| read(name)).collect(),
+            pins: vec![None],
+            place: 0,
         },
+    };
+    Connection {
+        hosts: vec![host],
+        token_id: "root@pam!mcp".to_owned(),
+        token_secret: Secret::new(SECRET.to_owned()),
         timeout: Duration::from_secs(20),
+    }
+}
+
+fn http(connection: &Connection, peer: Peer, bundles: Vec<PathBuf>, largest_answer: u64) -> Http {
+    let host = &connection.hosts[0];
+    let connect = Duration::from_secs(10);
+    Http {
+        largest_answer,
+        ..Http::new(connection, host, connect, peer, bundles)
     }
 }
 
 fn plain(host: &Host) -> Http {
     let connection = connection(false, host.at, Check::Strict, &[]);
-    Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER)
+    http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER)
 }
 
-fn get() -> Request {
+pub(crate) fn get() -> Request {
     Request::new(Method::Get, "/version")
 }
 
-fn post() -> Request {
+pub(crate) fn post() -> Request {
     Request::new(Method::Post, "/nodes/pve1/qemu/100/status/start")
 }
 
 #[track_caller]
-fn not_sent(outcome: Result<Reply, Failure>) -> String {
+pub(crate) fn not_sent(outcome: Result<Reply, Failure>) -> String {
     match outcome {
         Err(Failure::NotSent {
             what,
@@ -195,7 +225,7 @@ fn not_sent(outcome: Result<Reply, Failure>) -> String {
 }
 
 #[track_caller]
-fn maybe_processed(outcome: Result<Reply, Failure>) -> String {
+pub(crate) fn maybe_processed(outcome: Result<Reply, Failure>) -> String {
     match outcome {
         Err(Failure::MaybeProcessed { cause, remedy }) => format!("{cause}\n{remedy}"),
         Err(other) => panic!("{other:?}"),
@@ -208,7 +238,7 @@ fn call_with(certificate: &str, check: Check, listed: &[&str], bundles: &[&str])
     let host = Host::tls(certificate, vec![vec![ok("{}")]]);
     let connection = connection(true, host.at, check, listed);
     let bundles = bundles.iter().map(|name| fixture(name)).collect();
-    let http = Http::with(&connection, Peer::nobody(), bundles, LARGEST_ANSWER);
+    let http = http(&connection, Peer::nobody(), bundles, LARGEST_ANSWER);
     let outcome = http.exchange(&get());
     drop(http);
     let came = host.requests().len();
@@ -225,10 +255,19 @@ fn call_with(certificate: &str, check: Check, listed: &[&str], bundles: &[&str])
 }
 
 #[track_caller]
-fn assert_holds(text: &str, parts: &[&str]) {
+pub(crate) fn assert_holds(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
+}
+
+/// The client of a call `1` that it has cancelled.
+pub(crate) fn cancelled() -> Peer {
+    let line = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    let peer = Peer::new(Box::new(&line[..]), io::sink());
+    let id = crate::rpc::Id::new(&json!(1)).expect("an id");
+    peer.begin(&id, &serde_json::Map::new());
+    peer
 }
 
 thread_local! {
@@ -251,7 +290,7 @@ impl log::Log for Log {
     fn flush(&self) {}
 }
 
-fn logged(act: impl FnOnce()) -> String {
+pub(crate) fn logged(act: impl FnOnce()) -> String {
     // Another test may have been first.
     let _ = log::set_logger(&Log);
     log::set_max_level(log::LevelFilter::Trace);
@@ -330,7 +369,7 @@ mod trusting {
         let log = logged(|| {
             let host = Host::tls("server", vec![vec![ok("{}")], vec![ok("{}")]]);
             let connection = connection(true, host.at, Check::Verify, &[]);
-            let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+            let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
             http.exchange(&get()).unwrap();
             host.closed.recv().unwrap();
             http.exchange(&get()).unwrap();
@@ -411,12 +450,12 @@ mod trusting {
         ] {
             let host = Host::tls_of(only, "server", vec![vec![ok("{}")]]);
             let connection = connection(true, host.at, check, &["ca"]);
-            let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+            let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
             assert_eq!(http.exchange(&get()).is_ok(), worked);
         }
         let host = Host::tls_of(only, "ca", vec![vec![ok("{}")]]);
         let connection = connection(true, host.at, Check::Pin(sha256_of("ca")), &[]);
-        let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+        let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
         let text = not_sent(http.exchange(&get()));
         assert_holds(&text, &["the server has not the certificate's key"]);
     }
@@ -579,7 +618,7 @@ mod exchanging {
     fn sends_a_form_longer_than_its_buffers() {
         let host = Host::tls("server", vec![vec![ok("{}")]]);
         let connection = connection(true, host.at, Check::Strict, &["ca"]);
-        let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+        let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
         let long = "x".repeat(10 * BUFFER);
         http.exchange(&post().with("description", &*long)).unwrap();
         let requests = host.requests();
@@ -590,12 +629,12 @@ mod exchanging {
     fn puts_an_ipv6_address_in_brackets() {
         let mut connection = connection(true, "[::1]:8006".parse().unwrap(), Check::Strict, &[]);
         assert_eq!(
-            Http::new(&connection, Peer::nobody()).base,
+            http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).base,
             "https://[::1]:8006/api2/json"
         );
-        connection.host = "pve1".to_owned();
+        connection.hosts[0].name = "pve1".to_owned();
         assert_eq!(
-            Http::new(&connection, Peer::nobody()).base,
+            http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).base,
             "https://pve1:8006/api2/json"
         );
     }
@@ -605,7 +644,7 @@ mod exchanging {
         // The script has one connection; a second would be refused.
         let host = Host::tls("server", vec![vec![ok("{}"), ok("[1]"), ok("\"a\""), Hold]]);
         let connection = connection(true, host.at, Check::Strict, &["ca"]);
-        let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+        let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
         for body in [json!({}), json!([1]), json!("a")] {
             assert_eq!(http.exchange(&get()).unwrap().body, body);
         }
@@ -619,7 +658,7 @@ mod exchanging {
             let scripts = vec![vec![ok("{}")], vec![ok("{}")]];
             let host = Host::tls("server", scripts.clone());
             let connection = connection(true, host.at, Check::Strict, &["ca"]);
-            let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+            let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
             http.exchange(&request).unwrap();
             host.closed.recv().unwrap();
             http.exchange(&request).unwrap();
@@ -642,7 +681,7 @@ mod exchanging {
                 let first = [kept.clone(), vec![raw("")]].concat();
                 let host = Host::tls("server", vec![first, vec![ok("{}")]]);
                 let connection = connection(true, host.at, Check::Strict, &["ca"]);
-                let http = Http::with(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+                let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
                 for _ in &kept {
                     http.exchange(&request).unwrap();
                 }
@@ -711,7 +750,7 @@ mod exchanging {
         for (limit, fits) in [(10, true), (9, false)] {
             let host = Host::plain(vec![vec![ok("[\"12345\"] ")]]);
             let connection = connection(false, host.at, Check::Strict, &[]);
-            let http = Http::with(&connection, Peer::nobody(), Vec::new(), limit);
+            let http = http(&connection, Peer::nobody(), Vec::new(), limit);
             let outcome = http.exchange(&get());
             if fits {
                 assert_eq!(outcome.unwrap().body, json!(["12345"]));
@@ -753,15 +792,8 @@ mod exchanging {
 mod failing {
     use super::*;
 
-    /// An address where nobody listens.
-    fn nowhere() -> SocketAddr {
-        // Not 127.0.0.1, where another test could be given the port.
-        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
-        listener.local_addr().unwrap()
-    }
-
     fn call(connection: &Connection) -> Result<Reply, Failure> {
-        Http::with(connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).exchange(&post())
+        http(connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).exchange(&post())
     }
 
     #[test]
@@ -782,7 +814,7 @@ mod failing {
     #[test]
     fn names_the_setting_when_there_is_no_address() {
         let mut connection = connection(true, nowhere(), Check::Strict, &["ca"]);
-        connection.host = format!("{}.invalid", "p".repeat(64));
+        connection.hosts[0].name = format!("{}.invalid", "p".repeat(64));
         let text = not_sent(call(&connection));
         assert_holds(&text, &["no address", ".invalid", "PROXMOX_HOST"]);
     }
@@ -791,7 +823,7 @@ mod failing {
     fn sends_nothing_in_plain_text_beyond_loopback() {
         for host in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "0.0.0.0"] {
             let mut connection = connection(false, nowhere(), Check::Strict, &[]);
-            connection.host = host.to_owned();
+            connection.hosts[0].name = host.to_owned();
             let text = not_sent(call(&connection));
             assert_holds(&text, &["would show the token", "https://"]);
         }
@@ -859,14 +891,20 @@ mod failing {
     fn says_which_step_failed_in_the_headline() {
         let refused = connection(true, nowhere(), Check::Strict, &["ca"]);
         let mut unknown = connection(true, nowhere(), Check::Strict, &["ca"]);
-        unknown.host = format!("{}.invalid", "p".repeat(64));
+        unknown.hosts[0].name = format!("{}.invalid", "p".repeat(64));
         let host = Host::tls("server", vec![vec![ok("{}")]]);
         let untrusted = connection(true, host.at, Check::Strict, &[]);
         for (connection, expected) in [
-            (&refused, format!("cannot reach 127.0.0.2:{}", refused.port)),
+            (
+                &refused,
+                format!("cannot reach 127.0.0.2:{}", refused.hosts[0].port),
+            ),
             (
                 &unknown,
-                format!("there is no address for the host name {}", unknown.host),
+                format!(
+                    "there is no address for the host name {}",
+                    unknown.hosts[0].name
+                ),
             ),
             (
                 &untrusted,
@@ -890,21 +928,11 @@ mod failing {
         assert_holds(&text, &["PROXMOX_TOKEN_NAME"]);
     }
 
-    /// The client of a call `1` that it has cancelled.
-    fn cancelled() -> Peer {
-        let line =
-            br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
-        let peer = Peer::new(Box::new(&line[..]), io::sink());
-        let id = crate::rpc::Id::new(&json!(1)).expect("an id");
-        peer.begin(&id, &serde_json::Map::new());
-        peer
-    }
-
     #[test]
     fn gives_up_a_read_that_nobody_waits_for() {
         let host = Host::plain(vec![vec![Hold]]);
         let connection = connection(false, host.at, Check::Strict, &[]);
-        let http = Http::with(&connection, cancelled(), Vec::new(), LARGEST_ANSWER);
+        let http = http(&connection, cancelled(), Vec::new(), LARGEST_ANSWER);
         let failure = http.exchange(&Request::new(Method::Get, "/nodes")).err();
         assert!(matches!(failure, Some(Failure::GivenUp)), "{failure:?}");
     }
@@ -912,7 +940,7 @@ mod failing {
     #[test]
     fn refuses_a_host_that_is_none() {
         let mut connection = connection(true, nowhere(), Check::Strict, &[]);
-        connection.host = "pve 1".to_owned();
+        connection.hosts[0].name = "pve 1".to_owned();
         assert_holds(&not_sent(call(&connection)), &["PROXMOX_HOST"]);
     }
 }

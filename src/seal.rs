@@ -15,14 +15,14 @@ const VERSION: &str = "v1";
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// What seals for one purpose.
-pub(super) struct Seal {
+pub(crate) struct Seal {
     hkdf: &'static dyn Hkdf,
     key: OkmBlock,
 }
 
 impl Seal {
     /// Opens what any process sealed for the same purpose with the same secret.
-    pub(super) fn new(secret: &Secret, purpose: &str) -> Option<Self> {
+    pub(crate) fn new(secret: &Secret, purpose: &str) -> Option<Self> {
         let hkdf = TLS13_AES_128_GCM_SHA256.tls13()?.hkdf_provider;
         let key = hkdf
             .extract_from_secret(None, secret.expose().as_bytes())
@@ -30,7 +30,7 @@ impl Seal {
         Some(Self { hkdf, key })
     }
 
-    pub(super) fn close(&self, content: &Value) -> String {
+    pub(crate) fn close(&self, content: &Value) -> String {
         let content = encode(content.to_string().as_bytes());
         let tag = self.tag(&content);
         format!("{VERSION}.{content}.{tag}")
@@ -38,7 +38,7 @@ impl Seal {
 
     /// What is in it; `None` unless it was closed with this seal. Nothing of it is read before the tag
     /// is known to be right, and that there is only one spelling of.
-    pub(super) fn open(&self, sealed: &str) -> Option<Value> {
+    pub(crate) fn open(&self, sealed: &str) -> Option<Value> {
         let (content, tag) = sealed
             .strip_prefix(VERSION)?
             .strip_prefix('.')?
@@ -49,8 +49,17 @@ impl Seal {
         serde_json::from_slice(&decode(content)?).ok()
     }
 
+    /// What stands for `text` and does not tell it. Never a tag, whatever the text: who chooses texts
+    /// and sees their digests could otherwise seal.
+    pub(crate) fn digest(&self, text: &str) -> String {
+        self.sign(&format!("digest of {text}"))
+    }
+
     fn tag(&self, content: &str) -> String {
-        let message = format!("{VERSION}.{content}");
+        self.sign(&format!("{VERSION}.{content}"))
+    }
+
+    fn sign(&self, message: &str) -> String {
         encode(self.hkdf.hmac_sign(&self.key, message.as_bytes()).as_ref())
     }
 }
@@ -152,6 +161,18 @@ mod tests {
                 .is_some()
         });
         assert_eq!(spellings.copied().collect::<Vec<u8>>(), last.as_bytes());
+    }
+
+    #[test]
+    fn a_digest_seals_nothing() {
+        let seal = seal("secret", "test");
+        let content = encode(br#"{"a":1}"#);
+        for text in [content.clone(), format!("v1.{content}")] {
+            let tag = seal.digest(&text);
+            assert_eq!(seal.open(&format!("v1.{content}.{tag}")), None);
+        }
+        assert_eq!(seal.digest("a"), seal.digest("a"));
+        assert_ne!(seal.digest("a"), seal.digest("b"));
     }
 
     #[test]

@@ -1,0 +1,202 @@
+//! The audit log: what elevated tools were asked to do, what was decided, and what came of it.
+//!
+//! A line is begun before its request is sent, so that what may have been done is on disk, and ended
+//! when the answer is there. A line that is cut off is a request whose end nobody saw.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::peer::{Interruption, Peer};
+
+/// How long to wait for another process to end its line.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const DELAY: Duration = Duration::from_millis(100);
+
+/// The file, opened anew for each line so that it can be rotated.
+pub(crate) struct Audit {
+    path: PathBuf,
+}
+
+/// A line that is begun and not ended.
+pub(crate) struct Line {
+    file: File,
+}
+
+impl Audit {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Begins a line with these fields; when it returns they are on disk. Nothing may be sent where
+    /// it fails.
+    pub(crate) fn begin(&self, peer: &Peer, fields: &Map<String, Value>) -> Result<Line, Error> {
+        let refused = |err: io::Error| {
+            Error::impossible(
+                "the audit log cannot be written, nothing was sent",
+                format!(
+                    "PROXMOX_AUDIT_LOG ({}): {err}\nThe user must mend it: no elevated tool works without its record.",
+                    self.path.display()
+                ),
+            )
+        };
+        let mut file = open(&self.path).map_err(refused)?;
+        lock(&file, peer).map_err(|problem| match problem {
+            Some(err) => refused(err),
+            None => Error::Cancelled,
+        })?;
+        let line = Value::Object(fields.clone()).to_string();
+        let begun = line.strip_suffix('}').unwrap_or(&line);
+        let begin = |file: &mut File| {
+            // A process that was killed has left its line open.
+            let gap = if ends_open(file)? { "\n" } else { "" };
+            file.write_all(format!("{gap}{begun}").as_bytes())?;
+            file.sync_data()
+        };
+        begin(&mut file).map_err(refused)?;
+        Ok(Line { file })
+    }
+}
+
+impl Line {
+    /// Ends the line with these fields.
+    pub(crate) fn end(mut self, fields: &Map<String, Value>) {
+        let fields = Value::Object(fields.clone()).to_string();
+        let rest = fields.strip_prefix('{').unwrap_or(&fields);
+        let ended = self.file.write_all(format!(",{rest}\n").as_bytes());
+        if let Err(err) = ended.and_then(|()| self.file.sync_data()) {
+            log::error!("a line of the audit log could not be ended: {err}");
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // A pipe would wait for a reader, a terminal could be where messages go.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a file"));
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+/// Waits until no other process writes; `None` for an error is a client that no longer wants it.
+fn lock(file: &File, peer: &Peer) -> Result<(), Option<io::Error>> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if waited < PATIENCE => {
+                match peer.pause(DELAY) {
+                    Err(Interruption::Cancelled) => return Err(None),
+                    Ok(()) | Err(Interruption::Closed) => (),
+                }
+                waited += DELAY;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Some(io::Error::new(
+                    ErrorKind::WouldBlock,
+                    "another process has been writing to it for 10 s",
+                )));
+            }
+            // Not all file systems have locks.
+            Err(TryLockError::Error(err)) if err.kind() == ErrorKind::Unsupported => return Ok(()),
+            Err(TryLockError::Error(err)) => return Err(Some(err)),
+        }
+    }
+}
+
+/// Whether the last line has no end.
+fn ends_open(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// A path of its own for each test.
+    fn path(name: &str) -> PathBuf {
+        let path = env::temp_dir().join(format!("proxmox-mcp-audit-{name}-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    fn fields(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_line_is_on_disk_before_it_is_ended_and_is_json_after() {
+        let path = path("line");
+        let audit = Audit::new(path.clone());
+        let line = audit.begin(&Peer::nobody(), &fields(json!({ "tool": "a\nb", "n": {} })));
+        let line = line.unwrap_or_else(|error| panic!("{error}"));
+        let begun = fs::read_to_string(&path).expect("it is there");
+        assert_eq!(begun, r#"{"n":{},"tool":"a\nb""#);
+        line.end(&fields(json!({ "outcome": "ok" })));
+        let ended = fs::read_to_string(&path).expect("it is there");
+        assert_eq!(ended, format!("{begun},\"outcome\":\"ok\"}}\n"));
+        assert!(serde_json::from_str::<Value>(&ended).is_ok());
+        fs::remove_file(path).expect("it is ours");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_left_alone() {
+        let path = path("cut");
+        fs::write(&path, "{\"tool\":\"a\"").expect("it can be written");
+        let audit = Audit::new(path.clone());
+        for _ in 0..2 {
+            let line = audit.begin(&Peer::nobody(), &fields(json!({ "tool": "b" })));
+            line.unwrap_or_else(|error| panic!("{error}"))
+                .end(&fields(json!({ "outcome": "ok" })));
+        }
+        let text = fs::read_to_string(&path).expect("it is there");
+        let line = "{\"tool\":\"b\",\"outcome\":\"ok\"}\n";
+        assert_eq!(text, format!("{{\"tool\":\"a\"\n{line}{line}"));
+        fs::remove_file(path).expect("it is ours");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_read_it_and_what_is_no_file_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = path("mode");
+        let line = Audit::new(path.clone()).begin(&Peer::nobody(), &Map::new());
+        assert!(line.is_ok());
+        let mode = fs::metadata(&path)
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_file(path).expect("it is ours");
+        for refused in ["/dev/null", "/", "/nonexistent/audit"] {
+            let audit = Audit::new(PathBuf::from(refused));
+            assert!(
+                audit.begin(&Peer::nobody(), &Map::new()).is_err(),
+                "{refused}"
+            );
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Which tools a configuration shows to clients, and why it hides the others.
+
+use crate::glob::Glob;
+use crate::nearest::nearest;
+use crate::tool::{Effect, Tool};
+use crate::tools::{self, Domain};
+
+/// What stands for the toolsets that everybody gets who chooses none.
+const DEFAULT: &str = "default";
+
+/// The tools of the reference, and what supports them.
+const DEFAULT_TOOLSETS: &[&str] = &[
+    "nodes",
+    "node-admin",
+    "guests",
+    "lifecycle",
+    "modify",
+    "snapshots",
+    "backups",
+    "disks",
+    "networking",
+    "exec",
+    "create",
+    "node-disks",
+    "tasks",
+];
+
+const ALL: &str = "all";
+
+/// What the settings say about tools.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Exposure {
+    /// Only tools that change nothing.
+    pub(crate) read_only: bool,
+    /// The toolsets to show; `None` where that is not set.
+    pub(crate) toolsets: Option<Toolsets>,
+    /// The tools to show besides, or alone where no toolsets are set.
+    pub(crate) tools: Option<Names>,
+    /// The tools to hide, whatever shows them.
+    pub(crate) excluded: Option<Names>,
+}
+
+/// Toolsets by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Toolsets(Vec<&'static str>);
+
+/// Tools by name or pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names(Vec<Glob>);
+
+impl Toolsets {
+    /// Reads a list; an error follows the name of its setting.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).map(|name| {
+            let mut known = known();
+            known.find(|known| *known == name).ok_or_else(|| {
+                format!(
+                    "names a toolset that does not exist; known: {}",
+                    self::known().collect::<Vec<_>>().join(", ")
+                )
+            })
+        });
+        names.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn contain(&self, toolset: &str) -> bool {
+        self.0.iter().any(|name| match *name {
+            ALL => true,
+            DEFAULT => DEFAULT_TOOLSETS.contains(&toolset),
+            name => name == toolset,
+        })
+    }
+}
+
+/// All tools, each with its domain.
+pub(crate) fn all() -> impl Iterator<Item = (&'static Domain, (&'static str, &'static Tool))> {
+    tools::DOMAINS
+        .iter()
+        .flat_map(|domain| domain.tools.iter().map(move |tool| (domain, *tool)))
+}
+
+/// What can be chosen.
+fn known() -> impl Iterator<Item = &'static str> {
+    let toolsets = tools::DOMAINS.iter().map(|domain| domain.toolset);
+    [DEFAULT, ALL].into_iter().chain(toolsets)
+}
+
+impl Names {
+    /// Reads a list of names and patterns; an error follows the name of its setting. A pattern without
+    /// a single tool is as wrong as a name.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let all = || tools::DOMAINS.iter().flat_map(|domain| domain.tools);
+        let names = text.split(',').map(str::trim).map(|name| {
+            let glob = Glob::new(name);
+            if all().any(|(name, _)| glob.matches(name)) {
+                return Ok(glob);
+            }
+            let meant = nearest(name, all().map(|(name, _)| *name));
+            let meant = meant.map(|name| format!(" (did you mean {name}?)"));
+            let known: Vec<&str> = all().map(|(name, _)| *name).collect();
+            Err(format!(
+                "names a tool that does not exist{}; known: {}",
+                meant.unwrap_or_default(),
+                known.join(", ")
+            ))
+        });
+        names.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn contain(&self, tool: &str) -> bool {
+        self.0.iter().any(|name| name.matches(tool))
+    }
+}
+
+impl Exposure {
+    /// Why the tool `name` is hidden: the setting that hides it; `None` where it is shown.
+    pub(crate) fn hides(&self, domain: &Domain, name: &str, tool: &Tool) -> Option<&'static str> {
+        if self
+            .excluded
+            .as_ref()
+            .is_some_and(|names| names.contain(name))
+        {
+            return Some("PROXMOX_EXCLUDE_TOOLS names it");
+        }
+        if self.read_only && tool.effect != Effect::Reads {
+            return Some("PROXMOX_READ_ONLY is set");
+        }
+        let by_name = self.tools.as_ref().is_some_and(|names| names.contain(name));
+        let by_toolset = match (&self.toolsets, &self.tools) {
+            (Some(toolsets), _) => toolsets.contain(domain.toolset),
+            (None, None) => DEFAULT_TOOLSETS.contains(&domain.toolset),
+            (None, Some(_)) => false,
+        };
+        match (by_name || by_toolset, &self.toolsets, &self.tools) {
+            (true, ..) => None,
+            (false, None, Some(_)) => Some("PROXMOX_TOOLS does not name it"),
+            (false, Some(_), Some(_)) => {
+                Some("neither PROXMOX_TOOLSETS nor PROXMOX_TOOLS names it")
+            }
+            (false, _, None) => Some("its toolset is not in PROXMOX_TOOLSETS"),
+        }
+    }
+
+    /// As [`Exposure::hides`].
+    pub(crate) fn hides_by_name(&self, name: &str) -> Option<&'static str> {
+        let mut all = all();
+        let (domain, (name, tool)) = all.find(|(_, (own, _))| *own == name)?;
+        self.hides(domain, name, tool)
+    }
+
+    /// The tools that are shown, in their order.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, &'static Tool)> {
+        all()
+            .filter(|(domain, (name, tool))| self.hides(domain, name, tool).is_none())
+            .map(|(_, tool)| tool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(exposure: &Exposure) -> Vec<&'static str> {
+        exposure.shown().map(|(name, _)| name).collect()
+    }
+
+    fn toolsets(text: &str) -> Option<Toolsets> {
+        Some(Toolsets::parse(text).expect("they exist"))
+    }
+
+    fn names(text: &str) -> Option<Names> {
+        Some(Names::parse(text).expect("they exist"))
+    }
+
+    #[test]
+    fn read_only_leaves_what_reads_be_it_elevated_or_not() {
+        let exposure = Exposure {
+            read_only: true,
+            ..Exposure::default()
+        };
+        let shown = shown(&exposure);
+        assert!(shown.contains(&"proxmox_get_node_status"));
+        assert!(shown.contains(&"proxmox_wait_task"));
+        assert!(
+            !shown.iter().any(|name| name.contains("_stop_")),
+            "{shown:?}"
+        );
+        assert!(shown.len() > 20);
+    }
+
+    #[test]
+    fn toolsets_and_names_add_up_and_exclusion_wins() {
+        let exposure = Exposure {
+            toolsets: toolsets("nodes, snapshots"),
+            tools: names("proxmox_get_vms,*_backup_vm"),
+            excluded: names("proxmox_delete_*"),
+            ..Exposure::default()
+        };
+        let shown = shown(&exposure);
+        for name in [
+            "proxmox_get_nodes",
+            "proxmox_get_vms",
+            "proxmox_create_backup_vm",
+            "proxmox_list_snapshots_lxc",
+        ] {
+            assert!(shown.contains(&name), "{name}");
+        }
+        for name in [
+            "proxmox_delete_snapshot_vm",
+            "proxmox_start_vm",
+            "proxmox_get_storage",
+        ] {
+            assert!(!shown.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn tools_alone_are_all_there_is() {
+        let exposure = Exposure {
+            tools: names("proxmox_get_vms"),
+            ..Exposure::default()
+        };
+        assert_eq!(shown(&exposure), ["proxmox_get_vms"]);
+    }
+
+    #[test]
+    fn default_and_all_are_what_they_say() {
+        let count = |text| {
+            shown(&Exposure {
+                toolsets: toolsets(text),
+                ..Exposure::default()
+            })
+            .len()
+        };
+        let declared: usize = tools::DOMAINS.iter().map(|domain| domain.tools.len()).sum();
+        assert_eq!(count("all"), declared);
+        assert_eq!(count("default"), shown(&Exposure::default()).len());
+        assert_eq!(count("nodes,default"), count("default"));
+        for toolset in DEFAULT_TOOLSETS {
+            assert!(count(toolset) > 0, "{toolset}");
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_answered_with_the_known_ones() {
+        let problem = Toolsets::parse("nodes,snapshot").expect_err("there is none");
+        assert!(
+            problem.contains("known: default, all, nodes, node-admin, guests"),
+            "{problem}"
+        );
+        let problem = Names::parse("proxmox_get_vmz").expect_err("there is none");
+        assert!(
+            problem.contains("did you mean proxmox_get_vms?"),
+            "{problem}"
+        );
+        assert!(problem.contains("proxmox_get_version"), "{problem}");
+        assert!(Names::parse("*_nothing").is_err() && Names::parse("").is_err());
+    }
+}

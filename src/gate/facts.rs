@@ -1,0 +1,305 @@
+//! What a person needs to know of a guest before something is done to it for good.
+
+use serde_json::Value;
+
+use super::subject::{Guest, Harm, Subject, is_disk};
+use crate::answer::{number, plain};
+use crate::error::Error;
+use crate::pve::client::Client;
+use crate::pve::http::Failure;
+use crate::pve::property::PropertyString;
+use crate::pve::request::{Method::Get, Request};
+use crate::text;
+use crate::tools;
+
+/// The most disks or snapshots that are named.
+const MOST: usize = 12;
+
+/// The most characters of a name.
+const NAME: usize = 60;
+
+/// What is known of the object of a request.
+pub(super) struct Facts {
+    /// `VM 100 web01 on pve1`
+    pub(super) object: String,
+    /// One fact a line.
+    pub(super) lines: Vec<String>,
+    /// What must not change between question and answer.
+    pub(super) fixed: String,
+    /// Whether the request does no harm as things are: it stops what does not run, or replaces nothing.
+    pub(super) is_harmless: bool,
+    /// What a person types to say yes: the VMID, if it is about a guest.
+    pub(super) vmid: Option<u64>,
+}
+
+impl Facts {
+    /// Reads them anew. What the token may not read is said to be unknown; only what makes the whole
+    /// request pointless is an error.
+    pub(super) fn read(
+        client: &Client,
+        request: &Request,
+        subject: &Subject,
+    ) -> Result<Self, Error> {
+        match (&subject.harm, &subject.guests[..]) {
+            (Some(Harm::DeleteVolume { storage, volume }), _) => {
+                of_volume(client, subject, storage, volume)
+            }
+            (harm, [guest, ..]) => {
+                let path: Vec<&str> = request.path.split('/').collect();
+                match path[..] {
+                    ["", "nodes", node, kind, ..] => {
+                        of_guest(client, harm.as_ref(), node, kind, guest)
+                    }
+                    _ => Ok(Self::bare(subject)),
+                }
+            }
+            (_, []) => Ok(Self::bare(subject)),
+        }
+    }
+
+    /// Of an object about which nothing can be asked.
+    fn bare(subject: &Subject) -> Self {
+        Self {
+            object: match subject.nodes.first() {
+                Some(node) => format!("node {node}"),
+                None => "the cluster".to_owned(),
+            },
+            lines: Vec::new(),
+            fixed: String::new(),
+            is_harmless: false,
+            vmid: None,
+        }
+    }
+}
+
+fn of_guest(
+    client: &Client,
+    harm: Option<&Harm>,
+    node: &str,
+    kind: &str,
+    guest: &Guest,
+) -> Result<Facts, Error> {
+    let vmid = guest.vmid;
+    let noun = match kind {
+        "lxc" => "container",
+        _ => "VM",
+    };
+    let read = |part: &str| {
+        let path = format!("/nodes/{node}/{kind}/{vmid}/{part}");
+        client.send(&Request::new(Get, &path))
+    };
+    let status = match read("status/current") {
+        Err(Error::Refused(refusal)) if refusal.says("does not exist") => {
+            return match harm {
+                Some(Harm::RestoreOver(_)) => Ok(Facts {
+                    object: format!("{noun} {vmid} on {node}, which does not exist yet"),
+                    lines: Vec::new(),
+                    fixed: "none".to_owned(),
+                    is_harmless: true,
+                    vmid: Some(vmid),
+                }),
+                _ => Err(Error::Refused(refusal)),
+            };
+        }
+        status => Part::of(status)?,
+    };
+    let config = Part::of(read("config"))?;
+    let snapshots = Part::of(read("snapshot"))?;
+    let backup = Part::of(tools::last_backup(client, vmid))?;
+    let replication = Part::of(
+        client.send(
+            &Request::new(Get, "/nodes/{node}/replication")
+                .segment("node", node)
+                .with("guest", vmid.to_string()),
+        ),
+    )?;
+
+    let name = match plain(&status.value()["name"]) {
+        name if name.is_empty() => String::new(),
+        name => format!(" {}", text::cut(&name, NAME)),
+    };
+    let state = status.show(
+        |status| match (&status["status"], number(&status["uptime"])) {
+            (state, Some(uptime)) if uptime > 0.0 => {
+                format!("{}, up {}", plain(state), text::duration(uptime as u64))
+            }
+            (state, _) => plain(state),
+        },
+    );
+    let snapshots_ = snapshots.show(|snapshots| {
+        let names = snapshots.as_array().into_iter().flatten();
+        let names = names.map(|snapshot| plain(&snapshot["name"]));
+        listed(names.filter(|name| name != "current").collect())
+    });
+    let replication_ = replication.show(|jobs| {
+        let targets = jobs.as_array().into_iter().flatten();
+        let targets = targets.map(|job| plain(&job["target"]));
+        listed(targets.map(|target| format!("to {target}")).collect())
+    });
+    let lines = vec![
+        format!("state: {state}"),
+        format!("disks: {}", config.show(disks)),
+        format!("snapshots: {snapshots_}"),
+        format!("last backup: {}", backup.show(last_backup)),
+        format!("HA: {}", status.show(|status| ha(&status["ha"]))),
+        format!("replication: {replication_}"),
+        format!(
+            "protection: {}",
+            config.show(|config| match number(&config["protection"]) {
+                Some(1.0) => "yes".to_owned(),
+                _ => "no".to_owned(),
+            })
+        ),
+    ];
+    // All but the uptime.
+    let fixed = [
+        name.clone(),
+        plain(&status.value()["status"]),
+        plain(&config.value()["digest"]),
+        lines[1..].join("\n"),
+    ];
+    let runs = status.value()["status"] != "stopped";
+    Ok(Facts {
+        object: format!("{noun} {vmid}{name} on {node}"),
+        lines,
+        fixed: fixed.join("\n"),
+        is_harmless: harm == Some(&Harm::Stop) && !runs,
+        vmid: Some(vmid),
+    })
+}
+
+fn of_volume(
+    client: &Client,
+    subject: &Subject,
+    storage: &str,
+    volume: &str,
+) -> Result<Facts, Error> {
+    let node = subject.nodes.first().map_or("", |node| node);
+    let request = Request::new(Get, "/nodes/{node}/storage/{storage}/content/{volume}")
+        .segment("node", node)
+        .segment("storage", storage)
+        .segment("volume", volume);
+    let info = Part::of(client.send(&request))?;
+    let mut lines = Vec::new();
+    if let Some(vmid) = subject.guest() {
+        let guests = Part::of(tools::guest_row(client, vmid))?;
+        lines.push(format!(
+            "belongs to: {vmid} {}",
+            guests.show(|guest| match guest {
+                Value::Null => "(no such guest is seen)".to_owned(),
+                guest => text::cut(&plain(&guest["name"]), NAME),
+            })
+        ));
+        let backup = Part::of(tools::last_backup(client, vmid))?;
+        lines.push(format!("last backup of it: {}", backup.show(last_backup)));
+    }
+    lines.push(format!(
+        "size: {}",
+        info.show(|info| number(&info["size"]).map_or_else(|| "unknown".to_owned(), text::bytes))
+    ));
+    lines.push(format!(
+        "protected: {}",
+        info.show(|info| match number(&info["protected"]) {
+            Some(1.0) => "yes".to_owned(),
+            _ => "no".to_owned(),
+        })
+    ));
+    let notes = text::cut(&plain(&info.value()["notes"]), 200);
+    if !notes.is_empty() {
+        lines.push(format!("notes: {notes}"));
+    }
+    Ok(Facts {
+        object: format!("{} on {node}", text::inline(volume)),
+        fixed: lines.join("\n"),
+        lines,
+        is_harmless: false,
+        vmid: subject.guest(),
+    })
+}
+
+/// Something that was read, or why it was not.
+enum Part {
+    Read(Value),
+    Unknown(String),
+}
+
+impl Part {
+    /// Only where nobody answers, or nobody wants to know any more, is there no point in going on.
+    fn of(read: Result<Value, Error>) -> Result<Self, Error> {
+        match read {
+            Ok(value) => Ok(Part::Read(value)),
+            Err(
+                error @ (Error::Refused(_)
+                | Error::Impossible { .. }
+                | Error::Unanswered {
+                    failure: Failure::NotRecorded { .. },
+                    ..
+                }),
+            ) => Ok(Part::Unknown(error.brief())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn value(&self) -> &Value {
+        match self {
+            Part::Read(value) => value,
+            Part::Unknown(_) => &Value::Null,
+        }
+    }
+
+    fn show(&self, show: impl FnOnce(&Value) -> String) -> String {
+        match self {
+            Part::Read(value) => show(value),
+            Part::Unknown(why) => format!("unknown ({})", text::cut(why, 100)),
+        }
+    }
+}
+
+/// `scsi0 local-lvm:vm-100-disk-0 32G`, one after the other.
+fn disks(config: &Value) -> String {
+    let slots = config.as_object().into_iter().flatten();
+    let disks = slots.filter(|(slot, _)| is_disk(slot)).map(|(slot, line)| {
+        let line = plain(line);
+        let parts = PropertyString::parse(&line);
+        let volume = parts.get("").or(parts.get("file")).or(parts.get("volume"));
+        let size = parts.get("size").unwrap_or_default();
+        text::cut(
+            format!("{slot} {} {size}", volume.unwrap_or_default()).trim_end(),
+            120,
+        )
+    });
+    listed(disks.collect())
+}
+
+fn ha(ha: &Value) -> String {
+    match number(&ha["managed"]) {
+        Some(1.0) => match plain(&ha["state"]) {
+            state if state.is_empty() => "managed".to_owned(),
+            state => format!("managed, {state}"),
+        },
+        _ => "no".to_owned(),
+    }
+}
+
+fn last_backup(backup: &Value) -> String {
+    match number(&backup["ctime"]) {
+        None => "none that this token sees".to_owned(),
+        Some(time) => {
+            let size = number(&backup["size"]).map(text::bytes);
+            format!(
+                "{}, {}, {}",
+                text::time(time as u64),
+                size.unwrap_or_default(),
+                text::cut(&plain(&backup["volid"]), 120)
+            )
+        }
+    }
+}
+
+fn listed(things: Vec<String>) -> String {
+    match things.len() {
+        0 => "none".to_owned(),
+        count if count > MOST => format!("{}, … ({count})", things[..MOST].join(", ")),
+        _ => things.join(", "),
+    }
+}

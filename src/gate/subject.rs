@@ -1,0 +1,426 @@
+//! What a request that changes something is about: its nodes, its guests, and what it does for good.
+//!
+//! All of it is read off the request that is about to be sent, so a tool can neither forget to say it
+//! nor say something else.
+
+use crate::format;
+use crate::pve::request::{Method, Request, decode};
+
+/// What a changing request is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    /// The nodes that it names.
+    pub(super) nodes: Vec<String>,
+    pub(super) guests: Vec<Guest>,
+    /// Whether it acts on guests that it does not name.
+    pub(super) is_for_many: bool,
+    pub(super) harm: Option<Harm>,
+}
+
+/// A guest that a request is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Guest {
+    pub(super) vmid: u64,
+    pub(super) part: Part,
+}
+
+/// What happens to a guest.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It is stopped, changed or destroyed, or something of it is.
+    Changes,
+    /// It is started, saved or copied, and stays what it is.
+    Keeps,
+    /// It is made, perhaps in place of one that is there.
+    Made {
+        pool: String,
+        tags: String,
+        /// The guest that it is a copy of, whose tags it gets.
+        copy_of: Option<u64>,
+    },
+}
+
+/// What a request does that cannot be undone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Harm {
+    /// A program runs inside the guest.
+    Command(Vec<String>),
+    /// The path that is deleted, where nothing more is known of it.
+    Delete(String),
+    DeleteGuest,
+    DeleteSnapshot(String),
+    /// On a storage of a node, by its volume ID.
+    DeleteVolume {
+        storage: String,
+        volume: String,
+    },
+    /// Disks or mount points of the guest, by their slots.
+    RemoveDisks(Vec<String>),
+    /// From a backup, over the guest that is there.
+    RestoreOver(String),
+    Rollback(String),
+    /// Hard, if it runs.
+    Stop,
+    /// A disk of the node.
+    Wipe(String),
+}
+
+impl Subject {
+    pub(super) fn of(request: &Request) -> Self {
+        let path: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let value = |name: &str| {
+            let mut pairs = request.form.iter();
+            pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        let is_set = |name: &str| value(name) == Some("1");
+        let mut subject = Self {
+            nodes: Vec::new(),
+            guests: Vec::new(),
+            is_for_many: false,
+            harm: None,
+        };
+        if let ["nodes", node, ..] = path[..] {
+            subject.nodes.push(node.to_owned());
+        }
+        for name in ["node", "target", "nodes"] {
+            let named = value(name).unwrap_or_default().split([',', ';', ' ']);
+            let nodes = named.filter_map(|node| (format::NODE.parse)(node));
+            subject.nodes.extend(nodes);
+        }
+        match (request.method, &path[..]) {
+            (method, ["nodes", _, "qemu" | "lxc", vmid, rest @ ..]) => {
+                let part = match (method, rest) {
+                    (Method::Post, ["status", "start" | "resume"] | ["clone"]) => Part::Keeps,
+                    _ => Part::Changes,
+                };
+                subject.add(vmid, || part);
+                subject.harm = harm_of_guest(request, rest, &value);
+            }
+            (Method::Post, ["nodes", _, "qemu" | "lxc"]) => {
+                let archive =
+                    value("archive").or(value("ostemplate").filter(|_| is_set("restore")));
+                if let Some(archive) = archive.filter(|_| is_set("force")) {
+                    subject.harm = Some(Harm::RestoreOver(archive.to_owned()));
+                }
+            }
+            (Method::Post, ["nodes", _, "vzdump"]) => {
+                subject.is_for_many = value("vmid").is_none();
+                for vmid in value("vmid").unwrap_or_default().split(',') {
+                    subject.add(vmid, || match value("mode") {
+                        Some("snapshot") | None => Part::Keeps,
+                        Some(_) => Part::Changes,
+                    });
+                }
+            }
+            (_, ["nodes", _, "tasks", upid]) => {
+                let of = upid.split(':').nth(6).unwrap_or_default();
+                subject.add(of, || Part::Changes);
+            }
+            (method, ["nodes", _, "storage", storage, "content", volume]) => {
+                subject.add(&owner(volume), || Part::Changes);
+                if method == Method::Delete {
+                    subject.harm = Some(Harm::DeleteVolume {
+                        storage: (*storage).to_owned(),
+                        volume: (*volume).to_owned(),
+                    });
+                }
+            }
+            (Method::Put, ["nodes", _, "disks", "wipedisk"]) => {
+                subject.harm = Some(Harm::Wipe(value("disk").unwrap_or_default().to_owned()));
+            }
+            (
+                Method::Post,
+                [
+                    "nodes",
+                    _,
+                    "startall" | "stopall" | "suspendall" | "migrateall",
+                ],
+            )
+            | (Method::Post, ["cluster", "bulk-action", ..]) => {
+                subject.is_for_many = value("vms").is_none();
+            }
+            (Method::Delete, _) => subject.harm = Some(Harm::Delete(request.path.clone())),
+            _ => (),
+        }
+        // Wherever they stand: the guests that a request names besides.
+        let made = |copy_of| Part::Made {
+            pool: value("pool").unwrap_or_default().to_owned(),
+            tags: value("tags").unwrap_or_default().to_owned(),
+            copy_of,
+        };
+        let source = subject.guests.first().map(|guest| guest.vmid);
+        subject.add(value("newid").unwrap_or_default(), || made(source));
+        subject.add(value("target-vmid").unwrap_or_default(), || Part::Changes);
+        for (_, vms) in request.form.iter().filter(|(name, _)| *name == "vms") {
+            for vmid in vms.split([',', ';', ' ']) {
+                subject.add(vmid, || Part::Changes);
+            }
+        }
+        if let (Method::Post, ["nodes", _, "qemu" | "lxc"]) = (request.method, &path[..]) {
+            subject.add(value("vmid").unwrap_or_default(), || made(None));
+        }
+        subject
+    }
+
+    /// What is no VMID names no guest.
+    fn add(&mut self, vmid: &str, part: impl FnOnce() -> Part) {
+        if let Ok(vmid) = vmid.trim().parse() {
+            self.guests.push(Guest { vmid, part: part() });
+        }
+    }
+
+    /// The guest that it is about before all others.
+    pub(super) fn guest(&self) -> Option<u64> {
+        self.guests.first().map(|guest| guest.vmid)
+    }
+}
+
+fn harm_of_guest<'a>(
+    request: &Request,
+    rest: &[&str],
+    value: &impl Fn(&str) -> Option<&'a str>,
+) -> Option<Harm> {
+    match (request.method, rest) {
+        (Method::Delete, []) => Some(Harm::DeleteGuest),
+        (Method::Delete, ["snapshot", name]) => Some(Harm::DeleteSnapshot((*name).to_owned())),
+        (Method::Delete, _) => Some(Harm::Delete(request.path.clone())),
+        (Method::Post, ["status", "stop"]) => Some(Harm::Stop),
+        (Method::Post, ["status", "shutdown"]) if value("forceStop") == Some("1") => {
+            Some(Harm::Stop)
+        }
+        (Method::Post, ["snapshot", name, "rollback"]) => Some(Harm::Rollback((*name).to_owned())),
+        (Method::Post, ["agent", "exec"]) => {
+            let command = request.form.iter().filter(|(name, _)| *name == "command");
+            Some(Harm::Command(
+                command.map(|(_, part)| part.to_owned()).collect(),
+            ))
+        }
+        (Method::Put | Method::Post, ["config"]) => {
+            let deleted = value("delete")?.split([',', ';', ' ']);
+            let disks: Vec<String> = deleted
+                .filter(|slot| is_disk(slot))
+                .map(str::to_owned)
+                .collect();
+            (!disks.is_empty()).then_some(Harm::RemoveDisks(disks))
+        }
+        _ => None,
+    }
+}
+
+/// Whether `slot` of a guest holds a volume.
+pub(super) fn is_disk(slot: &str) -> bool {
+    const FAMILIES: &[&str] = &[
+        "efidisk", "ide", "mp", "rootfs", "sata", "scsi", "tpmstate", "unused", "virtio",
+    ];
+    let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
+    FAMILIES.contains(&family) && (family.len() < slot.len() || family == "rootfs")
+}
+
+/// The VMID in the name of a volume, `vzdump-qemu-100-….vma.zst`, `vm-100-disk-0`, or of a backup
+/// server, `backup/vm/100/…`; empty where there is none.
+fn owner(volume: &str) -> String {
+    let name = volume.split_once(':').map_or(volume, |(_, name)| name);
+    let parts: Vec<&str> = name.split('/').collect();
+    let of_server = match parts[..] {
+        ["backup", "vm" | "ct", vmid, ..] => Some(vmid),
+        _ => None,
+    };
+    let words = parts.last().map_or("", |name| name).split('-');
+    let of_file = || match words.collect::<Vec<_>>()[..] {
+        ["vzdump", "qemu" | "lxc", vmid, ..] => Some(vmid),
+        ["vm" | "base" | "subvol" | "basevol", vmid, ..] => Some(vmid),
+        _ => None,
+    };
+    of_server.or_else(of_file).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pve::request::Method::{Delete, Post, Put};
+
+    fn subject(method: Method, path: &str, form: &[(&str, &str)]) -> Subject {
+        let request = form
+            .iter()
+            .fold(Request::new(method, path), |request, (name, value)| {
+                request.with(*name, *value)
+            });
+        Subject::of(&request)
+    }
+
+    fn changes(vmid: u64) -> Guest {
+        Guest {
+            vmid,
+            part: Part::Changes,
+        }
+    }
+
+    fn keeps(vmid: u64) -> Guest {
+        Guest {
+            vmid,
+            part: Part::Keeps,
+        }
+    }
+
+    #[test]
+    fn finds_every_guest_and_node_that_a_request_names() {
+        let of = |method, path, form| {
+            let Subject { nodes, guests, .. } = subject(method, path, form);
+            (nodes.join(","), guests)
+        };
+        let made = |vmid, pool: &str, copy_of| Guest {
+            vmid,
+            part: Part::Made {
+                pool: pool.to_owned(),
+                tags: String::new(),
+                copy_of,
+            },
+        };
+        assert_eq!(
+            of(Post, "/nodes/pve1/qemu/100/status/stop", &[]),
+            ("pve1".into(), vec![changes(100)])
+        );
+        assert_eq!(
+            of(Post, "/nodes/pve1/lxc/101/status/start", &[]),
+            ("pve1".into(), vec![keeps(101)])
+        );
+        assert_eq!(
+            of(
+                Post,
+                "/nodes/pve1/qemu/100/clone",
+                &[("newid", "200"), ("target", "pve2"), ("pool", "dev")]
+            ),
+            (
+                "pve1,pve2".into(),
+                vec![keeps(100), made(200, "dev", Some(100))]
+            )
+        );
+        assert_eq!(
+            of(Post, "/nodes/pve1/lxc", &[("vmid", "300")]),
+            ("pve1".into(), vec![made(300, "", None)])
+        );
+        assert_eq!(
+            of(
+                Post,
+                "/nodes/pve1/vzdump",
+                &[("vmid", "100,101"), ("mode", "stop")]
+            ),
+            ("pve1".into(), vec![changes(100), changes(101)])
+        );
+        assert_eq!(
+            of(
+                Post,
+                "/nodes/pve1/vzdump",
+                &[("vmid", "100"), ("mode", "snapshot")]
+            ),
+            ("pve1".into(), vec![keeps(100)])
+        );
+        assert_eq!(
+            of(
+                Delete,
+                "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstart%3A100%3Aroot%40pam%3A",
+                &[]
+            ),
+            ("pve1".into(), vec![changes(100)])
+        );
+        for volume in [
+            "local%3Abackup%2Fvzdump-lxc-101-2026_01_01-00_00_00.tar.zst",
+            "pbs%3Abackup%2Fct%2F101%2F2026-01-01T00%3A00%3A00Z",
+            "local-lvm%3Avm-101-disk-0",
+        ] {
+            assert_eq!(
+                subject(
+                    Delete,
+                    &format!("/nodes/pve1/storage/s/content/{volume}"),
+                    &[]
+                )
+                .guests,
+                [changes(101)],
+                "{volume}"
+            );
+        }
+        assert_eq!(
+            of(
+                Post,
+                "/nodes/pve1/qemu/100/move_disk",
+                &[("target-vmid", "101")]
+            ),
+            ("pve1".into(), vec![changes(100), changes(101)])
+        );
+        assert_eq!(
+            of(Post, "/nodes/pve1/services/pveproxy/restart", &[]),
+            ("pve1".into(), vec![])
+        );
+    }
+
+    #[test]
+    fn tells_a_request_for_guests_that_it_does_not_name() {
+        assert!(subject(Post, "/nodes/pve1/vzdump", &[("all", "1")]).is_for_many);
+        assert!(subject(Post, "/nodes/pve1/stopall", &[]).is_for_many);
+        let named = subject(Post, "/nodes/pve1/stopall", &[("vms", "100,101")]);
+        assert!(!named.is_for_many);
+        assert_eq!(named.guests, [changes(100), changes(101)]);
+    }
+
+    #[test]
+    fn knows_what_cannot_be_undone() {
+        let harm = |method, path: &str, form: &[_]| subject(method, path, form).harm;
+        let of = |method, rest: &str, form: &[_]| {
+            subject(method, &format!("/nodes/pve1/qemu/100{rest}"), form).harm
+        };
+        assert_eq!(of(Delete, "", &[]), Some(Harm::DeleteGuest));
+        assert_eq!(
+            of(Delete, "/snapshot/old", &[]),
+            Some(Harm::DeleteSnapshot("old".into()))
+        );
+        assert_eq!(of(Post, "/snapshot", &[("snapname", "new")]), None);
+        assert_eq!(
+            of(Post, "/snapshot/old/rollback", &[]),
+            Some(Harm::Rollback("old".into()))
+        );
+        assert_eq!(of(Post, "/status/stop", &[]), Some(Harm::Stop));
+        assert_eq!(of(Post, "/status/shutdown", &[]), None);
+        assert_eq!(
+            of(Post, "/status/shutdown", &[("forceStop", "1")]),
+            Some(Harm::Stop)
+        );
+        assert_eq!(
+            of(Put, "/config", &[("delete", "unused0,net1")]),
+            Some(Harm::RemoveDisks(vec!["unused0".into()]))
+        );
+        assert_eq!(of(Put, "/config", &[("delete", "net0,description")]), None);
+        assert_eq!(
+            of(Post, "/agent/exec", &[("command", "rm"), ("command", "-r")]),
+            Some(Harm::Command(vec!["rm".into(), "-r".into()]))
+        );
+        let restore = |form: &[_]| harm(Post, "/nodes/pve1/qemu", form);
+        assert_eq!(
+            restore(&[("vmid", "100"), ("archive", "a"), ("force", "1")]),
+            Some(Harm::RestoreOver("a".into()))
+        );
+        assert_eq!(restore(&[("vmid", "100"), ("archive", "a")]), None);
+        assert_eq!(
+            harm(
+                Post,
+                "/nodes/pve1/lxc",
+                &[
+                    ("vmid", "1"),
+                    ("ostemplate", "b"),
+                    ("restore", "1"),
+                    ("force", "1")
+                ]
+            ),
+            Some(Harm::RestoreOver("b".into()))
+        );
+        assert_eq!(
+            harm(Put, "/nodes/pve1/disks/wipedisk", &[("disk", "/dev/sdb")]),
+            Some(Harm::Wipe("/dev/sdb".into()))
+        );
+        assert_eq!(
+            harm(Delete, "/pools/dev", &[]),
+            Some(Harm::Delete("/pools/dev".into()))
+        );
+        assert_eq!(harm(Delete, "/nodes/pve1/tasks/UPID", &[]), None);
+    }
+}

@@ -1,0 +1,266 @@
+//! The hosts of one cluster: a request goes to the one that answered last, and on to the next only
+//! where nothing of it was sent.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::peer::Peer;
+use crate::pve::http::{Failure, Http, Progress, Reply};
+use crate::pve::request::Request;
+use crate::pve::trust;
+use crate::settings::Connection;
+use crate::text;
+
+#[cfg(test)]
+mod tests;
+
+const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+
+/// The same where there is another host to turn to.
+const LONGEST_CONNECT_OF_SEVERAL: Duration = Duration::from_secs(5);
+
+/// For connecting to all hosts in turn; looking up their names takes what resolv.conf allows beside
+/// that. Clients give up on a call after 60 s.
+const LONGEST_CONNECT_OF_ALL: Duration = Duration::from_secs(20);
+
+/// After how long the first host, which is preferred, is tried again when it could not be reached.
+/// When it took a request and gave no answer it is ten times that, since it may cost a call again.
+const RETURN_AFTER: Duration = Duration::from_secs(60);
+
+/// The hosts of a connection.
+pub(crate) struct Hosts {
+    nodes: Vec<Node>,
+    peer: Peer,
+    /// The one to begin with.
+    current: Cell<usize>,
+    /// When to begin with the first one again, where it failed.
+    return_at: Cell<Option<Instant>>,
+    return_after: Duration,
+    /// The one that answered the last request.
+    answered: Cell<Option<usize>>,
+}
+
+struct Node {
+    /// With its port.
+    name: String,
+    http: Http,
+    /// Why it could not be used when it was last tried.
+    fault: RefCell<Option<String>>,
+}
+
+/// The host that answered, where it was not the first.
+pub(crate) struct AnsweredBy {
+    /// With its port.
+    pub(crate) host: String,
+    /// Why those before it did not.
+    faults: String,
+}
+
+impl Hosts {
+    /// Connects to nothing yet.
+    pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
+        Self::with(connection, peer, &trust::system_bundles(), RETURN_AFTER)
+    }
+
+    fn with(
+        connection: &Connection,
+        peer: Peer,
+        bundles: &[PathBuf],
+        return_after: Duration,
+    ) -> Self {
+        let hosts = &connection.hosts;
+        let nodes = hosts.iter().map(|host| Node {
+            name: host.to_string(),
+            http: Http::new(
+                connection,
+                host,
+                longest_connect(hosts.len()),
+                peer.clone(),
+                bundles.to_vec(),
+            ),
+            fault: RefCell::new(None),
+        });
+        Self {
+            nodes: nodes.collect(),
+            peer,
+            current: Cell::new(0),
+            return_at: Cell::new(None),
+            return_after,
+            answered: Cell::new(None),
+        }
+    }
+
+    /// Sends one request, to one host after the other until one takes it.
+    ///
+    /// One that took any of it is the last to get this request, whatever it made of it; when it gave no
+    /// answer, the next request begins with another.
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
+        self.answered.set(None);
+        let mut failures = Vec::new();
+        for place in self.order() {
+            // Nothing was sent yet, so a change can be given up like a read.
+            if !failures.is_empty() && self.peer.gives_up(true) {
+                break;
+            }
+            let http = &self.nodes[place].http;
+            let failure = match http.exchange(request) {
+                Ok(reply) => {
+                    self.settle_on(place, failures);
+                    return Ok(reply);
+                }
+                Err(Failure::GivenUp) => return Err(Failure::GivenUp),
+                Err(failure) => failure,
+            };
+            match http.progress() {
+                Progress::Answered => {
+                    self.settle_on(place, failures);
+                    return Err(self.naming(place, failure));
+                }
+                Progress::Sent => {
+                    self.note(failures);
+                    self.turn_from(place);
+                    return Err(self.naming(place, failure));
+                }
+                Progress::NotSent => {
+                    self.put_off(place, self.return_after);
+                    failures.push((place, failure));
+                }
+            }
+        }
+        Err(unreachable(failures))
+    }
+
+    /// All hosts, the one to begin with in front, or the first if it is to be tried again.
+    fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let current = self.current.get();
+        let is_due = self.return_at.get().is_none_or(|at| at <= Instant::now());
+        let first = (is_due && current != 0).then_some(0);
+        let rest = (current..self.nodes.len()).chain(0..current);
+        let rest = rest.filter(move |place| first != Some(*place));
+        first.into_iter().chain(rest)
+    }
+
+    /// This host answered, after those failed.
+    fn settle_on(&self, place: usize, failures: Vec<(usize, Failure)>) {
+        self.note(failures);
+        self.nodes[place].fault.take();
+        self.current.set(place);
+        self.answered.set(Some(place));
+    }
+
+    /// This host took a request and gave no answer.
+    fn turn_from(&self, place: usize) {
+        let node = &self.nodes[place];
+        node.fault
+            .replace(Some(format!("{} gave no answer", node.name)));
+        self.put_off(place, self.return_after * 10);
+        self.current.set((place + 1) % self.nodes.len());
+    }
+
+    /// This host failed; if it is the first, requests begin with another for so long.
+    fn put_off(&self, place: usize, delay: Duration) {
+        if place == 0 {
+            self.return_at.set(Some(Instant::now() + delay));
+        }
+    }
+
+    /// Keeps why these hosts could not be used, and logs what is new of it: nobody would see the whole
+    /// text, since another host answers.
+    fn note(&self, failures: Vec<(usize, Failure)>) {
+        for (place, failure) in failures {
+            let Some((what, cause, remedy)) = parts(failure) else {
+                continue;
+            };
+            let line = cause.lines().next().unwrap_or_default();
+            let fault = format!("{what}: {}", line.trim_end_matches('.'));
+            let fault = Some(text::cut(&text::inline(&fault), 200));
+            if self.nodes[place].fault.replace(fault.clone()) != fault {
+                log::warn!("{what}: {cause}\n{remedy}");
+            }
+        }
+    }
+
+    /// The failure of one host; where there are several, it says of which.
+    fn naming(&self, place: usize, failure: Failure) -> Failure {
+        match failure {
+            Failure::MaybeProcessed { cause, remedy } if self.nodes.len() > 1 => {
+                let cause = format!("{}: {cause}", self.nodes[place].name);
+                Failure::MaybeProcessed { cause, remedy }
+            }
+            failure => failure,
+        }
+    }
+
+    /// Forgets who answered the last request.
+    pub(crate) fn forget(&self) {
+        self.answered.set(None);
+    }
+
+    /// Who answered the last request, unless it was the first host.
+    pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
+        let place = self.answered.get().filter(|place| *place > 0)?;
+        let before = self.nodes[..place].iter();
+        let faults: Vec<String> = before
+            .filter_map(|node| node.fault.borrow().clone())
+            .collect();
+        Some(AnsweredBy {
+            host: self.nodes[place].name.clone(),
+            faults: text::cut(&faults.join("; "), 500),
+        })
+    }
+}
+
+impl fmt::Display for AnsweredBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answered by {} ({})", self.host, self.faults)
+    }
+}
+
+/// How long connecting to one of so many hosts may take.
+fn longest_connect(hosts: usize) -> Duration {
+    match u32::try_from(hosts) {
+        Ok(0 | 1) => LONGEST_CONNECT,
+        Ok(hosts) => LONGEST_CONNECT_OF_SEVERAL.min(LONGEST_CONNECT_OF_ALL / hosts),
+        Err(_) => Duration::ZERO,
+    }
+}
+
+/// What to say when no host took the request: why each did not, and what to do, once where it is the
+/// same for one after the other.
+fn unreachable(mut failures: Vec<(usize, Failure)>) -> Failure {
+    if failures.len() == 1 {
+        return failures.remove(0).1;
+    }
+    let what = format!("none of {} hosts can be used", failures.len());
+    let mut reasons = Vec::new();
+    let mut advice = String::new();
+    for (what, cause, remedy) in failures
+        .into_iter()
+        .filter_map(|(_, failure)| parts(failure))
+    {
+        if remedy != advice && !advice.is_empty() {
+            reasons.push(advice);
+        }
+        reasons.push(format!("{what}: {cause}"));
+        advice = remedy;
+    }
+    Failure::NotSent {
+        what,
+        cause: reasons.join("\n"),
+        remedy: advice,
+    }
+}
+
+/// What, cause and remedy of a request that was not sent.
+fn parts(failure: Failure) -> Option<(String, String, String)> {
+    match failure {
+        Failure::NotSent {
+            what,
+            cause,
+            remedy,
+        } => Some((what, cause, remedy)),
+        Failure::NotRecorded { .. } | Failure::MaybeProcessed { .. } | Failure::GivenUp => None,
+    }
+}

@@ -1,0 +1,296 @@
+//! Which guests and nodes a setting means: `100-199,pool:dev,!tag:prod` and `pve1,!pve2`.
+
+use serde_json::Value;
+
+use crate::answer::plain;
+use crate::format;
+
+/// A set of guests, as `PROXMOX_GUESTS` and `PROXMOX_PROTECTED` name them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Guests {
+    items: Vec<Item<Guest>>,
+    text: String,
+}
+
+/// A set of nodes, as `PROXMOX_NODES` names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Nodes {
+    items: Vec<Item<String>>,
+    text: String,
+}
+
+/// One part of a set, and whether it is taken out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Item<T> {
+    means: T,
+    is_excluded: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Guest {
+    /// From, to.
+    Ids(u64, u64),
+    /// A pool, with those below it.
+    Pool(String),
+    /// Proxmox does not tell capital letters apart in tags.
+    Tag(String),
+}
+
+/// What is known of a guest, for the question whether it is in a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) vmid: u64,
+    pub(crate) labels: Option<Labels>,
+}
+
+/// Where a guest belongs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub(crate) pool: String,
+    pub(crate) tags: Vec<String>,
+}
+
+impl Labels {
+    /// Those in a row of `/cluster/resources`.
+    pub(crate) fn of(row: &Value) -> Self {
+        Self {
+            pool: plain(&row["pool"]),
+            tags: tags(&plain(&row["tags"])),
+        }
+    }
+}
+
+/// The tags in a text of Proxmox, which separates them by `;`, `,` or blanks.
+pub(crate) fn tags(text: &str) -> Vec<String> {
+    let tags = text.split([';', ',', ' ']).filter(|tag| !tag.is_empty());
+    tags.map(str::to_lowercase).collect()
+}
+
+impl Guests {
+    /// Reads a set; an error follows the name of its setting.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        const FORM: &str = "must list guests, separated by commas: VMIDs (100), ranges (100-199), \
+                            pool:NAME or tag:NAME, each with a ! in front to exclude it";
+        Ok(Self {
+            items: items(text, |part| part.parse().ok()).ok_or(FORM)?,
+            text: text.trim().to_owned(),
+        })
+    }
+
+    /// As the user wrote it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether VMIDs alone do not tell who is in it.
+    pub(crate) fn needs_labels(&self) -> bool {
+        let ids = |item: &Item<Guest>| matches!(item.means, Guest::Ids(..));
+        !self.items.iter().all(ids)
+    }
+
+    /// Whether a guest is in it; `None` when what is known of the guest does not tell.
+    pub(crate) fn contain(&self, guest: &Known) -> Option<bool> {
+        contain(&self.items, |means| match (means, &guest.labels) {
+            (Guest::Ids(first, last), _) => Some((first..=last).contains(&&guest.vmid)),
+            (_, None) => None,
+            (Guest::Pool(pool), Some(labels)) => Some(
+                labels.pool == *pool
+                    || labels
+                        .pool
+                        .strip_prefix(&**pool)
+                        .is_some_and(|rest| rest.starts_with('/')),
+            ),
+            (Guest::Tag(tag), Some(labels)) => Some(labels.tags.contains(tag)),
+        })
+    }
+}
+
+impl std::str::FromStr for Guest {
+    type Err = ();
+
+    fn from_str(part: &str) -> Result<Self, ()> {
+        if let Some(pool) = part.strip_prefix("pool:") {
+            return (format::POOL.parse)(pool).map(Guest::Pool).ok_or(());
+        }
+        if let Some(tag) = part.strip_prefix("tag:") {
+            // pve-tag (`PVE/JSONSchema.pm`)
+            let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let is_tag = tag.starts_with(first)
+                && tag
+                    .chars()
+                    .all(|c| first(c) || ['+', '.', '-'].contains(&c));
+            return match is_tag {
+                true => Ok(Guest::Tag(tag.to_lowercase())),
+                false => Err(()),
+            };
+        }
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let id = |text: &str| {
+            let text = text.trim();
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let id = text.parse::<u64>().ok().filter(|_| is_number);
+            id.filter(|id| (100..=999_999_999).contains(id))
+        };
+        match (id(first), id(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Guest::Ids(first, last)),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Nodes {
+    /// Reads a set; an error follows the name of its setting.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        const FORM: &str =
+            "must list node names, separated by commas, each with a ! in front to exclude it";
+        Ok(Self {
+            items: items(text, |part| (format::NODE.parse)(part)).ok_or(FORM)?,
+            text: text.trim().to_owned(),
+        })
+    }
+
+    /// As the user wrote it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn contain(&self, node: &str) -> bool {
+        contain(&self.items, |name| Some(name == node)) == Some(true)
+    }
+}
+
+/// The parts between commas; `None` unless each can be read and there is one.
+fn items<T>(text: &str, means: impl Fn(&str) -> Option<T>) -> Option<Vec<Item<T>>> {
+    let parts = text.split(',').map(|part| {
+        let part = part.trim();
+        let (is_excluded, part) = match part.strip_prefix('!') {
+            Some(rest) => (true, rest.trim()),
+            None => (false, part),
+        };
+        let means = means(part)?;
+        Some(Item { means, is_excluded })
+    });
+    parts.collect()
+}
+
+/// Whether a thing is in a set: in one of its parts, or there are only parts that are taken out, and
+/// in none of those. `None` when an answer that is not known would decide it.
+fn contain<T>(items: &[Item<T>], is_in: impl Fn(&T) -> Option<bool>) -> Option<bool> {
+    let any = |is_excluded: bool| {
+        let mut found = Some(false);
+        for item in items.iter().filter(|item| item.is_excluded == is_excluded) {
+            match is_in(&item.means) {
+                Some(true) => return Some(true),
+                Some(false) => (),
+                None => found = None,
+            }
+        }
+        found
+    };
+    let names_some = items.iter().any(|item| !item.is_excluded);
+    let included = if names_some { any(false) } else { Some(true) };
+    match (included, any(true)) {
+        (Some(false), _) | (_, Some(true)) => Some(false),
+        (Some(true), Some(false)) => Some(true),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guest(vmid: u64, pool: &str, tags_: &str) -> Known {
+        let labels = Labels {
+            pool: pool.to_owned(),
+            tags: tags(tags_),
+        };
+        Known {
+            vmid,
+            labels: Some(labels),
+        }
+    }
+
+    #[track_caller]
+    fn check(set: &str, inside: &[&Known], outside: &[&Known]) {
+        let set = Guests::parse(set).expect("it is well-formed");
+        for guest in inside {
+            assert_eq!(set.contain(guest), Some(true), "{set:?} {guest:?}");
+        }
+        for guest in outside {
+            assert_eq!(set.contain(guest), Some(false), "{set:?} {guest:?}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_guests_is_what_it_names_without_what_it_excludes() {
+        let (web, db) = (guest(100, "dev", "web"), guest(150, "prod/db", "DB;Prod"));
+        check("100", &[&web], &[&db]);
+        check("100-199", &[&web, &db], &[&guest(200, "", "")]);
+        check(" 100 - 199 , ! 150 ", &[&web], &[&db]);
+        check(
+            "pool:prod",
+            &[&db],
+            &[&web, &guest(1_000, "production", "")],
+        );
+        check("pool:prod/db", &[&db], &[&guest(100, "prod", "")]);
+        check("tag:prod", &[&db], &[&web]);
+        check("tag:PROD,100", &[&db, &web], &[]);
+        check("!tag:prod", &[&web], &[&db]);
+        check("pool:prod,!tag:prod", &[], &[&db, &web]);
+    }
+
+    #[test]
+    fn says_so_when_unknown_labels_would_decide() {
+        let unknown = Known {
+            vmid: 100,
+            labels: None,
+        };
+        for (set, expected) in [
+            ("100", Some(true)),
+            ("200", Some(false)),
+            ("pool:dev", None),
+            ("100,pool:dev", Some(true)),
+            ("100,!tag:prod", None),
+            ("200,!tag:prod", Some(false)),
+            ("!100,tag:prod", Some(false)),
+            ("!tag:prod", None),
+        ] {
+            let set = Guests::parse(set).expect("it is well-formed");
+            assert_eq!(set.contain(&unknown), expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_guest() {
+        for set in [
+            "99",
+            "web01",
+            "100-",
+            "200-100",
+            "100;101",
+            "100,,101",
+            ",",
+            "pool:",
+            "tag:",
+            "tag:a b",
+            "+100",
+            "!",
+            "!!100",
+            "pool:../x",
+            "100-199-300",
+        ] {
+            assert!(Guests::parse(set).is_err(), "{set}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_nodes_is_what_it_names_without_what_it_excludes() {
+        let set = |text| Nodes::parse(text).expect("it is well-formed");
+        assert!(set("pve1,pve2").contain("pve2") && !set("pve1").contain("pve2"));
+        assert!(set("!pve1").contain("pve2") && !set("!pve1").contain("pve1"));
+        for text in ["pve1/x", "", "pve1,,pve2", "a_b"] {
+            assert!(Nodes::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The hosts: lists with commas, and what is said of each one.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rustls::pki_types::DnsName;
+
+use crate::settings::{
+    self, CA_FILE, Check, FINGERPRINT, HOST, PORT, Reader, SSL_MODE, Trust, USER,
+};
+
+/// The most hosts: with more there would be too little time left to connect to each.
+const MOST: usize = 16;
+
+/// A node of the cluster that can be asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    /// Whether to speak TLS; plain HTTP is for loopback alone.
+    pub(crate) tls: bool,
+    /// A name or an address; an IPv6 address without brackets.
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    pub(crate) trust: Trust,
+}
+
+/// With its port, as in a URL.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The hosts and how each is trusted, if all of that is right.
+    pub(super) fn hosts(&mut self) -> Option<Vec<Host>> {
+        let addresses = self.read_text(&HOST, addresses);
+        let ports = self.ports(addresses.as_deref());
+        let mode = self.read_text(&SSL_MODE, settings::ssl_mode);
+        let listed = self.read_file(&CA_FILE, settings::certificates);
+        let pins = self.pins(addresses.as_ref().map(Vec::len));
+        let (mode, pins, listed) = (mode?, pins?, listed.unwrap_or_default());
+        let places = addresses?.into_iter().zip(ports?).enumerate();
+        let hosts = places.map(|(place, (address, port))| Host {
+            tls: address.tls,
+            name: address.name,
+            port,
+            trust: Trust {
+                check: pins[place].map_or(mode, Check::Pin),
+                listed: listed.clone(),
+                pins: pins.clone(),
+                place,
+            },
+        });
+        Some(hosts.collect())
+    }
+
+    /// The port of each host: its own, or that of the setting.
+    fn ports(&mut self, addresses: Option<&[Address]>) -> Option<Vec<u16>> {
+        let port = self.read_text(&PORT, settings::port);
+        let addresses = addresses?;
+        if let (Some(host), Some(given)) = (self.given(&HOST), self.given(&PORT))
+            && port.is_some()
+            && addresses.iter().all(|address| address.port.is_some())
+            && addresses.iter().all(|address| address.port != port)
+        {
+            self.problems.push(format!(
+                "{} and the port in {} differ: give one of them",
+                given.name, host.name
+            ));
+        }
+        let ports = addresses.iter().map(|address| address.port.or(port));
+        let ports: Vec<u16> = ports.collect::<Option<_>>()?;
+        let key = |at: usize| (addresses[at].name.to_ascii_lowercase(), ports[at]);
+        let twice = |later: &usize| (0..*later).any(|earlier| key(earlier) == key(*later));
+        if let (Some(again), Some(host)) = ((1..ports.len()).find(twice), self.given(&HOST)) {
+            self.problems.push(format!(
+                "{} entry {} is the same host as one before it",
+                host.name,
+                again + 1
+            ));
+        }
+        Some(ports)
+    }
+
+    /// What is pinned of each host, if it is known how many there are.
+    fn pins(&mut self, hosts: Option<usize>) -> Option<Vec<Option<[u8; 32]>>> {
+        let Some(given) = self.given(&FINGERPRINT) else {
+            return Some(vec![None; hosts?]);
+        };
+        let pins = self.read_text(&FINGERPRINT, |text| each(text, pin))?;
+        match (pins.len(), hosts?) {
+            (1, hosts) => Some(vec![pins[0]; hosts]),
+            (entries, hosts) if entries == hosts => Some(pins),
+            (entries, hosts) => {
+                self.problems.push(format!(
+                    "{} has {entries} entries: give one for all hosts or one for each ({hosts}), \
+                     which may be empty",
+                    given.name
+                ));
+                None
+            }
+        }
+    }
+}
+
+/// Each entry of a list with commas, blanks around which do not count.
+fn each<T>(text: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    if !text.contains(',') {
+        return Ok(vec![check(text)?]);
+    }
+    let entries = text.split(',').enumerate();
+    entries
+        .map(|(place, entry)| {
+            check(entry.trim()).map_err(|problem| format!("entry {} {problem}", place + 1))
+        })
+        .collect()
+}
+
+fn addresses(text: &str) -> Result<Vec<Address>, String> {
+    let addresses = each(text, address)?;
+    if addresses.len() > MOST {
+        return Err(format!("must have at most {MOST} hosts"));
+    }
+    Ok(addresses)
+}
+
+/// A fingerprint; an empty entry of several leaves its host to the SSL mode.
+fn pin(text: &str) -> Result<Option<[u8; 32]>, String> {
+    match text {
+        "" => Ok(None),
+        text => fingerprint(text).map(Some),
+    }
+}
+
+/// Whether a list of fingerprints has an empty entry.
+pub(super) fn leaves_one_out(fingerprints: &OsStr) -> bool {
+    let fingerprints = fingerprints.to_string_lossy();
+    fingerprints.split(',').any(|entry| entry.trim().is_empty())
+}
+
+/// What an entry of `PROXMOX_HOST` says.
+struct Address {
+    tls: bool,
+    name: String,
+    port: Option<u16>,
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    const FORM: &str = "must be a host name, an IPv4 or IPv6 address, `host:port`, `[IPv6]:port` \
+                        or an `https://` URL";
+    // As a browser shows it: `https://pve1:8006/#v1:0:18:4`.
+    let text = match text.split_once("/#") {
+        Some((url, _)) => url,
+        None => text.strip_suffix('/').unwrap_or(text),
+    };
+    let (tls, authority) = match text.split_once("://") {
+        None => (true, text),
+        Some((scheme, rest)) => {
+            let tls = match scheme.to_ascii_lowercase().as_str() {
+                "https" => true,
+                "http" => false,
+                _ => return Err(FORM.into()),
+            };
+            (tls, rest)
+        }
+    };
+    if authority.contains('@') {
+        return Err(format!(
+            "must have no user before the host: that is for {}",
+            USER.variable
+        ));
+    }
+    if authority.contains(['/', '?']) {
+        return Err("must end after the host or its port: no path, no query".into());
+    }
+    let (name, port) = host_and_port(authority).ok_or(FORM)?;
+    let port = port
+        .map(settings::port)
+        .transpose()
+        .map_err(|problem| format!("has a port, which {problem}"))?;
+    if !tls && !is_loopback(&name) {
+        return Err(
+            "must be an `https://` URL, since the token would travel in clear: `http://` is for \
+             loopback alone (localhost, 127.0.0.0/8, ::1)"
+                .into(),
+        );
+    }
+    Ok(Address { tls, name, port })
+}
+
+/// Splits what stands between the slashes of a URL.
+fn host_and_port(authority: &str) -> Option<(String, Option<&str>)> {
+    if let Ok(address) = authority.parse::<Ipv6Addr>() {
+        return Some((address.to_string(), None));
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            let port = match rest {
+                "" => None,
+                _ => Some(rest.strip_prefix(':')?),
+            };
+            (address.parse::<Ipv6Addr>().ok()?.to_string(), port)
+        }
+        None => {
+            let (host, port) = match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            };
+            let known = host.parse::<Ipv4Addr>().is_ok() || DnsName::try_from(host).is_ok();
+            (known.then(|| host.to_owned())?, port)
+        }
+    };
+    // More colons are an attempt at an IPv6 address.
+    let fits = port.is_none_or(|port| !port.contains(':'));
+    fits.then_some((host, port))
+}
+
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+fn fingerprint(text: &str) -> Result<[u8; 32], String> {
+    // As openssl prints it: `sha256 Fingerprint=AA:…`.
+    let text = match text.split_once('=') {
+        Some((label, rest)) if label.eq_ignore_ascii_case("sha256 fingerprint") => rest.trim(),
+        _ => text,
+    };
+    let pairs: Vec<&[u8]> = match text.contains(':') {
+        true => text.as_bytes().split(|byte| *byte == b':').collect(),
+        false => text.as_bytes().chunks(2).collect(),
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let bytes: Option<Vec<u8>> = pairs
+        .iter()
+        .map(|pair| match **pair {
+            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+            _ => None,
+        })
+        .collect();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| {
+            "must be a SHA-256 fingerprint: 32 bytes as hexadecimal pairs, with or without colons"
+                .into()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    /// What these settings lead to, beside those that every connection needs.
+    fn read(variables: &[(&str, &str)]) -> Result<Vec<Host>, Vec<String>> {
+        let needed = [
+            ("PROXMOX_TOKEN_NAME", "mcp"),
+            ("PROXMOX_TOKEN_VALUE", "secret"),
+        ];
+        let settings = Settings::read(&[], |name| {
+            let mut all = variables.iter().chain(&needed);
+            let (_, value) = all.find(|(variable, _)| *variable == name)?;
+            Some(value.into())
+        });
+        settings.connection.map(|connection| connection.hosts)
+    }
+
+    #[track_caller]
+    fn hosts(variables: &[(&str, &str)]) -> Vec<Host> {
+        read(variables).unwrap_or_else(|problems| panic!("{problems:?}"))
+    }
+
+    #[track_caller]
+    fn problem(variables: &[(&str, &str)]) -> String {
+        match read(variables) {
+            Ok(hosts) => panic!("{hosts:?}"),
+            Err(problems) => problems.join("; "),
+        }
+    }
+
+    #[test]
+    fn takes_several_hosts_with_and_without_a_port() {
+        let list = "pve1, https://pve2:443/,[2001:db8::1] ,http://localhost:8001,2001:db8::2";
+        let hosts = hosts(&[("PROXMOX_HOST", list), ("PROXMOX_PORT", "8007")]);
+        let shown: Vec<String> = hosts.iter().map(Host::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "pve1:8007",
+                "pve2:443",
+                "[2001:db8::1]:8007",
+                "localhost:8001",
+                "[2001:db8::2]:8007",
+            ]
+        );
+        let tls: Vec<bool> = hosts.iter().map(|host| host.tls).collect();
+        assert_eq!(tls, [true, true, true, false, true]);
+    }
+
+    #[test]
+    fn says_which_entry_is_wrong() {
+        for (list, expected) in [
+            ("pve1,", "PROXMOX_HOST entry 2 must be a host name"),
+            (",pve1", "PROXMOX_HOST entry 1 must be a host name"),
+            ("pve1,,pve2", "PROXMOX_HOST entry 2 must be a host name"),
+            ("pve1,pve 2", "PROXMOX_HOST entry 2 must be a host name"),
+            ("pve1,pve2:0", "PROXMOX_HOST entry 2 has a port, which must"),
+            ("pve1,http://pve2", "PROXMOX_HOST entry 2 must be an `https"),
+        ] {
+            let problem = problem(&[("PROXMOX_HOST", list)]);
+            assert!(problem.starts_with(expected), "{list}: {problem}");
+        }
+    }
+
+    #[test]
+    fn refuses_the_same_host_twice_and_too_many() {
+        for list in ["pve1,PVE1", "pve1,pve1:8006", "::1,https://[0::1]/"] {
+            assert_eq!(
+                problem(&[("PROXMOX_HOST", list)]),
+                "PROXMOX_HOST entry 2 is the same host as one before it",
+                "{list}"
+            );
+        }
+        assert_eq!(hosts(&[("PROXMOX_HOST", "pve1,pve1:443")]).len(), 2);
+        let names: Vec<String> = (0..=MOST).map(|number| format!("pve{number}")).collect();
+        assert_eq!(
+            hosts(&[("PROXMOX_HOST", &names[1..].join(","))]).len(),
+            MOST
+        );
+        assert_eq!(
+            problem(&[("PROXMOX_HOST", &names.join(","))]),
+            "PROXMOX_HOST must have at most 16 hosts"
+        );
+    }
+
+    #[test]
+    fn refuses_a_port_that_no_host_has() {
+        let port = |list| [("PROXMOX_HOST", list), ("PROXMOX_PORT", "8006")];
+        assert_eq!(
+            problem(&port("pve1:443,pve2:444")),
+            "PROXMOX_PORT and the port in PROXMOX_HOST differ: give one of them"
+        );
+        for list in ["pve1:443,pve2", "pve1:443,pve2:8006"] {
+            assert_eq!(hosts(&port(list))[1].port, 8006, "{list}");
+        }
+    }
+
+    #[test]
+    fn takes_one_fingerprint_for_all_hosts_or_one_for_each() {
+        let [a, b] = ["aa".repeat(32), "bb".repeat(32)];
+        let [pin_a, pin_b] = [0xaa, 0xbb].map(|byte| Check::Pin([byte; 32]));
+        for (list, expected) in [
+            (a.clone(), [pin_a, pin_a]),
+            (format!("{a},{b}"), [pin_a, pin_b]),
+            (format!(" {a} ,{b}\n"), [pin_a, pin_b]),
+            (format!("sha256 Fingerprint={a},{b}"), [pin_a, pin_b]),
+            (format!(",{b}"), [Check::Verify, pin_b]),
+            (format!("{a},"), [pin_a, Check::Verify]),
+        ] {
+            let hosts = hosts(&[
+                ("PROXMOX_HOST", "pve1,pve2"),
+                ("PROXMOX_SSL_MODE", "verify"),
+                ("PROXMOX_FINGERPRINT", &list),
+            ]);
+            let checks: Vec<Check> = hosts.iter().map(|host| host.trust.check).collect();
+            assert_eq!(checks, expected, "{list}");
+        }
+        for (list, expected) in [
+            (
+                format!("{a},{b},{a}"),
+                "PROXMOX_FINGERPRINT has 3 entries: give one for all hosts or one for each (2)",
+            ),
+            (
+                format!("{a},{}", &b[1..]),
+                "PROXMOX_FINGERPRINT entry 2 must be a SHA-256 fingerprint",
+            ),
+        ] {
+            let problem = problem(&[
+                ("PROXMOX_HOST", "pve1,pve2"),
+                ("PROXMOX_FINGERPRINT", &list),
+            ]);
+            assert!(problem.starts_with(expected), "{problem}");
+        }
+    }
+}

@@ -5,8 +5,8 @@
 
 SCHEMA_DIR holds REVISION.json, or REVISION/schema.json as in the specification's repository, and may
 hold tasks-extension.json. PROGRAM is held the dialogues of fixtures/sessions, for each revision a
-session of our own that lists the tools and calls one, and one that follows a task of a host that we
-play. Needs the package jsonschema.
+session of our own that lists the tools and calls one, one that is asked a question, and one that
+follows a task of a host that we play. Needs the package jsonschema.
 """
 
 import http.server
@@ -44,7 +44,12 @@ TASK_RESULTS = {
     "tasks/update": "UpdateTaskResult",
     "tools/call": "CreateTaskResult",
 }
+# Ours to the client, in the middle of a call.
+REQUESTS = {
+    "elicitation/create": "ElicitRequest",
+}
 NOTIFICATIONS = {
+    "notifications/cancelled": "CancelledNotification",
     "notifications/subscriptions/acknowledged": "SubscriptionsAcknowledgedNotification",
 }
 # Definitions of a whole error message, and of its `error`.
@@ -138,8 +143,8 @@ class Check:
                 method = request.method if request else None
                 if method == "initialize" and "result" in message:
                     session = message["result"]["protocolVersion"]
-                # Our only notifications belong to requests without a session.
-                stateless = request.stateless if request else "method" in message
+                # What is no answer belongs to the session, or to requests without one.
+                stateless = request.stateless if request else "method" in message and not session
                 revision = STATELESS if stateless else session or ERRORS_WITHOUT_ID
                 self.message(place, revision, method, message)
                 results[message.get("id")] = message.get("result")
@@ -198,6 +203,8 @@ class Check:
                     problems += self.extension.problems(TASK_RESULTS[method], result)
                 if "result" in result:
                     problems += schema.problems("CallToolResult", result["result"])
+            elif result.get("resultType") == "input_required":
+                problems += schema.problems("InputRequiredResult", result)
             elif method in RESULTS:
                 problems += schema.problems(RESULTS[method], result)
             else:
@@ -215,6 +222,8 @@ class Check:
                     problems += schema.problems(names[code], value)
             if code not in ERRORS and code not in ERROR_MESSAGES:
                 problems.append(f"an error code that is not checked here: {code}")
+        elif message.get("method") in REQUESTS:
+            problems += schema.problems(REQUESTS[message["method"]], message)
         elif message.get("method") in NOTIFICATIONS:
             problems += schema.problems(NOTIFICATIONS[message["method"]], message)
         else:
@@ -313,14 +322,15 @@ def follow(check, program):
     host.shutdown()
 
 
-def session(revision, calls):
+def session(revision, calls, capabilities={}):
     """The lines that list the tools and call some, in `revision`."""
-    meta = {"_meta": {VERSION_KEY: STATELESS, CAPABILITIES_KEY: {}}} if revision == STATELESS else {}
+    stateless = {"_meta": {VERSION_KEY: STATELESS, CAPABILITIES_KEY: capabilities}}
+    meta = stateless if revision == STATELESS else {}
     messages = []
     if revision == STATELESS:
         messages.append({"id": "discover", "method": "server/discover", "params": meta})
     else:
-        client = {"capabilities": {}, "clientInfo": {"name": "check", "version": "1"}}
+        client = {"capabilities": capabilities, "clientInfo": {"name": "check", "version": "1"}}
         params = {"protocolVersion": revision, **client}
         messages.append({"id": "initialize", "method": "initialize", "params": params})
         messages.append({"method": "notifications/initialized"})
@@ -357,6 +367,18 @@ def main():
                 result = results.get(name)
                 if not result or result.get("isError", False) != failed:
                     check.failures.append(f"{place}: {name}: {result}")
+
+    # What cannot be undone is asked about, where there are questions.
+    deletion = ("proxmox_delete_vm", {"node": "pve1", "vmid": 103})
+    options = ("--demo", "--allow-elevated")
+    for revision in REVISIONS:
+        place = f"question in {revision}"
+        lines = session(revision, [deletion], {"elicitation": {}})
+        results = check.dialogue(program, lines, [place], options)
+        result = results.get(deletion[0]) or {}
+        asks = result.get("resultType") == "input_required" or "proxmox-mcp-1" in results
+        if asks != (revision >= "2025-06-18"):
+            check.failures.append(f"{place}: {result}")
 
     follow(check, program)
 

@@ -341,7 +341,7 @@ impl Fields {
         for column in self.columns {
             let shown = column.show(&object);
             if !shown.is_empty() {
-                lines.push(format!("{}: {shown}", column.key));
+                lines.push(format!("{}: {}", column.key, text::cut(&shown, 1_000)));
             }
         }
         let done: Vec<&str> = self.columns.iter().flat_map(Column::keys).collect();

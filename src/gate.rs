@@ -209,8 +209,13 @@ impl<'a> Gate<'a> {
         line.end(&fields);
     }
 
-    /// Begins the line of an elevated call that only reads.
-    pub(crate) fn begin_reading(&self, client: &Client) -> Result<Pass, Error> {
+    /// Lets an elevated call begin that only reads: what it names must be within the boundaries.
+    pub(crate) fn admit_reading(&self, client: &Client, args: &Args) -> Result<Pass, Error> {
+        let subject = Subject::read(args.named("node"), args.named("vmid"));
+        if !subject.nodes.is_empty() {
+            self.check_nodes(&subject)?;
+        }
+        self.check_guests(client, &subject)?;
         let line = match self.keeper.audit.as_ref() {
             Some(audit) => {
                 let fields = self.fields(client.now(), "allowed");
@@ -300,6 +305,10 @@ impl<'a> Gate<'a> {
     fn check(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
         self.check_nodes(subject)?;
         self.check_command(subject)?;
+        self.check_guests(client, subject)
+    }
+
+    fn check_guests(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
         let bounds = [
             ("PROXMOX_GUESTS", self.safety.guests.as_ref()),
             ("PROXMOX_PROTECTED", self.safety.protected.as_ref()),

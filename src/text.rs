@@ -6,23 +6,36 @@ pub(crate) const BUDGET: usize = 20_000;
 /// `text` on one line, so that nothing that guests and users wrote can look like a line of ours:
 /// control characters and those that reorder or hide text are escaped.
 pub(crate) fn inline(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.trim_end_matches('\n').chars() {
-        match c {
-            '\n' => line.push_str("\\n"),
-            '\t' => line.push_str("\\t"),
-            '\r' => line.push_str("\\r"),
-            c if c.is_control() || is_invisible(c) => line.extend(c.escape_unicode()),
-            c => line.push(c),
-        }
+    let line = visible(text.trim_end_matches('\n'));
+    if line.contains(['\n', '\t', '\r']) {
+        return line
+            .replace('\n', "\\n")
+            .replace('\t', "\\t")
+            .replace('\r', "\\r");
     }
     line
 }
 
-/// Line and paragraph separators, zero-width and bidirectional controls, tags.
+/// `text` with its control characters, but for line ends and tabs, and with what reorders or hides
+/// text escaped.
+pub(crate) fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' | '\r' => visible.push(c),
+            c if c.is_control() || is_invisible(c) => visible.extend(c.escape_unicode()),
+            c => visible.push(c),
+        }
+    }
+    visible
+}
+
+/// Line and paragraph separators, zero-width and bidirectional controls, fillers, tags, and the variants
+/// beyond those of emoji.
 fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
+        | '\u{e0100}'..='\u{e01ef}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 

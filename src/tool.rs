@@ -20,6 +20,7 @@ use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::request::Method;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 use crate::task::{self, Patience, State, Task};
+use crate::text;
 use crate::tools;
 
 /// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
@@ -300,7 +301,7 @@ impl Tool {
             let client = Client::new(context.cluster()?, context.peer(), Some(&gate));
             let reads = self.permission == Permission::Elevated && self.effect == Effect::Reads;
             let pass = match reads {
-                true => Some(gate.begin_reading(&client)?),
+                true => Some(gate.admit_reading(&client, &args)?),
                 false => None,
             };
             let outcome = self.run(&client, name, &mut args, caller);
@@ -365,9 +366,22 @@ impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
         Self {
             text: answer.text,
-            structured: Some(Value::Object(answer.data)),
+            structured: Some(visible(Value::Object(answer.data))),
             is_error: false,
         }
+    }
+}
+
+/// The same data with all text visible: some clients show a model only this.
+fn visible(data: Value) -> Value {
+    match data {
+        Value::String(text) => text::visible(&text).into(),
+        Value::Array(items) => items.into_iter().map(visible).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            fields.map(|(key, value)| (key, visible(value))).collect()
+        }
+        other => other,
     }
 }
 

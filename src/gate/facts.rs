@@ -228,14 +228,13 @@ impl Part {
     fn of(read: Result<Value, Error>) -> Result<Self, Error> {
         match read {
             Ok(value) => Ok(Part::Read(value)),
-            Err(
-                error @ (Error::Refused(_)
-                | Error::Impossible { .. }
-                | Error::Unanswered {
-                    failure: Failure::NotRecorded { .. },
-                    ..
-                }),
-            ) => Ok(Part::Unknown(error.brief())),
+            Err(error @ (Error::Refused(_) | Error::Impossible { .. })) => {
+                Ok(Part::Unknown(error.brief()))
+            }
+            Err(Error::Unanswered {
+                failure: Failure::NotRecorded { .. },
+                ..
+            }) => Ok(Part::Unknown("not part of the demonstration".to_owned())),
             Err(error) => Err(error),
         }
     }
@@ -263,10 +262,9 @@ fn disks(config: &Value) -> String {
         let parts = PropertyString::parse(&line);
         let volume = parts.get("").or(parts.get("file")).or(parts.get("volume"));
         let size = parts.get("size").unwrap_or_default();
-        text::cut(
-            format!("{slot} {} {size}", volume.unwrap_or_default()).trim_end(),
-            120,
-        )
+        format!("{slot} {} {size}", volume.unwrap_or_default())
+            .trim_end()
+            .to_owned()
     });
     listed(disks.collect())
 }
@@ -297,6 +295,7 @@ fn last_backup(backup: &Value) -> String {
 }
 
 fn listed(things: Vec<String>) -> String {
+    let things: Vec<String> = things.iter().map(|thing| text::cut(thing, 120)).collect();
     match things.len() {
         0 => "none".to_owned(),
         count if count > MOST => format!("{}, … ({count})", things[..MOST].join(", ")),

@@ -66,6 +66,19 @@ pub(super) enum Harm {
 }
 
 impl Subject {
+    /// Of a call that only reads, and names these.
+    pub(super) fn read(node: Option<&str>, vmid: Option<&str>) -> Self {
+        let mut subject = Self {
+            nodes: node.into_iter().map(str::to_owned).collect(),
+            guests: Vec::new(),
+            is_for_many: false,
+            harm: None,
+        };
+        subject.add(vmid.unwrap_or_default(), || Part::Keeps);
+        subject
+    }
+
+    /// Of a request that changes something.
     pub(super) fn of(request: &Request) -> Self {
         let path: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -74,12 +87,7 @@ impl Subject {
             pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
         };
         let is_set = |name: &str| value(name) == Some("1");
-        let mut subject = Self {
-            nodes: Vec::new(),
-            guests: Vec::new(),
-            is_for_many: false,
-            harm: None,
-        };
+        let mut subject = Self::read(None, None);
         if let ["nodes", node, ..] = path[..] {
             subject.nodes.push(node.to_owned());
         }

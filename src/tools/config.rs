@@ -10,7 +10,7 @@ use crate::answer::{self, Answer, plain};
 use crate::error::Error;
 use crate::param::Args;
 use crate::pve::client::Client;
-use crate::pve::request::{Method::Get, Request, decode};
+use crate::pve::request::{MASK, Method::Get, Request, decode, is_secret};
 use crate::text;
 
 /// A configuration as it was read.
@@ -25,6 +25,29 @@ impl Config {
     /// The value of `key`, such as the line of `net0`.
     pub(super) fn get(&self, key: &str) -> Option<String> {
         self.0.get(key).map(plain)
+    }
+
+    /// Sends a change of it; what a dry run shows is completed by what stands there now.
+    pub(super) fn send(&self, client: &Client, request: &Request) -> Result<Value, Error> {
+        client.send(request).map_err(|error| {
+            let Error::Withheld(preview) = error else {
+                return error;
+            };
+            let form = || request.form.iter();
+            let deleted = form().filter(|(name, _)| *name == "delete");
+            let deleted = deleted.flat_map(|(_, keys)| keys.split(','));
+            let keys = form().map(|(name, _)| name).chain(deleted);
+            let now: Vec<(&str, String)> = keys
+                .filter(|key| *key != "digest")
+                .filter_map(|key| Some((key, readable(key, &self.get(key)?))))
+                .collect();
+            Error::Withheld(Box::new(now.iter().fold(
+                *preview,
+                |preview, (key, value)| {
+                    preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
+                },
+            )))
+        })
     }
 
     /// The keys of a family such as `net`, in order.
@@ -128,7 +151,8 @@ pub(super) fn change(
         if let Some(digest) = given.or_else(|| config.get("digest")) {
             request = request.with("digest", digest);
         }
-        client.send(&request).map(|data| (config, data))
+        let data = config.send(client, &request)?;
+        Ok((config, data))
     };
     match attempt() {
         Err(Error::Refused(refusal))
@@ -179,7 +203,7 @@ pub(super) fn waits(rows: Vec<Value>) -> BTreeMap<String, Option<Value>> {
 /// which Proxmox keeps them.
 pub(super) fn readable(key: &str, value: &str) -> String {
     match key {
-        "cipassword" => "(hidden)".to_owned(),
+        key if is_secret(key) => MASK.to_owned(),
         "sshkeys" => text::inline(&decode(value)),
         _ => text::inline(value),
     }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::format::{self, Format};
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::Method::Get;
+use crate::pve::request::{MASK, Method::Get, is_secret};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool};
 
@@ -293,7 +293,13 @@ fn config(
         columns: &[],
         hidden: &[],
     };
-    Ok(fields.answer(client.send(&args.whole_request(Get, path))?, args, &[]))
+    let mut config = client.send(&args.whole_request(Get, path))?;
+    for (key, value) in config.as_object_mut().into_iter().flatten() {
+        if is_secret(key) {
+            *value = MASK.into();
+        }
+    }
+    Ok(fields.answer(config, args, &[]))
 }
 
 pub(super) static STORAGE: Tool = Tool {

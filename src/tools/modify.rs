@@ -219,7 +219,7 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     }
     let before = Config::read(client, args, guest)?;
     let request = args.send_given(args.request(Put, &guest.path("config")), values);
-    client.send(&args.send_given(request, &[DIGEST]))?;
+    before.send(client, &args.send_given(request, &[DIGEST]))?;
     // A container takes them at once.
     let waits = match guest {
         Guest::Container => Some(BTreeMap::new()),

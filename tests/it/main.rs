@@ -21,6 +21,8 @@ mod facts;
 mod hosts;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
+/// Boundaries, previews, questions and the audit log.
+mod safety;
 /// Tokens and passwords show up nowhere.
 mod secrets;
 /// Flags, variables, commands and exit codes; the secret in no output.

@@ -1,14 +1,25 @@
 //! The command line: what it asks for, and the texts about it.
 
+pub(crate) mod clients;
+mod commands;
+pub(crate) mod completions;
+mod man;
+pub(crate) mod package;
+
 use std::ffi::OsString;
 use std::mem;
+use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
+use crate::cli::clients::Entry;
+use crate::cli::commands::Switch;
+pub(crate) use crate::cli::man::page as man;
 use crate::nearest::nearest;
 use crate::pve::demo;
-use crate::settings::{self, Flag, SETTINGS, Safety, Setting, Unset};
+use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
+use crate::text::add;
 use crate::tool::{Permission, Tool};
 use crate::tools;
 
@@ -44,28 +55,60 @@ pub(crate) enum Command {
     ToolsJson,
     /// List the tools with the requests that they send, as the README does.
     ToolsMarkdown,
+    /// Show the certificate of the host.
+    Fingerprint,
+    /// Print what connects a client.
+    Config {
+        write: fn(&Entry) -> String,
+        with_secret: bool,
+    },
+    /// Write a bundle into this folder.
+    Bundle(PathBuf),
+    /// Print the entry for the registry, with these bundles.
+    RegistryEntry(Vec<PathBuf>),
+    /// Print what completes the command line in a shell.
+    Completions(fn() -> String),
+    Man,
     Help,
     Version,
+}
+
+impl Command {
+    /// Whether it heeds flags and variables of settings.
+    pub(crate) fn reads_settings(&self) -> bool {
+        matches!(
+            self,
+            Command::Serve | Command::Call { .. } | Command::Config { .. } | Command::Fingerprint
+        )
+    }
 }
 
 /// Reads the command line; an error is one sentence for the person who typed it.
 pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     let mut words = Vec::new();
     let mut flags = Vec::new();
-    let (mut demo, mut yes, mut listing, mut informed) = (false, false, None, None);
+    let mut switches: Vec<&str> = Vec::new();
+    let known = commands::switches();
+    let known = |is: &dyn Fn(&Switch) -> bool| {
+        let found = known.iter().find(|(switch, _)| is(switch));
+        found.map(|(switch, _)| switch.name)
+    };
     // The switch just before, while it has no value.
     let mut switch: Option<String> = None;
     while let Some(arg) = parser.next().map_err(without_value)? {
         let before = switch.take();
         match arg {
-            Arg::Short('h') | Arg::Long("help") => informed = Some(Command::Help),
-            Arg::Short('V') | Arg::Long("version") => informed = Some(Command::Version),
-            Arg::Long("demo") => demo = true,
-            Arg::Long("yes") => yes = true,
-            Arg::Long("json") => listing = Some(Command::ToolsJson),
-            Arg::Long("markdown") => listing = Some(Command::ToolsMarkdown),
+            Arg::Short(letter) => match known(&|switch| switch.letter == Some(letter)) {
+                Some(name) => switches.push(name),
+                None => return Err(format!("there is no flag -{letter}")),
+            },
             Arg::Long(name) => {
-                let setting = setting(&format!("--{name}"))?;
+                let flag = format!("--{name}");
+                if let Some(name) = known(&|switch| switch.name == flag) {
+                    switches.push(name);
+                    continue;
+                }
+                let setting = setting(&flag)?;
                 let value = match setting.flag {
                     Flag::Switch => parser.optional_value().unwrap_or_else(|| {
                         switch = Some(setting.flag_name());
@@ -75,7 +118,6 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
                 };
                 flags.push((setting, value));
             }
-            Arg::Short(letter) => return Err(format!("there is no flag -{letter}")),
             Arg::Value(word)
                 if word
                     .to_str()
@@ -90,17 +132,18 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
             Arg::Value(word) => words.push(word.to_string_lossy().into_owned()),
         }
     }
-    let command = match informed {
-        Some(command) => command,
-        None => command(&words, listing)?,
+    let given = |switch: &Switch| switches.contains(&switch.name);
+    let command = if given(&commands::HELP) {
+        Command::Help
+    } else if given(&commands::VERSION) {
+        Command::Version
+    } else {
+        command(&words, &switches)?
     };
-    if yes && !matches!(command, Command::Call { .. }) {
-        return Err("--yes belongs to the command `call`".to_owned());
-    }
     Ok(CommandLine {
         command,
-        demo,
-        yes,
+        demo: given(&commands::DEMO),
+        yes: given(&commands::YES),
         flags,
     })
 }
@@ -123,21 +166,10 @@ fn setting(flag: &str) -> Result<&'static Setting, String> {
                 }
                 None => (),
             }
-            let names: Vec<_> = SETTINGS
-                .iter()
-                .filter(|setting| !matches!(setting.flag, Flag::None))
-                .map(|setting| setting.flag_name())
-                .chain(
-                    [
-                        "--demo",
-                        "--help",
-                        "--json",
-                        "--markdown",
-                        "--version",
-                        "--yes",
-                    ]
-                    .map(str::to_owned),
-                )
+            let switches = commands::switches().into_iter();
+            let names: Vec<_> = commands::flagged_settings()
+                .map(Setting::flag_name)
+                .chain(switches.map(|(switch, _)| switch.name.to_owned()))
                 .collect();
             let meant = nearest(flag, names.iter().map(String::as_str));
             Err(format!("there is no flag {flag}{}", suggestion(meant)))
@@ -152,12 +184,27 @@ fn no_secret(flag: &str) -> String {
     )
 }
 
-/// `listing` is the form in which `tools` was asked for.
-fn command(words: &[String], listing: Option<Command>) -> Result<Command, String> {
+/// `switches` are the names of those that were given.
+fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    if listing.is_some() && words.first() != Some(&"tools") {
-        return Err("--json and --markdown belong to the command `tools`".to_owned());
+    let first = words.first().copied();
+    for name in switches {
+        let mut of = commands::switches();
+        of.retain(|(switch, _)| switch.name == *name);
+        if of.iter().all(|(_, word)| word.is_some() && *word != first) {
+            let words: Vec<&str> = of.iter().filter_map(|(_, word)| *word).collect();
+            let words = words.join("` or `");
+            return Err(format!("{name} belongs to the command `{words}`"));
+        }
     }
+    let given = |switch: &Switch| switches.contains(&switch.name);
+    let listing = if given(&commands::JSON) {
+        Some(Command::ToolsJson)
+    } else if given(&commands::MARKDOWN) {
+        Some(Command::ToolsMarkdown)
+    } else {
+        None
+    };
     match words[..] {
         [] => Ok(Command::Serve),
         ["tools"] => Ok(listing.unwrap_or(Command::Tools)),
@@ -172,14 +219,48 @@ fn command(words: &[String], listing: Option<Command>) -> Result<Command, String
         ["call", ..] => Err(
             "`call` takes a tool and one JSON object: put the object in single quotes".to_owned(),
         ),
+        ["fingerprint"] => Ok(Command::Fingerprint),
+        ["config", client] => Ok(Command::Config {
+            write: clients::CLIENTS[named("client", client, &clients::names())?].write,
+            with_secret: given(&commands::WITH_SECRET),
+        }),
+        ["package", "mcpb", folder] => Ok(Command::Bundle(folder.into())),
+        ["package", "server-json", ref bundles @ ..] => Ok(Command::RegistryEntry(
+            bundles.iter().map(PathBuf::from).collect(),
+        )),
+        ["completions", shell] => {
+            let index = named("shell", shell, &completions::names())?;
+            Ok(Command::Completions(completions::SHELLS[index].script))
+        }
+        ["man"] => Ok(Command::Man),
         [word, ..] if tools::find(word).is_some() => {
             Err(format!("{word} is a tool: did you mean `call {word}`?"))
         }
+        [word, ..] if commands::first_words().contains(&word) => Err(misused(word)),
         [word, ..] => {
-            let meant = nearest(word, ["call", "help", "tools"]);
+            let meant = nearest(word, commands::first_words());
             Err(format!("there is no command {word:?}{}", suggestion(meant)))
         }
     }
+}
+
+/// How a command is to be used.
+fn misused(word: &str) -> String {
+    let forms = commands::FORMS
+        .iter()
+        .filter(|form| form.words.first() == Some(&word));
+    let forms = forms.map(|form| {
+        let names = form.names().map(|names| format!(" ({names})"));
+        format!("`{}`{}", form.synopsis(), names.unwrap_or_default())
+    });
+    let forms: Vec<String> = forms.collect();
+    format!("write {}", forms.join(" or "))
+}
+
+/// Which of the known names this is.
+fn named(kind: &str, name: &str, known: &[&str]) -> Result<usize, String> {
+    let index = known.iter().position(|known| *known == name);
+    index.ok_or_else(|| format!("there is no {kind} {name:?}, only {}", known.join(", ")))
 }
 
 /// The tool of this name.
@@ -228,52 +309,53 @@ fn without_value(err: lexopt::Error) -> String {
 /// What `--help` prints.
 pub(crate) fn help() -> String {
     let mut text = format!("{}: {}\n", version(), env!("CARGO_PKG_DESCRIPTION"));
-    text.push_str(
-        "
-Usage:
-  proxmox-mcp [FLAGS]                     serve MCP on standard input and output
-  proxmox-mcp [FLAGS] call TOOL [JSON]    run one tool and print its text
-  proxmox-mcp tools [--json|--markdown]   list the tools that the settings show; needs no cluster
-  proxmox-mcp tools TOOL                  show what a tool takes
-
-Flags:
-  --demo                      let a recorded cluster answer; nothing is changed
-  --yes                       with call: confirm beforehand what cannot be undone
-  -h, --help                  print this text
-  -V, --version               print the version
-
-Settings: --a-b sets the variable PROXMOX_A_B and wins over it; empty is unset.
-",
-    );
-    for setting in SETTINGS {
-        let name = match setting.flag {
-            Flag::None => setting.variable.to_owned(),
-            Flag::Switch => format!("{}[=BOOLEAN]", setting.flag_name()),
-            Flag::Takes(value) => format!("{} {value}", setting.flag_name()),
+    text.push_str("\nUsage: proxmox-mcp [FLAGS] [COMMAND]\n\nCommands:\n");
+    for form in commands::FORMS {
+        let synopsis = match form.words {
+            [] => "none".to_owned(),
+            _ => form.synopsis(),
         };
-        let unset = match setting.unset {
-            Unset::Missing => "; required".to_owned(),
-            Unset::Absent => String::new(),
-            Unset::Means(default) => format!("; default: {default}"),
-        };
-        let meaning = setting.meaning.replace('`', "");
-        text.push_str(&format!("  {name:<26}  {meaning}{unset}\n"));
+        line(&mut text, 31, &synopsis, form.meaning);
+        if let Some(names) = form.names() {
+            line(&mut text, 31, "", &names);
+        }
     }
-    text.push_str(
-        "
-The secret has no flag, since others can read command lines. RUST_LOG sets what is logged to
-standard error (default: warn).
-
-Examples:
-  proxmox-mcp --demo call proxmox_get_vms
-  proxmox-mcp --host pve1.example --user mcp@pve --token-name mcp --token-file ./secret \\
-    call proxmox_get_nodes
-  proxmox-mcp call proxmox_get_vm_config '{\"vmid\": 100}'
-
-Exit status: 0 done, 1 the tool or a stream failed, 2 the command line is wrong.
-",
+    text.push_str("\nFlags:\n");
+    for (switch, of) in commands::switches() {
+        let letter = switch.letter.map(|letter| format!("-{letter}, "));
+        let name = letter.unwrap_or_default() + switch.name;
+        let of = of.map(|word| format!("{word}: ")).unwrap_or_default();
+        line(&mut text, 26, &name, &format!("{of}{}", switch.meaning));
+    }
+    text.push_str("\nSettings:\n");
+    for setting in SETTINGS {
+        line(
+            &mut text,
+            26,
+            &commands::shown(setting),
+            &commands::meaning(setting),
+        );
+    }
+    add(
+        &mut text,
+        format_args!("\n{}\n\nExamples:\n", commands::NOTES),
+    );
+    for example in commands::EXAMPLES {
+        add(
+            &mut text,
+            format_args!("  {}\n", example.replace('\n', "\n  ")),
+        );
+    }
+    add(
+        &mut text,
+        format_args!("\nExit status: {}\n", commands::EXIT_STATUS),
     );
     text
+}
+
+/// A line of a list of names and meanings.
+fn line(text: &mut String, width: usize, name: &str, meaning: &str) {
+    add(text, format_args!("  {name:<width$}  {meaning}\n"));
 }
 
 /// What `--version` prints.
@@ -452,6 +534,7 @@ mod tests {
     use std::env;
 
     use super::*;
+    use crate::cli::commands::{Argument, Values};
     use crate::gate::consent::Asks;
     use crate::peer::Peer;
     use crate::settings::Settings;
@@ -483,6 +566,35 @@ mod tests {
                 panic!("{name}: no outcome");
             };
             assert!(!outcome.is_error, "{name}: {}", outcome.text);
+        }
+    }
+
+    #[test]
+    fn understands_each_form_that_is_declared() {
+        let any = |argument: &Argument| match argument.values {
+            Values::Any => vec!["{}"],
+            Values::File | Values::Folder => vec!["x"],
+            Values::Names(names) => names(),
+            Values::Tool => vec!["proxmox_get_nodes"],
+        };
+        for form in commands::FORMS {
+            let mut lines = vec![form.words.to_vec()];
+            for argument in form.takes {
+                let names = any(argument);
+                let longer = |line: &Vec<_>, name| [line.clone(), vec![name]].concat();
+                let each = lines.iter();
+                lines = each
+                    .flat_map(|line| names.iter().map(|name| longer(line, *name)))
+                    .collect();
+            }
+            for switch in form.switches {
+                let line = lines[0].clone();
+                lines.push([line, vec![switch.name]].concat());
+            }
+            for line in lines {
+                let parsed = parse(Parser::from_args(&line));
+                assert!(parsed.is_ok(), "{line:?}: {:?}", parsed.err());
+            }
         }
     }
 

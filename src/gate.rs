@@ -95,6 +95,9 @@ pub(crate) struct Question {
     pub(crate) state: String,
 }
 
+/// What the one value in an answer is called: about a guest, and otherwise.
+const FIELDS: [&str; 2] = ["vmid", "confirm"];
+
 impl Question {
     /// The parameters of `elicitation/create`, but for its mode.
     pub(crate) fn params(&self) -> Value {
@@ -119,15 +122,11 @@ impl Question {
 
 /// What a person said, from the result of `elicitation/create`.
 pub(crate) fn reply(result: &Value) -> Reply {
-    let mut typed = result["content"].as_object().into_iter().flatten();
-    match (&result["action"], typed.next()) {
-        (Value::String(action), Some((_, value))) if action == "accept" => {
-            Reply::Accepted(match value {
-                Value::String(text) => text.trim().to_owned(),
-                other => other.to_string(),
-            })
-        }
-        _ => Reply::Declined,
+    let typed = FIELDS.iter().find_map(|field| result["content"].get(field));
+    match typed.filter(|_| result["action"] == "accept") {
+        Some(Value::String(text)) => Reply::Accepted(text.trim().to_owned()),
+        Some(other) => Reply::Accepted(other.to_string()),
+        None => Reply::Declined,
     }
 }
 
@@ -260,6 +259,8 @@ impl<'a> Gate<'a> {
             Ok(_) => "allowed",
         };
         let told = match &outcome {
+            // The token is the model's alone.
+            Err(Error::Asked(_) | Error::Unconfirmed { .. }) => "the user must agree".to_owned(),
             Err(error) => brief(error),
             Ok(_) => "nothing was sent".to_owned(),
         };
@@ -495,10 +496,7 @@ impl<'a> Gate<'a> {
                     harm.told(&facts.object),
                     facts.lines.join("\n")
                 ),
-                field: match facts.vmid {
-                    Some(_) => "vmid",
-                    None => "confirm",
-                },
+                field: FIELDS[usize::from(facts.vmid.is_none())],
                 state: self.seal(client, Way::State, &shown, &word)?,
                 word: word.clone(),
             };

@@ -29,9 +29,12 @@ use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use crate::cli::{Command, CommandLine};
+use crate::cli::clients::Entry;
+use crate::cli::{Command, CommandLine, package};
+use crate::error::Error;
 use crate::gate::consent::Asks;
 use crate::peer::Peer;
+use crate::pve::fingerprint;
 use crate::settings::Settings;
 use crate::tool::{Caller, Context, End};
 
@@ -61,6 +64,11 @@ fn main() -> ExitCode {
 
 fn run(command_line: CommandLine) -> io::Result<ExitCode> {
     let context = |peer| context(&command_line, peer);
+    if command_line.command.reads_settings()
+        && let Some(warning) = settings::ignored(env::vars_os())
+    {
+        log::warn!("{warning}");
+    }
     match &command_line.command {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
@@ -107,6 +115,19 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
                 }
             }
         }
+        Command::Fingerprint => {
+            let hosts = settings::hosts(&command_line.flags, |name| env::var_os(name));
+            let hosts = hosts.map_err(Error::Settings);
+            return finish(hosts.and_then(|hosts| fingerprint::show(&hosts)));
+        }
+        Command::Config { write, with_secret } => {
+            let entry = Entry::new(&command_line.flags, command_line.demo, *with_secret);
+            return finish(entry.map(|entry| write(&entry)));
+        }
+        Command::Bundle(folder) => return finish(package::bundle(folder)),
+        Command::RegistryEntry(bundles) => return finish(package::registry_entry(bundles)),
+        Command::Completions(script) => print(&script())?,
+        Command::Man => print(&cli::man())?,
         Command::Serve => {
             let context = context(Peer::new(input::standard()?, io::stdout()));
             if io::stdin().is_terminal() {
@@ -118,12 +139,21 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints what a command made, or says why there is nothing.
+fn finish(outcome: Result<String, Error>) -> io::Result<ExitCode> {
+    match outcome {
+        Ok(text) => print(&text).map(|()| ExitCode::SUCCESS),
+        Err(err) => {
+            // Where standard error is closed, the exit status says it.
+            let _ = writeln!(io::stderr(), "{err}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
 /// What calls need, with a warning about what they will run into.
 fn context(command_line: &CommandLine, peer: Peer) -> Context {
     let environment = |name: &str| env::var_os(name);
-    if let Some(warning) = settings::ignored(env::vars_os()) {
-        log::warn!("{warning}");
-    }
     if command_line.demo {
         log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
         let settings = Settings::read_for_demo(&command_line.flags, environment);

@@ -49,7 +49,9 @@ fn settings() -> String {
         let flag = match setting.flag {
             Flag::None => "none".to_owned(),
             Flag::Switch => format!("`{}`", setting.flag_name()),
-            Flag::Takes(value) => format!("`{} {value}`", setting.flag_name()),
+            Flag::OneOf(value, _) | Flag::Takes(value) => {
+                format!("`{} {value}`", setting.flag_name())
+            }
         };
         let default = match setting.unset {
             Unset::Missing => "required".to_owned(),

@@ -35,7 +35,9 @@ pub(crate) enum Flag {
     None,
     /// `--a-b` for true, or `--a-b=BOOLEAN`.
     Switch,
-    /// `--a-b VALUE`, where this names the value.
+    /// `--a-b VALUE`, where this names the value and lists what it can be.
+    OneOf(&'static str, &'static [&'static str]),
+    /// `--a-b VALUE`, where this names the value: `FILE` is a path.
     Takes(&'static str),
 }
 
@@ -93,7 +95,7 @@ static TOKEN_FILE: Setting = Setting {
 
 static SSL_MODE: Setting = Setting {
     variable: "PROXMOX_SSL_MODE",
-    flag: Flag::Takes("MODE"),
+    flag: Flag::OneOf("MODE", &["strict", "verify", "insecure"]),
     unset: Unset::Means("strict"),
     meaning: "`strict`, `verify` (any issuer) or `insecure` (no check at all)",
 };
@@ -191,7 +193,7 @@ static DRY_RUN: Setting = Setting {
 
 static CONFIRM: Setting = Setting {
     variable: "PROXMOX_CONFIRM",
-    flag: Flag::Takes("POLICY"),
+    flag: Flag::OneOf("POLICY", &["auto", "always", "never"]),
     unset: Unset::Means("auto"),
     meaning: "confirm what cannot be undone: `auto`, `always` or `never`",
 };
@@ -229,6 +231,11 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &AUDIT_LOG,
 ];
 
+/// How a problem says that a setting is not there.
+const MISSING: &str = " is missing: ";
+
+const NO_TEXT: &str = "must be text in UTF-8";
+
 /// How other programs call what is set here, by the ends of their names.
 static FOREIGN: &[(&str, &Setting)] = &[
     ("_TOKEN_ID", &TOKEN_NAME),
@@ -247,10 +254,9 @@ pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
     let foreign = FOREIGN.iter().find(|(end, _)| variable.ends_with(end));
     foreign.map(|(_, setting)| *setting).or_else(|| {
         // What all have in common would make all of them near.
-        let own = |name: &'static str| name.trim_start_matches("PROXMOX_");
         let name = variable.trim_start_matches("PROXMOX_");
-        let near = nearest(name, SETTINGS.iter().map(|setting| own(setting.variable)))?;
-        let named = |setting: &&&Setting| own(setting.variable) == near;
+        let near = nearest(name, SETTINGS.iter().map(|setting| setting.name()))?;
+        let named = |setting: &&&Setting| setting.name() == near;
         SETTINGS.iter().find(named).copied()
     })
 }
@@ -277,8 +283,76 @@ pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -
 impl Setting {
     /// What its flag is called, or would be.
     pub(crate) fn flag_name(&self) -> String {
-        let name = self.variable.trim_start_matches("PROXMOX_");
-        format!("--{}", name.to_lowercase().replace('_', "-"))
+        format!("--{}", self.name().to_lowercase().replace('_', "-"))
+    }
+
+    /// Its variable without what all have in common.
+    pub(crate) fn name(&self) -> &'static str {
+        self.variable.trim_start_matches("PROXMOX_")
+    }
+
+    /// Whether its value is a path.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.flag, Flag::Takes("FILE"))
+    }
+
+    /// Whether its value must not be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.variable == TOKEN_VALUE.variable
+    }
+
+    /// Whether another setting gives the same: the file that holds the secret.
+    pub(crate) fn stands_for_secret(&self) -> bool {
+        self.variable == TOKEN_FILE.variable
+    }
+}
+
+/// What is set, and what is missing.
+pub(crate) struct Listed {
+    /// As they were given; a flag wins over its variable.
+    pub(crate) values: Vec<(&'static Setting, String)>,
+    /// Each is a sentence that names the setting.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Lists what is set.
+///
+/// The error lists what is wrong with what is set: a value at the wrong place, which may be a
+/// secret, is not passed on.
+pub(crate) fn given(
+    flags: &[(&'static Setting, OsString)],
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Listed, Vec<String>> {
+    let problems = Settings::read(flags, &environment).connection.err();
+    let (missing, mut wrong): (Vec<String>, Vec<String>) = problems
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|problem| problem.contains(MISSING));
+    let reader = Reader::new(flags, &environment);
+    let mut values = Vec::new();
+    for setting in SETTINGS {
+        if let Some(Given { name, value }) = reader.given(setting) {
+            match value.into_string() {
+                Ok(value) => values.push((*setting, value)),
+                Err(_) => wrong.push(format!("{name} {NO_TEXT}")),
+            }
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(Listed { values, missing }),
+        false => Err(wrong),
+    }
+}
+
+/// Reads where the hosts are and nothing else, no token and no file: whatever they present is taken.
+pub(crate) fn hosts(
+    flags: &[(&'static Setting, OsString)],
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Vec<Host>, Vec<String>> {
+    let mut reader = Reader::new(flags, &environment);
+    match reader.unchecked_hosts() {
+        Some(hosts) if reader.problems.is_empty() => Ok(hosts),
+        _ => Err(reader.problems),
     }
 }
 
@@ -473,8 +547,7 @@ impl<'a> Reader<'a> {
             (None, Unset::Absent) => return None,
             (None, Unset::Missing) => {
                 let (variable, meaning) = (setting.variable, setting.meaning);
-                self.problems
-                    .push(format!("{variable} is missing: {meaning}"));
+                self.problems.push(format!("{variable}{MISSING}{meaning}"));
                 return None;
             }
         };
@@ -488,9 +561,7 @@ impl<'a> Reader<'a> {
         setting: &Setting,
         check: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        self.read(setting, |value| {
-            check(value.to_str().ok_or("must be text in UTF-8")?)
-        })
+        self.read(setting, |value| check(value.to_str().ok_or(NO_TEXT)?))
     }
 
     fn read_file<T>(
@@ -581,7 +652,7 @@ impl<'a> Reader<'a> {
             (None, Some(_)) => self.read_file(&TOKEN_FILE, token_secret_in_file),
             (None, None) => {
                 self.problems.push(format!(
-                    "{} is missing: the secret of the API token, or {} with a file that holds it",
+                    "{}{MISSING}the secret of the API token, or {} with a file that holds it",
                     TOKEN_VALUE.variable, TOKEN_FILE.variable
                 ));
                 None
@@ -1354,6 +1425,22 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         assert_eq!(format!("{:?}", Secret::new(SECRET.into())), "Secret(..)");
+    }
+
+    #[test]
+    fn takes_each_word_that_a_setting_declares() {
+        for setting in SETTINGS {
+            let Flag::OneOf(_, words) = setting.flag else {
+                continue;
+            };
+            for word in words {
+                let settings = Settings::read(&[(setting, word.into())], |_| None);
+                let flag = setting.flag_name();
+                let problems = rejected(settings);
+                let about = problems.iter().find(|problem| problem.starts_with(&flag));
+                assert_eq!(about, None, "{word}");
+            }
+        }
     }
 
     #[test]

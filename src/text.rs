@@ -1,7 +1,14 @@
 //! Readable forms of numbers and times, and foreign text made harmless.
 
+use std::fmt::{self, Write};
+
 /// The most characters of one result's text: clients cut or refuse more.
 pub(crate) const BUDGET: usize = 20_000;
+
+/// Writes to the end of `text`, with less code in the binary than `push_str(&format!(..))`.
+pub(crate) fn add(text: &mut String, words: fmt::Arguments<'_>) {
+    text.write_fmt(words).expect("a text takes all");
+}
 
 /// `text` on one line, so that nothing that guests and users wrote can look like a line of ours:
 /// control characters and those that reorder or hide text are escaped.

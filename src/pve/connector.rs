@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError};
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -20,7 +20,7 @@ use ureq::unversioned::transport::{
 
 use crate::peer::{GLANCE, Peer};
 use crate::pve::trust;
-use crate::settings::Host;
+use crate::settings::{Check, Host};
 
 /// Status lines are kept up to this length.
 const LONGEST_STATUS_LINE: usize = 4096;
@@ -217,27 +217,55 @@ impl HostConnector {
         }
     }
 
+    fn handshake(
+        &self,
+        socket: &TcpStream,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<ClientConnection, NoConnection> {
+        let name = ServerName::try_from(self.host.name.clone()).map_err(|err| NoConnection {
+            what: format!("{:?} is no host name", self.host.name),
+            cause: err.to_string(),
+            remedy: "Check PROXMOX_HOST.".to_owned(),
+        })?;
+        let config = self
+            .config
+            .get_or_init(|| trust::client_config(&self.host, &self.bundles));
+        let client = ClientConnection::new(config.clone(), name).map_err(io::Error::other);
+        let shaken = client.and_then(|mut client| {
+            client.complete_io(&mut Until::new(socket, deadline))?;
+            Ok(client)
+        });
+        shaken.map_err(|err| self.tls_failure(&err, limit))
+    }
+
+    /// The certificate that the host presents, whatever it is: of HTTP nothing is sent.
+    pub(super) fn certificate(
+        &self,
+        limit: Duration,
+    ) -> Result<CertificateDer<'static>, NoConnection> {
+        let deadline = Instant::now() + limit;
+        let socket = self.dial(deadline, limit)?;
+        let tls = self.handshake(&socket, deadline, limit)?;
+        let certificate = tls.peer_certificates().and_then(|all| all.first());
+        let certificate = certificate.expect("a server that was verified has presented one");
+        Ok(certificate.clone().into_owned())
+    }
+
     fn connect(&self, details: &ConnectionDetails) -> Result<HostTransport, NoConnection> {
         let limit = details.config.timeouts().connect.unwrap_or_default();
         let deadline = deadline(details.timeout);
         let socket = self.dial(deadline, limit)?;
         let mut tls = None;
         if self.host.tls {
-            let name =
-                ServerName::try_from(self.host.name.clone()).map_err(|err| NoConnection {
-                    what: format!("{:?} is no host name", self.host.name),
-                    cause: err.to_string(),
-                    remedy: "Check PROXMOX_HOST.".to_owned(),
-                })?;
-            let config = self
-                .config
-                .get_or_init(|| trust::client_config(&self.host, &self.bundles));
-            let client = ClientConnection::new(config.clone(), name).map_err(io::Error::other);
-            let shaken = client.and_then(|mut client| {
-                client.complete_io(&mut Until::new(&socket, deadline))?;
-                Ok(client)
-            });
-            tls = Some(shaken.map_err(|err| self.tls_failure(&err, limit))?);
+            if self.host.trust.check == Check::Insecure && self.config.get().is_none() {
+                log::warn!(
+                    "PROXMOX_SSL_MODE=insecure: the certificate of {} is not checked; \
+                     whoever sits in between can read the token",
+                    self.host
+                );
+            }
+            tls = Some(self.handshake(&socket, deadline, limit)?);
         }
         let config = details.config;
         Ok(HostTransport {

@@ -16,7 +16,7 @@ use crate::text;
 #[cfg(test)]
 mod tests;
 
-const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
 /// The same where there is another host to turn to.
 const LONGEST_CONNECT_OF_SEVERAL: Duration = Duration::from_secs(5);

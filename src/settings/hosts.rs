@@ -59,6 +59,25 @@ impl Reader<'_> {
         Some(hosts.collect())
     }
 
+    /// The hosts, to look at what they present: no certificate is checked.
+    pub(super) fn unchecked_hosts(&mut self) -> Option<Vec<Host>> {
+        let addresses = self.read_text(&HOST, addresses);
+        let ports = self.ports(addresses.as_deref());
+        let places = addresses?.into_iter().zip(ports?);
+        let hosts = places.map(|(address, port)| Host {
+            tls: address.tls,
+            name: address.name,
+            port,
+            trust: Trust {
+                check: Check::Insecure,
+                listed: Vec::new(),
+                pins: vec![None],
+                place: 0,
+            },
+        });
+        Some(hosts.collect())
+    }
+
     /// The port of each host: its own, or that of the setting.
     fn ports(&mut self, addresses: Option<&[Address]>) -> Option<Vec<u16>> {
         let port = self.read_text(&PORT, settings::port);

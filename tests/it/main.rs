@@ -13,6 +13,8 @@ mod snapshot;
 
 // The subjects.
 
+/// Certificates, client configurations, completions, the manual page and packages.
+mod commands;
 /// A day of work, each step waited for.
 mod day;
 /// Each request in a fixture against the parameters that the API declares.

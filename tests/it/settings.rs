@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::session::Session;
 
-const SECRET: &str = "6f1de4c2-7b1e-4f0e-9d37-0a52c1b8e9aa";
+pub(crate) const SECRET: &str = "6f1de4c2-7b1e-4f0e-9d37-0a52c1b8e9aa";
 
 /// Runs the program with these arguments and variables alone, and no input.
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     program(arguments, variables)
         .stdin(Stdio::null())
         .output()
@@ -25,7 +25,7 @@ fn program(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).expect("the output is UTF-8")
 }
 
@@ -96,7 +96,7 @@ fn explains_a_wrong_command_line_and_exits_with_2() {
         (&["-x"], "there is no flag -x"),
         (&["--port"], "--port needs a value"),
         (&["--demo=yes"], "--demo takes no value"),
-        (&["--json"], "belong to the command `tools`"),
+        (&["--json"], "--json belongs to the command `tools`"),
         (&["cal", "proxmox_get_nodes"], "did you mean call?"),
         (
             &["proxmox_get_nodes"],

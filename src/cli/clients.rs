@@ -1,0 +1,262 @@
+//! How MCP clients want to be told of this program: `config CLIENT`.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::path::{self, PathBuf};
+
+use crate::cli::commands;
+use crate::error::Error;
+use crate::settings::{self, SETTINGS, Setting, Unset};
+use crate::text::add;
+
+/// A client by name, and what writes its configuration.
+pub(crate) struct Client {
+    name: &'static str,
+    pub(crate) write: fn(&Entry) -> String,
+}
+
+pub(crate) static CLIENTS: &[Client] = &[
+    Client {
+        name: "claude-desktop",
+        write: claude_desktop,
+    },
+    Client {
+        name: "claude-code",
+        write: claude_code,
+    },
+    Client {
+        name: "vscode",
+        write: vscode,
+    },
+    Client {
+        name: "cursor",
+        write: claude_desktop,
+    },
+    Client {
+        name: "codex",
+        write: codex,
+    },
+];
+
+pub(crate) fn names() -> Vec<&'static str> {
+    CLIENTS.iter().map(|client| client.name).collect()
+}
+
+/// What a client has to know.
+pub(crate) struct Entry {
+    /// What it calls this server.
+    name: &'static str,
+    /// The absolute path of this binary.
+    command: String,
+    arguments: &'static [&'static str],
+    /// `None` stands for what the person has to put there.
+    environment: Vec<(&'static Setting, Option<String>)>,
+}
+
+impl Entry {
+    /// What is set, and where something required is not set, a place for it.
+    ///
+    /// The secret is left out unless it is asked for.
+    pub(crate) fn new(
+        flags: &[(&'static Setting, OsString)],
+        demo: bool,
+        with_secret: bool,
+    ) -> Result<Self, Error> {
+        let given = settings::given(flags, |name| env::var_os(name)).map_err(Error::Settings)?;
+        if !demo && !given.missing.is_empty() {
+            log::warn!("{}", given.missing.join("; "));
+        }
+        let given = given.values;
+        let from_file = given.iter().any(|(setting, _)| setting.stands_for_secret());
+        let mut environment = Vec::new();
+        for setting in SETTINGS {
+            let value = given
+                .iter()
+                .find(|(known, _)| known.variable == setting.variable);
+            let value = value.map(|(_, value)| value);
+            let needed = match setting.unset {
+                _ if demo => false,
+                Unset::Missing => true,
+                _ => setting.is_secret() && !from_file,
+            };
+            match value {
+                Some(_) if setting.is_secret() && demo => (),
+                Some(_) if setting.is_secret() && !with_secret => {
+                    environment.push((*setting, None))
+                }
+                Some(value) if setting.is_file() => {
+                    environment.push((*setting, Some(absolute(setting, value)?)));
+                }
+                Some(value) => environment.push((*setting, Some(value.clone()))),
+                None if needed => environment.push((*setting, None)),
+                None => (),
+            }
+        }
+        let (name, arguments): (_, &[_]) = match demo {
+            true => ("proxmox-demo", &["--demo"]),
+            false => ("proxmox", &[]),
+        };
+        Ok(Self {
+            name,
+            command: binary()?,
+            arguments,
+            environment,
+        })
+    }
+
+    /// The variables with their values; `place` says what stands where the person has to fill in.
+    fn variables(&self, place: fn(&Setting) -> String) -> Vec<(&'static str, String)> {
+        let values = self.environment.iter().map(|(setting, value)| {
+            let value = value.clone().unwrap_or_else(|| place(setting));
+            (setting.variable, value)
+        });
+        values.collect()
+    }
+}
+
+/// The absolute path of the running binary.
+fn binary() -> Result<String, Error> {
+    text(env::current_exe())
+        .map_err(|err| Error::impossible("the path of this program is not known", err))
+}
+
+/// A client starts the program in a folder of its own.
+fn absolute(setting: &Setting, value: &str) -> Result<String, Error> {
+    text(path::absolute(value))
+        .map_err(|err| Error::Settings(vec![format!("{} has no path: {err}", setting.variable)]))
+}
+
+fn text(path: io::Result<PathBuf>) -> Result<String, String> {
+    let path = path.map_err(|err| err.to_string())?;
+    let text = path.into_os_string().into_string();
+    text.map_err(|_| "it is no text in UTF-8".to_owned())
+}
+
+/// `<name of the API token>`, which no check lets pass.
+fn place(setting: &Setting) -> String {
+    format!("<{}>", commands::name_of(setting))
+}
+
+fn claude_desktop(entry: &Entry) -> String {
+    json(entry, "\"mcpServers\"", "", place)
+}
+
+/// VS Code asks for the secret itself and keeps it.
+fn vscode(entry: &Entry) -> String {
+    let asks =
+        |(setting, value): &(&Setting, Option<String>)| setting.is_secret() && value.is_none();
+    let mut root = String::new();
+    if entry.environment.iter().any(asks) {
+        root.push_str(
+            "\"inputs\": [\n    { \"type\": \"promptString\", \"id\": \"proxmox-secret\", \
+             \"description\": \"Proxmox API token secret\", \"password\": true }\n  ],\n  ",
+        );
+    }
+    root.push_str("\"servers\"");
+    json(
+        entry,
+        &root,
+        "\"type\": \"stdio\",\n      ",
+        |setting| match setting.is_secret() {
+            true => "${input:proxmox-secret}".to_owned(),
+            false => place(setting),
+        },
+    )
+}
+
+/// `root` is the key that holds the servers and what comes before it, `first` begins the server.
+fn json(entry: &Entry, root: &str, first: &str, place: fn(&Setting) -> String) -> String {
+    let variables = entry.variables(place);
+    let lines = variables
+        .iter()
+        .map(|(name, value)| format!("\n        \"{name}\": {}", quoted(value)));
+    let lines: Vec<String> = lines.collect();
+    let environment = match lines.is_empty() {
+        true => "{}".to_owned(),
+        false => format!("{{{}\n      }}", lines.join(",")),
+    };
+    let arguments = match entry.arguments {
+        [] => String::new(),
+        arguments => format!("\"args\": {},\n      ", list(arguments)),
+    };
+    let (name, command) = (entry.name, quoted(&entry.command));
+    format!(
+        r#"{{
+  {root}: {{
+    "{name}": {{
+      {first}"command": {command},
+      {arguments}"env": {environment}
+    }}
+  }}
+}}
+"#
+    )
+}
+
+/// One command for a POSIX shell or fish.
+///
+/// Another option stands between `--env`, which takes several values, and the name.
+fn claude_code(entry: &Entry) -> String {
+    let mut command = "claude mcp add".to_owned();
+    for (name, value) in entry.variables(place) {
+        add(
+            &mut command,
+            format_args!(" \\\n  --env {}", word(&format!("{name}={value}"))),
+        );
+    }
+    add(
+        &mut command,
+        format_args!(
+            " \\\n  --transport stdio --scope user {} -- {}",
+            entry.name,
+            word(&entry.command)
+        ),
+    );
+    for argument in entry.arguments {
+        add(&mut command, format_args!(" {argument}"));
+    }
+    command + "\n"
+}
+
+/// TOML, whose basic strings are those of JSON but for DEL, which must be escaped.
+fn codex(entry: &Entry) -> String {
+    let toml = |text: &str| quoted(text).replace('\u{7f}', "\\u007f");
+    let mut text = format!(
+        "[mcp_servers.{}]\ncommand = {}\nargs = {}\n",
+        entry.name,
+        toml(&entry.command),
+        list(entry.arguments)
+    );
+    let variables = entry.variables(place);
+    if !variables.is_empty() {
+        add(
+            &mut text,
+            format_args!("\n[mcp_servers.{}.env]\n", entry.name),
+        );
+    }
+    for (name, value) in variables {
+        add(&mut text, format_args!("{name} = {}\n", toml(&value)));
+    }
+    text
+}
+
+/// A JSON string.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A JSON array of strings.
+pub(super) fn list(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("[{}]", words.join(", "))
+}
+
+/// A word of a shell's command line.
+pub(super) fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:@%+,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}

@@ -1,0 +1,311 @@
+//! The commands and their flags, declared once: `--help`, what the parser suggests, the completions
+//! and the manual page follow.
+
+use crate::cli::{clients, completions, listed_tools};
+use crate::settings::{Flag, SETTINGS, Setting, Unset};
+
+/// One way to use the program.
+pub(crate) struct Form {
+    /// What it begins with; without a word it serves.
+    pub(crate) words: &'static [&'static str],
+    pub(crate) takes: &'static [Argument],
+    /// The switches that belong to it, of which one may be given.
+    pub(crate) switches: &'static [&'static Switch],
+    pub(crate) meaning: &'static str,
+}
+
+/// What may follow the words of a command.
+pub(crate) struct Argument {
+    /// As it is shown, with brackets where it may be left out.
+    pub(crate) name: &'static str,
+    pub(crate) values: Values,
+}
+
+/// What an argument can be.
+pub(crate) enum Values {
+    Any,
+    File,
+    Folder,
+    Names(fn() -> Vec<&'static str>),
+    Tool,
+}
+
+/// A flag that is no setting; it takes no value.
+pub(crate) struct Switch {
+    /// With its dashes.
+    pub(crate) name: &'static str,
+    pub(crate) letter: Option<char>,
+    pub(crate) meaning: &'static str,
+}
+
+pub(crate) static DEMO: Switch = Switch {
+    name: "--demo",
+    letter: None,
+    meaning: "let a recorded cluster answer; nothing is changed",
+};
+
+pub(crate) static YES: Switch = Switch {
+    name: "--yes",
+    letter: None,
+    meaning: "confirm beforehand what cannot be undone",
+};
+
+pub(crate) static HELP: Switch = Switch {
+    name: "--help",
+    letter: Some('h'),
+    meaning: "print the usage",
+};
+
+pub(crate) static VERSION: Switch = Switch {
+    name: "--version",
+    letter: Some('V'),
+    meaning: "print the version",
+};
+
+pub(crate) static JSON: Switch = Switch {
+    name: "--json",
+    letter: None,
+    meaning: "print what clients get",
+};
+
+pub(crate) static MARKDOWN: Switch = Switch {
+    name: "--markdown",
+    letter: None,
+    meaning: "print what the README shows, with the requests that each tool sends",
+};
+
+pub(crate) static WITH_SECRET: Switch = Switch {
+    name: "--with-secret",
+    letter: None,
+    meaning: "print the secret of the token as well",
+};
+
+/// The switches that every command takes.
+static GENERAL: &[&Switch] = &[&DEMO, &HELP, &VERSION];
+
+const TOOL: Argument = Argument {
+    name: "TOOL",
+    values: Values::Tool,
+};
+
+/// Every form, in the order in which they are shown.
+pub(crate) static FORMS: &[Form] = &[
+    Form {
+        words: &[],
+        takes: &[],
+        switches: &[],
+        meaning: "serve MCP on standard input and output",
+    },
+    Form {
+        words: &["call"],
+        takes: &[
+            TOOL,
+            Argument {
+                name: "[JSON]",
+                values: Values::Any,
+            },
+        ],
+        switches: &[&YES],
+        meaning: "run one tool and print its text",
+    },
+    Form {
+        words: &["tools"],
+        takes: &[],
+        switches: &[&JSON, &MARKDOWN],
+        meaning: "list the tools that the settings show; needs no cluster",
+    },
+    Form {
+        words: &["tools"],
+        takes: &[TOOL],
+        switches: &[],
+        meaning: "show what a tool takes",
+    },
+    Form {
+        words: &["fingerprint"],
+        takes: &[],
+        switches: &[],
+        meaning: "show the host's certificate and the line that pins it; needs no token",
+    },
+    Form {
+        words: &["config"],
+        takes: &[Argument {
+            name: "CLIENT",
+            values: Values::Names(clients::names),
+        }],
+        switches: &[&WITH_SECRET],
+        meaning: "print what connects an MCP client with these settings",
+    },
+    Form {
+        words: &["package", "mcpb"],
+        takes: &[Argument {
+            name: "DIR",
+            values: Values::Folder,
+        }],
+        switches: &[],
+        meaning: "write the folder of a Claude Desktop bundle with this binary",
+    },
+    Form {
+        words: &["package", "server-json"],
+        takes: &[Argument {
+            name: "[BUNDLE]...",
+            values: Values::File,
+        }],
+        switches: &[],
+        meaning: "print the entry for the MCP registry",
+    },
+    Form {
+        words: &["completions"],
+        takes: &[Argument {
+            name: "SHELL",
+            values: Values::Names(completions::names),
+        }],
+        switches: &[],
+        meaning: "print what completes this command line in a shell",
+    },
+    Form {
+        words: &["man"],
+        takes: &[],
+        switches: &[],
+        meaning: "print the manual page, as roff",
+    },
+    Form {
+        words: &["help"],
+        takes: &[],
+        switches: &[],
+        meaning: "print the usage",
+    },
+];
+
+/// What is to be known besides commands, flags and settings.
+pub(crate) const NOTES: &str = "\
+--a-b sets the variable PROXMOX_A_B and wins over it; empty is unset.
+The secret has no flag, since others can read command lines.
+RUST_LOG sets what is logged to standard error (default: warn).";
+
+pub(crate) const EXAMPLES: &[&str] = &[
+    "proxmox-mcp --demo call proxmox_get_vms",
+    "proxmox-mcp --host pve1.example --user mcp@pve --token-name mcp --token-file ./secret \\\n  \
+     call proxmox_get_nodes",
+    "proxmox-mcp call proxmox_get_vm_config '{\"vmid\": 100}'",
+];
+
+pub(crate) const EXIT_STATUS: &str =
+    "0 done, 1 the command or a stream failed, 2 the command line is wrong.";
+
+impl Form {
+    /// `config CLIENT [--with-secret]`
+    pub(crate) fn synopsis(&self) -> String {
+        let mut parts: Vec<String> = self.words.iter().map(|word| (*word).to_owned()).collect();
+        parts.extend(self.takes.iter().map(|argument| argument.name.to_owned()));
+        if !self.switches.is_empty() {
+            let names: Vec<&str> = self.switches.iter().map(|switch| switch.name).collect();
+            parts.push(format!("[{}]", names.join("|")));
+        }
+        parts.join(" ")
+    }
+
+    /// `CLIENT: claude-desktop, claude-code` for each argument that is one of a few names.
+    pub(crate) fn names(&self) -> Option<String> {
+        self.takes
+            .iter()
+            .find_map(|argument| match &argument.values {
+                Values::Names(names) => Some(format!("{}: {}", argument.name, names().join(", "))),
+                _ => None,
+            })
+    }
+}
+
+/// The first words of the commands.
+pub(crate) fn first_words() -> Vec<&'static str> {
+    let mut words: Vec<&str> = FORMS
+        .iter()
+        .filter_map(|it| it.words.first().copied())
+        .collect();
+    words.dedup();
+    words
+}
+
+/// Each switch with the first word of the command that it belongs to, if it is not for all; one that
+/// belongs to several comes several times.
+pub(crate) fn switches() -> Vec<(&'static Switch, Option<&'static str>)> {
+    let general = GENERAL.iter().map(|switch| (*switch, None));
+    let own = FORMS.iter().flat_map(|form| {
+        let word = form.words.first().copied();
+        form.switches.iter().map(move |switch| (*switch, word))
+    });
+    general.chain(own).collect()
+}
+
+/// `--host HOST`, or the variable of a setting that has no flag.
+pub(crate) fn shown(setting: &Setting) -> String {
+    match setting.flag {
+        Flag::None => setting.variable.to_owned(),
+        Flag::Switch => format!("{}[=BOOLEAN]", setting.flag_name()),
+        Flag::OneOf(value, _) | Flag::Takes(value) => format!("{} {value}", setting.flag_name()),
+    }
+}
+
+/// What a setting means, and what it means to leave it out, without marks.
+pub(crate) fn meaning(setting: &Setting) -> String {
+    let unset = match setting.unset {
+        Unset::Missing => "; required".to_owned(),
+        Unset::Absent => String::new(),
+        Unset::Means(default) => format!("; default: {default}"),
+    };
+    setting.meaning.replace('`', "") + &unset
+}
+
+/// What a setting is, without how it is written and when it is needed.
+pub(crate) fn name_of(setting: &Setting) -> String {
+    let name = setting.meaning.split([':', ';']).next();
+    name.unwrap_or_default().replace('`', "")
+}
+
+/// What can be completed where the cursor is.
+pub(crate) enum Offer {
+    /// Names, each with what it means.
+    Names(Vec<(&'static str, &'static str)>),
+    Files,
+    Folders,
+}
+
+/// What can follow, by the words before it.
+pub(crate) fn offers() -> Vec<(Vec<&'static str>, Offer)> {
+    let mut offers: Vec<(Vec<&'static str>, Offer)> = Vec::new();
+    for form in FORMS {
+        for (index, word) in form.words.iter().enumerate() {
+            let before = &form.words[..index];
+            let named = (*word, form.meaning);
+            match offers.iter_mut().find(|(words, _)| words == before) {
+                Some((_, Offer::Names(names))) if names.iter().all(|(name, _)| name != word) => {
+                    names.push(named);
+                }
+                Some(_) => (),
+                None => offers.push((before.to_vec(), Offer::Names(vec![named]))),
+            }
+        }
+        let offer = match form.takes.first().map(|argument| &argument.values) {
+            None | Some(Values::Any) => continue,
+            Some(Values::File) => Offer::Files,
+            Some(Values::Folder) => Offer::Folders,
+            Some(Values::Names(names)) => {
+                Offer::Names(names().into_iter().map(|name| (name, "")).collect())
+            }
+            Some(Values::Tool) => Offer::Names(
+                listed_tools()
+                    .map(|(name, tool)| (name, tool.title))
+                    .collect(),
+            ),
+        };
+        offers.push((form.words.to_vec(), offer));
+    }
+    offers
+}
+
+/// The settings that have a flag.
+pub(crate) fn flagged_settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS
+        .iter()
+        .copied()
+        .filter(|setting| !matches!(setting.flag, Flag::None))
+}

@@ -1,0 +1,76 @@
+//! The certificates that hosts present, for a person to compare and to pin.
+
+use crate::error::Error;
+use crate::peer::Peer;
+use crate::pve::certificate::Certificate;
+use crate::pve::connector::{HostConnector, NoConnection, Seen};
+use crate::pve::hosts::LONGEST_CONNECT;
+use crate::pve::http::Failure;
+use crate::pve::trust;
+use crate::settings::Host;
+
+/// Connects to each host without a token and shows the certificates, their fingerprints and the line
+/// that pins them.
+pub(crate) fn show(hosts: &[Host]) -> Result<String, Error> {
+    let mut text = String::new();
+    let mut fingerprints = Vec::new();
+    for host in hosts {
+        let (seen, fingerprint) = look(host)?;
+        text.push_str(&seen);
+        fingerprints.push(fingerprint);
+    }
+    text.push_str(
+        "Whoever sits in between could have shown another one. If on the node\n  \
+         openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n\
+         (pveproxy-ssl.pem where that exists) shows the same fingerprint, set:\n\
+         PROXMOX_FINGERPRINT=",
+    );
+    Ok(text + &fingerprints.join(",") + "\n")
+}
+
+/// What a host presents, and its fingerprint.
+fn look(host: &Host) -> Result<(String, String), Error> {
+    if !host.tls {
+        return Err(Error::impossible(
+            format!("{host} has no certificate"),
+            "http:// is plain HTTP.\nGive the host with https:// in PROXMOX_HOST.",
+        ));
+    }
+    let connector = HostConnector::new(host, Peer::nobody(), Vec::new(), Seen::default());
+    let certificate = connector.certificate(LONGEST_CONNECT).map_err(failure)?;
+    let fingerprint = trust::fingerprint(&trust::sha256(&certificate));
+    let seen = match Certificate::read(&certificate) {
+        Some(read) => format!(
+            "subject:  {}\nissuer:   {}\nvalid:    {} to {}\nnames:    {}\n",
+            read.subject,
+            read.issuer,
+            read.not_before,
+            read.not_after,
+            match &*read.names {
+                [] => "none".to_owned(),
+                names => names.join(", "),
+            }
+        ),
+        None => "It cannot be read; only its fingerprint is known.\n".to_owned(),
+    };
+    let seen =
+        format!("{host} presents this certificate, unchecked:\n{seen}SHA-256:  {fingerprint}\n\n");
+    Ok((seen, fingerprint))
+}
+
+fn failure(
+    NoConnection {
+        what,
+        cause,
+        remedy,
+    }: NoConnection,
+) -> Error {
+    Error::Unanswered {
+        request: "the token".to_owned(),
+        failure: Failure::NotSent {
+            what,
+            cause,
+            remedy,
+        },
+    }
+}

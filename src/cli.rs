@@ -17,6 +17,7 @@ use crate::cli::clients::Entry;
 use crate::cli::commands::Switch;
 pub(crate) use crate::cli::man::page as man;
 use crate::nearest::nearest;
+use crate::pve::demo;
 use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
 use crate::text::add;
 use crate::tool::{Permission, Tool};
@@ -438,7 +439,7 @@ pub(crate) fn tool_page(name: &str, tool: &'static Tool, safety: &Safety) -> Str
         ));
     }
     text.push_str(&format!("\nRequests: {}\n", tool.requests().join(", ")));
-    if let Some(example) = example(name) {
+    if let Some(example) = demo::example(name) {
         let allow = match tool.permission {
             Permission::Basic => "",
             Permission::Elevated => " --allow-elevated",
@@ -452,14 +453,6 @@ pub(crate) fn tool_page(name: &str, tool: &'static Tool, safety: &Safety) -> Str
         ));
     }
     text
-}
-
-/// The arguments of the first recorded call of a tool, which is its natural case.
-fn example(tool: &str) -> Option<String> {
-    let (_, fixture) = tools::FIXTURES.iter().find(|(name, _)| *name == tool)?;
-    let fixture: Value = serde_json::from_str(fixture).ok()?;
-    let arguments = fixture["cases"].get(0)?.get("arguments")?;
-    Some(arguments.to_string())
 }
 
 /// A text of a tool for a terminal: the cells of its tables, which tabs part, stand below each other.
@@ -538,6 +531,8 @@ fn listed_tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
+
     use super::*;
     use crate::cli::commands::{Argument, Values};
     use crate::gate::consent::Asks;
@@ -547,8 +542,12 @@ mod tests {
 
     #[test]
     fn the_example_of_each_tool_works_in_the_demonstration() {
+        if env::var_os("UPDATE_FIXTURES").is_some() {
+            // What is built in is older than what is being written.
+            return;
+        }
         for (name, tool) in listed_tools() {
-            let arguments = example(name).expect("a call of it is recorded that succeeds");
+            let arguments = demo::example(name).expect("a call of it is recorded that succeeds");
             let arguments = serde_json::from_str(&arguments).expect("they are an object");
             let settings = Settings {
                 connection: Err(Vec::new()),

@@ -16,7 +16,7 @@ use crate::param::{self, Args, Param};
 use crate::peer::Peer;
 use crate::pve;
 use crate::pve::client::{Client, Cluster};
-use crate::pve::demo::Demonstration;
+use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::request::Method;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 use crate::task::{self, Patience, State, Task};
@@ -203,8 +203,8 @@ impl Context {
     fn cluster(&self) -> Result<&Cluster, Error> {
         match &self.settings.connection {
             Err(problems) if self.is_demo && problems.is_empty() => {
-                let fixtures = || Demonstration::new(tools::FIXTURES.iter().copied());
-                Ok(self.cluster.get_or_init(|| Cluster::demo(fixtures())))
+                let demo = || Cluster::demo(Demonstration::new(RECORDED));
+                Ok(self.cluster.get_or_init(demo))
             }
             Ok(connection) => {
                 let cluster = || Cluster::new(connection, self.peer.clone());

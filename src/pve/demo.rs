@@ -10,29 +10,31 @@ use crate::pve::http::{Failure, Reply};
 use crate::pve::request::Request;
 use crate::text;
 
+/// What the fixtures of the tools record, each exchange once, as lines of JSON.
+///
+/// The first line is the list of [`Recording`]s; `UPDATE_FIXTURES=1 cargo test` makes them all.
+pub(crate) static RECORDED: &str = include_str!("../../fixtures/demonstration.jsonl");
+
 /// A cluster that answers what was recorded, and never changes.
 pub(crate) struct Demonstration {
-    recordings: Vec<Recording>,
+    recordings: Vec<Recording<'static>>,
+    lines: Vec<Line>,
     /// The recording of the tool being called, and the exchange of it that is next.
     position: Cell<Option<(usize, usize)>>,
 }
 
-/// The exchanges of one tool, read when first needed: starting costs nothing.
-struct Recording {
-    tool: &'static str,
-    fixture: &'static str,
-    exchanges: OnceCell<Vec<Exchange>>,
+/// What is recorded of one tool. Its `example` is the arguments of its first call, the natural case.
+#[derive(Deserialize)]
+struct Recording<'a> {
+    tool: &'a str,
+    /// Which lines, counted from the one below the first, are its exchanges, in the order of its calls.
+    exchanges: Vec<usize>,
 }
 
-/// What is of interest in a fixture.
-#[derive(Deserialize)]
-struct Fixture {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    exchanges: Vec<Exchange>,
+/// An exchange, read when first needed: starting costs nothing.
+struct Line {
+    json: &'static str,
+    exchange: OnceCell<Option<Exchange>>,
 }
 
 #[derive(Deserialize)]
@@ -42,8 +44,6 @@ struct Exchange {
     /// Each parameter as `name=value`.
     #[serde(default)]
     form: Vec<String>,
-    /// Absent where it is 200.
-    status: Option<u16>,
     #[serde(default)]
     answer: Value,
 }
@@ -52,15 +52,15 @@ impl Demonstration {
     /// What its clock shows, 2026-07-14 10:00:00Z: the present of what was recorded.
     pub(crate) const RECORDED_AT: u64 = 1_784_023_200;
 
-    /// From the name and the fixture of each tool.
-    pub(crate) fn new(fixtures: impl Iterator<Item = (&'static str, &'static str)>) -> Self {
-        let recordings = fixtures.map(|(tool, fixture)| Recording {
-            tool,
-            fixture,
-            exchanges: OnceCell::new(),
+    /// From lines like [`RECORDED`].
+    pub(crate) fn new(recorded: &'static str) -> Self {
+        let lines = recorded.lines().skip(1).map(|json| Line {
+            json,
+            exchange: OnceCell::new(),
         });
         Self {
-            recordings: recordings.collect(),
+            recordings: serde_json::from_str(first_line(recorded)).unwrap_or_default(),
+            lines: lines.collect(),
             position: Cell::new(None),
         }
     }
@@ -78,7 +78,7 @@ impl Demonstration {
     pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
         self.next_of_own(request)
             .or_else(|| {
-                let mut all = self.recordings.iter().flat_map(Recording::exchanges);
+                let mut all = self.lines.iter().filter_map(Line::exchange);
                 all.find(|exchange| exchange.answers(request))
             })
             .map(|exchange| Reply {
@@ -103,9 +103,10 @@ impl Demonstration {
 
         let line = request.to_string();
         // Those of the tool that asks come first.
-        let own = self.position.get().map(|(own, _)| &self.recordings[own]);
-        let recordings = || own.into_iter().chain(&self.recordings);
-        let all = || recordings().flat_map(Recording::exchanges);
+        let position = self.position.get();
+        let own = position.map_or(&[][..], |(own, _)| &self.recordings[own].exchanges);
+        let own = || own.iter().filter_map(|line| self.lines.get(*line));
+        let all = || own().chain(&self.lines).filter_map(Line::exchange);
         let same = all().filter(|exchange| exchange.request == line);
         let mut known: Vec<String> = same.map(Exchange::parameters).collect();
         let mut what = "It is recorded only with";
@@ -127,27 +128,21 @@ impl Demonstration {
     /// The next exchange of the tool being called that answers `request`.
     fn next_of_own(&self, request: &Request) -> Option<&Exchange> {
         let (own, next) = self.position.get()?;
-        let exchanges = self.recordings.get(own)?.exchanges();
-        let (index, exchange) = exchanges
-            .iter()
-            .enumerate()
-            .skip(next)
-            .find(|(_, exchange)| exchange.answers(request))?;
+        let lines = self.recordings.get(own)?.exchanges.iter().enumerate();
+        let (index, exchange) = lines.skip(next).find_map(|(index, line)| {
+            let exchange = self.lines.get(*line)?.exchange()?;
+            exchange.answers(request).then_some((index, exchange))
+        })?;
         self.position.set(Some((own, index + 1)));
         Some(exchange)
     }
 }
 
-impl Recording {
-    fn exchanges(&self) -> &[Exchange] {
-        self.exchanges.get_or_init(|| {
-            // A test reads every fixture: none is broken, and a demonstration without one goes on.
-            let cases = parse(self.fixture).map_or_else(|_| Vec::new(), |fixture| fixture.cases);
-            let exchanges = cases.into_iter().flat_map(|case| case.exchanges);
-            exchanges
-                .filter(|exchange| exchange.status.is_none_or(|status| status == 200))
-                .collect()
-        })
+impl Line {
+    fn exchange(&self) -> Option<&Exchange> {
+        // A test makes every line: none is broken, and a demonstration without one goes on.
+        let read = || serde_json::from_str(self.json).ok();
+        self.exchange.get_or_init(read).as_ref()
     }
 }
 
@@ -185,14 +180,74 @@ fn is_of_the_same_form(one: &str, other: &str) -> bool {
     one.len() == other.len() && (0..one.len()).all(fits)
 }
 
-fn parse(fixture: &str) -> serde_json::Result<Fixture> {
-    serde_json::from_str(fixture)
+/// The arguments of the first recorded call of a tool, as JSON.
+pub(crate) fn example(tool: &str) -> Option<String> {
+    let recordings: Value = serde_json::from_str(first_line(RECORDED)).ok()?;
+    let mut recordings = recordings.as_array()?.iter();
+    let own = recordings.find(|recording| recording["tool"] == tool)?;
+    Some(own["example"].to_string())
+}
+
+fn first_line(recorded: &str) -> &str {
+    recorded.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{env, fs};
+
+    use serde_json::json;
+
     use super::*;
     use crate::pve::request::Method;
+    use crate::tools::DOMAINS;
+
+    /// Lines like [`RECORDED`], from the name and the fixture of each tool.
+    fn lines(fixtures: &[(&str, String)]) -> String {
+        let (mut recordings, mut lines) = (Vec::new(), Vec::new());
+        for (tool, fixture) in fixtures {
+            let mut fixture: Value = serde_json::from_str(fixture).expect(tool);
+            let cases = fixture["cases"].as_array_mut().expect(tool);
+            let example = cases[0]["arguments"].clone();
+            let mut own = Vec::new();
+            for exchange in cases
+                .iter_mut()
+                .flat_map(|case| case["exchanges"].as_array_mut().expect(tool))
+                .filter_map(Value::as_object_mut)
+                .filter(|exchange| exchange.get("status").is_none_or(|status| status == 200))
+            {
+                exchange.retain(|key, _| ["request", "form", "answer"].contains(&&**key));
+                let line = json!(exchange).to_string();
+                let known = lines.iter().position(|known| *known == line);
+                own.push(known.unwrap_or(lines.len()));
+                if known.is_none() {
+                    lines.push(line);
+                }
+            }
+            recordings.push(json!({ "tool": tool, "example": example, "exchanges": own }));
+        }
+        lines.insert(0, json!(recordings).to_string());
+        lines.join("\n") + "\n"
+    }
+
+    #[test]
+    fn the_recorded_cluster_is_that_of_the_fixtures() {
+        let package = env!("CARGO_MANIFEST_DIR");
+        let tools = DOMAINS.iter().flat_map(|domain| domain.tools);
+        let fixtures = tools.map(|(name, _)| {
+            let path = format!("{package}/fixtures/tools/{name}.json");
+            let fixture = fs::read_to_string(&path);
+            (*name, fixture.unwrap_or_else(|err| panic!("{path}: {err}")))
+        });
+        let made = lines(&fixtures.collect::<Vec<_>>());
+        if env::var_os("UPDATE_FIXTURES").is_some() {
+            let path = format!("{package}/fixtures/demonstration.jsonl");
+            fs::write(path, made).expect("the file can be written");
+            return;
+        }
+        let is_current = made == RECORDED;
+        assert!(is_current, "run UPDATE_FIXTURES=1 cargo test");
+    }
 
     const LIST: &str = r#"{
         "source": "written for this test",
@@ -225,8 +280,15 @@ mod tests {
         ]
     }"#;
 
+    fn of_fixtures(fixtures: &[(&str, &str)]) -> Demonstration {
+        let owned = fixtures
+            .iter()
+            .map(|(tool, text)| (*tool, text.to_string()));
+        Demonstration::new(lines(&owned.collect::<Vec<_>>()).leak())
+    }
+
     fn demonstration() -> Demonstration {
-        Demonstration::new([("list", LIST), ("broken", "{"), ("change", CHANGE)].into_iter())
+        of_fixtures(&[("list", LIST), ("change", CHANGE)])
     }
 
     fn data(demonstration: &Demonstration, request: &Request) -> Value {
@@ -274,7 +336,7 @@ mod tests {
                 { "request": "POST /nodes/pve2/lxc/105/status/start", "form": ["password=hidden", "a=b"] }
             ] }
         ] }"#;
-        let demonstration = Demonstration::new([("start", START)].into_iter());
+        let demonstration = of_fixtures(&[("start", START)]);
         for (path, expected) in [
             (
                 "/nodes/pve9/qemu/100/status/start",
@@ -307,23 +369,11 @@ mod tests {
     #[test]
     fn answers_a_tool_from_the_recordings_of_the_others() {
         let demonstration = demonstration();
-        for tool in ["list", "broken", "unheard of"] {
+        for tool in ["list", "unheard of"] {
             demonstration.begin(tool);
             let read = Request::new(Method::Get, "/config");
             assert_eq!(data(&demonstration, &read), "before");
             assert_eq!(data(&demonstration, &read), "before");
-        }
-    }
-
-    #[test]
-    fn reads_every_fixture() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tools");
-        for entry in std::fs::read_dir(folder).expect("there are fixtures") {
-            let path = entry.expect("the folder can be read").path();
-            let text = std::fs::read_to_string(&path).expect("a fixture is text");
-            if let Err(error) = parse(&text) {
-                panic!("{}: {error}", path.display());
-            }
         }
     }
 }

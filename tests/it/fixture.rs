@@ -1,8 +1,8 @@
 //! The files of `fixtures/tools`, calls of a tool and the exchanges behind each, and those of
 //! `fixtures/answers`, what each call returns.
 //!
-//! The first are written by hand and built into the program, where they are the demonstration. The
-//! second are written by `UPDATE_FIXTURES=1 cargo test`, to be read.
+//! The first are written by hand, and the demonstration is made of them. The second are written by
+//! `UPDATE_FIXTURES=1 cargo test`, to be read.
 
 use std::fs;
 

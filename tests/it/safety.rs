@@ -780,8 +780,9 @@ fn an_answer_counts_for_its_call_alone() {
     other["name"] = "proxmox_stop_vm".into();
     check(&mut session, other, -32602);
     let (content, tag) = state.rsplit_once('.').expect("it has a tag");
+    let other = if tag.starts_with('A') { 'B' } else { 'A' };
     for forged in [
-        format!("{content}.A{}", &tag[1..]),
+        format!("{content}.{other}{}", &tag[1..]),
         content.to_owned(),
         String::new(),
         format!("{state}A"),

@@ -3,7 +3,9 @@
 //! A line is begun before its request is sent, so that what may have been done is on disk, and ended
 //! when the answer is there. A line that is cut off is a request whose end nobody saw.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+#[cfg(unix)]
+use std::fs::Permissions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,10 +78,6 @@ impl Line {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // A pipe would wait for a reader, a terminal could be where messages go.
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a file"));
-    }
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     #[cfg(unix)]
@@ -87,7 +85,20 @@ fn open(path: &Path) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    options.open(path)
+    let file = options.open(path)?;
+    // A terminal could be where messages go.
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a file"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if found.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(file)
 }
 
 /// Waits until no other process writes; `None` for an error is a client that no longer wants it.
@@ -129,7 +140,7 @@ fn ends_open(file: &mut File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
+    use std::{env, fs};
 
     use serde_json::json;
 
@@ -183,6 +194,9 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         let path = path("mode");
+        fs::write(&path, "").expect("it can be written");
+        let open = Permissions::from_mode(0o644);
+        fs::set_permissions(&path, open).expect("it is ours");
         let line = Audit::new(path.clone()).begin(&Peer::nobody(), &Map::new());
         assert!(line.is_ok());
         let mode = fs::metadata(&path)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::gate::Question;
 use crate::pve::http::Failure;
-use crate::pve::request::{MASK, Method, Request};
+use crate::pve::request::{Method, Request};
 use crate::text;
 
 /// Why a call failed. Every variant says what failed, why, and what to do next.
@@ -64,6 +64,31 @@ impl Error {
             what: what.into(),
             cause: cause.into(),
         }
+    }
+
+    /// The same without any of `secrets`: hosts, and what stands before them, repeat what they were sent.
+    pub(crate) fn without(mut self, secrets: &[&str]) -> Self {
+        let texts: Vec<&mut String> = match &mut self {
+            Error::Refused(refusal) => {
+                let errors = refusal.errors.iter_mut();
+                let errors = errors.flat_map(|(name, why)| [name, why]);
+                [&mut refusal.message].into_iter().chain(errors).collect()
+            }
+            Error::Unanswered { failure, .. } => match failure {
+                Failure::NotSent {
+                    what,
+                    cause,
+                    remedy,
+                } => vec![what, cause, remedy],
+                Failure::MaybeProcessed { cause, remedy } => vec![cause, remedy],
+                Failure::NotRecorded { .. } | Failure::GivenUp => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        for text in texts {
+            *text = text::without(text, secrets);
+        }
+        self
     }
 
     /// Its text without the failure form, to be part of another.
@@ -223,19 +248,6 @@ impl Refusal {
             token_id: token_id.to_owned(),
             hint: None,
         }
-    }
-
-    /// The same without any of `secrets`, wherever Proxmox repeats one.
-    pub(crate) fn without<'a>(mut self, secrets: impl Iterator<Item = &'a str>) -> Self {
-        // What is shorter stands in many words by chance.
-        for secret in secrets.filter(|secret| secret.len() >= 4) {
-            self.message = self.message.replace(secret, MASK);
-            for (name, why) in &mut self.errors {
-                *name = name.replace(secret, MASK);
-                *why = why.replace(secret, MASK);
-            }
-        }
-        self
     }
 
     /// Whether Proxmox said `part` somewhere.

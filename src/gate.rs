@@ -41,6 +41,9 @@ pub(crate) const CONFIRM_TOKEN: Param =
 /// How long a person may think about a question within a session.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The most characters of what is to be done that a person is asked about; nothing of it is left out.
+const LONGEST: usize = 4_000;
+
 /// How often a question is asked anew because its object has changed meanwhile.
 const QUESTIONS: u32 = 3;
 
@@ -164,18 +167,14 @@ impl<'a> Gate<'a> {
 
     /// Lets `request` through, or says why not. What it looks at is read anew each time.
     pub(crate) fn admit(&self, client: &Client, request: &Request) -> Result<Pass, Error> {
-        let subject = Subject::of(request);
-        self.check(client, &subject)?;
-        if self.is_dry_run {
-            return Err(Error::Withheld(Box::new(
-                self.preview(client, request, &subject)?,
-            )));
-        }
-        let decision = self.confirm(client, request, &subject)?;
-        if decision == "confirmed" {
-            // Thinking takes its time.
-            self.check(client, &subject)?;
-        }
+        let decision = match self.decide(client, request) {
+            Ok(decision) => decision,
+            // Of several changes, each has its line.
+            Err(error) => {
+                self.is_recorded.set(false);
+                return self.record(client.now(), client.peer(), Err(error));
+            }
+        };
         let Some(audit) = self.keeper.audit.as_ref() else {
             return Ok(Pass { line: None });
         };
@@ -185,6 +184,22 @@ impl<'a> Gate<'a> {
         let line = audit.begin(client.peer(), &fields)?;
         self.is_recorded.set(true);
         Ok(Pass { line: Some(line) })
+    }
+
+    /// `allowed` or `confirmed`, or why neither.
+    fn decide(&self, client: &Client, request: &Request) -> Result<&'static str, Error> {
+        let subject = Subject::of(request);
+        self.check(client, &subject)?;
+        if self.is_dry_run {
+            let preview = self.preview(client, request, &subject)?;
+            return Err(Error::Withheld(Box::new(preview)));
+        }
+        let decision = self.confirm(client, request, &subject)?;
+        if decision == "confirmed" {
+            // Thinking takes its time.
+            self.check(client, &subject)?;
+        }
+        Ok(decision)
     }
 
     /// Notes what came of the request that `pass` let through.
@@ -234,8 +249,8 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Records a call that has no line yet, since it sent nothing that changes anything. Where that
-    /// cannot be done it fails.
+    /// Records a call that has no line yet, since what it wanted was not sent. Where that cannot be done
+    /// it fails.
     pub(crate) fn record<T>(
         &self,
         now: u64,
@@ -266,6 +281,7 @@ impl<'a> Gate<'a> {
         };
         let line = audit.begin(peer, &self.fields(now, decision))?;
         line.end(&Map::from_iter([("outcome".to_owned(), told.into())]));
+        self.is_recorded.set(true);
         outcome
     }
 
@@ -394,11 +410,16 @@ impl<'a> Gate<'a> {
     }
 
     fn check_command(&self, subject: &Subject) -> Result<(), Error> {
-        let (Some(Harm::Command(argv)), Some(allowed)) = (&subject.harm, &self.safety.commands)
+        let (Some(Harm::Command { argv, input }), Some(allowed)) =
+            (&subject.harm, &self.safety.commands)
         else {
             return Ok(());
         };
-        let line = command_line(argv);
+        // What it reads can be as good as a command.
+        let line = match input {
+            Some(input) => format!("{} < {input}", command_line(argv)),
+            None => command_line(argv),
+        };
         if allowed.iter().any(|glob| glob.matches(&line)) {
             return Ok(());
         }
@@ -490,12 +511,17 @@ impl<'a> Gate<'a> {
                 Some(vmid) => vmid.to_string(),
                 None => "yes".to_owned(),
             };
+            let told = harm.told(&facts.object);
+            if told.chars().count() > LONGEST {
+                return Err(Error::Declined(format!(
+                    "It is too long to be shown to the user whole: at most {LONGEST} characters."
+                )));
+            }
+            let mut lines = vec![told];
+            lines.extend(options(request));
+            lines.extend(facts.lines);
             let question = Question {
-                message: format!(
-                    "{changed}{}\n{}",
-                    harm.told(&facts.object),
-                    facts.lines.join("\n")
-                ),
+                message: format!("{changed}{}", lines.join("\n")),
                 field: FIELDS[usize::from(facts.vmid.is_none())],
                 state: self.seal(client, Way::State, &shown, &word)?,
                 word: word.clone(),
@@ -572,6 +598,27 @@ impl<'a> Gate<'a> {
     }
 }
 
+/// What else a request asks for, `with: purge=1`; what it is about is told elsewhere.
+fn options(request: &Request) -> Option<String> {
+    const TOLD: &[&str] = &[
+        "archive",
+        "background_delay",
+        "command",
+        "delay",
+        "delete",
+        "digest",
+        "input-data",
+        "ostemplate",
+        "restore",
+        "vmid",
+    ];
+    let options = request.masked().filter(|(name, _)| !TOLD.contains(name));
+    let options: Vec<String> = options
+        .map(|(name, value)| format!("{name}={}", text::cut(&text::inline(value), 200)))
+        .collect();
+    (!options.is_empty()).then(|| format!("with: {}", options.join(" ")))
+}
+
 /// Asks within the session; `None` for a client that cannot, though it had said that it can.
 fn in_session(
     client: &Client,
@@ -612,7 +659,7 @@ fn said(reply: &Reply, word: &str) -> Result<(), Error> {
 
 /// Whether a client says that it cannot ask, though it had declared that it can.
 fn is_unable(error: &Value) -> bool {
-    [-32601, -32602].iter().any(|code| error["code"] == *code)
+    error["code"] == -32601
 }
 
 fn on_terminal(message: &str, word: &str) -> Reply {
@@ -695,10 +742,16 @@ impl Harm {
     /// What it does to `object`, as a sentence.
     fn told(&self, object: &str) -> String {
         match self {
-            Harm::Command(argv) => format!(
-                "Run in {object}: {}",
-                text::cut(&text::inline(&command_line(argv)), 500)
-            ),
+            Harm::Command { argv, input } => {
+                let line = text::inline(&command_line(argv));
+                match input {
+                    Some(input) => format!(
+                        "Run in {object}: {line}\nwith the standard input: {}",
+                        text::inline(input)
+                    ),
+                    None => format!("Run in {object}: {line}"),
+                }
+            }
             Harm::Delete(path) => format!("Delete {path}, for good."),
             Harm::DeleteGuest => format!("Delete {object} with all its disks, for good."),
             Harm::DeleteSnapshot(name) => {
@@ -708,7 +761,14 @@ impl Harm {
                 )
             }
             Harm::DeleteVolume { .. } => format!("Delete {object}, for good."),
-            Harm::RemoveDisks(slots) => format!("Remove {} from {object}.", slots.join(", ")),
+            Harm::RemoveDisks {
+                slots,
+                erases: true,
+            } => format!("Erase {} of {object}, for good.", slots.join(", ")),
+            Harm::RemoveDisks { slots, .. } => format!(
+                "Detach {} from {object}; the volume is kept.",
+                slots.join(", ")
+            ),
             Harm::RestoreOver(archive) => format!(
                 "Restore {} over {object}: what is there now is lost.",
                 text::inline(archive)

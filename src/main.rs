@@ -73,7 +73,8 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
         Command::Tools | Command::Tool { .. } | Command::ToolsJson => {
-            let settings = Settings::read_for_demo(&command_line.flags, |name| env::var_os(name));
+            let settings = Settings::read_for_demo(&command_line.flags, |name| env::var_os(name))
+                .checked(env::vars_os());
             if let Err(problems) = &settings.connection
                 && !problems.is_empty()
             {
@@ -156,7 +157,8 @@ fn context(command_line: &CommandLine, peer: Peer) -> Context {
     let environment = |name: &str| env::var_os(name);
     if command_line.demo {
         log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
-        let settings = Settings::read_for_demo(&command_line.flags, environment);
+        let settings =
+            Settings::read_for_demo(&command_line.flags, environment).checked(env::vars_os());
         if let Err(problems) = &settings.connection
             && !problems.is_empty()
         {
@@ -164,7 +166,7 @@ fn context(command_line: &CommandLine, peer: Peer) -> Context {
         }
         return Context::demo(settings, peer);
     }
-    let settings = Settings::read(&command_line.flags, environment);
+    let settings = Settings::read(&command_line.flags, environment).checked(env::vars_os());
     // A single call says it itself.
     if let Err(problems) = &settings.connection
         && matches!(command_line.command, Command::Serve)

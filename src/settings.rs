@@ -236,6 +236,21 @@ const MISSING: &str = " is missing: ";
 
 const NO_TEXT: &str = "must be text in UTF-8";
 
+/// The settings that close something.
+static LOCKS: &[&Setting] = &[
+    &READ_ONLY,
+    &TOOLSETS,
+    &TOOLS,
+    &EXCLUDE_TOOLS,
+    &GUESTS,
+    &NODES,
+    &PROTECTED,
+    &ALLOW_COMMANDS,
+    &DRY_RUN,
+    &CONFIRM,
+    &AUDIT_LOG,
+];
+
 /// How other programs call what is set here, by the ends of their names.
 static FOREIGN: &[(&str, &Setting)] = &[
     ("_TOKEN_ID", &TOKEN_NAME),
@@ -264,6 +279,32 @@ pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
 /// What to say of variables that look like settings and are none: they may be misspelt, or those of
 /// another program.
 pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -> Option<String> {
+    let each = unknown(environment).into_iter().map(|name| {
+        let meant = meant(&name).map(|setting| setting.variable);
+        let meant = meant.map(|variable| format!(" (did you mean {variable}?)"));
+        text::inline(&name) + &meant.unwrap_or_default()
+    });
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| format!("ignored, since it is no setting: {}", each.join(", ")))
+}
+
+/// What is wrong with variables that are probably misspelt locks: ignored, they would leave open what the
+/// user means to close.
+fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let problem = |name: String| {
+        let meant = meant(&name)?.variable;
+        let is_lock = LOCKS.iter().any(|lock| lock.variable == meant);
+        let name = text::inline(&name);
+        is_lock.then(|| format!("{name} is no setting: did you mean {meant}?"))
+    };
+    unknown(environment)
+        .into_iter()
+        .filter_map(problem)
+        .collect()
+}
+
+/// The names of variables that look like settings and are none.
+fn unknown(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let mut names: Vec<String> = environment
         .filter(|(_, value)| is_set(value))
         .filter_map(|(name, _)| name.into_string().ok())
@@ -271,13 +312,7 @@ pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -
         .filter(|name| SETTINGS.iter().all(|setting| setting.variable != name))
         .collect();
     names.sort();
-    let each = names.iter().map(|name| {
-        let meant = meant(name).map(|setting| setting.variable);
-        let meant = meant.map(|variable| format!(" (did you mean {variable}?)"));
-        text::inline(name) + &meant.unwrap_or_default()
-    });
-    let each: Vec<String> = each.collect();
-    (!each.is_empty()).then(|| format!("ignored, since it is no setting: {}", each.join(", ")))
+    names
 }
 
 impl Setting {
@@ -485,6 +520,22 @@ impl Settings {
             connection: Err(reader.problems),
             safety,
         }
+    }
+}
+
+impl Settings {
+    /// The same, refused where a variable is probably a misspelt lock.
+    pub(crate) fn checked(
+        mut self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        let misspelt = misspelt(environment);
+        if !misspelt.is_empty() {
+            let mut problems = self.connection.err().unwrap_or_default();
+            problems.extend(misspelt);
+            self.connection = Err(problems);
+        }
+        self
     }
 }
 
@@ -816,10 +867,17 @@ fn commands(text: &str) -> Result<Vec<Glob>, String> {
         .filter(|glob| !glob.is_empty())
         .map(Glob::new)
         .collect();
-    match globs.is_empty() {
-        true => Err("must list command lines, such as `uptime, systemctl status *`".into()),
-        false => Ok(globs),
+    // What stands behind a comma within a command must not allow everything.
+    let allows_all = |glob: &Glob| glob.pattern().chars().all(|c| "*? ".contains(c));
+    if globs.is_empty() {
+        return Err("must list command lines, such as `uptime, systemctl status *`".into());
     }
+    if globs.len() > 1 && globs.iter().any(allows_all) {
+        return Err(
+            "has a part that allows everything; for a comma within a command write `?`".into(),
+        );
+    }
+    Ok(globs)
 }
 
 fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -1,5 +1,7 @@
 //! Readable forms of numbers and times, and foreign text made harmless.
 
+use crate::pve::request::{MASK, encode};
+
 use std::fmt::{self, Write};
 
 /// The most characters of one result's text: clients cut or refuse more.
@@ -44,6 +46,17 @@ fn is_invisible(c: char) -> bool {
         '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
         | '\u{e0100}'..='\u{e01ef}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` without any of `secrets`, as they are or percent-encoded.
+pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
+    // What is shorter stands in many words by chance.
+    let secrets = secrets.iter().filter(|secret| secret.len() >= 4);
+    secrets.fold(text.to_owned(), |text, secret| {
+        let encoded = encode(secret);
+        let text = text.replace(*secret, MASK).replace(&encoded, MASK);
+        text.replace(&encoded.to_lowercase(), MASK)
+    })
 }
 
 /// At most `most` characters of `text`, and how many there were when it was cut.
@@ -144,6 +157,18 @@ mod tests {
             "a\\n✅ done\\r\\n\\tb\\u{1b}[2J\\u{202e}c\\u{2028}d"
         );
         assert_eq!(inline("Grüße"), "Grüße");
+    }
+
+    #[test]
+    fn takes_secrets_out_in_every_spelling() {
+        let secrets = ["hunter!2/x", "abc"];
+        assert_eq!(
+            without(
+                "a hunter!2/x b hunter%212%2Fx c hunter%212%2fx abc",
+                &secrets
+            ),
+            "a (hidden) b (hidden) c (hidden) abc"
+        );
     }
 
     #[test]

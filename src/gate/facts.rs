@@ -104,10 +104,12 @@ fn of_guest(
         Err(Error::Refused(refusal)) if refusal.says("does not exist") => {
             return match harm {
                 Some(Harm::RestoreOver(_)) => Ok(Facts {
-                    object: format!("{noun} {vmid} on {node}, which does not exist yet"),
+                    object: format!(
+                        "whatever guest has the VMID {vmid} ({node} has no such {noun})"
+                    ),
                     lines: Vec::new(),
                     fixed: "none".to_owned(),
-                    is_harmless: true,
+                    is_harmless: false,
                     vmid: Some(vmid),
                 }),
                 _ => Err(Error::Refused(refusal)),

@@ -43,8 +43,11 @@ pub(super) enum Part {
 /// What a request does that cannot be undone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Harm {
-    /// A program runs inside the guest.
-    Command(Vec<String>),
+    /// A program runs inside the guest, with this on its standard input.
+    Command {
+        argv: Vec<String>,
+        input: Option<String>,
+    },
     /// The path that is deleted, where nothing more is known of it.
     Delete(String),
     DeleteGuest,
@@ -54,8 +57,11 @@ pub(super) enum Harm {
         storage: String,
         volume: String,
     },
-    /// Disks or mount points of the guest, by their slots.
-    RemoveDisks(Vec<String>),
+    /// Disks or mount points of the guest, by their slots; whether their volumes are erased.
+    RemoveDisks {
+        slots: Vec<String>,
+        erases: bool,
+    },
     /// From a backup, over the guest that is there.
     RestoreOver(String),
     Rollback(String),
@@ -96,6 +102,11 @@ impl Subject {
             let nodes = named.filter_map(|node| (format::NODE.parse)(node));
             subject.nodes.extend(nodes);
         }
+        let made = |copy_of| Part::Made {
+            pool: value("pool").unwrap_or_default().to_owned(),
+            tags: value("tags").unwrap_or_default().to_owned(),
+            copy_of,
+        };
         match (request.method, &path[..]) {
             (method, ["nodes", _, "qemu" | "lxc", vmid, rest @ ..]) => {
                 let part = match (method, rest) {
@@ -106,8 +117,10 @@ impl Subject {
                 subject.harm = harm_of_guest(request, rest, &value);
             }
             (Method::Post, ["nodes", _, "qemu" | "lxc"]) => {
+                subject.add(value("vmid").unwrap_or_default(), || made(None));
                 let archive =
                     value("archive").or(value("ostemplate").filter(|_| is_set("restore")));
+                subject.add(owner(archive.unwrap_or_default()), || Part::Keeps);
                 if let Some(archive) = archive.filter(|_| is_set("force")) {
                     subject.harm = Some(Harm::RestoreOver(archive.to_owned()));
                 }
@@ -122,11 +135,22 @@ impl Subject {
                 }
             }
             (_, ["nodes", _, "tasks", upid]) => {
-                let of = upid.split(':').nth(6).unwrap_or_default();
-                subject.add(of, || Part::Changes);
+                let fields: Vec<&str> = upid.split(':').collect();
+                let (kind, id) = match fields[..] {
+                    [_, _, _, _, _, kind, id, ..] => (kind, id),
+                    _ => ("", ""),
+                };
+                subject.add(id, || Part::Changes);
+                let is_about_guests = ["bulk", "ha", "qm", "vz"]
+                    .iter()
+                    .any(|of| kind.starts_with(of))
+                    || kind.ends_with("all");
+                subject.is_for_many = is_about_guests && subject.guests.is_empty();
             }
             (method, ["nodes", _, "storage", storage, "content", volume]) => {
-                subject.add(&owner(volume), || Part::Changes);
+                subject.add(owner(volume), || Part::Changes);
+                // Its name does not tell whose it is.
+                subject.is_for_many = subject.guests.is_empty() && !is_for_all(volume);
                 if method == Method::Delete {
                     subject.harm = Some(Harm::DeleteVolume {
                         storage: (*storage).to_owned(),
@@ -134,6 +158,17 @@ impl Subject {
                     });
                 }
             }
+            // Without them a node of a cluster is fenced, or containers lose their view of the system.
+            (
+                Method::Post,
+                [
+                    "nodes",
+                    _,
+                    "services",
+                    "corosync" | "lxcfs" | "pve-cluster" | "pve-ha-crm" | "pve-ha-lrm",
+                    "stop" | "restart",
+                ],
+            ) => subject.is_for_many = true,
             (Method::Put, ["nodes", _, "disks", "wipedisk"]) => {
                 subject.harm = Some(Harm::Wipe(value("disk").unwrap_or_default().to_owned()));
             }
@@ -152,11 +187,10 @@ impl Subject {
             _ => (),
         }
         // Wherever they stand: the guests that a request names besides.
-        let made = |copy_of| Part::Made {
-            pool: value("pool").unwrap_or_default().to_owned(),
-            tags: value("tags").unwrap_or_default().to_owned(),
-            copy_of,
-        };
+        for (_, line) in request.form.iter().filter(|(slot, _)| is_disk(slot)) {
+            let volume = line.split(',').next().unwrap_or_default();
+            subject.add(owner(volume), || Part::Keeps);
+        }
         let source = subject.guests.first().map(|guest| guest.vmid);
         subject.add(value("newid").unwrap_or_default(), || made(source));
         subject.add(value("target-vmid").unwrap_or_default(), || Part::Changes);
@@ -164,9 +198,6 @@ impl Subject {
             for vmid in vms.split([',', ';', ' ']) {
                 subject.add(vmid, || Part::Changes);
             }
-        }
-        if let (Method::Post, ["nodes", _, "qemu" | "lxc"]) = (request.method, &path[..]) {
-            subject.add(value("vmid").unwrap_or_default(), || made(None));
         }
         subject
     }
@@ -197,37 +228,58 @@ fn harm_of_guest<'a>(
         (Method::Post, ["status", "shutdown"]) if value("forceStop") == Some("1") => {
             Some(Harm::Stop)
         }
+        // What is not down by then is killed: a container always, a VM under high availability.
+        (Method::Post, ["status", "shutdown" | "reboot"]) if is_impatient(value("timeout")) => {
+            Some(Harm::Stop)
+        }
         (Method::Post, ["snapshot", name, "rollback"]) => Some(Harm::Rollback((*name).to_owned())),
         (Method::Post, ["agent", "exec"]) => {
             let command = request.form.iter().filter(|(name, _)| *name == "command");
-            Some(Harm::Command(
-                command.map(|(_, part)| part.to_owned()).collect(),
-            ))
+            Some(Harm::Command {
+                argv: command.map(|(_, part)| part.to_owned()).collect(),
+                input: value("input-data").map(str::to_owned),
+            })
         }
         (Method::Put | Method::Post, ["config"]) => {
             let deleted = value("delete")?.split([',', ';', ' ']);
-            let disks: Vec<String> = deleted
+            let slots: Vec<String> = deleted
                 .filter(|slot| is_disk(slot))
                 .map(str::to_owned)
                 .collect();
-            (!disks.is_empty()).then_some(Harm::RemoveDisks(disks))
+            let kept = |slot: &String| !slot.starts_with("unused") && slot != "vmstate";
+            let erases = value("force") == Some("1") || !slots.iter().all(kept);
+            (!slots.is_empty()).then_some(Harm::RemoveDisks { slots, erases })
         }
         _ => None,
     }
 }
 
+/// Whether a guest is given less time, in seconds, to shut down than Proxmox would give it.
+fn is_impatient(timeout: Option<&str>) -> bool {
+    const USUAL: u64 = 60;
+    timeout.is_some_and(|timeout| timeout.parse::<u64>().is_ok_and(|seconds| seconds < USUAL))
+}
+
+/// Whether a volume is of a kind that belongs to no guest.
+fn is_for_all(volume: &str) -> bool {
+    let name = volume.split_once(':').map_or(volume, |(_, name)| name);
+    let kinds = ["import/", "iso/", "snippets/", "vztmpl/"];
+    kinds.iter().any(|kind| name.starts_with(kind))
+}
+
 /// Whether `slot` of a guest holds a volume.
 pub(super) fn is_disk(slot: &str) -> bool {
     const FAMILIES: &[&str] = &[
-        "efidisk", "ide", "mp", "rootfs", "sata", "scsi", "tpmstate", "unused", "virtio",
+        "efidisk", "ide", "mp", "sata", "scsi", "tpmstate", "unused", "virtio",
     ];
     let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
-    FAMILIES.contains(&family) && (family.len() < slot.len() || family == "rootfs")
+    ["rootfs", "vmstate"].contains(&slot)
+        || (FAMILIES.contains(&family) && family.len() < slot.len())
 }
 
 /// The VMID in the name of a volume, `vzdump-qemu-100-….vma.zst`, `vm-100-disk-0`, or of a backup
 /// server, `backup/vm/100/…`; empty where there is none.
-fn owner(volume: &str) -> String {
+fn owner(volume: &str) -> &str {
     let name = volume.split_once(':').map_or(volume, |(_, name)| name);
     let parts: Vec<&str> = name.split('/').collect();
     let of_server = match parts[..] {
@@ -236,11 +288,11 @@ fn owner(volume: &str) -> String {
     };
     let words = parts.last().map_or("", |name| name).split('-');
     let of_file = || match words.collect::<Vec<_>>()[..] {
-        ["vzdump", "qemu" | "lxc", vmid, ..] => Some(vmid),
+        ["vzdump", "qemu" | "lxc" | "openvz", vmid, ..] => Some(vmid),
         ["vm" | "base" | "subvol" | "basevol", vmid, ..] => Some(vmid),
         _ => None,
     };
-    of_server.or_else(of_file).unwrap_or_default().to_owned()
+    of_server.or_else(of_file).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -395,12 +447,18 @@ mod tests {
         );
         assert_eq!(
             of(Put, "/config", &[("delete", "unused0,net1")]),
-            Some(Harm::RemoveDisks(vec!["unused0".into()]))
+            Some(Harm::RemoveDisks {
+                slots: vec!["unused0".into()],
+                erases: true,
+            })
         );
         assert_eq!(of(Put, "/config", &[("delete", "net0,description")]), None);
         assert_eq!(
             of(Post, "/agent/exec", &[("command", "rm"), ("command", "-r")]),
-            Some(Harm::Command(vec!["rm".into(), "-r".into()]))
+            Some(Harm::Command {
+                argv: vec!["rm".into(), "-r".into()],
+                input: None,
+            })
         );
         let restore = |form: &[_]| harm(Post, "/nodes/pve1/qemu", form);
         assert_eq!(

@@ -13,6 +13,7 @@ use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http::Failure;
 use crate::pve::request::{Method, Request};
 use crate::settings::{Connection, Secret};
+use crate::text;
 
 /// The one way to the cluster, shared by all calls.
 pub(crate) struct Cluster {
@@ -105,7 +106,7 @@ impl<'a> Client<'a> {
     /// The whole answer: `data`, and on a few endpoints `total` or `changes` beside it.
     pub(crate) fn answer(&self, request: &Request) -> Result<Value, Error> {
         if request.method.only_reads() {
-            return self.exchange(request);
+            return self.exchange_unseen(request);
         }
         let Some(gate) = self.gate else {
             return Err(Error::impossible(
@@ -114,9 +115,24 @@ impl<'a> Client<'a> {
             ));
         };
         let pass = gate.admit(self, request)?;
-        let outcome = self.exchange(request);
+        let outcome = self.exchange_unseen(request);
         gate.close(pass, &outcome);
         outcome
+    }
+
+    /// Exchanges a request for its answer, neither of whose secrets comes back.
+    fn exchange_unseen(&self, request: &Request) -> Result<Value, Error> {
+        let token = self.cluster.token_secret.as_ref().map(Secret::expose);
+        match self.exchange(request) {
+            Ok(mut answer) => {
+                hide(&mut answer, token.as_slice());
+                Ok(answer)
+            }
+            Err(error) => {
+                let secrets: Vec<&str> = request.secrets().chain(token).collect();
+                Err(error.without(&secrets))
+            }
+        }
     }
 
     fn exchange(&self, request: &Request) -> Result<Value, Error> {
@@ -167,9 +183,6 @@ impl<'a> Client<'a> {
             &reply.body,
             &self.cluster.token_id,
         );
-        // Hosts, and what stands before them, quote what they were sent.
-        let token = self.cluster.token_secret.as_ref().map(Secret::expose);
-        let refusal = refusal.without(request.secrets().chain(token));
         Err(Error::Refused(Box::new(refusal)))
     }
 
@@ -224,6 +237,18 @@ impl<'a> Client<'a> {
     /// Who waits.
     pub(crate) fn peer(&self) -> &Peer {
         self.peer
+    }
+}
+
+/// Takes `secrets` out of all texts of an answer.
+fn hide(answer: &mut Value, secrets: &[&str]) {
+    match answer {
+        Value::String(text) if secrets.iter().any(|secret| text.contains(secret)) => {
+            *text = text::without(text, secrets);
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, secrets)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| hide(value, secrets)),
+        _ => (),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::peer::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
 use crate::pve::request::Request;
 use crate::settings::{Connection, Host};
+use crate::text;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -58,6 +59,19 @@ pub(super) enum Progress {
     Sent,
     /// At least the first line of an answer came.
     Answered,
+}
+
+/// Where a redirection leads: the scheme and the host alone, since what follows may repeat what was
+/// sent.
+fn site(location: Option<&HeaderValue>) -> String {
+    let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
+    let location = String::from_utf8_lossy(location);
+    let site = location.split_once("://").map(|(scheme, rest)| {
+        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!(" to {scheme}://{host}").escape_debug().to_string()
+    });
+    site.map_or_else(String::new, |site| text::cut(&site, 100))
 }
 
 /// Why there is no answer.
@@ -166,13 +180,11 @@ impl Http {
             .map_err(|err| self.failure(request, err))?;
         let status = answer.status().as_u16();
         if answer.status().is_redirection() {
-            let location = answer.headers().get("location").map(HeaderValue::as_bytes);
-            let location = String::from_utf8_lossy(location.unwrap_or_default());
-            return Err(Failure::NotSent {
-                what: format!("{} is not the API", self.base),
+            return Err(Failure::MaybeProcessed {
                 cause: format!(
-                    "it answers {status}, a redirection to {}; the API has none",
-                    location.escape_debug()
+                    "{} is not the API: it answers {status}, a redirection{}; the API has none",
+                    self.base,
+                    site(answer.headers().get("location"))
                 ),
                 remedy: "Check PROXMOX_HOST and PROXMOX_PORT: pveproxy wants https://, and \
                          nothing that asks for a login may stand before it."
@@ -184,7 +196,8 @@ impl Http {
             body => body.map_err(|err| self.failure(request, err))?,
         };
         let reason = reason(&self.seen.lock().status_line, status);
-        log::debug!("{request}: {status} {reason:?} after {:?}", began.elapsed());
+        // The reason may repeat what was sent.
+        log::debug!("{request}: {status} after {:?}", began.elapsed());
         Ok(Reply {
             status,
             reason,

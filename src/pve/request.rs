@@ -152,16 +152,9 @@ impl Form {
 pub(crate) const MASK: &str = "(hidden)";
 
 /// Whether the value of a parameter or option of this name is nobody's to see: passwords, tickets,
-/// token secrets, private keys, and what a program in a guest is fed.
+/// token secrets, private keys. What a command in a guest reads is no secret, but part of the command.
 pub(crate) fn is_secret(name: &str) -> bool {
-    const PARTS: &[&str] = &[
-        "password",
-        "secret",
-        "ticket",
-        "input-data",
-        "private",
-        "encryption-key",
-    ];
+    const PARTS: &[&str] = &["password", "secret", "ticket", "private", "encryption-key"];
     const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token"];
     let name = name.to_ascii_lowercase().replace('_', "-");
     WHOLE.contains(&&*name) || PARTS.iter().any(|part| name.contains(part))
@@ -257,14 +250,7 @@ mod tests {
             request.shown_parameters(),
             serde_json::json!({ "password": "(hidden)", "hostname": "web01", "command": ["a", "b"] })
         );
-        for name in [
-            "cipassword",
-            "PASSWORD",
-            "input_data",
-            "token",
-            "client-key",
-            "secret",
-        ] {
+        for name in ["cipassword", "PASSWORD", "token", "client-key", "secret"] {
             assert!(is_secret(name), "{name}");
         }
         for name in [

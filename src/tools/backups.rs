@@ -93,6 +93,8 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         let notes = notes.replace('\\', "\\\\").replace('\n', "\\n");
         request = request.with("notes-template", notes);
     }
+    // As the web interface does it: a new backup is no reason to remove older ones for good.
+    request = request.with("remove", "0");
     let data = client.send(&args.send_given(request, &[PROTECTED]))?;
     if data
         .as_str()

@@ -385,6 +385,8 @@ fn refused(guest: Guest, key: &str) -> Option<String> {
             "is for proxmox_add_mountpoint_lxc, proxmox_resize_disk_lxc, proxmox_move_disk_lxc and proxmox_remove_mountpoint_lxc"
         }
         (_, "delete" | "revert" | "digest") => "is a parameter of its own",
+        // Its removal would free the saved memory of a suspended VM.
+        (Guest::Vm, "vmstate") => "is for proxmox_pause_vm and proxmox_start_vm",
         (_, "node" | "vmid" | "force") => "is no option",
         (Guest::Vm, "args" | "parallel")
         | (Guest::Container, "dev" | "hookscript" | "lxc")

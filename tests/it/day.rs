@@ -106,6 +106,7 @@ fn day() -> Vec<Step> {
                 "storage=local",
                 "mode=snapshot",
                 "compress=zstd",
+                "remove=0",
             ],
             task: "vzdump",
             course: Ends(2, "OK"),

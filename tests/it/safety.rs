@@ -268,6 +268,13 @@ fn an_unknown_name_stops_every_call_and_lists_the_known_ones() {
         ("PROXMOX_NODES", "a/b", "node names"),
         ("PROXMOX_PROTECTED", "1-2", "ranges"),
         ("PROXMOX_CONFIRM", "maybe", "auto, always or never"),
+        (
+            "PROXMOX_ALLOW_COMMANDS",
+            "ps -eo pid,*",
+            "allows everything",
+        ),
+        ("PROXMOX_READONLY", "true", "PROXMOX_READ_ONLY"),
+        ("PROXMOX_PROTECT", "100", "PROXMOX_PROTECTED"),
         ("PROXMOX_READ_ONLY", "ture", "true"),
         ("PROXMOX_DRY_RUN", "ture", "true"),
     ] {
@@ -464,6 +471,56 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
 }
 
 #[test]
+fn what_names_no_guest_or_a_strange_one_does_not_slip_through() {
+    let host = Host::start();
+    let volume = |name: &str| json!({ "node": "pve1", "storage": "local", "volume": name });
+    let of_many = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:vzdump::root@pam:";
+    for (tool, arguments) in [
+        (
+            "proxmox_delete_backup",
+            volume("local:backup/vzdump-openvz-900-2012_01_01-00_00_00.tar.gz"),
+        ),
+        (
+            "proxmox_delete_backup",
+            volume("local:backup/prod-db.vma.zst"),
+        ),
+        ("proxmox_stop_task", json!({ "upid": of_many })),
+        (
+            "proxmox_control_node_service",
+            json!({ "node": "pve1", "service": "corosync", "command": "stop" }),
+        ),
+    ] {
+        for setting in [("PROXMOX_GUESTS", "100"), ("PROXMOX_PROTECTED", "900")] {
+            let (text, is_error) = call(&mut host.serve(&[setting]), tool, arguments.clone());
+            assert!(
+                is_error && text.contains(setting.0),
+                "{setting:?} {tool} {arguments}: {text}"
+            );
+            assert_eq!(host.changes(), [""; 0]);
+        }
+        let (text, is_error) = call(&mut host.serve(&[]), tool, arguments);
+        assert!(!is_error, "{text}");
+        assert_eq!(host.changes().len(), 1);
+    }
+    // What a guest is made of counts as well.
+    let mut session = host.serve(&[("PROXMOX_GUESTS", "100")]);
+    for (tool, arguments) in [
+        (
+            "proxmox_restore_backup_vm",
+            json!({ "node": "pve1", "vmid": 100, "archive": "local:backup/vzdump-qemu-900-2026_07_01-00_00_00.vma.zst" }),
+        ),
+        (
+            "proxmox_create_vm",
+            json!({ "node": "pve1", "vmid": 100, "name": "a", "iso": "local-lvm:vm-900-disk-0" }),
+        ),
+    ] {
+        let (text, is_error) = call(&mut session, tool, arguments);
+        assert!(is_error && text.contains("guest 900"), "{text}");
+    }
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
 fn elevated_tools_that_read_are_bounded_by_what_they_name() {
     let host = Host::start();
     host.hold("/nodes/pve1/status", json!({ "uptime": 1 }));
@@ -535,7 +592,10 @@ fn stopping_a_task_of_mcp_is_held_to_the_same_rules() {
 #[test]
 fn only_the_command_lines_that_are_allowed_run() {
     let host = Host::start();
-    let mut session = host.serve(&[("PROXMOX_ALLOW_COMMANDS", "uptime, systemctl status *")]);
+    let mut session = host.serve(&[(
+        "PROXMOX_ALLOW_COMMANDS",
+        "uptime, systemctl status *, tee log < *",
+    )]);
     for (arguments, is_let) in [
         (json!({ "vmid": 100, "command": "uptime" }), true),
         (json!({ "vmid": 100, "command": "uptime -p" }), false),
@@ -559,6 +619,14 @@ fn only_the_command_lines_that_are_allowed_run() {
             json!({ "vmid": 100, "command": "/bin/sh -c 'uptime'" }),
             false,
         ),
+        (
+            json!({ "vmid": 100, "command": "uptime", "input_data": "x" }),
+            false,
+        ),
+        (
+            json!({ "vmid": 100, "command": "tee log", "input_data": "x\ny" }),
+            true,
+        ),
     ] {
         let (text, is_error) = call(
             &mut session,
@@ -575,6 +643,20 @@ fn only_the_command_lines_that_are_allowed_run() {
             json!({ "vmid": 100, "argv": [command] }),
         );
         assert!(is_error && text.contains("no shell"), "{command:?}: {text}");
+    }
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
+fn the_saved_memory_of_a_vm_is_not_deleted_as_an_option() {
+    let host = Host::start();
+    let mut session = host.serve(&[]);
+    for arguments in [
+        json!({ "vmid": 100, "delete": ["vmstate"] }),
+        json!({ "vmid": 100, "set": { "vmstate": "a:b" } }),
+    ] {
+        let (text, is_error) = call(&mut session, "proxmox_update_guest_config", arguments);
+        assert!(is_error && text.contains("vmstate"), "{text}");
     }
     assert_eq!(host.changes(), [""; 0]);
 }
@@ -681,10 +763,6 @@ fn a_preview_masks_secrets() {
         (
             "proxmox_update_guest_config",
             json!({ "vmid": 100, "set": { "cipassword": secret } }),
-        ),
-        (
-            "proxmox_execute_vm_command",
-            json!({ "vmid": 100, "command": "chpasswd", "input_data": secret }),
         ),
     ] {
         let result = session.call(tool, arguments);
@@ -939,10 +1017,20 @@ fn only_what_cannot_be_undone_is_asked_about() {
             json!({ "node": "pve1", "vmid": 100, "archive": volume }),
             false,
         ),
-        // Nothing is there to be overwritten.
+        // Another node may have it, or soon.
         (
             "proxmox_restore_backup_vm",
             json!({ "node": "pve1", "vmid": 777, "archive": volume, "force": true }),
+            true,
+        ),
+        (
+            "proxmox_shutdown_vm",
+            json!({ "vmid": 100, "timeout": 0 }),
+            true,
+        ),
+        (
+            "proxmox_shutdown_vm",
+            json!({ "vmid": 100, "timeout": 300 }),
             false,
         ),
         (
@@ -957,6 +1045,59 @@ fn only_what_cannot_be_undone_is_asked_about() {
         assert_eq!(asked, is_asked, "{tool} {arguments}: {answer}");
         assert_eq!(host.changes().is_empty(), is_asked, "{tool} {arguments}");
     }
+}
+
+#[test]
+fn a_question_shows_all_that_will_be_done() {
+    let host = Host::start();
+    let mut session = host.serve(&[]);
+    let mut ask = |tool: &str, arguments: Value| {
+        let answer = call_with_forms(
+            &mut session,
+            json!({ "name": tool, "arguments": arguments }),
+        );
+        let question = &answer["result"]["inputRequests"]["confirm"]["params"]["message"];
+        match question.as_str() {
+            Some(question) => question.to_owned(),
+            None => answer["result"]["content"][0]["text"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        }
+    };
+    let run = |command: &str, input: Value| json!({ "vmid": 100, "command": command, "input_data": input });
+    let question = ask(
+        "proxmox_execute_vm_command",
+        run("sh", "rm -rf /\n✅ ok".into()),
+    );
+    assert!(
+        question.contains("sh\nwith the standard input: rm -rf /\\n✅ ok\n"),
+        "{question}"
+    );
+    let long = format!("find /tmp {}-delete", "-not-empty ".repeat(60));
+    let question = ask("proxmox_execute_vm_command", run(&long, Value::Null));
+    assert!(question.contains("-delete"), "{question}");
+    let question = ask(
+        "proxmox_execute_vm_command",
+        run("sh", "x".repeat(5_000).into()),
+    );
+    assert!(question.contains("too long to be shown"), "{question}");
+    let question = ask("proxmox_delete_vm", json!({ "vmid": 100, "purge": true }));
+    assert!(question.contains("\nwith: purge=1\n"), "{question}");
+    let question = ask(
+        "proxmox_remove_disk_vm",
+        json!({ "vmid": 100, "disk": "scsi0" }),
+    );
+    assert!(
+        question.starts_with("Detach scsi0") && question.contains("is kept"),
+        "{question}"
+    );
+    let question = ask(
+        "proxmox_remove_disk_vm",
+        json!({ "vmid": 100, "disk": "scsi0", "purge": true }),
+    );
+    assert!(question.starts_with("Erase scsi0"), "{question}");
+    assert_eq!(host.changes(), [""; 0]);
 }
 
 #[test]
@@ -1175,7 +1316,12 @@ fn a_client_that_cannot_ask_after_all_is_one_that_cannot() {
         json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": "no" } })
             .to_string()
     };
-    for (policy, code, changes) in [("auto", -32601, 1), ("auto", -1, 0), ("always", -32601, 0)] {
+    for (policy, code, changes) in [
+        ("auto", -32601, 1),
+        ("auto", -32602, 0),
+        ("auto", -1, 0),
+        ("always", -32601, 0),
+    ] {
         let mut session = session_with_forms(&host, "2025-11-25", &[("PROXMOX_CONFIRM", policy)]);
         send_call(&mut session, "a");
         let id = question(&mut session);
@@ -1354,6 +1500,31 @@ fn every_elevated_call_has_one_line_in_the_audit_log() {
             .unwrap_or_default()
             .contains("status 500")
     );
+    fs::remove_file(&path).expect("it is ours");
+}
+
+#[test]
+fn each_change_of_a_call_has_its_line_in_the_audit_log_be_it_denied() {
+    let host = Host::start();
+    host.hold(
+        "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstop%3A100%3Aroot%40pam%21mcp%3A/status",
+        json!({ "status": "stopped", "exitstatus": "OK" }),
+    );
+    let path = file("audit-of-two");
+    let log = path.to_str().expect("it is text");
+    let mut session = host.serve(&[("PROXMOX_AUDIT_LOG", log), ("PROXMOX_GUESTS", "pool:shop")]);
+    let arguments =
+        json!({ "node": "pve1", "vmid": 100, "newid": 200, "pool": "shop", "start": true });
+    let (text, is_error) = call(&mut session, "proxmox_clone_vm", arguments);
+    assert!(
+        is_error && text.contains("out of bounds") || text.contains("unknown"),
+        "{text}"
+    );
+    let decisions: Vec<Value> = lines(&path)
+        .iter()
+        .map(|line| line["decision"].clone())
+        .collect();
+    assert_eq!(decisions, ["allowed", "denied"]);
     fs::remove_file(&path).expect("it is ours");
 }
 

@@ -737,12 +737,14 @@ mod exchanging {
     }
 
     #[test]
-    fn does_not_follow_a_redirection() {
-        let answer =
-            "HTTP/1.1 301 Moved\r\nLocation: https://pve1:8006/\r\nContent-Length: 0\r\n\r\n";
+    fn does_not_follow_a_redirection_nor_repeat_what_it_says() {
+        let answer = "HTTP/1.1 301 Moved\r\n\
+                      Location: https://u:secret@pve1:8006/?secret#secret\r\n\
+                      Content-Length: 0\r\n\r\n";
         let host = Host::plain(vec![vec![raw(answer)]]);
-        let text = not_sent(plain(&host).exchange(&get()));
-        assert_holds(&text, &["301", "https://pve1:8006/", "PROXMOX_HOST"]);
+        let text = maybe_processed(plain(&host).exchange(&get()));
+        assert_holds(&text, &["301", "https://pve1:8006;", "PROXMOX_HOST"]);
+        assert!(!text.contains("secret"), "{text}");
     }
 
     #[test]

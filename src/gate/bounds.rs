@@ -1,0 +1,166 @@
+//! The boundaries: the nodes, guests and command lines that elevated tools are held to.
+
+use super::Gate;
+use super::question::command_line;
+use super::subject::{Guest, Harm, Part, Subject};
+use crate::error::Error;
+use crate::pve::client::Client;
+use crate::scope::{Known, Labels, tags};
+use crate::text;
+use crate::tools;
+
+impl Gate<'_> {
+    /// Holds the request to what the user bounds elevated tools to.
+    pub(super) fn check(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
+        self.check_nodes(subject)?;
+        self.check_command(subject)?;
+        self.check_guests(client, subject)
+    }
+
+    pub(super) fn check_guests(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
+        let bounds = [
+            ("PROXMOX_GUESTS", self.safety.guests.as_ref()),
+            ("PROXMOX_PROTECTED", self.safety.protected.as_ref()),
+        ];
+        for (setting, set) in bounds {
+            let Some(set) = set else {
+                continue;
+            };
+            let protects = setting == "PROXMOX_PROTECTED";
+            if subject.is_for_many {
+                return Err(denied(
+                    "this acts on guests that it does not name",
+                    format!("{setting} is set: name the guests, each by its VMID."),
+                ));
+            }
+            for guest in &subject.guests {
+                if protects && guest.part == Part::Keeps {
+                    continue;
+                }
+                let labels = match set.needs_labels() {
+                    true => labels(client, guest)?,
+                    false => None,
+                };
+                let known = Known {
+                    vmid: guest.vmid,
+                    labels,
+                };
+                let is_new = matches!(guest.part, Part::Made { .. });
+                match (set.contain(&known), protects) {
+                    (Some(inside), _) if inside != protects => (),
+                    (Some(_), true) => {
+                        return Err(denied(
+                            format!("guest {} is protected", guest.vmid),
+                            format!(
+                                "PROXMOX_PROTECTED ({}) names it: no tool may stop, change or destroy it.",
+                                set.text()
+                            ),
+                        ));
+                    }
+                    (Some(_), false) => {
+                        return Err(denied(
+                            format!("guest {} is out of bounds", guest.vmid),
+                            format!(
+                                "PROXMOX_GUESTS bounds elevated tools to {}.{}",
+                                set.text(),
+                                match is_new {
+                                    true => " Give the new guest a VMID or pool within it.",
+                                    false => "",
+                                }
+                            ),
+                        ));
+                    }
+                    (None, _) => {
+                        return Err(denied(
+                            format!("whether guest {} is in {setting} is unknown", guest.vmid),
+                            "This token does not see its pool and tags (VM.Audit).",
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_nodes(&self, subject: &Subject) -> Result<(), Error> {
+        let Some(bounds) = &self.safety.nodes else {
+            return Ok(());
+        };
+        if subject.nodes.is_empty() {
+            return Err(denied(
+                "this acts on the whole cluster",
+                format!("PROXMOX_NODES bounds elevated tools to {}.", bounds.text()),
+            ));
+        }
+        match subject.nodes.iter().find(|node| !bounds.contain(node)) {
+            Some(node) => Err(denied(
+                format!("node {node} is out of bounds"),
+                format!("PROXMOX_NODES bounds elevated tools to {}.", bounds.text()),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn check_command(&self, subject: &Subject) -> Result<(), Error> {
+        let (Some(Harm::Command { argv, input }), Some(allowed)) =
+            (&subject.harm, &self.safety.commands)
+        else {
+            return Ok(());
+        };
+        // What it reads can be as good as a command.
+        let line = match input {
+            Some(input) => format!("{} < {input}", command_line(argv)),
+            None => command_line(argv),
+        };
+        if allowed.iter().any(|glob| glob.matches(&line)) {
+            return Ok(());
+        }
+        let allowed: Vec<&str> = allowed.iter().map(|glob| glob.pattern()).collect();
+        Err(denied(
+            format!("{} may not be run", text::cut(&text::inline(&line), 200)),
+            format!(
+                "PROXMOX_ALLOW_COMMANDS allows: {}.",
+                text::cut(&allowed.join(", "), 1_000)
+            ),
+        ))
+    }
+}
+
+fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
+    Error::Denied {
+        what: what.into(),
+        why: format!("{} Only the user can change that.", why.into()),
+    }
+}
+
+/// What is known of where a guest belongs, read anew; `None` where the token does not see it.
+fn labels(client: &Client, guest: &Guest) -> Result<Option<Labels>, Error> {
+    let of = |vmid| -> Result<Option<Labels>, Error> {
+        let row = tools::guest_row(client, vmid)?;
+        Ok((!row.is_null()).then(|| Labels::of(&row)))
+    };
+    match &guest.part {
+        Part::Changes | Part::Keeps => of(guest.vmid),
+        Part::Made {
+            pool,
+            tags: given,
+            copy_of,
+        } => {
+            // A guest that is there is overwritten, so what it is counts.
+            if let Some(labels) = of(guest.vmid)? {
+                return Ok(Some(labels));
+            }
+            let mut labels = Labels {
+                pool: pool.clone(),
+                tags: tags(given),
+            };
+            if let Some(source) = copy_of {
+                let Some(source) = of(*source)? else {
+                    return Ok(None);
+                };
+                labels.tags.extend(source.tags);
+            }
+            Ok(Some(labels))
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Questions to a person: what they say, and by which way they are asked.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::consent::Reply;
+use super::subject::Harm;
+use crate::error::Error;
+use crate::peer::Asked;
+use crate::pve::client::Client;
+use crate::pve::request::Request;
+use crate::text;
+
+/// How long a person may think about a question within a session.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A question to a person.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) message: String,
+    /// The name of the one value in the answer, and what it must be.
+    pub(crate) field: &'static str,
+    pub(crate) word: String,
+    /// What must come back with the answer, where the client keeps it.
+    pub(crate) state: String,
+}
+
+/// What the one value in an answer is called: about a guest, and otherwise.
+pub(super) const FIELDS: [&str; 2] = ["vmid", "confirm"];
+
+impl Question {
+    /// The parameters of `elicitation/create`, but for its mode.
+    pub(crate) fn params(&self) -> Value {
+        let Self { field, word, .. } = self;
+        json!({
+            "message": self.message,
+            "requestedSchema": {
+                "type": "object",
+                "properties": { *field: {
+                    "type": "string",
+                    "title": match *field {
+                        "vmid" => "VMID",
+                        _ => "Confirmation",
+                    },
+                    "description": format!("Type {word} to confirm"),
+                } },
+                "required": [field],
+            },
+        })
+    }
+}
+
+/// What a person said, from the result of `elicitation/create`.
+pub(crate) fn reply(result: &Value) -> Reply {
+    let typed = FIELDS.iter().find_map(|field| result["content"].get(field));
+    match typed.filter(|_| result["action"] == "accept") {
+        Some(Value::String(text)) => Reply::Accepted(text.trim().to_owned()),
+        Some(other) => Reply::Accepted(other.to_string()),
+        None => Reply::Declined,
+    }
+}
+
+/// Whether a person said yes, in the way that was asked for.
+pub(super) fn said(reply: &Reply, word: &str) -> Result<(), Error> {
+    match reply {
+        Reply::Accepted(typed) if typed == word => Ok(()),
+        Reply::Accepted(_) => Err(Error::Declined(format!(
+            "What was typed is not {word}. Do not call again unless the user asks for it."
+        ))),
+        Reply::Declined => Err(Error::Declined(
+            "The user did not agree. Do not call again unless they ask for it.".to_owned(),
+        )),
+    }
+}
+
+/// Whether a client says that it cannot ask, though it had declared that it can.
+fn is_unable(error: &Value) -> bool {
+    error["code"] == -32601
+}
+
+pub(super) fn on_terminal(message: &str, word: &str) -> Reply {
+    let mut line = String::new();
+    // Results go to standard output, so the question does not.
+    let asked = write!(io::stderr(), "{message}\nDo it? [y/N] ");
+    let read = asked.and_then(|()| io::stdin().read_line(&mut line));
+    match line.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" if read.is_ok() => Reply::Accepted(word.to_owned()),
+        _ => Reply::Declined,
+    }
+}
+
+/// Asks within the session; `None` for a client that cannot, though it had said that it can.
+pub(super) fn in_session(
+    client: &Client,
+    question: &Question,
+    says_mode: bool,
+) -> Result<Option<Reply>, Error> {
+    let mut params = question.params();
+    if says_mode {
+        params["mode"] = "form".into();
+    }
+    match client.peer().ask("elicitation/create", params, PATIENCE) {
+        Asked::Answered(Ok(result)) => Ok(Some(reply(&result))),
+        Asked::Answered(Err(error)) if is_unable(&error) => Ok(None),
+        Asked::Answered(Err(_)) => Ok(Some(Reply::Declined)),
+        Asked::Cancelled => Err(Error::Cancelled),
+        Asked::Closed => Err(Error::Declined(
+            "The client closed its end before it was confirmed.".to_owned(),
+        )),
+        Asked::TimedOut => Err(Error::Declined(format!(
+            "Nobody answered the question within {} minutes.",
+            PATIENCE.as_secs() / 60
+        ))),
+    }
+}
+
+/// What else a request asks for, `with: purge=1`; what it is about is told elsewhere.
+pub(super) fn options(request: &Request) -> Option<String> {
+    const TOLD: &[&str] = &[
+        "archive",
+        "background_delay",
+        "command",
+        "delay",
+        "delete",
+        "digest",
+        "input-data",
+        "ostemplate",
+        "restore",
+        "vmid",
+    ];
+    let options = request.masked().filter(|(name, _)| !TOLD.contains(name));
+    let options: Vec<String> = options
+        .map(|(name, value)| format!("{name}={}", text::cut(&text::inline(value), 200)))
+        .collect();
+    (!options.is_empty()).then(|| format!("with: {}", options.join(" ")))
+}
+
+impl Harm {
+    /// What it does to `object`, as a sentence.
+    pub(super) fn told(&self, object: &str) -> String {
+        match self {
+            Harm::Command { argv, input } => {
+                let line = text::inline(&command_line(argv));
+                match input {
+                    Some(input) => format!(
+                        "Run in {object}: {line}\nwith the standard input: {}",
+                        text::inline(input)
+                    ),
+                    None => format!("Run in {object}: {line}"),
+                }
+            }
+            Harm::Delete(path) => format!("Delete {path}, for good."),
+            Harm::DeleteGuest => format!("Delete {object} with all its disks, for good."),
+            Harm::DeleteSnapshot(name) => {
+                format!(
+                    "Delete snapshot {} of {object}, for good.",
+                    text::inline(name)
+                )
+            }
+            Harm::DeleteVolume { .. } => format!("Delete {object}, for good."),
+            Harm::RemoveDisks {
+                slots,
+                erases: true,
+            } => format!("Erase {} of {object}, for good.", slots.join(", ")),
+            Harm::RemoveDisks { slots, .. } => format!(
+                "Detach {} from {object}; the volume is kept.",
+                slots.join(", ")
+            ),
+            Harm::RestoreOver(archive) => format!(
+                "Restore {} over {object}: what is there now is lost.",
+                text::inline(archive)
+            ),
+            Harm::Rollback(name) => format!(
+                "Roll {object} back to snapshot {}: everything newer is lost.",
+                text::inline(name)
+            ),
+            Harm::Stop => format!("Stop {object} hard: unsaved data is lost."),
+            Harm::Wipe(disk) => format!("Wipe {} of {object}, for good.", text::inline(disk)),
+        }
+    }
+}
+
+/// `argv` as a person would type it: what holds blanks or quotes is quoted, so that no two vectors
+/// look the same.
+pub(super) fn command_line(argv: &[String]) -> String {
+    let parts = argv.iter().map(|part| {
+        let is_plain = !part.is_empty() && !part.contains([' ', '\t', '\'', '"']);
+        match (is_plain, part.contains('\'')) {
+            (true, _) => part.clone(),
+            (false, false) => format!("'{part}'"),
+            (false, true) => format!("'{}'", part.replace('\'', r#"'"'"'"#)),
+        }
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}

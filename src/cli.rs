@@ -44,6 +44,10 @@ pub(crate) enum Command {
         tool: &'static Tool,
         arguments: Map<String, Value>,
     },
+    /// Find out what is wrong on the way to the cluster.
+    Check {
+        json: bool,
+    },
     /// List the tools for a person.
     Tools,
     /// Show one tool and its parameters.
@@ -140,6 +144,9 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     } else {
         command(&words, &switches)?
     };
+    if given(&commands::DEMO) && matches!(command, Command::Check { .. }) {
+        return Err("--demo has nothing to check: nothing is set up for it".to_owned());
+    }
     Ok(CommandLine {
         command,
         demo: given(&commands::DEMO),
@@ -208,6 +215,9 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
     match words[..] {
         [] => Ok(Command::Serve),
         ["tools"] => Ok(listing.unwrap_or(Command::Tools)),
+        ["check"] => Ok(Command::Check {
+            json: listing.is_some(),
+        }),
         ["tools", name] if listing.is_none() => {
             tool(name).map(|(name, tool)| Command::Tool { name, tool })
         }
@@ -489,7 +499,7 @@ pub(crate) fn tool_definitions(safety: &Safety) -> String {
     format!("{:#}", definitions(safety))
 }
 
-fn definitions(safety: &Safety) -> Value {
+pub(crate) fn definitions(safety: &Safety) -> Value {
     let shown = safety.exposure.shown();
     shown
         .map(|(name, tool)| tool.definition(name, safety))

@@ -250,6 +250,11 @@ impl Refusal {
         }
     }
 
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Whether Proxmox said `part` somewhere.
     pub(crate) fn says(&self, part: &str) -> bool {
         self.message.contains(part) || self.errors.iter().any(|(_, why)| why.contains(part))

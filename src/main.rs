@@ -2,6 +2,7 @@
 
 mod answer;
 mod audit;
+mod check;
 mod cli;
 mod error;
 mod exposure;
@@ -12,6 +13,7 @@ mod input;
 mod nearest;
 mod param;
 mod peer;
+mod privileges;
 mod pve;
 #[cfg(test)]
 mod readme;
@@ -115,6 +117,21 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
                     return Ok(ExitCode::FAILURE);
                 }
             }
+        }
+        Command::Check { json } => {
+            let settings = Settings::read(&command_line.flags, |name| env::var_os(name));
+            if env::var_os("RUST_LOG").is_none() {
+                // The report says all of it.
+                log::set_max_level(log::LevelFilter::Error);
+            }
+            let report = check::run(&settings, settings::ignored(env::vars_os()));
+            if *json {
+                print(&report.json())?;
+            } else {
+                let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                print(&report.text(io::stdout().is_terminal() && !plain))?;
+            }
+            return Ok(report.exit_code());
         }
         Command::Fingerprint => {
             let hosts = settings::hosts(&command_line.flags, |name| env::var_os(name));

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod fingerprint;
 pub(crate) mod hosts;
 pub(crate) mod http;
+pub(crate) mod probe;
 pub(crate) mod property;
 pub(crate) mod request;
 pub(crate) mod trust;

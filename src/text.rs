@@ -126,6 +126,37 @@ pub(crate) fn time(epoch: u64) -> String {
     )
 }
 
+/// The seconds since 1970 of the date in an HTTP header, `Tue, 29 Feb 2000 00:00:00 GMT` (RFC 9110,
+/// 5.6.7; the older forms are not read).
+pub(crate) fn epoch(date: &str) -> Option<u64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let (_, date) = date.split_once(", ")?;
+    let parts: Vec<&str> = date.strip_suffix(" GMT")?.split([' ', ':']).collect();
+    let [day, month, year, rest @ ..] = &*parts else {
+        return None;
+    };
+    let month = MONTHS
+        .find(month)
+        .filter(|at| at % 3 == 0 && month.len() == 3)? as u64
+        / 3
+        + 1;
+    let year: u64 = year
+        .parse()
+        .ok()
+        .filter(|year| (1970..=9999).contains(year))?;
+    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
+    // No month begins later than this many days after the first of January 1970.
+    let first = (year - 1970) * 365 + (month - 1) * 28;
+    let days = (first..first + 2_100).find(|days| self::date(*days) == (year, month, day))?;
+    let numbers: Option<Vec<u64>> = rest.iter().map(|part| part.parse().ok()).collect();
+    match numbers?[..] {
+        [hour @ 0..24, minute @ 0..60, second @ 0..=60] => {
+            Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+        }
+        _ => None,
+    }
+}
+
 /// The civil date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`).
 pub(crate) fn date(day: u64) -> (u64, u64, u64) {
@@ -191,6 +222,29 @@ mod tests {
         assert_eq!(duration(93_211), "1d 1h");
         assert_eq!(duration(3_600), "1h");
         assert_eq!(duration(61), "1m 1s");
+    }
+
+    #[test]
+    fn reads_the_date_of_an_http_header() {
+        for (date, expected) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Tue, 29 Feb 2000 00:00:00 GMT", 951_782_400),
+            ("Sun, 17 Aug 2025 10:45:23 GMT", 1_755_427_523),
+            ("Thu, 31 Dec 2099 23:59:59 GMT", 4_102_444_799),
+        ] {
+            assert_eq!(epoch(date), Some(expected), "{date}");
+        }
+        for date in [
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Wed, 30 Feb 2000 00:00:00 GMT",
+            "Tue, 29 anF 2000 00:00:00 GMT",
+            "Tue, 29 Feb 2000 24:00:00 GMT",
+            "Tue, 29 Feb 2000 00:00 GMT",
+            "Tue, 29 Feb 99999999999 00:00:00 GMT",
+            "now",
+        ] {
+            assert_eq!(epoch(date), None, "{date}");
+        }
     }
 
     #[test]

@@ -68,6 +68,13 @@ pub(crate) static JSON: Switch = Switch {
     meaning: "print what clients get",
 };
 
+/// The same for a command whose form is not that of clients.
+static JSON_REPORT: Switch = Switch {
+    name: JSON.name,
+    letter: None,
+    meaning: "print the verdicts for programs",
+};
+
 pub(crate) static MARKDOWN: Switch = Switch {
     name: "--markdown",
     letter: None,
@@ -119,6 +126,12 @@ pub(crate) static FORMS: &[Form] = &[
         takes: &[TOOL],
         switches: &[],
         meaning: "show what a tool takes",
+    },
+    Form {
+        words: &["check"],
+        takes: &[],
+        switches: &[&JSON_REPORT],
+        meaning: "find out what is wrong with settings, hosts or token",
     },
     Form {
         words: &["fingerprint"],
@@ -190,7 +203,7 @@ pub(crate) const EXAMPLES: &[&str] = &[
 ];
 
 pub(crate) const EXIT_STATUS: &str =
-    "0 done, 1 the command or a stream failed, 2 the command line is wrong.";
+    "0 done, 1 the command or a stream failed, 2 the command line is wrong, 3 check warns.";
 
 impl Form {
     /// `config CLIENT [--with-secret]`

@@ -1,5 +1,6 @@
 //! The cluster as tools see it: requests go out, data or errors a model can act on come back.
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub(crate) struct Cluster {
     token_id: String,
     /// For no text at all.
     token_secret: Option<Secret>,
+    /// See [`Client::clock`].
+    clock: Cell<Option<u64>>,
 }
 
 /// Who answers.
@@ -36,6 +39,7 @@ impl Cluster {
             answers: Answers::Hosts(Hosts::new(connection, peer)),
             token_id: connection.token_id.clone(),
             token_secret: Some(connection.token_secret.clone()),
+            clock: Cell::new(None),
         }
     }
 
@@ -44,6 +48,7 @@ impl Cluster {
             answers: Answers::Demonstration(demonstration),
             token_id: "demo@pve!mcp".to_owned(),
             token_secret: None,
+            clock: Cell::new(None),
         }
     }
 
@@ -91,6 +96,11 @@ impl<'a> Client<'a> {
     /// The host that answered last, where it is not the first.
     pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
         self.cluster.answered_by()
+    }
+
+    /// The clock of the host when it answered last, in seconds since 1970, where it told.
+    pub(crate) fn clock(&self) -> Option<u64> {
+        self.cluster.clock.get()
     }
 
     /// The `data` of the answer.
@@ -159,6 +169,7 @@ impl<'a> Client<'a> {
             }
             failure => self.unanswered(request, failure),
         })?;
+        self.cluster.clock.set(reply.date);
         if (200..300).contains(&reply.status) {
             return match reply.body {
                 // A web server that is none of Proxmox.

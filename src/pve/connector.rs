@@ -27,11 +27,11 @@ const LONGEST_STATUS_LINE: usize = 4096;
 
 /// Why there is no connection, so that nothing was sent.
 #[derive(Clone, Debug)]
-pub(super) struct NoConnection {
+pub(crate) struct NoConnection {
     /// What failed, with the host's name.
-    pub(super) what: String,
-    pub(super) cause: String,
-    pub(super) remedy: String,
+    pub(crate) what: String,
+    pub(crate) cause: String,
+    pub(crate) remedy: String,
 }
 
 impl fmt::Display for NoConnection {
@@ -116,8 +116,15 @@ impl HostConnector {
         }
     }
 
+    /// For a look at the certificate alone: any is taken, so nothing secret may be sent.
+    pub(super) fn trusting_any(host: &Host) -> Self {
+        let mut host = host.clone();
+        host.trust.check = Check::Insecure;
+        Self::new(&host, Peer::nobody(), Vec::new(), Seen::default())
+    }
+
     /// Looks the name up on this thread; the wait is bounded by resolv.conf alone.
-    fn addresses(&self) -> Result<Vec<SocketAddr>, NoConnection> {
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, NoConnection> {
         let host = &self.host.name;
         let no_address = |why: String| NoConnection {
             what: format!("there is no address for the host name {host}"),
@@ -149,7 +156,11 @@ impl HostConnector {
         Ok(found)
     }
 
-    fn dial(&self, deadline: Instant, limit: Duration) -> Result<TcpStream, NoConnection> {
+    pub(super) fn dial(
+        &self,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<TcpStream, NoConnection> {
         let addresses = self.addresses()?;
         let mut failed = None;
         for (index, address) in addresses.iter().enumerate() {
@@ -223,11 +234,7 @@ impl HostConnector {
         deadline: Instant,
         limit: Duration,
     ) -> Result<ClientConnection, NoConnection> {
-        let name = ServerName::try_from(self.host.name.clone()).map_err(|err| NoConnection {
-            what: format!("{:?} is no host name", self.host.name),
-            cause: err.to_string(),
-            remedy: "Check PROXMOX_HOST.".to_owned(),
-        })?;
+        let name = self.server_name()?;
         let config = self
             .config
             .get_or_init(|| trust::client_config(&self.host, &self.bundles));
@@ -239,17 +246,34 @@ impl HostConnector {
         shaken.map_err(|err| self.tls_failure(&err, limit))
     }
 
-    /// The certificate that the host presents, whatever it is: of HTTP nothing is sent.
+    pub(super) fn server_name(&self) -> Result<ServerName<'static>, NoConnection> {
+        ServerName::try_from(self.host.name.clone()).map_err(|err| NoConnection {
+            what: format!("{:?} is no host name", self.host.name),
+            cause: err.to_string(),
+            remedy: "Check PROXMOX_HOST.".to_owned(),
+        })
+    }
+
+    /// The certificates that the host presents, its own first: of HTTP nothing is sent.
+    pub(super) fn certificates(
+        &self,
+        socket: &TcpStream,
+        limit: Duration,
+    ) -> Result<Vec<CertificateDer<'static>>, NoConnection> {
+        let tls = self.handshake(socket, Instant::now() + limit, limit)?;
+        let presented = tls.peer_certificates().unwrap_or_default().iter();
+        Ok(presented.map(|der| der.clone().into_owned()).collect())
+    }
+
+    /// The host's own certificate, whatever it is.
     pub(super) fn certificate(
         &self,
         limit: Duration,
     ) -> Result<CertificateDer<'static>, NoConnection> {
-        let deadline = Instant::now() + limit;
-        let socket = self.dial(deadline, limit)?;
-        let tls = self.handshake(&socket, deadline, limit)?;
-        let certificate = tls.peer_certificates().and_then(|all| all.first());
-        let certificate = certificate.expect("a server that was verified has presented one");
-        Ok(certificate.clone().into_owned())
+        let socket = self.dial(Instant::now() + limit, limit)?;
+        let presented = self.certificates(&socket, limit)?;
+        let own = presented.into_iter().next();
+        Ok(own.expect("a server that was verified has presented one"))
     }
 
     fn connect(&self, details: &ConnectionDetails) -> Result<HostTransport, NoConnection> {

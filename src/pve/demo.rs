@@ -85,6 +85,7 @@ impl Demonstration {
                 status: 200,
                 reason: "OK".to_owned(),
                 body: exchange.answer.clone(),
+                date: None,
             })
             .ok_or_else(|| Failure::NotRecorded {
                 cause: format!(

@@ -219,7 +219,7 @@ impl fmt::Display for AnsweredBy {
 }
 
 /// How long connecting to one of so many hosts may take.
-fn longest_connect(hosts: usize) -> Duration {
+pub(super) fn longest_connect(hosts: usize) -> Duration {
     match u32::try_from(hosts) {
         Ok(0 | 1) => LONGEST_CONNECT,
         Ok(hosts) => LONGEST_CONNECT_OF_SEVERAL.min(LONGEST_CONNECT_OF_ALL / hosts),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use ureq::http::{self, HeaderValue};
 use ureq::{Agent, Body, Timeout};
 
@@ -19,7 +19,7 @@ use crate::settings::{Connection, Host};
 use crate::text;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 /// The longest answer that is read, decompressed. As a `Value` it takes some ten times as much.
 const LARGEST_ANSWER: u64 = 64 << 20;
@@ -48,6 +48,8 @@ pub(crate) struct Reply {
     pub(crate) reason: String,
     /// The body as JSON, or `Value::Null` where it is empty or, in an error answer, no JSON.
     pub(crate) body: Value,
+    /// The host's clock when it answered, in seconds since 1970, where it tells.
+    pub(crate) date: Option<u64>,
 }
 
 /// How far an exchange came.
@@ -191,6 +193,11 @@ impl Http {
                     .to_owned(),
             });
         }
+        let date = answer
+            .headers()
+            .get(DATE)
+            .and_then(|date| date.to_str().ok());
+        let date = date.and_then(text::epoch);
         let body = match self.body(answer.into_body()) {
             Err(_) if status >= 400 => Value::Null,
             body => body.map_err(|err| self.failure(request, err))?,
@@ -202,6 +209,7 @@ impl Http {
             status,
             reason,
             body,
+            date,
         })
     }
 

@@ -41,22 +41,12 @@ pub(super) fn system_bundles() -> Vec<PathBuf> {
 /// The TLS configuration for one server. A resumed session is not checked again, so a configuration
 /// is never shared between two ways of trusting.
 pub(super) fn client_config(host: &Host, bundles: &[PathBuf]) -> Arc<ClientConfig> {
-    let trust = &host.trust;
-    let mut roots = RootCertStore::empty();
-    match trust.check {
-        Check::Strict | Check::Verify => {
-            roots.add_parsable_certificates(system_certificates(bundles));
-            roots.add_parsable_certificates(trust.listed.iter().cloned());
-        }
-        Check::Pin(_) | Check::Insecure => {}
-    }
-    let provider = Arc::new(default_provider());
-    let verifier = Verifier {
-        host: host.clone(),
-        roots,
-        algorithms: provider.signature_verification_algorithms,
-        warned: Once::new(),
+    let roots = match host.trust.check {
+        Check::Strict | Check::Verify => roots(&host.trust, bundles),
+        Check::Pin(_) | Check::Insecure => RootCertStore::empty(),
     };
+    let provider = Arc::new(default_provider());
+    let verifier = Verifier::new(host, roots, provider.signature_verification_algorithms);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has the suites of the default versions")
@@ -64,6 +54,63 @@ pub(super) fn client_config(host: &Host, bundles: &[PathBuf]) -> Arc<ClientConfi
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Arc::new(config)
+}
+
+/// What issuers are trusted: the system's, and those of `PROXMOX_CA_FILE`.
+fn roots(trust: &Trust, bundles: &[PathBuf]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(system_certificates(bundles));
+    roots.add_parsable_certificates(trust.listed.iter().cloned());
+    roots
+}
+
+const TAKE_CA: &str = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
+
+/// What one way of checking says of a certificate.
+pub(crate) struct Opinion {
+    /// `strict`, `verify` or `insecure`; `fingerprint` for a pin.
+    pub(crate) mode: &'static str,
+    /// Whether it is the one that is set.
+    pub(crate) is_set: bool,
+    /// Whether the certificate is accepted though its issuer is unknown.
+    pub(crate) tolerated: bool,
+    /// Why it is refused, a phrase, and what to do about it if not to pin it, which may be nothing.
+    pub(crate) refusal: Option<(String, &'static str)>,
+}
+
+/// What each way of checking says of the certificates that a host presented, its own first.
+pub(super) fn opinions(
+    host: &Host,
+    bundles: &[PathBuf],
+    presented: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+) -> Vec<Opinion> {
+    let Some((leaf, chain)) = presented.split_first() else {
+        return Vec::new();
+    };
+    let roots = roots(&host.trust, bundles);
+    let algorithms = default_provider().signature_verification_algorithms;
+    let set = host.trust.check;
+    let modes = [Check::Strict, Check::Verify, Check::Insecure];
+    let pin = Some(set).filter(|check| matches!(check, Check::Pin(_)));
+    let opinions = modes.into_iter().chain(pin).map(|check| {
+        let mut host = host.clone();
+        host.trust.check = check;
+        let verifier = Verifier::new(&host, roots.clone(), algorithms);
+        let outcome = verifier.check(leaf, chain, name, UnixTime::now());
+        Opinion {
+            mode: match check {
+                Check::Strict => "strict",
+                Check::Verify => "verify",
+                Check::Insecure => "insecure",
+                Check::Pin(_) => "fingerprint",
+            },
+            is_set: check == set,
+            tolerated: matches!(outcome, Ok(Accepted::Tolerated)),
+            refusal: outcome.err().map(|refusal| verifier.reason(leaf, &refusal)),
+        }
+    });
+    opinions.collect()
 }
 
 /// The certificates of the first bundle that has any.
@@ -91,7 +138,7 @@ pub(crate) fn fingerprint(bytes: &[u8; 32]) -> String {
 }
 
 /// The line that pins this certificate of the host, and of the other hosts what is pinned already.
-fn line_to_set(trust: &Trust, leaf: &CertificateDer<'_>) -> String {
+pub(super) fn line_to_set(trust: &Trust, leaf: &CertificateDer<'_>) -> String {
     let mut pins = trust.pins.clone();
     pins[trust.place] = Some(sha256(leaf));
     let pins = pins.iter().map(|pin| pin.as_ref().map(fingerprint));
@@ -129,9 +176,19 @@ impl ServerCertVerifier for Verifier {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(leaf, chain, name, now)
-            .map(|()| ServerCertVerified::assertion())
-            .map_err(|refusal| self.rejection(leaf, &refusal))
+        match self.check(leaf, chain, name, now) {
+            Ok(Accepted::Trusted) => {}
+            Ok(Accepted::Tolerated) => self.warned.call_once(|| {
+                log::warn!(
+                    "{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify, which does not \
+                     rule out an active attacker. To accept this certificate alone, set:\n{}",
+                    self.host,
+                    line_to_set(&self.host.trust, leaf)
+                );
+            }),
+            Err(refusal) => return Err(self.rejection(leaf, &refusal)),
+        }
+        Ok(ServerCertVerified::assertion())
     }
 
     // In every mode the server has to prove that it has the certificate's key: without that a
@@ -162,24 +219,34 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl Verifier {
+    fn new(host: &Host, roots: RootCertStore, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        Self {
+            host: host.clone(),
+            roots,
+            algorithms,
+            warned: Once::new(),
+        }
+    }
+
     fn check(
         &self,
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Accepted, Refusal> {
         let trust = &self.host.trust;
         let tolerant = match trust.check {
-            Check::Insecure => return Ok(()),
-            Check::Pin(pinned) if pinned == sha256(leaf) => return Ok(()),
+            Check::Insecure => return Ok(Accepted::Trusted),
+            Check::Pin(pinned) if pinned == sha256(leaf) => return Ok(Accepted::Trusted),
             Check::Pin(pinned) => return Err(Refusal::NotPinned(pinned)),
             Check::Strict => false,
             Check::Verify => true,
         };
         let server = ParsedCertificate::try_from(leaf)?;
         if trust.listed.contains(leaf) {
-            return Ok(verify_server_name(&server, name)?);
+            verify_server_name(&server, name)?;
+            return Ok(Accepted::Trusted);
         }
         if self.roots.is_empty() && !tolerant {
             return Err(Refusal::NoRoots);
@@ -188,13 +255,15 @@ impl Verifier {
             let all = self.algorithms.all;
             verify_server_cert_signed_by_trust_anchor(&server, roots, chain, now, all)
         };
-        let tolerated = match path(&self.roots, chain) {
-            Ok(()) => false,
+        let accepted = match path(&self.roots, chain) {
+            Ok(()) => Accepted::Trusted,
             // webpki looks for an issuer after all else, so nothing but the issuer is missing.
-            Err(err) if tolerant && is(&err, &CertificateError::UnknownIssuer) => true,
+            Err(err) if tolerant && is(&err, &CertificateError::UnknownIssuer) => {
+                Accepted::Tolerated
+            }
             // It looks at the dates before. Whether such a certificate bears its own signature is
             // not asked: whoever can make one can sign it.
-            Err(err) if tolerant && is_lone_ca(&err, leaf) => true,
+            Err(err) if tolerant && is_lone_ca(&err, leaf) => Accepted::Tolerated,
             Err(err) => {
                 // Alone, a certificate that is in order lacks an issuer and nothing else.
                 let alone = path(&RootCertStore::empty(), &[]);
@@ -209,22 +278,30 @@ impl Verifier {
             }
         };
         verify_server_name(&server, name)?;
-        if tolerated {
-            self.warned.call_once(|| {
-                log::warn!(
-                    "{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify, which does not \
-                     rule out an active attacker. To accept this certificate alone, set:\n{}",
-                    self.host,
-                    line_to_set(&self.host.trust, leaf)
-                );
-            });
-        }
-        Ok(())
+        Ok(accepted)
     }
 
-    /// Why the certificate is not trusted and what to do about it.
     fn rejection(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> Error {
-        const TAKE_CA: &str = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
+        let (what, remedy) = self.reason(leaf, refusal);
+        let pin = format!(
+            "if on the node `openssl x509 -noout -fingerprint -sha256 -in \
+             /etc/pve/local/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
+             same fingerprint, set:\n{}",
+            line_to_set(&self.host.trust, leaf)
+        );
+        let remedy = match remedy {
+            "" => format!("Only {pin}"),
+            TAKE_CA => format!(
+                "{TAKE_CA}. Or {pin}\n\
+                 (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)"
+            ),
+            remedy => format!("{remedy}. Or {pin}"),
+        };
+        self.error(leaf, &what, remedy)
+    }
+
+    /// Why the certificate is not trusted, and what to do about it beside pinning it.
+    fn reason(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> (String, &'static str) {
         const LIST_IT: &str =
             "Set PROXMOX_CA_FILE to a copy of this certificate, taken from the node";
         const RENEW: &str = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert \
@@ -234,7 +311,7 @@ impl Verifier {
         let read = Certificate::read(leaf);
         let read = read.as_ref();
         let date = |get: fn(&Certificate) -> &String| read.map_or("?", |read| get(read));
-        let (what, remedy) = match refusal {
+        match refusal {
             Refusal::NotPinned(pinned) => {
                 let pinned = fingerprint(pinned);
                 let what = format!("it does not match PROXMOX_FINGERPRINT, {pinned}");
@@ -279,22 +356,7 @@ impl Verifier {
                 err => (plain(err), REPLACE),
             },
             Refusal::Rustls(err) => (err.to_string(), REPLACE),
-        };
-        let pin = format!(
-            "if on the node `openssl x509 -noout -fingerprint -sha256 -in \
-             /etc/pve/local/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
-             same fingerprint, set:\n{}",
-            line_to_set(&self.host.trust, leaf)
-        );
-        let remedy = match remedy {
-            "" => format!("Only {pin}"),
-            TAKE_CA => format!(
-                "{TAKE_CA}. Or {pin}\n\
-                 (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)"
-            ),
-            remedy => format!("{remedy}. Or {pin}"),
-        };
-        self.error(leaf, &what, remedy)
+        }
     }
 
     /// The handshake's signature is not of the certificate's key, or could not be checked.
@@ -340,6 +402,13 @@ impl Verifier {
         });
         CertificateError::Other(OtherError(error)).into()
     }
+}
+
+/// How a certificate is accepted.
+enum Accepted {
+    Trusted,
+    /// Though nobody known has issued it.
+    Tolerated,
 }
 
 /// Why a certificate is not trusted.

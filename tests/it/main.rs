@@ -13,6 +13,8 @@ mod snapshot;
 
 // The subjects.
 
+/// The doctor: a verdict for each step, and what mends it.
+mod check;
 /// Certificates, client configurations, completions, the manual page and packages.
 mod commands;
 /// A day of work, each step waited for.

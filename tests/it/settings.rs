@@ -68,6 +68,7 @@ fn help_names_every_setting_and_command() {
             "call TOOL [JSON]",
             "tools [--json|--markdown]",
             "tools TOOL",
+            "check [--json]",
             "--user mcp@pve",
             "RUST_LOG",
         ] {

@@ -640,6 +640,16 @@ mod exchanging {
     }
 
     #[test]
+    fn tells_the_clock_of_the_host_where_the_answer_does() {
+        let dated =
+            "HTTP/1.1 200 OK\r\nDate: Tue, 29 Feb 2000 00:00:00 GMT\r\nContent-Length: 2\r\n\r\n{}";
+        let host = Host::plain(vec![vec![raw(dated), ok("{}")]]);
+        let http = plain(&host);
+        assert_eq!(http.exchange(&get()).unwrap().date, Some(951_782_400));
+        assert_eq!(http.exchange(&get()).unwrap().date, None);
+    }
+
+    #[test]
     fn keeps_one_connection() {
         // The script has one connection; a second would be refused.
         let host = Host::tls("server", vec![vec![ok("{}"), ok("[1]"), ok("\"a\""), Hold]]);

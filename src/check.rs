@@ -1,0 +1,380 @@
+//! `proxmox-mcp check`: the way from the settings to the tools, step by step, each with a verdict and what
+//! mends it. Nothing is changed, and the token goes only to hosts whose certificate is trusted as set.
+
+mod host;
+mod report;
+mod rights;
+
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::answer;
+use crate::check::report::Report;
+use crate::check::rights::quoted;
+use crate::cli;
+use crate::error::{Error, Refusal};
+use crate::peer::Peer;
+use crate::privileges::Granted;
+use crate::pve::client::{Client, Cluster};
+use crate::pve::http::Failure;
+use crate::pve::probe::Probe;
+use crate::settings::{Connection, Host, Safety, Settings};
+use crate::text;
+use crate::tool::{Effect, Permission};
+use crate::tools;
+
+#[cfg(test)]
+mod tests;
+
+const SETTINGS: &str = "settings";
+const NAME: &str = "name-resolution";
+const TCP: &str = "tcp";
+const TLS: &str = "tls";
+const API: &str = "api-version";
+const TOKEN: &str = "token";
+const PRIVILEGES: &str = "privileges";
+const CLOCK: &str = "clock";
+const NODES: &str = "nodes";
+const ELEVATED: &str = "elevated";
+const TOOLSETS: &str = "toolsets";
+
+/// How many seconds two clocks may differ.
+const MOST_SKEW: u64 = 30;
+
+/// The oldest major version that was tried.
+const OLDEST_MAJOR: u32 = 7;
+
+/// Checks everything; `ignored` says which variables look like settings and are none.
+pub(crate) fn run(settings: &Settings, ignored: Option<String>) -> Report {
+    let mut report = Report::default();
+    let connection = match &settings.connection {
+        Ok(connection) => connection,
+        Err(problems) => {
+            report.failed(SETTINGS, problems.join("\n"), setting_remedy(problems));
+            for check in [
+                NAME, TCP, TLS, API, TOKEN, PRIVILEGES, CLOCK, NODES, ELEVATED, TOOLSETS,
+            ] {
+                report.skipped(check, "needs the settings");
+            }
+            return report;
+        }
+    };
+    let names: Vec<String> = connection.hosts.iter().map(Host::to_string).collect();
+    let told = format!("{} as {}", names.join(", "), connection.token_id);
+    match ignored {
+        None => report.ok(SETTINGS, told),
+        Some(ignored) => report.warning(
+            SETTINGS,
+            format!("{told}\n{ignored}"),
+            "Correct or unset them; proxmox-mcp --help lists the settings.",
+        ),
+    }
+    let mut usable = Vec::new();
+    for host in &connection.hosts {
+        if host::reach(&mut report, &Probe::new(connection, host)) {
+            usable.push(host.clone());
+        }
+    }
+    if usable.is_empty() {
+        for check in [API, TOKEN, PRIVILEGES, CLOCK, NODES] {
+            report.skipped(check, "needs a host that can be reached and trusted");
+        }
+    } else {
+        let reachable = Connection {
+            hosts: usable,
+            token_id: connection.token_id.clone(),
+            token_secret: connection.token_secret.clone(),
+            timeout: connection.timeout,
+        };
+        ask(&mut report, &reachable, &settings.safety);
+    }
+    elevated(&mut report, &settings.safety);
+    toolsets(&mut report, &settings.safety);
+    report
+}
+
+fn setting_remedy(problems: &[String]) -> String {
+    let is_missing = |variable: &str| {
+        let mut problems = problems.iter();
+        problems.any(|problem| problem.starts_with(&format!("{variable} is missing")))
+    };
+    let mut remedy = String::new();
+    if is_missing("PROXMOX_TOKEN_NAME") || is_missing("PROXMOX_TOKEN_VALUE") {
+        remedy.push_str(
+            "Where there is no token yet, make one on a node, which prints the secret, and keep that \
+             in a file:\n  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
+        );
+    }
+    let examples = [
+        ("PROXMOX_HOST", "PROXMOX_HOST=pve1.example.com"),
+        (
+            "PROXMOX_TOKEN_NAME",
+            "PROXMOX_USER=mcp@pve PROXMOX_TOKEN_NAME=mcp",
+        ),
+        (
+            "PROXMOX_TOKEN_VALUE",
+            "PROXMOX_TOKEN_FILE=$HOME/.proxmox-token",
+        ),
+    ];
+    let examples = examples.iter().filter(|(variable, _)| is_missing(variable));
+    let examples: Vec<&str> = examples.map(|(_, example)| *example).collect();
+    if !examples.is_empty() {
+        remedy.push_str(&format!(
+            "Set what is missing, with your own values:\n  export {}\n",
+            examples.join(" ")
+        ));
+    }
+    remedy + "proxmox-mcp --help says what each setting takes."
+}
+
+/// What the API says.
+fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
+    let cluster = Cluster::new(connection, Peer::nobody());
+    let peer = Peer::nobody();
+    let client = Client::new(&cluster, &peer, None);
+    let began = seconds();
+    let version = client.get("/version");
+    let ended = seconds();
+    let date = client.clock();
+    let needs_token = |report: &mut Report, checks: &[&'static str]| {
+        for check in checks {
+            report.skipped(check, "needs a valid token");
+        }
+    };
+    let major = match version {
+        Ok(data) => {
+            let version = data["version"].as_str().unwrap_or("of unknown version");
+            let major = major(version);
+            let told = format!("Proxmox VE {}", text::inline(version));
+            match major.filter(|major| *major < OLDEST_MAJOR) {
+                None => report.ok(API, told),
+                Some(_) => report.warning(
+                    API,
+                    format!("{told}, older than all that was tried"),
+                    "Some tools may not work before Proxmox VE 7.4: upgrade the nodes.",
+                ),
+            }
+            report.ok(TOKEN, format!("{} is valid", connection.token_id));
+            major
+        }
+        Err(Error::Refused(refusal)) if refusal.status() == 401 => {
+            report.ok(
+                API,
+                "the API answers; its version is for valid tokens alone",
+            );
+            let advice = token_remedy(&refusal, &connection.token_id);
+            let told = Error::Refused(refusal).brief();
+            let told = format!("{} is not taken: {told}", connection.token_id);
+            report.failed(TOKEN, told, advice);
+            needs_token(report, &[PRIVILEGES]);
+            clock(report, date, began, ended);
+            needs_token(report, &[NODES]);
+            return;
+        }
+        Err(error) => {
+            let (told, remedy) = fault(error);
+            report.failed(API, told, remedy);
+            for check in [TOKEN, PRIVILEGES, CLOCK, NODES] {
+                report.skipped(check, "needs an answer of the API");
+            }
+            return;
+        }
+    };
+    match client.get("/access/permissions") {
+        Ok(data) => rights::check(
+            report,
+            safety,
+            &Granted::new(data),
+            &connection.token_id,
+            // What is not known is taken for new.
+            major.unwrap_or(u32::MAX),
+        ),
+        Err(error) => {
+            let (told, remedy) = fault(error);
+            report.failed(PRIVILEGES, told, remedy);
+        }
+    }
+    clock(report, date, began, ended);
+    match client.get("/nodes") {
+        Ok(data) => nodes(report, data),
+        Err(error) => {
+            let (told, remedy) = fault(error);
+            report.failed(NODES, told, remedy);
+        }
+    }
+}
+
+/// `9` of `9.0.3`.
+fn major(version: &str) -> Option<u32> {
+    version.split(['.', '-']).next()?.parse().ok()
+}
+
+/// What failed and what to do about it.
+fn fault(error: Error) -> (String, String) {
+    match error {
+        Error::Unanswered {
+            failure:
+                Failure::NotSent {
+                    what,
+                    cause,
+                    remedy,
+                },
+            ..
+        } => (format!("{what}: {cause}"), remedy),
+        Error::Unanswered {
+            request,
+            failure: Failure::MaybeProcessed { cause, remedy },
+        } => (format!("{request} got no answer: {cause}"), remedy),
+        other => match other.on_one_line().split_once('\n') {
+            Some((told, remedy)) => (told.to_owned(), remedy.to_owned()),
+            None => (other.on_one_line(), String::new()),
+        },
+    }
+}
+
+/// What to do about a token that is not taken, by what Proxmox says of it.
+fn token_remedy(refusal: &Refusal, token_id: &str) -> String {
+    let (user, name) = token_id.split_once('!').unwrap_or((token_id, ""));
+    let (user, name) = (quoted(user), quoted(name));
+    if refusal.says("no such token") {
+        return format!(
+            "Correct PROXMOX_USER and PROXMOX_TOKEN_NAME, or make it on a node as root, which prints \
+             its secret:\n  pveum user token add {user} {name} --privsep 1"
+        );
+    }
+    if refusal.says("invalid token value") {
+        return format!(
+            "The secret is another one: correct PROXMOX_TOKEN_VALUE or the file of \
+             PROXMOX_TOKEN_FILE. If it is lost, make the token anew on a node as root, and grant it \
+             its roles again:\n  pveum user token remove {user} {name}\n  \
+             pveum user token add {user} {name} --privsep 1"
+        );
+    }
+    format!(
+        "Correct PROXMOX_USER (with realm, such as root@pam), PROXMOX_TOKEN_NAME and the secret. The \
+         token or its user may also be disabled or expired; on a node, as root:\n  \
+         pveum user token list {user}\n  pveum user list"
+    )
+}
+
+/// Seconds since 1970 by this machine's clock.
+fn seconds() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// `date` is the host's clock in whole seconds, read between `began` and `ended` of this machine's.
+fn clock(report: &mut Report, date: Option<u64>, began: f64, ended: f64) {
+    let Some(date) = date else {
+        return report.skipped(
+            CLOCK,
+            "needs the host's time, which its answer does not have",
+        );
+    };
+    let date = date as f64;
+    // Both have their width: the seconds are cut, and the answer took its time.
+    let (ahead, behind) = (date - ended, began - (date + 1.0));
+    let skew = ahead.max(behind).max(0.0) as u64;
+    if skew <= MOST_SKEW {
+        return report.ok(CLOCK, "this machine and the host agree");
+    }
+    let side = if ahead > 0.0 { "ahead of" } else { "behind" };
+    report.warning(
+        CLOCK,
+        format!(
+            "the host is {} {side} this machine: certificates may seem out of date, and times in \
+             logs and tasks mean others",
+            text::duration(skew)
+        ),
+        "Look at both, here and on the node, and let NTP set them:\n  timedatectl",
+    );
+}
+
+fn nodes(report: &mut Report, data: Value) {
+    let rows = answer::rows(data);
+    let node = |row: &Value| text::inline(row["node"].as_str().unwrap_or("?"));
+    let down = rows.iter().filter(|row| row["status"] == "offline");
+    let down: Vec<String> = down.map(node).collect();
+    let all: Vec<String> = rows.iter().map(node).collect();
+    match down.is_empty() {
+        true => report.ok(NODES, format!("online: {}", all.join(", "))),
+        false => report.warning(
+            NODES,
+            format!(
+                "{} of {} offline: {}",
+                down.len(),
+                all.len(),
+                down.join(", ")
+            ),
+            "What concerns them will fail. Where they are up, look at the cluster on a node:\n  \
+             pvecm status\n  systemctl status corosync pve-cluster",
+        ),
+    }
+}
+
+fn elevated(report: &mut Report, safety: &Safety) {
+    let locked = safety.exposure.shown();
+    let locked = locked.filter(|(_, tool)| tool.permission == Permission::Elevated);
+    let (reading, changing): (Vec<_>, Vec<_>) =
+        locked.partition(|(_, tool)| tool.effect == Effect::Reads);
+    let count = reading.len() + changing.len();
+    if !safety.allow_elevated {
+        return report.ok(
+            ELEVATED,
+            format!("not allowed: {count} elevated tools are refused (PROXMOX_ALLOW_ELEVATED)"),
+        );
+    }
+    let bounds = [
+        ("PROXMOX_GUESTS", safety.guests.is_some()),
+        ("PROXMOX_NODES", safety.nodes.is_some()),
+        ("PROXMOX_PROTECTED", safety.protected.is_some()),
+        ("PROXMOX_ALLOW_COMMANDS", safety.commands.is_some()),
+        ("PROXMOX_DRY_RUN", safety.dry_run),
+        ("PROXMOX_AUDIT_LOG", safety.audit_log.is_some()),
+    ];
+    let bounds = bounds.iter().filter(|(_, is_set)| *is_set);
+    let bounds: Vec<&str> = bounds.map(|(name, _)| *name).collect();
+    let bounds = match bounds.is_empty() {
+        true => "no boundary and no audit log is set".to_owned(),
+        false => format!("set: {}", bounds.join(", ")),
+    };
+    report.ok(
+        ELEVATED,
+        format!(
+            "allowed: {} tools can change the cluster; {bounds}",
+            changing.len()
+        ),
+    );
+}
+
+fn toolsets(report: &mut Report, safety: &Safety) {
+    let shown = |domain: &&tools::Domain| {
+        let mut tools = domain.tools.iter();
+        tools.any(|(name, tool)| safety.exposure.hides(domain, name, tool).is_none())
+    };
+    let sets: Vec<&str> = tools::DOMAINS
+        .iter()
+        .filter(shown)
+        .map(|domain| domain.toolset)
+        .collect();
+    let all: usize = tools::DOMAINS.iter().map(|domain| domain.tools.len()).sum();
+    let count = safety.exposure.shown().count();
+    if count == 0 {
+        return report.warning(
+            TOOLSETS,
+            "no tool is shown to clients",
+            "Unset PROXMOX_TOOLSETS, PROXMOX_TOOLS, PROXMOX_EXCLUDE_TOOLS or PROXMOX_READ_ONLY; this \
+             says which hides what:\n  proxmox-mcp tools",
+        );
+    }
+    let size = cli::definitions(safety).to_string().len();
+    report.ok(
+        TOOLSETS,
+        format!(
+            "{count} of {all} tools, their list takes {}: {}",
+            text::bytes(size as f64),
+            sets.join(", ")
+        ),
+    );
+}

@@ -1,0 +1,278 @@
+//! The certificate and the clock, which the tests from outside cannot vary.
+
+use serde_json::json;
+
+use super::*;
+use crate::check::host::reach;
+use crate::exposure::Names;
+use crate::pve::http::tests::Step::{self, Hold};
+use crate::pve::http::tests::{Host as Server, assert_holds, connection, nowhere, read};
+use crate::pve::probe::sha256;
+use crate::settings::Check;
+
+/// What is said of a host with this certificate, and whether it may be asked.
+fn tls(certificate: &str, check: Check, listed: &[&str]) -> (bool, String) {
+    let server = Server::tls(certificate, vec![vec![Hold]]);
+    let connection = connection(true, server.at, check, listed);
+    let mut report = Report::default();
+    let usable = reach(&mut report, &Probe::new(&connection, &connection.hosts[0]));
+    assert_eq!(server.requests(), [""; 0], "nothing is sent");
+    (usable, report.text(false))
+}
+
+#[test]
+fn shows_a_trusted_certificate_and_what_each_mode_says() {
+    let (usable, text) = tls("server", Check::Strict, &["ca"]);
+    assert!(usable, "{text}");
+    assert_holds(
+        &text,
+        &[
+            "ok       name-resolution  127.0.0.1 is an address\n",
+            "ok       tcp              127.0.0.1:",
+            "ok       tls              127.0.0.1:",
+            ": trusted\n",
+            "subject O=Proxmox Virtual Environment, OU=PVE Cluster Node,",
+            "issuer CN=Proxmox",
+            "valid 2020-01-01 00:00:00Z to 2126-01-01 00:00:00Z, for ",
+            "SHA-256\n",
+            " strict (set) takes it\n",
+            " verify takes it\n",
+            " insecure takes it\n",
+            "\nAll is well.\n",
+        ],
+    );
+}
+
+#[test]
+fn refuses_a_certificate_with_the_lines_that_mend_it() {
+    let (usable, text) = tls("server", Check::Strict, &["alone"]);
+    assert!(!usable, "{text}");
+    assert_holds(
+        &text,
+        &[
+            "failed   tls              127.0.0.1:",
+            "the certificate is not trusted, unknown issuer\n",
+            " strict (set) refuses it: unknown issuer\n",
+            " verify takes it, tolerating its issuer\n",
+            "   scp root@127.0.0.1:/etc/pve/pve-root-ca.pem . && export PROXMOX_CA_FILE=",
+            "   openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n",
+            "   PROXMOX_FINGERPRINT=",
+        ],
+    );
+}
+
+#[test]
+fn asks_nothing_of_a_host_that_is_not_trusted() {
+    let server = Server::tls("elsewhere", vec![vec![Hold]]);
+    let settings = Settings {
+        connection: Ok(connection(true, server.at, Check::Strict, &["ca"])),
+        safety: Safety::default(),
+    };
+    let text = run(&settings, None).text(false);
+    assert_eq!(server.requests(), [""; 0]);
+    assert_holds(
+        &text,
+        &[
+            "failed   tls ",
+            "skipped  api-version ",
+            "skipped  token ",
+            "skipped  nodes ",
+            "\n1 failed, 5 skipped\n",
+        ],
+    );
+}
+
+#[test]
+fn names_all_that_refuse_a_wrong_name_and_a_wrong_fingerprint() {
+    let (usable, text) = tls("elsewhere", Check::Pin([7; 32]), &["ca"]);
+    assert!(!usable, "{text}");
+    assert_holds(
+        &text,
+        &[
+            "it does not match PROXMOX_FINGERPRINT",
+            " strict refuses it: wrong name: asked for 127.0.0.1",
+            " verify refuses it: wrong name",
+            " insecure takes it\n",
+            " fingerprint (set) refuses it: ",
+        ],
+    );
+}
+
+#[test]
+fn warns_of_modes_that_an_attacker_can_pass_and_of_an_end_that_is_near() {
+    for (certificate, check, why) in [
+        ("server", Check::Verify, "of an unknown issuer"),
+        ("server", Check::Insecure, "not checked, whoever sits"),
+    ] {
+        let (usable, text) = tls(certificate, check, &["alone"]);
+        assert!(usable, "{text}");
+        assert_holds(
+            &text,
+            &[
+                "warning  tls  ",
+                why,
+                "  PROXMOX_FINGERPRINT=",
+                "\n1 warning\n",
+            ],
+        );
+    }
+    let (usable, text) = tls("expired", Check::Strict, &["expired"]);
+    assert!(usable, "{text}");
+    assert_holds(
+        &text,
+        &[
+            "warning  tls  ",
+            "the certificate ends 2011-01-01 00:00:00Z\n",
+            "  pvecm updatecerts --force\n",
+        ],
+    );
+}
+
+#[test]
+fn a_pinned_certificate_is_trusted_alone() {
+    let pin = sha256(&read("server"));
+    let (usable, text) = tls("server", Check::Pin(pin), &["alone"]);
+    assert!(usable, "{text}");
+    assert_holds(
+        &text,
+        &[
+            ": trusted\n",
+            " strict refuses it: unknown issuer\n",
+            " fingerprint (set) takes it\n",
+        ],
+    );
+}
+
+#[test]
+fn a_name_without_an_address_fails_and_skips_what_needs_it() {
+    let mut connection = connection(true, nowhere(), Check::Strict, &[]);
+    // A label has at most 63 letters (RFC 1035), so the resolver asks nobody for this one.
+    connection.hosts[0].name = format!("{}.invalid", "p".repeat(64));
+    let mut report = Report::default();
+    let probe = Probe::new(&connection, &connection.hosts[0]);
+    assert!(!reach(&mut report, &probe));
+    assert_holds(
+        &report.text(false),
+        &[
+            "failed   name-resolution  there is no address",
+            "-> Check PROXMOX_HOST",
+            "skipped  tcp ",
+            "skipped  tls ",
+        ],
+    );
+}
+
+#[test]
+fn a_port_without_tls_fails_at_tls() {
+    let server = Server::plain(vec![vec![Step::Say(b"SSH-2.0-OpenSSH\r\n"), Hold]]);
+    let connection = connection(true, server.at, Check::Strict, &[]);
+    let mut report = Report::default();
+    assert!(!reach(
+        &mut report,
+        &Probe::new(&connection, &connection.hosts[0])
+    ));
+    assert_holds(
+        &report.text(false),
+        &[
+            "ok       tcp",
+            "failed   tls",
+            "its answer is not TLS",
+            "8006",
+        ],
+    );
+}
+
+#[test]
+fn a_clock_may_differ_by_what_the_answer_took_and_half_a_minute() {
+    let verdict = |date: Option<u64>, began: f64, ended: f64| {
+        let mut report = Report::default();
+        clock(&mut report, date, began, ended);
+        report.text(false)
+    };
+    for (began, ended) in [
+        (1_000.0, 1_000.1),
+        (1_000.9, 1_001.0),
+        (1_030.9, 1_031.0),
+        (969.0, 969.5),
+        (900.0, 1_000.0),
+    ] {
+        let text = verdict(Some(1_000), began, ended);
+        assert!(text.starts_with("ok  "), "{began} {ended}: {text}");
+    }
+    assert_holds(
+        &verdict(Some(1_000), 1_061.0, 1_062.0),
+        &[
+            "warning  clock  the host is 1m behind this machine",
+            "timedatectl",
+        ],
+    );
+    assert_holds(
+        &verdict(Some(8_200), 1_000.0, 1_000.0),
+        &["warning  clock  the host is 2h ahead of this machine"],
+    );
+    assert_holds(&verdict(None, 0.0, 0.0), &["skipped  clock"]);
+}
+
+#[test]
+fn reads_the_major_version() {
+    for (version, major) in [
+        ("9.2.3", Some(9)),
+        ("8.4.5", Some(8)),
+        ("7.4-16", Some(7)),
+        ("10", Some(10)),
+        ("of unknown version", None),
+    ] {
+        assert_eq!(super::major(version), major, "{version}");
+    }
+}
+
+/// What is said of the privileges of a token for these tools.
+fn rights(token_id: &str, tools: &str, granted: Value) -> String {
+    let mut safety = Safety {
+        allow_elevated: true,
+        ..Safety::default()
+    };
+    safety.exposure.tools = Some(Names::parse(tools).expect("they exist"));
+    let mut report = Report::default();
+    rights::check(&mut report, &safety, &Granted::new(granted), token_id, 9);
+    report.text(false)
+}
+
+#[test]
+fn grants_to_the_user_as_well_in_words_for_a_shell() {
+    let audit = json!({ "VM.Audit": 1 });
+    let everywhere = json!({ "/": audit, "/vms": audit });
+    let tool = "proxmox_start_vm";
+    assert_holds(
+        &rights("mcp@pve!mcp", tool, everywhere.clone()),
+        &["  pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCP\n"],
+    );
+    assert_holds(
+        &rights("o'neil@pve!mcp", tool, everywhere),
+        &[r"--users 'o'\''neil@pve' --tokens 'o'\''neil@pve!mcp' --roles MCP"],
+    );
+    assert_holds(
+        &rights("mcp@pve!mcp", tool, json!({})),
+        &["  pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles PVEAuditor\n"],
+    );
+}
+
+#[test]
+fn names_a_few_of_many_paths() {
+    let guests = (100..110).map(|id| (format!("/vms/{id}"), json!({ "VM.Audit": 1 })));
+    let text = rights(
+        "mcp@pve!mcp",
+        "proxmox_get_vms,proxmox_stop_lxc",
+        guests.collect(),
+    );
+    assert_eq!(text.matches("acl modify").count(), 5, "{text}");
+    assert_holds(
+        &text,
+        &[
+            "lacks privileges for 1 of the 2 tools",
+            "- VM.PowerMgmt on /vms: stop_lxc\n",
+            "- only on /vms/100 /vms/101 /vms/102 /vms/103 /vms/104 and 5 more: get_vms\n",
+            "and so on for 5 more paths.",
+        ],
+    );
+}

@@ -1,0 +1,644 @@
+//! What the requests of the tools need of an API token, and what a token has of it.
+
+use serde_json::{Map, Value};
+
+use crate::tool::Tool;
+
+/// What is needed for a request, or for all of a tool's work; every line of it.
+///
+/// A line is written as the API description writes it: `path:A|B` where one of the privileges is enough,
+/// and ` or ` between two such places where one place is enough.
+type Needs = &'static [&'static str];
+
+const AUDIT: Needs = &["/vms/{vmid}:VM.Audit"];
+const POWER: Needs = &["/vms/{vmid}:VM.PowerMgmt"];
+const SNAPSHOT: Needs = &["/vms/{vmid}:VM.Snapshot"];
+const ROLLBACK: Needs = &["/vms/{vmid}:VM.Snapshot|VM.Snapshot.Rollback"];
+const ALLOCATE: Needs = &["/vms/{vmid}:VM.Allocate"];
+const NODE: Needs = &["/nodes/{node}:Sys.Audit"];
+const LOGS: Needs = &["/nodes/{node}:Sys.Syslog"];
+const ALL_NODES: Needs = &["/:Sys.Audit"];
+const AGENT: Needs = &["/vms/{vmid}:VM.GuestAgent.Unrestricted|VM.Monitor"];
+const SPACE: &str = "/storage/{storage}:Datastore.AllocateSpace";
+const STORED: &str = "/storage/{storage}:Datastore.Audit|Datastore.AllocateSpace";
+const BRIDGE: &str = "/sdn/zones/{zone}/{bridge}:SDN.Use";
+const BACKUP: &str = "/vms/{vmid}:VM.Backup or /storage/{storage}:Datastore.Allocate";
+const DISK: &str = "/vms/{vmid}:VM.Config.Disk";
+const NETWORK: Needs = &["/vms/{vmid}:VM.Config.Network", BRIDGE];
+const RESIZE: Needs = &["/vms/{vmid}:VM.Config.CPU", "/vms/{vmid}:VM.Config.Memory"];
+const DISK_AND_SPACE: Needs = &[DISK, SPACE];
+const CLONE: Needs = &[
+    "/vms/{vmid}:VM.Clone",
+    "/vms/{newid}:VM.Allocate or /pool/{pool}:VM.Allocate",
+    SPACE,
+    BRIDGE,
+];
+const CREATE: Needs = &[
+    "/vms/{vmid}:VM.Allocate or /pool/{pool}:VM.Allocate",
+    SPACE,
+    BRIDGE,
+];
+/// Any of these lets the request in; what each tool changes is in [`TOOLS`].
+const CONFIG_VM: Needs = &["/vms/{vmid}:VM.Config.Disk|VM.Config.CDROM|VM.Config.CPU|\
+    VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit"];
+const CONFIG_LXC: Needs = &["/vms/{vmid}:VM.Config.Disk|VM.Config.CPU|VM.Config.Memory|\
+    VM.Config.Network|VM.Config.Options"];
+
+/// What Proxmox checks for each request: the API description of 9.2, and what the code checks beside it
+/// (`PVE/API2/Qemu.pm`, `PVE/API2/LXC.pm`, `PVE/API2/VZDump.pm`).
+static REQUESTS: &[(&str, Needs)] = &[
+    ("DELETE /nodes/{node}/lxc/{vmid}", ALLOCATE),
+    (
+        "DELETE /nodes/{node}/lxc/{vmid}/snapshot/{snapname}",
+        SNAPSHOT,
+    ),
+    ("DELETE /nodes/{node}/qemu/{vmid}", ALLOCATE),
+    (
+        "DELETE /nodes/{node}/qemu/{vmid}/snapshot/{snapname}",
+        SNAPSHOT,
+    ),
+    (
+        "DELETE /nodes/{node}/storage/{storage}/content/{volume}",
+        &[
+            "/storage/{storage}:Datastore.AllocateSpace|Datastore.Allocate",
+            BACKUP,
+        ],
+    ),
+    // A token may stop its own tasks.
+    ("DELETE /nodes/{node}/tasks/{upid}", &[]),
+    ("GET /cluster/log", &[]),
+    ("GET /cluster/nextid", &[]),
+    ("GET /cluster/resources", &[]),
+    ("GET /cluster/status", ALL_NODES),
+    ("GET /cluster/tasks", &[]),
+    ("GET /nodes", &[]),
+    ("GET /nodes/{node}/aplinfo", &[]),
+    (
+        "GET /nodes/{node}/disks/list",
+        &["/:Sys.Audit or /nodes/{node}:Sys.Audit"],
+    ),
+    ("GET /nodes/{node}/disks/lvm", ALL_NODES),
+    ("GET /nodes/{node}/disks/smart", ALL_NODES),
+    ("GET /nodes/{node}/disks/zfs", ALL_NODES),
+    ("GET /nodes/{node}/dns", NODE),
+    ("GET /nodes/{node}/journal", LOGS),
+    ("GET /nodes/{node}/lxc/{vmid}/config", AUDIT),
+    ("GET /nodes/{node}/lxc/{vmid}/pending", AUDIT),
+    ("GET /nodes/{node}/lxc/{vmid}/snapshot", AUDIT),
+    ("GET /nodes/{node}/netstat", NODE),
+    ("GET /nodes/{node}/network", &[]),
+    ("GET /nodes/{node}/network/{iface}", NODE),
+    ("GET /nodes/{node}/qemu/{vmid}/agent/exec-status", AGENT),
+    ("GET /nodes/{node}/qemu/{vmid}/config", AUDIT),
+    ("GET /nodes/{node}/qemu/{vmid}/pending", AUDIT),
+    ("GET /nodes/{node}/qemu/{vmid}/snapshot", AUDIT),
+    ("GET /nodes/{node}/services", NODE),
+    ("GET /nodes/{node}/status", NODE),
+    ("GET /nodes/{node}/storage", &[]),
+    ("GET /nodes/{node}/storage/{storage}/content", &[STORED]),
+    ("GET /nodes/{node}/syslog", LOGS),
+    // A token may look at its own tasks.
+    ("GET /nodes/{node}/tasks", &[]),
+    ("GET /nodes/{node}/tasks/{upid}/log", &[]),
+    ("GET /nodes/{node}/tasks/{upid}/status", &[]),
+    ("GET /nodes/{node}/version", &[]),
+    ("GET /nodes/{node}/vzdump/extractconfig", &[BACKUP]),
+    ("GET /nodes/{node}/{type}/{vmid}/status/current", AUDIT),
+    ("GET /storage", &[]),
+    ("GET /version", &[]),
+    ("POST /nodes/{node}/lxc", CREATE),
+    (
+        "POST /nodes/{node}/lxc/{newid}/status/start",
+        &["/vms/{newid}:VM.PowerMgmt"],
+    ),
+    ("POST /nodes/{node}/lxc/{vmid}/clone", CLONE),
+    ("POST /nodes/{node}/lxc/{vmid}/move_volume", DISK_AND_SPACE),
+    ("POST /nodes/{node}/lxc/{vmid}/snapshot", SNAPSHOT),
+    (
+        "POST /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
+        ROLLBACK,
+    ),
+    ("POST /nodes/{node}/lxc/{vmid}/status/reboot", POWER),
+    ("POST /nodes/{node}/lxc/{vmid}/status/shutdown", POWER),
+    ("POST /nodes/{node}/lxc/{vmid}/status/start", POWER),
+    ("POST /nodes/{node}/lxc/{vmid}/status/stop", POWER),
+    ("POST /nodes/{node}/qemu", CREATE),
+    (
+        "POST /nodes/{node}/qemu/{newid}/status/start",
+        &["/vms/{newid}:VM.PowerMgmt"],
+    ),
+    ("POST /nodes/{node}/qemu/{vmid}/agent/exec", AGENT),
+    ("POST /nodes/{node}/qemu/{vmid}/clone", CLONE),
+    ("POST /nodes/{node}/qemu/{vmid}/config", CONFIG_VM),
+    ("POST /nodes/{node}/qemu/{vmid}/move_disk", DISK_AND_SPACE),
+    ("POST /nodes/{node}/qemu/{vmid}/snapshot", SNAPSHOT),
+    (
+        "POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
+        ROLLBACK,
+    ),
+    ("POST /nodes/{node}/qemu/{vmid}/status/reboot", POWER),
+    ("POST /nodes/{node}/qemu/{vmid}/status/resume", POWER),
+    ("POST /nodes/{node}/qemu/{vmid}/status/shutdown", POWER),
+    ("POST /nodes/{node}/qemu/{vmid}/status/start", POWER),
+    ("POST /nodes/{node}/qemu/{vmid}/status/stop", POWER),
+    ("POST /nodes/{node}/qemu/{vmid}/status/suspend", POWER),
+    (
+        "POST /nodes/{node}/services/{service}/{command}",
+        &["/nodes/{node}:Sys.Modify"],
+    ),
+    (
+        "POST /nodes/{node}/vzdump",
+        &["/vms/{vmid}:VM.Backup", SPACE],
+    ),
+    ("PUT /nodes/{node}/lxc/{vmid}/config", CONFIG_LXC),
+    ("PUT /nodes/{node}/lxc/{vmid}/resize", DISK_AND_SPACE),
+    ("PUT /nodes/{node}/qemu/{vmid}/config", CONFIG_VM),
+    ("PUT /nodes/{node}/qemu/{vmid}/resize", DISK_AND_SPACE),
+];
+
+/// What a tool needs beyond its requests: Proxmox asks for a privilege for each kind of option, and leaves
+/// out of lists what the token may not see.
+static TOOLS: &[(&str, Needs)] = &[
+    ("proxmox_add_disk_vm", DISK_AND_SPACE),
+    ("proxmox_add_mountpoint_lxc", DISK_AND_SPACE),
+    ("proxmox_add_network_lxc", NETWORK),
+    ("proxmox_add_network_vm", NETWORK),
+    (
+        "proxmox_create_lxc",
+        &[
+            "/vms/{vmid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
+            "/vms/{vmid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+            "/vms/{vmid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
+            "/vms/{vmid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
+            "/vms/{vmid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+        ],
+    ),
+    (
+        "proxmox_create_vm",
+        &[
+            "/vms/{vmid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
+            "/vms/{vmid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+            "/vms/{vmid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",
+            "/vms/{vmid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
+            "/vms/{vmid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
+            "/vms/{vmid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+        ],
+    ),
+    ("proxmox_get_storage", &[STORED]),
+    ("proxmox_get_vms", AUDIT),
+    ("proxmox_list_backups", &[BACKUP]),
+    ("proxmox_remove_disk_vm", &[DISK]),
+    ("proxmox_remove_mountpoint_lxc", &[DISK]),
+    ("proxmox_remove_network_lxc", NETWORK),
+    ("proxmox_remove_network_vm", NETWORK),
+    ("proxmox_resize_lxc", RESIZE),
+    ("proxmox_resize_vm", RESIZE),
+    ("proxmox_restore_backup_lxc", &[BACKUP]),
+    ("proxmox_restore_backup_vm", &[BACKUP]),
+    (
+        "proxmox_update_guest_config",
+        &["/vms/{vmid}:VM.Config.Options"],
+    ),
+    ("proxmox_update_network_lxc", NETWORK),
+    ("proxmox_update_network_vm", NETWORK),
+];
+
+/// One thing that a tool needs: one of some privileges at one of some places, of which there is at least
+/// one each.
+#[derive(Debug)]
+pub(crate) struct Need {
+    places: Vec<Place>,
+}
+
+/// A path of the API's access control, and the privileges of which one is needed there.
+#[derive(Debug)]
+struct Place {
+    /// The path above what differs from object to object: `/vms`.
+    base: &'static str,
+    /// Whether what lies below is meant.
+    is_below: bool,
+    privileges: Vec<&'static str>,
+}
+
+impl Need {
+    /// Of a line as [`Needs`] has it; `None` where this major version checks nothing of it.
+    fn new(line: &'static str, major: u32) -> Option<Self> {
+        let places = line.split(" or ").filter_map(|place| {
+            let (path, privileges) = place.split_once(':')?;
+            let (base, is_below) = match path.split_once("/{") {
+                Some((base, _)) => (base, true),
+                None => (path, false),
+            };
+            let known = privileges.split('|').filter(|name| exists(name, major));
+            Some(Place {
+                base,
+                is_below,
+                privileges: known.collect(),
+            })
+        });
+        let places: Vec<Place> = places
+            .filter(|place| !place.privileges.is_empty())
+            .collect();
+        (!places.is_empty()).then_some(Self { places })
+    }
+
+    /// The first of its alternatives: the path above what differs from object to object, and the
+    /// privilege.
+    pub(crate) fn first(&self) -> (&'static str, &'static str) {
+        let place = &self.places[0];
+        (place.base, place.privileges[0])
+    }
+
+    /// Whether a token that has this has `other` as well.
+    fn implies(&self, other: &Need) -> bool {
+        let covers = |own: &Place, other: &Place| {
+            own.base == other.base
+                && own
+                    .privileges
+                    .iter()
+                    .all(|name| other.privileges.contains(name))
+        };
+        let mut own = self.places.iter();
+        own.all(|own| other.places.iter().any(|other| covers(own, other)))
+    }
+}
+
+/// Whether this major version of Proxmox VE has the privilege and checks it (`PVE/AccessControl.pm`).
+fn exists(privilege: &str, major: u32) -> bool {
+    match privilege {
+        "VM.Monitor" => major < 9,
+        name if name.starts_with("VM.GuestAgent.") => major >= 9,
+        // Known before, but not asked for.
+        "SDN.Use" => major >= 8,
+        _ => true,
+    }
+}
+
+/// What a tool needs to do all of its work with this major version of Proxmox VE.
+pub(crate) fn needs(name: &str, tool: &Tool, major: u32) -> Vec<Need> {
+    let of = |table: &'static [(&str, Needs)], key: &str| {
+        let row = table.iter().find(|(known, _)| *known == key);
+        row.map_or(&[][..], |(_, needs)| *needs)
+    };
+    let requests = tool.requests();
+    let lines = requests.iter().flat_map(|request| of(REQUESTS, request));
+    let mut needs: Vec<Need> = Vec::new();
+    for need in lines
+        .chain(of(TOOLS, name))
+        .filter_map(|line| Need::new(line, major))
+    {
+        if needs.iter().any(|known| known.implies(&need)) {
+            continue;
+        }
+        needs.retain(|known| !need.implies(known));
+        needs.push(need);
+    }
+    needs
+}
+
+/// What a token has: for each path that has a role of its own, and a few above them, the privileges there,
+/// each with whether it counts below as well.
+pub(crate) struct Granted(Map<String, Value>);
+
+/// Whether a privilege counts below its path as well; Perl does not tell numbers from texts.
+fn propagates(below: &Value) -> bool {
+    match below {
+        Value::Bool(below) => *below,
+        Value::Number(below) => below.as_u64() != Some(0),
+        Value::String(below) => !["", "0"].contains(&&**below),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Where a token has what is needed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Everywhere,
+    /// Not on these paths.
+    AllBut(Vec<String>),
+    /// On these paths alone.
+    Only(Vec<String>),
+    Nowhere,
+}
+
+impl Granted {
+    /// Reads the answer of `GET /access/permissions`.
+    ///
+    /// It lists what a token has in effect, inherited or not, for the paths at the top, those with a role
+    /// of anybody and the members of pools; but no path where there is nothing
+    /// (`PVE/RPCEnvironment.pm`, `get_effective_permissions`).
+    pub(crate) fn new(data: Value) -> Self {
+        match data {
+            Value::Object(paths) => Self(paths),
+            _ => Self(Map::new()),
+        }
+    }
+
+    /// Whether there is nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a privilege counts on a path: the nearest path that is listed decides.
+    fn has(&self, path: &str, privilege: &str) -> bool {
+        if let Some(privileges) = self.0.get(path) {
+            return privileges.get(privilege).is_some();
+        }
+        let mut above = path;
+        while let Some((rest, _)) = above.rsplit_once('/').filter(|(rest, _)| !rest.is_empty()) {
+            above = rest;
+            if let Some(privileges) = self.0.get(above) {
+                return propagates(&privileges[privilege]);
+            }
+        }
+        // The paths at the top are listed unless nothing is granted there.
+        false
+    }
+
+    /// The listed paths below one.
+    fn below<'a>(&'a self, base: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_below = move |path: &&String| {
+            let rest = path.strip_prefix(base);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.0.keys().filter(is_below).map(String::as_str)
+    }
+
+    fn reach_of(&self, place: &Place) -> Reach {
+        let has = |path: &str| place.privileges.iter().any(|name| self.has(path, name));
+        if !place.is_below {
+            return match has(place.base) {
+                true => Reach::Everywhere,
+                false => Reach::Nowhere,
+            };
+        }
+        // A name that no object has stands for those without a role of their own.
+        let general = has(&format!("{}/*", place.base));
+        let other = self.below(place.base).filter(|path| has(path) != general);
+        let other: Vec<String> = other.map(str::to_owned).collect();
+        match (general, other.is_empty()) {
+            (true, true) => Reach::Everywhere,
+            (true, false) => Reach::AllBut(other),
+            (false, false) => Reach::Only(other),
+            (false, true) => Reach::Nowhere,
+        }
+    }
+
+    /// Where the token has what is needed.
+    pub(crate) fn reach(&self, need: &Need) -> Reach {
+        let mut widest = Reach::Nowhere;
+        for place in &need.places {
+            widest = match (widest, self.reach_of(place)) {
+                (Reach::Everywhere, _) | (_, Reach::Everywhere) => Reach::Everywhere,
+                (Reach::AllBut(paths), _) | (_, Reach::AllBut(paths)) => Reach::AllBut(paths),
+                (Reach::Only(mut paths), Reach::Only(more)) => {
+                    paths.extend(more);
+                    Reach::Only(paths)
+                }
+                (Reach::Only(paths), Reach::Nowhere) | (Reach::Nowhere, Reach::Only(paths)) => {
+                    Reach::Only(paths)
+                }
+                (Reach::Nowhere, Reach::Nowhere) => Reach::Nowhere,
+            };
+        }
+        widest
+    }
+
+    /// Where to grant what is missing below `base`, so that it counts there and takes nothing away: a role
+    /// on a path replaces those that it would inherit.
+    pub(crate) fn paths_to_grant<'a>(&'a self, base: &'a str) -> Vec<&'a str> {
+        if !self.0.contains_key(base) {
+            let below: Vec<&str> = self.below(base).collect();
+            return match below.is_empty() {
+                // Of `/sdn` and `/sdn/zones` only the first is always listed.
+                true => match base.rsplit_once('/') {
+                    Some((above, _)) if self.0.contains_key(above) => self.paths_to_grant(above),
+                    _ => vec![base],
+                },
+                false => below,
+            };
+        }
+        let names = |path: &'a str| {
+            let all = self.0.get(path).and_then(Value::as_object);
+            all.into_iter().flatten()
+        };
+        let above = names("/").filter(|(_, below)| propagates(below));
+        let inherited = above
+            .map(|(name, _)| name)
+            .eq(names(base).map(|(name, _)| name));
+        vec![if inherited { "/" } else { base }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::{env, fs};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::task;
+    use crate::tools;
+
+    fn all() -> impl Iterator<Item = (&'static str, &'static Tool)> {
+        tools::DOMAINS
+            .iter()
+            .flat_map(|domain| domain.tools)
+            .copied()
+    }
+
+    fn need(line: &'static str) -> Need {
+        Need::new(line, 9).expect("it is checked")
+    }
+
+    fn needs_of(name: &str, major: u32) -> Vec<String> {
+        let (name, tool) = tools::find(name).expect("it is listed");
+        let needs = needs(name, tool, major);
+        let shown = needs.iter().map(|need| {
+            let places = need.places.iter();
+            let places =
+                places.map(|place| format!("{}:{}", place.base, place.privileges.join("|")));
+            places.collect::<Vec<_>>().join(" or ")
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn each_request_of_each_tool_stands_in_the_table_and_no_other() {
+        let mut requests: Vec<String> = all().flat_map(|(_, tool)| tool.requests()).collect();
+        requests.extend(task::REQUESTS.iter().map(|request| (*request).to_owned()));
+        for request in &requests {
+            let rows = REQUESTS.iter().filter(|(known, _)| known == request);
+            assert_eq!(rows.count(), 1, "{request}");
+        }
+        for (request, _) in REQUESTS {
+            assert!(requests.iter().any(|known| known == request), "{request}");
+        }
+        for (name, _) in TOOLS {
+            assert!(all().any(|(known, _)| known == *name), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_line_is_of_the_form_that_is_read() {
+        let lines = REQUESTS.iter().chain(TOOLS).flat_map(|(_, needs)| *needs);
+        for line in lines {
+            for place in line.split(" or ") {
+                let (path, privileges) = place.split_once(':').expect(line);
+                assert!(path.starts_with('/') && !path.contains(' '), "{line}");
+                for name in privileges.split('|') {
+                    let known = ["VM.", "Sys.", "Datastore.", "SDN."];
+                    assert!(known.iter().any(|kind| name.starts_with(kind)), "{line}");
+                    assert!(!name.contains([' ', ':']), "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
+    fn what_is_needed_is_what_the_api_description_says() {
+        let Some(folder) = env::var_os("PVE_API_FACTS") else {
+            eprintln!("PVE_API_FACTS names no folder: the privileges are not compared");
+            return;
+        };
+        for (version, major) in [("7.4", 7), ("8.4", 8), ("9.2", 9)] {
+            let file = Path::new(&folder).join(format!("{version}.jsonl"));
+            let text = fs::read_to_string(&file).expect("the description can be read");
+            let endpoints = text.lines().map(serde_json::from_str);
+            let endpoints: Vec<Value> = endpoints.collect::<Result<_, _>>().expect("JSON lines");
+            for (request, lines) in REQUESTS {
+                let (method, path) = request.split_once(' ').expect("a method and a path");
+                let path = path.replace("{newid}", "{vmid}");
+                let path = path.replace("{type}", "qemu").replace("{command}", "start");
+                let endpoint = endpoints
+                    .iter()
+                    .find(|endpoint| endpoint["method"] == method && endpoint["path"] == *path)
+                    .unwrap_or_else(|| panic!("{version} has no {request}"));
+                assert_ne!(endpoint["token"], false, "{request} is not for tokens");
+                let Some(declared) = endpoint["perm"].as_str() else {
+                    let in_code = endpoint["perm_in_code"] == true;
+                    assert!(lines.is_empty() || in_code, "{version} {request}");
+                    continue;
+                };
+                let mut declared = declared.split([' ', '(', ')']).filter_map(|word| {
+                    let (path, privileges) = word.split_once(':')?;
+                    Some((path, privileges.split('|').collect::<Vec<_>>()))
+                });
+                // One place at least is among those of each line, and no declared place is left out.
+                let fits = |(path, privileges): &(&str, Vec<&str>)| {
+                    let same = |place: &str| {
+                        let (own, of) = place.split_once(':').expect("a place");
+                        let mut of = of.split('|').filter(|name| exists(name, major)).peekable();
+                        own.replace("{newid}", "{vmid}") == path.replace("{newid}", "{vmid}")
+                            && of.peek().is_some()
+                            && of.all(|name| privileges.contains(&name))
+                    };
+                    lines.iter().flat_map(|line| line.split(" or ")).any(same)
+                };
+                assert!(declared.all(|place| fits(&place)), "{version} {request}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_privilege_is_asked_for_where_the_version_knows_it() {
+        let exec = "proxmox_execute_vm_command";
+        assert_eq!(needs_of(exec, 8), ["/vms:VM.Monitor"]);
+        assert_eq!(needs_of(exec, 9), ["/vms:VM.GuestAgent.Unrestricted"]);
+        let add = "proxmox_add_network_lxc";
+        let before = ["/vms:VM.Audit", "/vms:VM.Config.Network"];
+        assert_eq!(needs_of(add, 7), before);
+        assert_eq!(
+            needs_of(add, 8),
+            [&before[..], &["/sdn/zones:SDN.Use"]].concat()
+        );
+    }
+
+    #[test]
+    fn what_another_need_implies_is_not_asked_for() {
+        assert_eq!(
+            needs_of("proxmox_move_disk_vm", 9),
+            ["/vms:VM.Config.Disk", "/storage:Datastore.AllocateSpace"]
+        );
+        assert_eq!(
+            needs_of("proxmox_resize_vm", 9),
+            [
+                "/vms:VM.Audit",
+                "/vms:VM.Config.CPU",
+                "/vms:VM.Config.Memory"
+            ]
+        );
+        let narrow = need("/vms/{vmid}:VM.Backup");
+        let wide = need(BACKUP);
+        assert!(narrow.implies(&wide) && !wide.implies(&narrow));
+    }
+
+    #[test]
+    fn a_privilege_counts_below_where_it_propagates_and_nothing_else_is_listed() {
+        let granted = Granted::new(json!({
+            "/": { "VM.Audit": 1 },
+            "/vms": { "VM.Audit": 1, "VM.PowerMgmt": 0 },
+            "/vms/100": { "VM.Audit": 1, "VM.PowerMgmt": 1 },
+            "/vms/101": { "Sys.Audit": 1 },
+            "/storage": { "Datastore.Audit": "1" },
+            "/nodes": { "Sys.Audit": "0" },
+        }));
+        for (path, privilege, expected) in [
+            ("/vms", "VM.PowerMgmt", true),
+            ("/vms/102", "VM.PowerMgmt", false),
+            ("/vms/100", "VM.PowerMgmt", true),
+            ("/vms/102", "VM.Audit", true),
+            ("/vms/101", "VM.Audit", false),
+            ("/storage/local", "Datastore.Audit", true),
+            ("/nodes/pve1", "Sys.Audit", false),
+            // Nothing is granted there, or it would be listed.
+            ("/pool/x", "VM.Audit", false),
+            ("/", "VM.Audit", true),
+            ("/", "Sys.Audit", false),
+        ] {
+            assert_eq!(granted.has(path, privilege), expected, "{path} {privilege}");
+        }
+    }
+
+    #[test]
+    fn tells_where_a_token_has_what_is_needed() {
+        let granted = Granted::new(json!({
+            "/vms": { "VM.Audit": 1 },
+            "/vms/100": { "VM.Audit": 1, "VM.Backup": 1 },
+            "/vms/101": {},
+            "/pool/web": { "VM.Allocate": 1 },
+            "/storage": { "Datastore.Allocate": 1 },
+            "/sdn/zones/localnetwork": { "SDN.Use": 1 },
+        }));
+        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        for (line, expected) in [
+            (AUDIT[0], Reach::AllBut(paths(&["/vms/101"]))),
+            (POWER[0], Reach::Nowhere),
+            ("/vms/{vmid}:VM.Backup", Reach::Only(paths(&["/vms/100"]))),
+            (BACKUP, Reach::Everywhere),
+            (CREATE[0], Reach::Only(paths(&["/pool/web"]))),
+            (BRIDGE, Reach::Only(paths(&["/sdn/zones/localnetwork"]))),
+            (ALL_NODES[0], Reach::Nowhere),
+        ] {
+            assert_eq!(granted.reach(&need(line)), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn grants_where_nothing_that_is_inherited_gets_lost() {
+        let auditor = json!({ "VM.Audit": 1, "Sys.Audit": 1 });
+        let inherited = Granted::new(json!({ "/": auditor, "/vms": auditor, "/sdn": auditor }));
+        assert_eq!(inherited.paths_to_grant("/vms"), ["/"]);
+        assert_eq!(inherited.paths_to_grant("/sdn/zones"), ["/"]);
+        assert_eq!(inherited.paths_to_grant("/"), ["/"]);
+        // Nothing is listed for /storage, so nothing is inherited there.
+        assert_eq!(inherited.paths_to_grant("/storage"), ["/storage"]);
+        let own = Granted::new(json!({ "/": auditor, "/vms": { "VM.Audit": 1 } }));
+        assert_eq!(own.paths_to_grant("/vms"), ["/vms"]);
+        let single = Granted::new(json!({ "/vms/100": auditor, "/vms/101": auditor }));
+        assert_eq!(single.paths_to_grant("/vms"), ["/vms/100", "/vms/101"]);
+        assert_eq!(single.paths_to_grant("/nodes"), ["/nodes"]);
+    }
+}

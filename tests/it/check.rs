@@ -1,0 +1,479 @@
+//! `check`: each verdict, what mends it, and the exit status.
+
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::fake::{Fake, TOKEN};
+
+/// Runs `check` with these settings alone.
+fn run(variables: &[(&'static str, String)], arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
+        .arg("check")
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().cloned())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// What `check` prints, with its exit status; the secret is nowhere.
+fn text(variables: &[(&'static str, String)], arguments: &[&str]) -> (i32, String) {
+    let output = run(variables, arguments);
+    let [text, errors] = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8(bytes).expect("the output is UTF-8"));
+    assert_eq!(errors, "");
+    assert!(!text.contains(TOKEN), "{text}");
+    (output.status.code().expect("it exits"), text)
+}
+
+/// The answers of a host of this version to a token with these privileges.
+fn answers(version: &str, privileges: Value) -> Value {
+    json!([
+        { "request": "GET /version", "answer": { "data": { "version": version } } },
+        { "request": "GET /access/permissions", "answer": { "data": privileges } },
+        { "request": "GET /nodes", "answer": { "data": [{ "node": "pve1", "status": "online" }] } },
+    ])
+}
+
+/// The verdict on a token with these privileges, and whatever else is said.
+#[track_caller]
+fn with_privileges(version: &str, privileges: Value, arguments: &[&str]) -> (i32, String) {
+    let fake = Fake::playing(answers(version, privileges));
+    let found = text(&fake.environment(), arguments);
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    found
+}
+
+/// What the role PVEAuditor grants at the root.
+fn auditor() -> Value {
+    let all = json!({
+        "Datastore.Audit": 1, "Mapping.Audit": 1, "Pool.Audit": 1, "SDN.Audit": 1, "Sys.Audit": 1,
+        "VM.Audit": 1, "VM.GuestAgent.Audit": 1,
+    });
+    let paths = [
+        "/", "/access", "/nodes", "/pool", "/sdn", "/storage", "/vms",
+    ];
+    paths.map(|path| (path, all.clone())).into_iter().collect()
+}
+
+fn everything() -> Value {
+    let names = "Datastore.AllocateSpace Datastore.Audit SDN.Use Sys.Audit Sys.Modify Sys.Syslog \
+        VM.Allocate VM.Audit VM.Backup VM.Clone VM.Config.CPU VM.Config.Disk VM.Config.HWType \
+        VM.Config.Memory VM.Config.Network VM.Config.Options VM.GuestAgent.Unrestricted \
+        VM.PowerMgmt VM.Snapshot";
+    let all: Value = names
+        .split(' ')
+        .map(|name| (name.to_owned(), json!(1)))
+        .collect();
+    let paths = ["/", "/nodes", "/sdn", "/storage", "/vms"];
+    paths.map(|path| (path, all.clone())).into_iter().collect()
+}
+
+#[track_caller]
+fn assert_holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+/// The checks and their verdicts, in order.
+fn verdicts(text: &str) -> Vec<(&str, &str)> {
+    let lines = text.lines().filter(|line| !line.starts_with(' '));
+    let words = lines.filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        Some((words.next()?, words.next()?))
+    });
+    let is_verdict = |word: &str| ["ok", "warning", "failed", "skipped"].contains(&word);
+    words.filter(|(verdict, _)| is_verdict(verdict)).collect()
+}
+
+/// An address where nobody listens.
+fn nowhere() -> String {
+    // Not 127.0.0.1, where another test could be given the port.
+    let listener = TcpListener::bind("127.0.0.2:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    format!("http://{address}")
+}
+
+/// The settings of a token for this host.
+fn settings(host: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("PROXMOX_HOST", host.to_owned()),
+        ("PROXMOX_TOKEN_NAME", "mcp".to_owned()),
+        ("PROXMOX_TOKEN_VALUE", TOKEN.to_owned()),
+    ]
+}
+
+#[test]
+fn exits_with_0_where_all_is_well() {
+    let (code, text) = with_privileges("9.2.3", everything(), &["--allow-elevated"]);
+    assert_eq!(code, 0, "{text}");
+    let checks: Vec<&str> = verdicts(&text).iter().map(|(_, check)| *check).collect();
+    assert_eq!(
+        checks,
+        [
+            "settings",
+            "name-resolution",
+            "tcp",
+            "tls",
+            "api-version",
+            "token",
+            "privileges",
+            "clock",
+            "nodes",
+            "elevated",
+            "toolsets",
+        ]
+    );
+    assert_holds(
+        &text,
+        &[
+            "ok       api-version      Proxmox VE 9.2.3\n",
+            "ok       token            root@pam!mcp is valid\n",
+            "ok       privileges       root@pam!mcp has what the 79 tools need",
+            "ok       nodes            online: pve1\n",
+            "ok       elevated         allowed: 47 tools can change the cluster",
+            "ok       toolsets         79 of 79 tools, their list takes ",
+        ],
+    );
+    assert!(!text.contains('\x1b'), "no terminal, no colour: {text:?}");
+}
+
+#[test]
+fn lists_missing_settings_with_a_line_that_sets_them_and_skips_the_rest() {
+    let (code, text) = text(&[], &[]);
+    assert_eq!(code, 1);
+    assert_holds(
+        &text,
+        &[
+            "failed   settings         PROXMOX_HOST is missing",
+            "PROXMOX_TOKEN_VALUE is missing",
+            "  export PROXMOX_HOST=pve1.example.com PROXMOX_USER=mcp@pve PROXMOX_TOKEN_NAME=mcp ",
+            "  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
+            "\n1 failed, 10 skipped\n",
+        ],
+    );
+    assert_eq!(verdicts(&text).len(), 11);
+}
+
+#[test]
+fn warns_of_variables_that_are_no_settings() {
+    let fake = Fake::playing(answers("9.2.3", everything()));
+    let mut variables = fake.environment().to_vec();
+    variables.push(("PROXMOX_SSLMODE", "verify".to_owned()));
+    let (code, text) = text(&variables, &[]);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &[
+            "warning  settings ",
+            "PROXMOX_SSLMODE (did you mean",
+            "\n1 warning, 1 skipped\n",
+        ],
+    );
+}
+
+#[test]
+fn a_port_where_nobody_listens_fails_at_tcp() {
+    let (code, text) = text(&settings(&nowhere()), &[]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        verdicts(&text)[1..6],
+        [
+            ("ok", "name-resolution"),
+            ("failed", "tcp"),
+            ("skipped", "tls"),
+            ("skipped", "api-version"),
+            ("skipped", "token"),
+        ]
+    );
+    assert_holds(&text, &["connection refused", "systemctl status pveproxy"]);
+}
+
+#[test]
+fn checks_each_host_and_asks_one_that_can_be_reached() {
+    let fake = Fake::playing(answers("9.2.3", everything()));
+    let [(_, url), ..] = fake.environment();
+    let (code, text) = text(&settings(&format!("{},{url}", nowhere())), &[]);
+    assert_eq!(code, 1);
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    assert_eq!(
+        verdicts(&text)[1..8],
+        [
+            ("ok", "name-resolution"),
+            ("failed", "tcp"),
+            ("skipped", "tls"),
+            ("ok", "name-resolution"),
+            ("ok", "tcp"),
+            ("ok", "tls"),
+            ("ok", "api-version"),
+        ]
+    );
+}
+
+#[test]
+fn a_server_that_is_none_of_proxmox_fails_at_the_api() {
+    for answer in [
+        json!({ "request": "GET /version", "status": 404, "reason": "Not Found" }),
+        json!({ "request": "GET /version", "answer": { "status": "up" } }),
+    ] {
+        let fake = Fake::playing(json!([answer]));
+        let (code, text) = text(&fake.environment(), &[]);
+        assert_eq!(code, 1);
+        assert_eq!(
+            verdicts(&text)[4..9],
+            [
+                ("failed", "api-version"),
+                ("skipped", "token"),
+                ("skipped", "privileges"),
+                ("skipped", "clock"),
+                ("skipped", "nodes"),
+            ],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_version_that_nobody_tried_is_a_warning() {
+    let (code, text) = with_privileges("6.4-15", everything(), &[]);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &["warning  api-version      Proxmox VE 6.4-15, older than"],
+    );
+}
+
+#[test]
+fn a_token_that_is_not_taken_fails_with_the_line_that_fits() {
+    for (said, line) in [
+        (
+            "no such token 'mcp'",
+            "  pveum user token add root@pam mcp --privsep 1\n",
+        ),
+        (
+            "invalid token value!",
+            "  pveum user token remove root@pam mcp\n",
+        ),
+        (
+            "Authentication failed!",
+            "  pveum user token list root@pam\n",
+        ),
+    ] {
+        let fake = Fake::playing(json!([
+            { "request": "GET /version", "status": 401, "reason": said }
+        ]));
+        let (code, text) = text(&fake.environment(), &[]);
+        assert_eq!(code, 1);
+        assert_holds(
+            &text,
+            &["ok       api-version ", "failed   token ", said, line],
+        );
+        assert_eq!(
+            verdicts(&text)[6..9],
+            [
+                ("skipped", "privileges"),
+                ("skipped", "clock"),
+                ("skipped", "nodes")
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_token_without_any_privilege_fails() {
+    let (code, text) = with_privileges("9.2.3", json!({}), &[]);
+    assert_eq!(code, 1);
+    assert_holds(
+        &text,
+        &[
+            "failed   privileges       root@pam!mcp has no privilege anywhere\n",
+            "  pveum acl modify / --tokens 'root@pam!mcp' --roles PVEAuditor\n",
+        ],
+    );
+}
+
+#[test]
+fn an_auditor_lacks_little_while_nothing_elevated_is_allowed() {
+    let (code, text) = with_privileges("9.2.3", auditor(), &[]);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &[
+            "warning  privileges       root@pam!mcp lacks privileges for 2 of the 30 tools",
+            "- Sys.Syslog on /nodes: get_node_syslog, get_node_journal\n",
+            "  pveum role add MCP 2>/dev/null; pveum role modify MCP --append 1 --privs Sys.Syslog\n",
+            "  pveum acl modify / --tokens 'root@pam!mcp' --roles MCP\n",
+            "\n1 warning, 1 skipped\n",
+        ],
+    );
+}
+
+#[test]
+fn an_auditor_lacks_much_with_elevated_tools_in_few_lines() {
+    let (code, text) = with_privileges("9.2.3", auditor(), &["--allow-elevated"]);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &[
+            "- VM.PowerMgmt on /vms: start_lxc, start_vm, stop_lxc,",
+            "- VM.GuestAgent.Unrestricted on /vms: execute_vm_command\n",
+            "--privs Datastore.AllocateSpace,SDN.Use,Sys.Modify,Sys.Syslog,VM.Allocate,",
+        ],
+    );
+    assert_eq!(text.matches("acl modify").count(), 1, "{text}");
+    assert!(text.lines().count() < 70, "{text}");
+    let prose = text.lines().filter(|line| !line.contains("  pveum "));
+    for line in prose {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn asks_older_versions_for_what_they_know() {
+    let mut privileges = everything();
+    for path in privileges.as_object_mut().expect("paths").values_mut() {
+        let path = path.as_object_mut().expect("privileges");
+        path.remove("VM.GuestAgent.Unrestricted");
+        path.remove("SDN.Use");
+    }
+    let (_, text) = with_privileges("7.4-16", privileges, &["--allow-elevated"]);
+    assert_holds(
+        &text,
+        &[
+            "1 of the 79 tools",
+            "- VM.Monitor on /vms: execute_vm_command\n",
+        ],
+    );
+    assert!(!text.contains("SDN.Use"), "{text}");
+}
+
+#[test]
+fn tools_that_work_on_some_guests_are_no_warning() {
+    let privileges = json!({
+        "/vms/100": { "VM.Audit": 1, "VM.PowerMgmt": 1 },
+        "/vms/101": { "VM.Audit": 1, "VM.PowerMgmt": 0 },
+    });
+    let arguments = [
+        "--allow-elevated",
+        "--tools=proxmox_get_vms,proxmox_start_vm,proxmox_create_snapshot_vm",
+    ];
+    let (code, text) = with_privileges("9.2.3", privileges.clone(), &arguments);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &[
+            "- VM.Snapshot on /vms: create_snapshot_vm\n",
+            "- only on /vms/100 /vms/101: get_vms, start_vm\n",
+            "  pveum acl modify /vms/100 --tokens 'root@pam!mcp' --roles MCP\n",
+            "  pveum acl modify /vms/101 --tokens 'root@pam!mcp' --roles MCP\n",
+        ],
+    );
+    let (code, text) = with_privileges("9.2.3", privileges, &arguments[..1]);
+    assert_eq!(code, 3, "{text}");
+    let alone = ["--tools=proxmox_get_vms"];
+    let privileges = json!({ "/vms/100": { "VM.Audit": 1 } });
+    let (code, text) = with_privileges("9.2.3", privileges, &alone);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn privileges_that_are_not_told_fail() {
+    let fake = Fake::playing(json!([
+        { "request": "GET /version", "answer": { "data": { "version": "9.2.3" } } },
+        { "request": "GET /access/permissions", "status": 596, "reason": "Connection timed out" },
+        { "request": "GET /nodes", "status": 500, "reason": "got timeout" },
+    ]));
+    let (code, text) = text(&fake.environment(), &[]);
+    assert_eq!(code, 1);
+    assert_holds(
+        &text,
+        &[
+            "failed   privileges       GET /access/permissions failed with status 596",
+            "failed   nodes            GET /nodes failed with status 500",
+        ],
+    );
+}
+
+#[test]
+fn a_node_that_is_offline_is_a_warning() {
+    let mut answers = answers("9.2.3", everything());
+    answers[2]["answer"]["data"] = json!([
+        { "node": "pve1", "status": "online" },
+        { "node": "pve2", "status": "offline" },
+    ]);
+    let fake = Fake::playing(answers);
+    let (code, text) = text(&fake.environment(), &[]);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &[
+            "warning  nodes            1 of 2 offline: pve2\n",
+            "  pvecm status\n",
+        ],
+    );
+}
+
+#[test]
+fn no_tool_at_all_is_a_warning() {
+    let (code, text) = with_privileges(
+        "9.2.3",
+        everything(),
+        &["--tools=proxmox_get_vms", "--exclude-tools=proxmox_get_vms"],
+    );
+    assert_eq!(code, 3);
+    assert_holds(&text, &["warning  toolsets         no tool is shown"]);
+}
+
+#[test]
+fn says_the_same_in_json() {
+    let fake = Fake::playing(answers("9.2.3", auditor()));
+    let output = run(&fake.environment(), &["--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("the output is JSON");
+    assert_eq!(report["ok"], false);
+    let checks = report["checks"].as_array().expect("an array");
+    let verdicts: Vec<&str> = checks
+        .iter()
+        .filter_map(|it| it["verdict"].as_str())
+        .collect();
+    assert_eq!(verdicts.len(), 11);
+    let of = |name: &str| checks.iter().find(|it| it["check"] == name);
+    let privileges = of("privileges").expect("it is there");
+    assert_eq!(privileges["verdict"], "warning");
+    assert!(
+        privileges["text"]
+            .to_string()
+            .contains("Sys.Syslog on /nodes")
+    );
+    assert!(
+        privileges["remedy"]
+            .to_string()
+            .contains("pveum role add MCP")
+    );
+    assert_eq!(of("token").expect("it is there")["remedy"], Value::Null);
+    let fake = Fake::playing(answers("9.2.3", everything()));
+    let output = run(&fake.environment(), &["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("the output is JSON");
+    assert_eq!(
+        (output.status.code(), &report["ok"]),
+        (Some(0), &json!(true))
+    );
+}
+
+#[test]
+fn takes_json_alone_and_no_demonstration() {
+    for (arguments, expected) in [
+        (&["now"][..], "write `check [--json]`"),
+        (&["--markdown"], "--markdown belongs to the command `tools`"),
+        (&["--demo"], "--demo has nothing to check"),
+    ] {
+        let output = run(&[], arguments);
+        assert_eq!(output.status.code(), Some(2));
+        let errors = String::from_utf8(output.stderr).expect("the output is UTF-8");
+        assert_holds(&errors, &[expected]);
+    }
+}

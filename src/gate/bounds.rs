@@ -38,7 +38,7 @@ impl Gate<'_> {
                     continue;
                 }
                 let labels = match set.needs_labels() {
-                    true => labels(client, guest)?,
+                    true => client.aside(|| labels(client, guest))?,
                     false => None,
                 };
                 let known = Known {

@@ -52,6 +52,10 @@ impl Facts {
         request: &Request,
         subject: &Subject,
     ) -> Result<Self, Error> {
+        client.aside(|| Self::of(client, request, subject))
+    }
+
+    fn of(client: &Client, request: &Request, subject: &Subject) -> Result<Self, Error> {
         match (&subject.harm, &subject.guests[..]) {
             (Some(Harm::DeleteVolume { storage, volume }), _) => {
                 of_volume(client, subject, storage, volume)

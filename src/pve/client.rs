@@ -93,6 +93,14 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Reads what is not part of the call; in the demonstration that leaves its recording where it is.
+    pub(crate) fn aside<T>(&self, read: impl FnOnce() -> T) -> T {
+        match &self.cluster.answers {
+            Answers::Demonstration(demonstration) => demonstration.aside(read),
+            Answers::Hosts(_) => read(),
+        }
+    }
+
     /// The host that answered last, where it is not the first.
     pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
         self.cluster.answered_by()

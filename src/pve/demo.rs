@@ -71,6 +71,16 @@ impl Demonstration {
         self.position.set(own.map(|own| (own, 0)));
     }
 
+    /// Reads as if the call had just begun, and leaves it where it is: the world does not change under
+    /// who only looks.
+    pub(crate) fn aside<T>(&self, read: impl FnOnce() -> T) -> T {
+        let position = self.position.get();
+        self.position.set(position.map(|(own, _)| (own, 0)));
+        let read = read();
+        self.position.set(position);
+        read
+    }
+
     /// The recorded answer to `request`.
     ///
     /// The recording of the tool goes forward only, so that a configuration that is read, written

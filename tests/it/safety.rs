@@ -1254,6 +1254,33 @@ fn a_session_asks_in_the_middle_of_a_call() {
 }
 
 #[test]
+fn the_demonstration_asks_once_in_a_session() {
+    let mut session = Session::start(&["--demo"], &[("PROXMOX_ALLOW_ELEVATED", "true")]);
+    session.send(&initialize("2025-11-25", json!({ "elicitation": {} })));
+    session.receive();
+    for (tool, arguments, vmid) in [
+        ("proxmox_delete_vm", json!({ "vmid": 103 }), "103"),
+        (
+            "proxmox_remove_disk_vm",
+            json!({ "node": "pve1", "vmid": 100, "disk": "unused0" }),
+            "100",
+        ),
+    ] {
+        let params = json!({ "name": tool, "arguments": arguments });
+        session.send(
+            &json!({ "jsonrpc": "2.0", "id": "a", "method": "tools/call", "params": params })
+                .to_string(),
+        );
+        let asked = session.receive();
+        assert_eq!(asked["method"], "elicitation/create", "{asked}");
+        respond(&mut session, &asked["id"], yes(vmid));
+        let answer = session.receive();
+        assert_eq!(answer["id"], "a", "{answer}");
+        assert_ne!(answer["result"]["isError"], true, "{answer}");
+    }
+}
+
+#[test]
 fn whatever_else_comes_during_a_question_keeps_its_place() {
     let host = Host::start();
     let mut session = session_with_forms(&host, "2025-11-25", &[]);

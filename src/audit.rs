@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::peer::{Interruption, Peer};
+use crate::text;
 
-/// How long to wait for another process to end its line.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for another process to end its line, which takes as long as its request.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 const DELAY: Duration = Duration::from_millis(100);
 
@@ -52,7 +53,7 @@ impl Audit {
             Some(err) => refused(err),
             None => Error::Cancelled,
         })?;
-        let line = Value::Object(fields.clone()).to_string();
+        let line = json(fields);
         let begun = line.strip_suffix('}').unwrap_or(&line);
         let begin = |file: &mut File| {
             // A process that was killed has left its line open.
@@ -68,13 +69,30 @@ impl Audit {
 impl Line {
     /// Ends the line with these fields.
     pub(crate) fn end(mut self, fields: &Map<String, Value>) {
-        let fields = Value::Object(fields.clone()).to_string();
+        let fields = json(fields);
         let rest = fields.strip_prefix('{').unwrap_or(&fields);
         let ended = self.file.write_all(format!(",{rest}\n").as_bytes());
         if let Err(err) = ended.and_then(|()| self.file.sync_data()) {
             log::error!("a line of the audit log could not be ended: {err}");
         }
     }
+}
+
+/// `fields` as JSON in which nothing hides, reorders or breaks the line for who looks at it with less
+/// than a JSON reader.
+fn json(fields: &Map<String, Value>) -> String {
+    let mut line = String::new();
+    for c in Value::Object(fields.clone()).to_string().chars() {
+        if text::is_hidden(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                line.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -117,7 +135,7 @@ fn lock(file: &File, peer: &Peer) -> Result<(), Option<io::Error>> {
             Err(TryLockError::WouldBlock) => {
                 return Err(Some(io::Error::new(
                     ErrorKind::WouldBlock,
-                    "another process has been writing to it for 10 s",
+                    "another process has been writing to it for 45 s",
                 )));
             }
             // Not all file systems have locks.
@@ -161,10 +179,13 @@ mod tests {
     fn a_line_is_on_disk_before_it_is_ended_and_is_json_after() {
         let path = path("line");
         let audit = Audit::new(path.clone());
-        let line = audit.begin(&Peer::nobody(), &fields(json!({ "tool": "a\nb", "n": {} })));
+        let line = audit.begin(
+            &Peer::nobody(),
+            &fields(json!({ "tool": "a\nb\u{9b}\u{2028}\u{e0041}ü", "n": {} })),
+        );
         let line = line.unwrap_or_else(|error| panic!("{error}"));
         let begun = fs::read_to_string(&path).expect("it is there");
-        assert_eq!(begun, r#"{"n":{},"tool":"a\nb""#);
+        assert_eq!(begun, r#"{"n":{},"tool":"a\nb\u009b\u2028\udb40\udc41ü""#);
         line.end(&fields(json!({ "outcome": "ok" })));
         let ended = fs::read_to_string(&path).expect("it is there");
         assert_eq!(ended, format!("{begun},\"outcome\":\"ok\"}}\n"));

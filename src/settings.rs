@@ -236,21 +236,6 @@ const MISSING: &str = " is missing: ";
 
 const NO_TEXT: &str = "must be text in UTF-8";
 
-/// The settings that close something.
-static LOCKS: &[&Setting] = &[
-    &READ_ONLY,
-    &TOOLSETS,
-    &TOOLS,
-    &EXCLUDE_TOOLS,
-    &GUESTS,
-    &NODES,
-    &PROTECTED,
-    &ALLOW_COMMANDS,
-    &DRY_RUN,
-    &CONFIRM,
-    &AUDIT_LOG,
-];
-
 /// How other programs call what is set here, by the ends of their names.
 static FOREIGN: &[(&str, &Setting)] = &[
     ("_TOKEN_ID", &TOKEN_NAME),
@@ -290,12 +275,11 @@ pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -
 
 /// What is wrong with variables that are probably misspelt locks: ignored, they would leave open what the
 /// user means to close.
-fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+pub(crate) fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let problem = |name: String| {
-        let meant = meant(&name)?.variable;
-        let is_lock = LOCKS.iter().any(|lock| lock.variable == meant);
+        let meant = lock_meant(&name)?.variable;
         let name = text::inline(&name);
-        is_lock.then(|| format!("{name} is no setting: did you mean {meant}?"))
+        Some(format!("{name} is no setting: did you mean {meant}?"))
     };
     unknown(environment)
         .into_iter()
@@ -303,12 +287,40 @@ fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<Stri
         .collect()
 }
 
+/// The lock that someone probably meant by a variable that is none.
+fn lock_meant(variable: &str) -> Option<&'static Setting> {
+    const WORDS: &[(&str, &Setting)] = &[
+        ("AUDIT", &AUDIT_LOG),
+        ("COMMAND", &ALLOW_COMMANDS),
+        ("CONFIRM", &CONFIRM),
+        ("DRY_RUN", &DRY_RUN),
+        ("DRYRUN", &DRY_RUN),
+        ("EXCLUDE", &EXCLUDE_TOOLS),
+        ("GUEST", &GUESTS),
+        ("NODES", &NODES),
+        ("PROTECT", &PROTECTED),
+        ("READ_ONLY", &READ_ONLY),
+        ("READONLY", &READ_ONLY),
+        ("TOOLSET", &TOOLSETS),
+        ("TOOLS", &TOOLS),
+    ];
+    let variable = variable.to_ascii_uppercase();
+    let named = WORDS.iter().find(|(word, _)| variable.contains(word));
+    let near = || {
+        // Other programs have a variable of this name.
+        let meant = meant(&variable).filter(|_| variable != "PROXMOX_NODE")?;
+        let mut locks = WORDS.iter().map(|(_, lock)| *lock);
+        locks.find(|lock| lock.variable == meant.variable)
+    };
+    named.map(|(_, lock)| *lock).or_else(near)
+}
+
 /// The names of variables that look like settings and are none.
 fn unknown(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let mut names: Vec<String> = environment
         .filter(|(_, value)| is_set(value))
         .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("PROXMOX_"))
+        .filter(|name| name.to_ascii_uppercase().starts_with("PROXMOX_"))
         .filter(|name| SETTINGS.iter().all(|setting| setting.variable != name))
         .collect();
     names.sort();
@@ -867,14 +879,17 @@ fn commands(text: &str) -> Result<Vec<Glob>, String> {
         .filter(|glob| !glob.is_empty())
         .map(Glob::new)
         .collect();
-    // What stands behind a comma within a command must not allow everything.
-    let allows_all = |glob: &Glob| glob.pattern().chars().all(|c| "*? ".contains(c));
+    // What stands behind a comma within a command must not allow other programs.
+    let is_wide = |glob: &Glob| {
+        let program = glob.pattern().split(' ').next().unwrap_or_default();
+        program.contains(['*', '?'])
+    };
     if globs.is_empty() {
         return Err("must list command lines, such as `uptime, systemctl status *`".into());
     }
-    if globs.len() > 1 && globs.iter().any(allows_all) {
+    if globs.len() > 1 && globs.iter().any(is_wide) {
         return Err(
-            "has a part that allows everything; for a comma within a command write `?`".into(),
+            "has a part that allows many programs; for a comma within a command write `?`".into(),
         );
     }
     Ok(globs)

@@ -32,11 +32,16 @@ pub(crate) fn visible(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' | '\r' => visible.push(c),
-            c if c.is_control() || is_invisible(c) => visible.extend(c.escape_unicode()),
+            c if is_hidden(c) => visible.extend(c.escape_unicode()),
             c => visible.push(c),
         }
     }
     visible
+}
+
+/// Whether a character cannot be seen, or changes how others are seen.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// Line and paragraph separators, zero-width and bidirectional controls, fillers, tags, and the variants

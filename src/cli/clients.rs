@@ -63,6 +63,10 @@ impl Entry {
         demo: bool,
         with_secret: bool,
     ) -> Result<Self, Error> {
+        let misspelt = settings::misspelt(env::vars_os());
+        if !misspelt.is_empty() {
+            return Err(Error::Settings(misspelt));
+        }
         let given = settings::given(flags, |name| env::var_os(name)).map_err(Error::Settings)?;
         if !demo && !given.missing.is_empty() {
             log::warn!("{}", given.missing.join("; "));

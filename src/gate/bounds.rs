@@ -4,6 +4,7 @@ use super::Gate;
 use super::question::command_line;
 use super::subject::{Guest, Harm, Part, Subject};
 use crate::error::Error;
+use crate::glob::Glob;
 use crate::pve::client::Client;
 use crate::scope::{Known, Labels, tags};
 use crate::text;
@@ -27,7 +28,7 @@ impl Gate<'_> {
                 continue;
             };
             let protects = setting == "PROXMOX_PROTECTED";
-            if subject.is_for_many {
+            if subject.is_for_many || (subject.is_of_unknown && !protects) {
                 return Err(denied(
                     "this acts on guests that it does not name",
                     format!("{setting} is set: name the guests, each by its VMID."),
@@ -107,12 +108,18 @@ impl Gate<'_> {
         else {
             return Ok(());
         };
-        // What it reads can be as good as a command.
-        let line = match input {
-            Some(input) => format!("{} < {input}", command_line(argv)),
-            None => command_line(argv),
+        // What it reads can be as good as a command, so a `*` at the end of one does not stand for it. No
+        // argument holds a `<`.
+        let (line, is_fed) = match input {
+            Some(input) => (format!("{} < {input}", command_line(argv)), true),
+            None => (command_line(argv), false),
         };
-        if allowed.iter().any(|glob| glob.matches(&line)) {
+        let counts = |glob: &&Glob| !is_fed || glob.pattern().contains(" < ");
+        if allowed
+            .iter()
+            .filter(counts)
+            .any(|glob| glob.matches(&line))
+        {
             return Ok(());
         }
         let allowed: Vec<&str> = allowed.iter().map(|glob| glob.pattern()).collect();

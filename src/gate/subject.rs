@@ -14,6 +14,8 @@ pub(super) struct Subject {
     pub(super) guests: Vec<Guest>,
     /// Whether it acts on guests that it does not name.
     pub(super) is_for_many: bool,
+    /// Whether it takes from a guest that it does not name.
+    pub(super) is_of_unknown: bool,
     pub(super) harm: Option<Harm>,
 }
 
@@ -78,6 +80,7 @@ impl Subject {
             nodes: node.into_iter().map(str::to_owned).collect(),
             guests: Vec::new(),
             is_for_many: false,
+            is_of_unknown: false,
             harm: None,
         };
         subject.add(vmid.unwrap_or_default(), || Part::Keeps);
@@ -118,9 +121,15 @@ impl Subject {
             }
             (Method::Post, ["nodes", _, "qemu" | "lxc"]) => {
                 subject.add(value("vmid").unwrap_or_default(), || made(None));
+                for source in [value("archive"), value("ostemplate")]
+                    .into_iter()
+                    .flatten()
+                {
+                    subject.add(owner(source), || Part::Keeps);
+                    subject.is_of_unknown |= owner(source).is_empty() && !is_for_all(source);
+                }
                 let archive =
                     value("archive").or(value("ostemplate").filter(|_| is_set("restore")));
-                subject.add(owner(archive.unwrap_or_default()), || Part::Keeps);
                 if let Some(archive) = archive.filter(|_| is_set("force")) {
                     subject.harm = Some(Harm::RestoreOver(archive.to_owned()));
                 }
@@ -140,8 +149,10 @@ impl Subject {
                     [_, _, _, _, _, kind, id, ..] => (kind, id),
                     _ => ("", ""),
                 };
+                // `100@local-lvm:vm-100-disk-0` is the id of a task about a volume.
+                let id = id.split('@').next().unwrap_or_default();
                 subject.add(id, || Part::Changes);
-                let is_about_guests = ["bulk", "ha", "qm", "vz"]
+                let is_about_guests = ["bulk", "ha", "img", "qm", "vz"]
                     .iter()
                     .any(|of| kind.starts_with(of))
                     || kind.ends_with("all");

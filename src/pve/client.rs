@@ -1,6 +1,7 @@
 //! The cluster as tools see it: requests go out, data or errors a model can act on come back.
 
 use std::cell::Cell;
+use std::mem;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -266,7 +267,18 @@ fn hide(answer: &mut Value, secrets: &[&str]) {
             *text = text::without(text, secrets);
         }
         Value::Array(items) => items.iter_mut().for_each(|item| hide(item, secrets)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| hide(value, secrets)),
+        Value::Object(fields) => {
+            if fields
+                .keys()
+                .any(|key| secrets.iter().any(|secret| key.contains(secret)))
+            {
+                let cleaned = mem::take(fields).into_iter();
+                *fields = cleaned
+                    .map(|(key, value)| (text::without(&key, secrets), value))
+                    .collect();
+            }
+            fields.values_mut().for_each(|value| hide(value, secrets));
+        }
         _ => (),
     }
 }

@@ -272,6 +272,15 @@ fn config_holds_places_open_and_passes_no_wrong_value_on() {
 }
 
 #[test]
+fn config_leaves_no_misspelt_lock_out_in_silence() {
+    let failure = failure(&["config", "codex"], &[("PROXMOX_READONLY", "true")]);
+    assert_holds(
+        &failure,
+        &["PROXMOX_READONLY", "did you mean PROXMOX_READ_ONLY?"],
+    );
+}
+
+#[test]
 fn config_of_the_demonstration_needs_nothing() {
     let variables = [("PROXMOX_TOKEN_VALUE", SECRET)];
     let output = run(&["--demo", "config", "cursor"], &variables);

@@ -268,11 +268,14 @@ fn an_unknown_name_stops_every_call_and_lists_the_known_ones() {
         ("PROXMOX_NODES", "a/b", "node names"),
         ("PROXMOX_PROTECTED", "1-2", "ranges"),
         ("PROXMOX_CONFIRM", "maybe", "auto, always or never"),
+        ("PROXMOX_ALLOW_COMMANDS", "ps -eo pid,*", "many programs"),
         (
             "PROXMOX_ALLOW_COMMANDS",
-            "ps -eo pid,*",
-            "allows everything",
+            "ps -eo pid,user*",
+            "many programs",
         ),
+        ("PROXMOX_ALLOWED_NODES", "pve1", "PROXMOX_NODES"),
+        ("proxmox_read_only", "true", "PROXMOX_READ_ONLY"),
         ("PROXMOX_READONLY", "true", "PROXMOX_READ_ONLY"),
         ("PROXMOX_PROTECT", "100", "PROXMOX_PROTECTED"),
         ("PROXMOX_READ_ONLY", "ture", "true"),
@@ -502,6 +505,21 @@ fn what_names_no_guest_or_a_strange_one_does_not_slip_through() {
         assert!(!is_error, "{text}");
         assert_eq!(host.changes().len(), 1);
     }
+    let of_volume = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:imgdel:900@local-lvm:root@pam:";
+    let mut session = host.serve(&[("PROXMOX_GUESTS", "100")]);
+    let (text, is_error) = call(
+        &mut session,
+        "proxmox_stop_task",
+        json!({ "upid": of_volume }),
+    );
+    assert!(is_error && text.contains("guest 900"), "{text}");
+    // A renamed backup may be that of any guest; protection lets it be copied.
+    let arguments = json!({ "node": "pve1", "vmid": 100, "archive": "local:backup/web01.vma.zst" });
+    let (text, is_error) = call(&mut session, "proxmox_restore_backup_vm", arguments.clone());
+    assert!(is_error && text.contains("PROXMOX_GUESTS"), "{text}");
+    let mut session = host.serve(&[("PROXMOX_PROTECTED", "900")]);
+    let (text, is_error) = call(&mut session, "proxmox_restore_backup_vm", arguments);
+    assert!(!is_error && host.changes().len() == 1, "{text}");
     // What a guest is made of counts as well.
     let mut session = host.serve(&[("PROXMOX_GUESTS", "100")]);
     for (tool, arguments) in [
@@ -621,6 +639,10 @@ fn only_the_command_lines_that_are_allowed_run() {
         ),
         (
             json!({ "vmid": 100, "command": "uptime", "input_data": "x" }),
+            false,
+        ),
+        (
+            json!({ "vmid": 100, "command": "systemctl status a", "input_data": "x" }),
             false,
         ),
         (

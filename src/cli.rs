@@ -385,9 +385,10 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
         if !text.is_empty() {
             heading.insert(0, '\n');
         }
+        let mut without = Vec::new();
         for (name, tool) in domain.tools {
             if let Some(why) = safety.exposure.hides(domain, name, tool) {
-                hidden.push_str(&format!("  {name:<width$}  {why}\n"));
+                without.push((*name, why));
                 continue;
             }
             shown += 1;
@@ -397,6 +398,21 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
                 "  {name:<width$}  {permission:<8}  {}\n",
                 tool.title
             ));
+        }
+        match &without[..] {
+            // A whole toolset needs one line.
+            [(_, why), ..]
+                if without.len() == domain.tools.len()
+                    && without.iter().all(|(_, other)| other == why) =>
+            {
+                let all = format!("all of {}", domain.toolset);
+                hidden.push_str(&format!("  {all:<width$}  {why}\n"));
+            }
+            _ => {
+                for (name, why) in &without {
+                    hidden.push_str(&format!("  {name:<width$}  {why}\n"));
+                }
+            }
         }
     }
     let size = definitions(safety).to_string().len();

@@ -51,12 +51,14 @@ pub(crate) struct Names(Vec<Glob>);
 impl Toolsets {
     /// Reads a list; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let names = text.split(',').map(str::trim).map(|name| {
-            let mut known = known();
-            known.find(|known| *known == name).ok_or_else(|| {
+        let names = text.split(',').map(str::trim).enumerate();
+        let names = names.map(|(index, name)| {
+            known().find(|known| *known == name).ok_or_else(|| {
                 format!(
-                    "names a toolset that does not exist; known: {}",
-                    self::known().collect::<Vec<_>>().join(", ")
+                    "has an entry {} that is no toolset{}; known: {}",
+                    index + 1,
+                    hint(nearest(name, known())),
+                    known().collect::<Vec<_>>().join(", ")
                 )
             })
         });
@@ -85,22 +87,26 @@ fn known() -> impl Iterator<Item = &'static str> {
     [DEFAULT, ALL].into_iter().chain(toolsets)
 }
 
+fn hint(meant: Option<&str>) -> String {
+    meant.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
+}
+
 impl Names {
     /// Reads a list of names and patterns; an error follows the name of its setting. A pattern without
     /// a single tool is as wrong as a name.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let all = || tools::DOMAINS.iter().flat_map(|domain| domain.tools);
-        let names = text.split(',').map(str::trim).map(|name| {
+        let names = text.split(',').map(str::trim).enumerate();
+        let names = names.map(|(index, name)| {
             let glob = Glob::new(name);
             if all().any(|(name, _)| glob.matches(name)) {
                 return Ok(glob);
             }
-            let meant = nearest(name, all().map(|(name, _)| *name));
-            let meant = meant.map(|name| format!(" (did you mean {name}?)"));
             let known: Vec<&str> = all().map(|(name, _)| *name).collect();
             Err(format!(
-                "names a tool that does not exist{}; known: {}",
-                meant.unwrap_or_default(),
+                "has an entry {} that matches no tool{}; known: {}",
+                index + 1,
+                hint(nearest(name, known.iter().copied())),
                 known.join(", ")
             ))
         });
@@ -114,16 +120,16 @@ impl Names {
 
 impl Exposure {
     /// Why the tool `name` is hidden: the setting that hides it; `None` where it is shown.
-    pub(crate) fn hides(&self, domain: &Domain, name: &str, tool: &Tool) -> Option<&'static str> {
+    pub(crate) fn hides(&self, domain: &Domain, name: &str, tool: &Tool) -> Option<String> {
         if self
             .excluded
             .as_ref()
             .is_some_and(|names| names.contain(name))
         {
-            return Some("PROXMOX_EXCLUDE_TOOLS names it");
+            return Some("PROXMOX_EXCLUDE_TOOLS names it".to_owned());
         }
         if self.read_only && tool.effect != Effect::Reads {
-            return Some("PROXMOX_READ_ONLY is set");
+            return Some("PROXMOX_READ_ONLY is set".to_owned());
         }
         let by_name = self.tools.as_ref().is_some_and(|names| names.contain(name));
         let by_toolset = match (&self.toolsets, &self.tools) {
@@ -131,18 +137,19 @@ impl Exposure {
             (None, None) => DEFAULT_TOOLSETS.contains(&domain.toolset),
             (None, Some(_)) => false,
         };
+        let toolset = domain.toolset;
         match (by_name || by_toolset, &self.toolsets, &self.tools) {
             (true, ..) => None,
-            (false, None, Some(_)) => Some("PROXMOX_TOOLS does not name it"),
-            (false, Some(_), Some(_)) => {
-                Some("neither PROXMOX_TOOLSETS nor PROXMOX_TOOLS names it")
-            }
-            (false, _, None) => Some("its toolset is not in PROXMOX_TOOLSETS"),
+            (false, None, Some(_)) => Some("PROXMOX_TOOLS does not name it".to_owned()),
+            (false, Some(_), Some(_)) => Some(format!(
+                "PROXMOX_TOOLSETS does not name {toolset}, nor PROXMOX_TOOLS the tool"
+            )),
+            (false, _, None) => Some(format!("PROXMOX_TOOLSETS does not name {toolset}")),
         }
     }
 
     /// As [`Exposure::hides`].
-    pub(crate) fn hides_by_name(&self, name: &str) -> Option<&'static str> {
+    pub(crate) fn hides_by_name(&self, name: &str) -> Option<String> {
         let mut all = all();
         let (domain, (name, tool)) = all.find(|(_, (own, _))| *own == name)?;
         self.hides(domain, name, tool)

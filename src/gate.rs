@@ -312,5 +312,5 @@ impl<'a> Gate<'a> {
 
 /// Why, for the audit log.
 fn brief(error: &Error) -> String {
-    text::cut(&text::inline(&error.on_one_line()), 500)
+    text::cut(&text::visible(&error.on_one_line()), 500)
 }

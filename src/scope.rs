@@ -69,10 +69,10 @@ pub(crate) fn tags(text: &str) -> Vec<String> {
 impl Guests {
     /// Reads a set; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str = "must list guests, separated by commas: VMIDs (100), ranges (100-199), \
-                            pool:NAME or tag:NAME, each with a ! in front to exclude it";
+        const FORM: &str = "guests are listed between commas: VMIDs (100), ranges (100-199), \
+                            pool:NAME or tag:NAME, no names, each with a ! in front to exclude it";
         Ok(Self {
-            items: items(text, |part| part.parse().ok()).ok_or(FORM)?,
+            items: items(text, |part| part.parse().ok(), FORM)?,
             text: text.trim().to_owned(),
         })
     }
@@ -142,9 +142,9 @@ impl Nodes {
     /// Reads a set; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         const FORM: &str =
-            "must list node names, separated by commas, each with a ! in front to exclude it";
+            "node names are listed between commas, each with a ! in front to exclude it";
         Ok(Self {
-            items: items(text, |part| (format::NODE.parse)(part)).ok_or(FORM)?,
+            items: items(text, |part| (format::NODE.parse)(part), FORM)?,
             text: text.trim().to_owned(),
         })
     }
@@ -159,16 +159,21 @@ impl Nodes {
     }
 }
 
-/// The parts between commas; `None` unless each can be read and there is one.
-fn items<T>(text: &str, means: impl Fn(&str) -> Option<T>) -> Option<Vec<Item<T>>> {
-    let parts = text.split(',').map(|part| {
+/// The parts between commas; the first that cannot be read is named by its place, with the `form`.
+fn items<T>(
+    text: &str,
+    means: impl Fn(&str) -> Option<T>,
+    form: &str,
+) -> Result<Vec<Item<T>>, String> {
+    let parts = text.split(',').enumerate().map(|(index, part)| {
         let part = part.trim();
         let (is_excluded, part) = match part.strip_prefix('!') {
             Some(rest) => (true, rest.trim()),
             None => (false, part),
         };
-        let means = means(part)?;
-        Some(Item { means, is_excluded })
+        let means = means(part)
+            .ok_or_else(|| format!("has an entry {} that is none: {form}", index + 1))?;
+        Ok(Item { means, is_excluded })
     });
     parts.collect()
 }

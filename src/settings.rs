@@ -328,6 +328,15 @@ fn unknown(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<Strin
 }
 
 impl Setting {
+    /// Whether it says what a model may do, and not how to reach the cluster.
+    pub(crate) fn is_of_safety(&self) -> bool {
+        let mut settings = SETTINGS.iter().map(|setting| setting.variable);
+        let own = settings
+            .clone()
+            .position(|variable| variable == self.variable);
+        own >= settings.position(|variable| variable == ALLOW_ELEVATED.variable)
+    }
+
     /// What its flag is called, or would be.
     pub(crate) fn flag_name(&self) -> String {
         format!("--{}", self.name().to_lowercase().replace('_', "-"))

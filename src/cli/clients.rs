@@ -74,7 +74,10 @@ impl Entry {
         let given = given.values;
         let from_file = given.iter().any(|(setting, _)| setting.stands_for_secret());
         let mut environment = Vec::new();
-        for setting in SETTINGS {
+        for setting in SETTINGS
+            .iter()
+            .filter(|setting| !demo || setting.is_of_safety())
+        {
             let value = given
                 .iter()
                 .find(|(known, _)| known.variable == setting.variable);
@@ -96,6 +99,15 @@ impl Entry {
                 None if needed => environment.push((*setting, None)),
                 None => (),
             }
+        }
+        if !with_secret
+            && environment
+                .iter()
+                .any(|(setting, value)| setting.is_secret() && value.is_none())
+        {
+            log::warn!(
+                "put the secret in its place before you use this, or set PROXMOX_TOKEN_FILE"
+            );
         }
         let (name, arguments): (_, &[_]) = match demo {
             true => ("proxmox-demo", &["--demo"]),

@@ -30,8 +30,11 @@ impl Gate<'_> {
             let protects = setting == "PROXMOX_PROTECTED";
             if subject.is_for_many || (subject.is_of_unknown && !protects) {
                 return Err(denied(
-                    "this acts on guests that it does not name",
-                    format!("{setting} is set: name the guests, each by its VMID."),
+                    "this may concern guests that it does not name",
+                    format!(
+                        "{setting} ({}) is set, and whether they are in it cannot be told.",
+                        set.text()
+                    ),
                 ));
             }
             for guest in &subject.guests {

@@ -66,7 +66,7 @@ fn failure(
     }: NoConnection,
 ) -> Error {
     Error::Unanswered {
-        request: "the token".to_owned(),
+        request: "anything".to_owned(),
         failure: Failure::NotSent {
             what,
             cause,

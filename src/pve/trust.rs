@@ -181,7 +181,8 @@ impl ServerCertVerifier for Verifier {
             Ok(Accepted::Tolerated) => self.warned.call_once(|| {
                 log::warn!(
                     "{}: unknown issuer, tolerated by PROXMOX_SSL_MODE=verify, which does not \
-                     rule out an active attacker. To accept this certificate alone, set:\n{}",
+                     rule out an active attacker. To accept this certificate alone, compare it on \
+                     the node and set:\n{}",
                     self.host,
                     line_to_set(&self.host.trust, leaf)
                 );

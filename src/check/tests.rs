@@ -10,12 +10,16 @@ use crate::pve::http::tests::{Host as Server, assert_holds, connection, nowhere,
 use crate::pve::probe::sha256;
 use crate::settings::Check;
 
+fn probe(connection: &Connection) -> Probe<'_> {
+    Probe::new(&connection.hosts[0], 1, connection.timeout)
+}
+
 /// What is said of a host with this certificate, and whether it may be asked.
 fn tls(certificate: &str, check: Check, listed: &[&str]) -> (bool, String) {
     let server = Server::tls(certificate, vec![vec![Hold]]);
     let connection = connection(true, server.at, check, listed);
     let mut report = Report::default();
-    let usable = reach(&mut report, &Probe::new(&connection, &connection.hosts[0]));
+    let usable = reach(&mut report, &probe(&connection));
     assert_eq!(server.requests(), [""; 0], "nothing is sent");
     (usable, report.text(false))
 }
@@ -68,15 +72,13 @@ fn asks_nothing_of_a_host_that_is_not_trusted() {
         connection: Ok(connection(true, server.at, Check::Strict, &["ca"])),
         safety: Safety::default(),
     };
-    let text = run(&settings, None).text(false);
+    let text = run(&settings, &Beside::default()).text(false);
     assert_eq!(server.requests(), [""; 0]);
     assert_holds(
         &text,
         &[
             "failed   tls ",
-            "skipped  api-version ",
-            "skipped  token ",
-            "skipped  nodes ",
+            "skipped  api-version      and token, privileges, clock, nodes: needs a host",
             "\n1 failed, 5 skipped\n",
         ],
     );
@@ -149,15 +151,14 @@ fn a_name_without_an_address_fails_and_skips_what_needs_it() {
     // A label has at most 63 letters (RFC 1035), so the resolver asks nobody for this one.
     connection.hosts[0].name = format!("{}.invalid", "p".repeat(64));
     let mut report = Report::default();
-    let probe = Probe::new(&connection, &connection.hosts[0]);
+    let probe = probe(&connection);
     assert!(!reach(&mut report, &probe));
     assert_holds(
         &report.text(false),
         &[
             "failed   name-resolution  there is no address",
             "-> Check PROXMOX_HOST",
-            "skipped  tcp ",
-            "skipped  tls ",
+            "skipped  tcp              and tls:\n",
         ],
     );
 }
@@ -167,10 +168,7 @@ fn a_port_without_tls_fails_at_tls() {
     let server = Server::plain(vec![vec![Step::Say(b"SSH-2.0-OpenSSH\r\n"), Hold]]);
     let connection = connection(true, server.at, Check::Strict, &[]);
     let mut report = Report::default();
-    assert!(!reach(
-        &mut report,
-        &Probe::new(&connection, &connection.hosts[0])
-    ));
+    assert!(!reach(&mut report, &probe(&connection)));
     assert_holds(
         &report.text(false),
         &[

@@ -5,9 +5,10 @@
 
 #[cfg(unix)]
 use std::fs::Permissions;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -107,7 +108,7 @@ fn open(path: &Path) -> io::Result<File> {
     // A terminal could be where messages go.
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a file"));
+        return Err(no_file());
     }
     #[cfg(unix)]
     {
@@ -117,6 +118,34 @@ fn open(path: &Path) -> io::Result<File> {
         }
     }
     Ok(file)
+}
+
+/// Tries whether a line could be begun, and leaves everything as it is.
+pub(crate) fn can_be_written(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        // A pipe would wait for its other end.
+        Ok(found) if !found.is_file() => Err(no_file()),
+        Ok(found) => {
+            let file = OpenOptions::new().read(true).append(true).open(path)?;
+            // Only its owner may close it to others, which `open` does where it is not.
+            file.set_permissions(found.permissions())
+        }
+        Err(err) if err.kind() == ErrorKind::NotFound => {
+            // The file itself could get its first line meanwhile, and be removed with it.
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".check-{}", process::id()));
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&name)?;
+            fs::remove_file(&name)
+        }
+        Err(err) => Err(err),
+    }
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "it is not a file")
 }
 
 /// Waits until no other process writes; `None` for an error is a client that no longer wants it.
@@ -166,7 +195,7 @@ mod tests {
 
     /// A path of its own for each test.
     fn path(name: &str) -> PathBuf {
-        let path = env::temp_dir().join(format!("proxmox-mcp-audit-{name}-{}", std::process::id()));
+        let path = env::temp_dir().join(format!("proxmox-mcp-audit-{name}-{}", process::id()));
         let _ = fs::remove_file(&path);
         path
     }

@@ -1,15 +1,20 @@
 //! `proxmox-mcp check`: the way from the settings to the tools, step by step, each with a verdict and what
 //! mends it. Nothing is changed, and the token goes only to hosts whose certificate is trusted as set.
 
+mod boundaries;
 mod host;
 mod report;
 mod rights;
 
-use std::time::SystemTime;
+use std::env;
+use std::ffi::OsString;
+use std::iter;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use crate::answer;
+use crate::audit;
 use crate::check::report::Report;
 use crate::check::rights::quoted;
 use crate::cli;
@@ -19,7 +24,7 @@ use crate::privileges::Granted;
 use crate::pve::client::{Client, Cluster};
 use crate::pve::http::Failure;
 use crate::pve::probe::Probe;
-use crate::settings::{Connection, Host, Safety, Settings};
+use crate::settings::{self, Confirm, Connection, Host, Safety, Setting, Settings};
 use crate::text;
 use crate::tool::{Effect, Permission};
 use crate::tools;
@@ -36,6 +41,7 @@ const TOKEN: &str = "token";
 const PRIVILEGES: &str = "privileges";
 const CLOCK: &str = "clock";
 const NODES: &str = "nodes";
+const BOUNDARIES: &str = "boundaries";
 const ELEVATED: &str = "elevated";
 const TOOLSETS: &str = "toolsets";
 
@@ -45,61 +51,126 @@ const MOST_SKEW: u64 = 30;
 /// The oldest major version that was tried.
 const OLDEST_MAJOR: u32 = 7;
 
-/// Checks everything; `ignored` says which variables look like settings and are none.
-pub(crate) fn run(settings: &Settings, ignored: Option<String>) -> Report {
-    let mut report = Report::default();
-    let connection = match &settings.connection {
-        Ok(connection) => connection,
-        Err(problems) => {
-            report.failed(SETTINGS, problems.join("\n"), setting_remedy(problems));
-            for check in [
-                NAME, TCP, TLS, API, TOKEN, PRIVILEGES, CLOCK, NODES, ELEVATED, TOOLSETS,
-            ] {
-                report.skipped(check, "needs the settings");
-            }
-            return report;
+/// What is known beside the settings.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// The hosts, also where there is no token.
+    hosts: Vec<Host>,
+    /// The variables that are probably misspelt locks, with which no call is sent.
+    misspelt: Vec<String>,
+    /// Which other variables look like settings and are none.
+    ignored: Option<String>,
+}
+
+impl Beside {
+    /// Looks at the flags and the environment.
+    pub(crate) fn new(flags: &[(&'static Setting, OsString)]) -> Self {
+        let is_lock = |variable: &(OsString, OsString)| {
+            !settings::misspelt(iter::once(variable.clone())).is_empty()
+        };
+        Self {
+            hosts: Host::all(flags, |name| env::var_os(name)),
+            misspelt: env::vars_os()
+                .filter(|variable| is_lock(variable))
+                .map(|(name, _)| text::inline(&name.to_string_lossy()))
+                .collect(),
+            ignored: settings::ignored(env::vars_os().filter(|variable| !is_lock(variable))),
         }
+    }
+}
+
+/// Checks everything.
+pub(crate) fn run(settings: &Settings, beside: &Beside) -> Report {
+    let mut report = Report::default();
+    let ignored = beside.ignored.iter();
+    let with_ignored = |told: String| {
+        let lines = iter::once(told).chain(ignored.cloned());
+        lines.collect::<Vec<_>>().join("\n")
     };
-    let names: Vec<String> = connection.hosts.iter().map(Host::to_string).collect();
-    let told = format!("{} as {}", names.join(", "), connection.token_id);
-    match ignored {
-        None => report.ok(SETTINGS, told),
-        Some(ignored) => report.warning(
+    // Without a connection each step takes what it may take at most.
+    let (hosts, timeout) = match &settings.connection {
+        Ok(connection) => (&connection.hosts, connection.timeout),
+        Err(_) => (&beside.hosts, Duration::MAX),
+    };
+    match &settings.connection {
+        Err(problems) => report.failed(
             SETTINGS,
-            format!("{told}\n{ignored}"),
-            "Correct or unset them; proxmox-mcp --help lists the settings.",
+            with_ignored(problems.join("\n")),
+            setting_remedy(problems, &beside.misspelt),
         ),
+        Ok(connection) => {
+            let names: Vec<String> = hosts.iter().map(Host::to_string).collect();
+            let told = format!("{} as {}", names.join(", "), connection.token_id);
+            match beside.ignored {
+                None => report.ok(SETTINGS, told),
+                Some(_) => report.warning(
+                    SETTINGS,
+                    with_ignored(told),
+                    "Correct or unset them; proxmox-mcp --help lists the settings.",
+                ),
+            }
+        }
+    }
+    if hosts.is_empty() {
+        for check in [NAME, TCP, TLS] {
+            report.skipped(check, "needs the settings");
+        }
     }
     let mut usable = Vec::new();
-    for host in &connection.hosts {
-        if host::reach(&mut report, &Probe::new(connection, host)) {
+    for host in hosts {
+        if host::reach(&mut report, &Probe::new(host, hosts.len(), timeout)) {
             usable.push(host.clone());
         }
     }
-    if usable.is_empty() {
-        for check in [API, TOKEN, PRIVILEGES, CLOCK, NODES] {
-            report.skipped(check, "needs a host that can be reached and trusted");
+    match &settings.connection {
+        Ok(connection) if !usable.is_empty() => {
+            let reachable = Connection {
+                hosts: usable,
+                token_id: connection.token_id.clone(),
+                token_secret: connection.token_secret.clone(),
+                timeout: connection.timeout,
+            };
+            ask(&mut report, &reachable, &settings.safety);
         }
-    } else {
-        let reachable = Connection {
-            hosts: usable,
-            token_id: connection.token_id.clone(),
-            token_secret: connection.token_secret.clone(),
-            timeout: connection.timeout,
-        };
-        ask(&mut report, &reachable, &settings.safety);
+        connection => {
+            let needed = match connection {
+                Ok(_) => "needs a host that can be reached and trusted",
+                Err(_) => "needs the settings",
+            };
+            for check in [API, TOKEN, PRIVILEGES, CLOCK, NODES] {
+                report.skipped(check, needed);
+            }
+        }
     }
-    elevated(&mut report, &settings.safety);
-    toolsets(&mut report, &settings.safety);
+    let problems = settings.connection.as_ref().err();
+    let is_missing = |problem: &String| problem.contains(MISSING);
+    if problems.is_none_or(|problems| problems.iter().all(is_missing)) {
+        elevated(&mut report, &settings.safety);
+        toolsets(&mut report, &settings.safety);
+    } else {
+        // What cannot be read is taken for something else.
+        for check in [ELEVATED, TOOLSETS] {
+            report.skipped(check, "needs the settings");
+        }
+    }
     report
 }
 
-fn setting_remedy(problems: &[String]) -> String {
+/// What is missing is not wrong.
+const MISSING: &str = " is missing: ";
+
+fn setting_remedy(problems: &[String], misspelt: &[String]) -> String {
     let is_missing = |variable: &str| {
         let mut problems = problems.iter();
-        problems.any(|problem| problem.starts_with(&format!("{variable} is missing")))
+        problems.any(|problem| problem.starts_with(&format!("{variable}{MISSING}")))
     };
     let mut remedy = String::new();
+    if !misspelt.is_empty() {
+        remedy.push_str(&format!(
+            "Correct or unset {}: until then every call is refused.\n",
+            misspelt.join(", ")
+        ));
+    }
     if is_missing("PROXMOX_TOKEN_NAME") || is_missing("PROXMOX_TOKEN_VALUE") {
         remedy.push_str(
             "Where there is no token yet, make one on a node, which prints the secret, and keep that \
@@ -197,10 +268,15 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
     }
     clock(report, date, began, ended);
     match client.get("/nodes") {
-        Ok(data) => nodes(report, data),
+        Ok(data) => {
+            let rows = answer::rows(data);
+            nodes(report, &rows);
+            boundaries::check(report, safety, &client, &rows);
+        }
         Err(error) => {
             let (told, remedy) = fault(error);
             report.failed(NODES, told, remedy);
+            boundaries::check(report, safety, &client, &[]);
         }
     }
 }
@@ -291,8 +367,7 @@ fn clock(report: &mut Report, date: Option<u64>, began: f64, ended: f64) {
     );
 }
 
-fn nodes(report: &mut Report, data: Value) {
-    let rows = answer::rows(data);
+fn nodes(report: &mut Report, rows: &[Value]) {
     let node = |row: &Value| text::inline(row["node"].as_str().unwrap_or("?"));
     let down = rows.iter().filter(|row| row["status"] == "offline");
     let down: Vec<String> = down.map(node).collect();
@@ -319,12 +394,39 @@ fn elevated(report: &mut Report, safety: &Safety) {
     let (reading, changing): (Vec<_>, Vec<_>) =
         locked.partition(|(_, tool)| tool.effect == Effect::Reads);
     let count = reading.len() + changing.len();
-    if !safety.allow_elevated {
-        return report.ok(
+    let told = match safety.allow_elevated {
+        false => {
+            format!("not allowed: {count} elevated tools are refused (PROXMOX_ALLOW_ELEVATED)")
+        }
+        true => format!(
+            "allowed: {} tools can change the cluster; {}\nconfirm: {}",
+            changing.len(),
+            bounds(safety),
+            match safety.confirm {
+                Confirm::Auto => "auto (asked only where the client can ask)",
+                Confirm::Always => "always (by a token where the client cannot ask)",
+                Confirm::Never => "never (nobody is asked)",
+            }
+        ),
+    };
+    let log = safety.audit_log.as_ref();
+    let unwritable = log.and_then(|path| Some((path, audit::can_be_written(path).err()?)));
+    match unwritable {
+        None => report.ok(ELEVATED, told),
+        Some((path, err)) => report.failed(
             ELEVATED,
-            format!("not allowed: {count} elevated tools are refused (PROXMOX_ALLOW_ELEVATED)"),
-        );
+            format!(
+                "{told}\nthe audit log cannot be written: {}: {err}",
+                text::inline(&path.display().to_string())
+            ),
+            "Set PROXMOX_AUDIT_LOG to a file that you own, in a folder that exists: until then \
+             no elevated tool works.",
+        ),
     }
+}
+
+/// What limits elevated tools.
+fn bounds(safety: &Safety) -> String {
     let bounds = [
         ("PROXMOX_GUESTS", safety.guests.is_some()),
         ("PROXMOX_NODES", safety.nodes.is_some()),
@@ -335,17 +437,10 @@ fn elevated(report: &mut Report, safety: &Safety) {
     ];
     let bounds = bounds.iter().filter(|(_, is_set)| *is_set);
     let bounds: Vec<&str> = bounds.map(|(name, _)| *name).collect();
-    let bounds = match bounds.is_empty() {
+    match bounds.is_empty() {
         true => "no boundary and no audit log is set".to_owned(),
         false => format!("set: {}", bounds.join(", ")),
-    };
-    report.ok(
-        ELEVATED,
-        format!(
-            "allowed: {} tools can change the cluster; {bounds}",
-            changing.len()
-        ),
-    );
+    }
 }
 
 fn toolsets(report: &mut Report, safety: &Safety) {

@@ -125,7 +125,8 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
                 // The report says all of it.
                 log::set_max_level(log::LevelFilter::Error);
             }
-            let report = check::run(&settings, settings::ignored(env::vars_os()));
+            let beside = check::Beside::new(&command_line.flags);
+            let report = check::run(&settings, &beside);
             if *json {
                 print(&report.json())?;
             } else {

@@ -404,29 +404,32 @@ impl Granted {
         widest
     }
 
-    /// Where to grant what is missing below `base`, so that it counts there and takes nothing away: a role
-    /// on a path replaces those that it would inherit.
-    pub(crate) fn paths_to_grant<'a>(&'a self, base: &'a str) -> Vec<&'a str> {
-        if !self.0.contains_key(base) {
-            let below: Vec<&str> = self.below(base).collect();
-            return match below.is_empty() {
-                // Of `/sdn` and `/sdn/zones` only the first is always listed.
-                true => match base.rsplit_once('/') {
-                    Some((above, _)) if self.0.contains_key(above) => self.paths_to_grant(above),
-                    _ => vec![base],
-                },
-                false => below,
-            };
+    /// The privileges that count on a path below the top, were there no role of its own.
+    pub(crate) fn inherited<'a>(&'a self, path: &str) -> Vec<&'a str> {
+        let mut above = path;
+        while let Some((rest, _)) = above.rsplit_once('/').filter(|(rest, _)| !rest.is_empty()) {
+            above = rest;
+            if let Some(privileges) = self.0.get(above).and_then(Value::as_object) {
+                let counts = privileges.iter().filter(|(_, below)| propagates(below));
+                return counts.map(|(name, _)| name.as_str()).collect();
+            }
         }
-        let names = |path: &'a str| {
-            let all = self.0.get(path).and_then(Value::as_object);
-            all.into_iter().flatten()
-        };
-        let above = names("/").filter(|(_, below)| propagates(below));
-        let inherited = above
-            .map(|(name, _)| name)
-            .eq(names(base).map(|(name, _)| name));
-        vec![if inherited { "/" } else { base }]
+        Vec::new()
+    }
+
+    /// Whether a path has roles of this token alone: a further one joins them and replaces none.
+    pub(crate) fn has_own(&self, path: &str) -> bool {
+        let own = self.0.get(path).and_then(Value::as_object);
+        own.is_some_and(|own| {
+            let names = own.keys().map(String::as_str);
+            !own.is_empty() && !names.eq(self.inherited(path))
+        })
+    }
+
+    /// The paths below `base` with roles of this token alone.
+    pub(crate) fn own_below<'a>(&'a self, base: &'a str) -> Vec<&'a str> {
+        let below = self.below(base);
+        below.filter(|path| self.has_own(path)).collect()
     }
 }
 
@@ -627,18 +630,19 @@ mod tests {
     }
 
     #[test]
-    fn grants_where_nothing_that_is_inherited_gets_lost() {
-        let auditor = json!({ "VM.Audit": 1, "Sys.Audit": 1 });
-        let inherited = Granted::new(json!({ "/": auditor, "/vms": auditor, "/sdn": auditor }));
-        assert_eq!(inherited.paths_to_grant("/vms"), ["/"]);
-        assert_eq!(inherited.paths_to_grant("/sdn/zones"), ["/"]);
-        assert_eq!(inherited.paths_to_grant("/"), ["/"]);
+    fn tells_roles_of_a_path_from_those_that_are_inherited() {
+        let auditor = json!({ "Sys.Audit": 1, "VM.Audit": 1 });
+        let granted = Granted::new(json!({
+            "/": auditor,
+            "/vms": { "Sys.Audit": 1, "VM.Audit": 1, "VM.Backup": 0 },
+            "/vms/100": auditor,
+            "/vms/101": { "VM.Audit": 1, "VM.PowerMgmt": 1 },
+            "/vms/102": {},
+        }));
+        assert_eq!(granted.own_below("/vms"), ["/vms/101"]);
+        assert_eq!(granted.own_below("/storage"), [""; 0]);
+        assert_eq!(granted.inherited("/vms/103"), ["Sys.Audit", "VM.Audit"]);
         // Nothing is listed for /storage, so nothing is inherited there.
-        assert_eq!(inherited.paths_to_grant("/storage"), ["/storage"]);
-        let own = Granted::new(json!({ "/": auditor, "/vms": { "VM.Audit": 1 } }));
-        assert_eq!(own.paths_to_grant("/vms"), ["/vms"]);
-        let single = Granted::new(json!({ "/vms/100": auditor, "/vms/101": auditor }));
-        assert_eq!(single.paths_to_grant("/vms"), ["/vms/100", "/vms/101"]);
-        assert_eq!(single.paths_to_grant("/nodes"), ["/nodes"]);
+        assert_eq!(granted.inherited("/storage/local"), [""; 0]);
     }
 }

@@ -1,9 +1,18 @@
 //! Which guests and nodes a setting means: `100-199,pool:dev,!tag:prod` and `pve1,!pve2`.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::answer::plain;
 use crate::format;
+use crate::text;
+
+/// The most tags or pools that are named to choose from.
+const MOST: usize = 10;
+
+/// The most characters of the name of a pool or tag.
+const LONGEST: usize = 60;
 
 /// A set of guests, as `PROXMOX_GUESTS` and `PROXMOX_PROTECTED` name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +99,47 @@ impl Guests {
 
     /// Whether a guest is in it; `None` when what is known of the guest does not tell.
     pub(crate) fn contain(&self, guest: &Known) -> Option<bool> {
-        contain(&self.items, |means| match (means, &guest.labels) {
+        contain(&self.items, |means| means.names(guest))
+    }
+
+    /// The VMIDs, where nothing else is named.
+    pub(crate) fn vmids(&self) -> Option<Vec<u64>> {
+        let vmids = self.items.iter().map(|item| match item.means {
+            Guest::Ids(first, last) if first == last && !item.is_excluded => Some(first),
+            _ => None,
+        });
+        vmids.collect()
+    }
+
+    /// A sentence for each part that names none of these guests, with what there is instead.
+    pub(crate) fn idle(&self, guests: &[Known]) -> Vec<String> {
+        let labels = || guests.iter().filter_map(|guest| guest.labels.as_ref());
+        let names_none = |item: &&Item<Guest>| {
+            let mut guests = guests.iter();
+            !guests.any(|guest| item.means.names(guest) == Some(true))
+        };
+        let idle = self.items.iter().filter(names_none).map(|item| {
+            let instead = match &item.means {
+                Guest::Ids(..) => String::new(),
+                Guest::Pool(_) => {
+                    let pools = labels().map(|labels| labels.pool.clone());
+                    instead("pools", pools.filter(|pool| !pool.is_empty()).collect())
+                }
+                Guest::Tag(_) => {
+                    let tags = labels().flat_map(|labels| labels.tags.clone());
+                    instead("tags", tags.collect())
+                }
+            };
+            format!("{item} names no guest now{instead}")
+        });
+        idle.collect()
+    }
+}
+
+impl Guest {
+    /// Whether it names a guest; `None` when what is known of the guest does not tell.
+    fn names(&self, guest: &Known) -> Option<bool> {
+        match (self, &guest.labels) {
             (Guest::Ids(first, last), _) => Some((first..=last).contains(&&guest.vmid)),
             (_, None) => None,
             (Guest::Pool(pool), Some(labels)) => Some(
@@ -101,8 +150,42 @@ impl Guests {
                         .is_some_and(|rest| rest.starts_with('/')),
             ),
             (Guest::Tag(tag), Some(labels)) => Some(labels.tags.contains(tag)),
-        })
+        }
     }
+}
+
+/// As it is written in a set.
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Guest::Ids(first, last) if first == last => write!(f, "{first}"),
+            Guest::Ids(first, last) => write!(f, "{first}-{last}"),
+            Guest::Pool(pool) => write!(f, "pool:{pool}"),
+            Guest::Tag(tag) => write!(f, "tag:{tag}"),
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Item<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.is_excluded { "!" } else { "" };
+        write!(f, "{sign}{}", self.means)
+    }
+}
+
+/// `; tags: prod, web`
+fn instead(kind: &str, mut there: Vec<String>) -> String {
+    there.sort();
+    there.dedup();
+    if there.is_empty() {
+        return format!("; there are no {kind}");
+    }
+    let more = if there.len() > MOST { ", …" } else { "" };
+    let there = there.iter().take(MOST);
+    let there: Vec<String> = there
+        .map(|name| text::inline(&text::cut(name, LONGEST)))
+        .collect();
+    format!("; {kind}: {}{more}", there.join(", "))
 }
 
 impl std::str::FromStr for Guest {
@@ -156,6 +239,17 @@ impl Nodes {
 
     pub(crate) fn contain(&self, node: &str) -> bool {
         contain(&self.items, |name| Some(name == node)) == Some(true)
+    }
+
+    /// A sentence for each part that names none of these nodes.
+    pub(crate) fn idle(&self, nodes: &[&str]) -> Vec<String> {
+        let mut idle = Vec::new();
+        for item in &self.items {
+            if !nodes.contains(&&*item.means) {
+                idle.push(format!("{item} names no node now"));
+            }
+        }
+        idle
     }
 }
 
@@ -263,6 +357,36 @@ mod tests {
         ] {
             let set = Guests::parse(set).expect("it is well-formed");
             assert_eq!(set.contain(&unknown), expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn tells_which_parts_name_nothing_and_what_there_is_instead() {
+        let guests = [guest(100, "dev", "web"), guest(150, "prod/db", "DB;Prod")];
+        let idle = |set| Guests::parse(set).expect("it is well-formed").idle(&guests);
+        assert_eq!(
+            idle("tag:prdo,!200-299,77777,pool:pord"),
+            [
+                "tag:prdo names no guest now; tags: db, prod, web",
+                "!200-299 names no guest now",
+                "77777 names no guest now",
+                "pool:pord names no guest now; pools: dev, prod/db",
+            ]
+        );
+        assert_eq!(idle("100-199,tag:PROD,pool:prod,!pool:dev"), [""; 0]);
+        let bare = Guests::parse("tag:web").expect("it is well-formed");
+        let expected = ["tag:web names no guest now; there are no tags"];
+        assert_eq!(bare.idle(&[guest(100, "", "")]), expected);
+        let nodes = Nodes::parse("pve1,!pev2").expect("it is well-formed");
+        assert_eq!(nodes.idle(&["pve1"]), ["!pev2 names no node now"]);
+    }
+
+    #[test]
+    fn knows_the_vmids_where_nothing_else_is_named() {
+        let vmids = |set| Guests::parse(set).expect("it is well-formed").vmids();
+        assert_eq!(vmids("100, 101"), Some(vec![100, 101]));
+        for set in ["100-101", "!100", "100,tag:web"] {
+            assert_eq!(vmids(set), None, "{set}");
         }
     }
 

@@ -127,7 +127,19 @@ impl Report {
         let names = self.findings.iter().map(|finding| finding.check.len());
         let indent = VERDICT + GAP + names.max().unwrap_or(0) + GAP;
         let mut text = String::new();
-        for finding in &self.findings {
+        let is_same = |one: &Finding, other: &Finding| {
+            let are_skipped = [one, other].map(|it| it.verdict) == [Verdict::Skipped; 2];
+            are_skipped && one.text == other.text
+        };
+        // Steps that are skipped for the same reason share a line.
+        for findings in self.findings.chunk_by(is_same) {
+            let finding = &findings[0];
+            let others = findings[1..].iter().map(|other| other.check);
+            let others = others.collect::<Vec<_>>().join(", ");
+            let found = match others.is_empty() {
+                true => finding.text.clone(),
+                false => format!("and {others}: {}", finding.text),
+            };
             let verdict = finding.verdict.name();
             let (on, off) = match coloured {
                 true => (format!("\x1b[{}m", finding.verdict.colour()), "\x1b[0m"),
@@ -140,7 +152,7 @@ impl Report {
                 (0, line) if !line.starts_with("  ") => format!("-> {line}"),
                 (_, line) => line.to_owned(),
             });
-            let lines = finding.text.lines().map(str::to_owned).chain(remedy);
+            let lines = found.lines().map(str::to_owned).chain(remedy);
             for line in lines.flat_map(|line| wrapped(&line, WIDTH - indent)) {
                 text.push_str(&format!("{:1$}{line}\n", "", indent - column));
                 column = 0;
@@ -215,6 +227,22 @@ skipped  token        needs the API
 1 failed, 1 skipped
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn steps_skipped_for_one_reason_share_a_line_for_people() {
+        let mut report = Report::default();
+        for (check, reason) in [("tcp", "a"), ("tls", "a"), ("token", "a"), ("clock", "b")] {
+            report.skipped(check, reason);
+        }
+        let expected = "\
+skipped  tcp    and tls, token: a
+skipped  clock  b
+
+4 skipped
+";
+        assert_eq!(report.text(false), expected);
+        assert_eq!(report.json().matches("\"skipped\"").count(), 4);
     }
 
     #[test]

@@ -8,14 +8,19 @@ use crate::exposure::Names;
 use crate::pve::http::tests::Step::{self, Hold};
 use crate::pve::http::tests::{Host as Server, assert_holds, connection, nowhere, read};
 use crate::pve::probe::sha256;
+use crate::scope::Guests;
 use crate::settings::Check;
+
+fn probe(connection: &Connection) -> Probe<'_> {
+    Probe::new(&connection.hosts[0], 1, connection.timeout)
+}
 
 /// What is said of a host with this certificate, and whether it may be asked.
 fn tls(certificate: &str, check: Check, listed: &[&str]) -> (bool, String) {
     let server = Server::tls(certificate, vec![vec![Hold]]);
     let connection = connection(true, server.at, check, listed);
     let mut report = Report::default();
-    let usable = reach(&mut report, &Probe::new(&connection, &connection.hosts[0]));
+    let usable = reach(&mut report, &probe(&connection));
     assert_eq!(server.requests(), [""; 0], "nothing is sent");
     (usable, report.text(false))
 }
@@ -68,15 +73,13 @@ fn asks_nothing_of_a_host_that_is_not_trusted() {
         connection: Ok(connection(true, server.at, Check::Strict, &["ca"])),
         safety: Safety::default(),
     };
-    let text = run(&settings, None).text(false);
+    let text = run(&settings, &Beside::default()).text(false);
     assert_eq!(server.requests(), [""; 0]);
     assert_holds(
         &text,
         &[
             "failed   tls ",
-            "skipped  api-version ",
-            "skipped  token ",
-            "skipped  nodes ",
+            "skipped  api-version      and token, privileges, clock, nodes: needs a host",
             "\n1 failed, 5 skipped\n",
         ],
     );
@@ -149,15 +152,14 @@ fn a_name_without_an_address_fails_and_skips_what_needs_it() {
     // A label has at most 63 letters (RFC 1035), so the resolver asks nobody for this one.
     connection.hosts[0].name = format!("{}.invalid", "p".repeat(64));
     let mut report = Report::default();
-    let probe = Probe::new(&connection, &connection.hosts[0]);
+    let probe = probe(&connection);
     assert!(!reach(&mut report, &probe));
     assert_holds(
         &report.text(false),
         &[
             "failed   name-resolution  there is no address",
             "-> Check PROXMOX_HOST",
-            "skipped  tcp ",
-            "skipped  tls ",
+            "skipped  tcp              and tls:\n",
         ],
     );
 }
@@ -167,10 +169,7 @@ fn a_port_without_tls_fails_at_tls() {
     let server = Server::plain(vec![vec![Step::Say(b"SSH-2.0-OpenSSH\r\n"), Hold]]);
     let connection = connection(true, server.at, Check::Strict, &[]);
     let mut report = Report::default();
-    assert!(!reach(
-        &mut report,
-        &Probe::new(&connection, &connection.hosts[0])
-    ));
+    assert!(!reach(&mut report, &probe(&connection)));
     assert_holds(
         &report.text(false),
         &[
@@ -239,17 +238,119 @@ fn rights(token_id: &str, tools: &str, granted: Value) -> String {
 }
 
 #[test]
+fn hides_with_patterns_that_mean_what_fails_and_what_is_hidden_already() {
+    let mut safety = Safety {
+        allow_elevated: true,
+        ..Safety::default()
+    };
+    let names = |text| Some(Names::parse(text).expect("they exist"));
+    safety.exposure.tools = names("proxmox_delete_*,proxmox_start_vm");
+    safety.exposure.excluded = names("proxmox_stop_vm");
+    let mut report = Report::default();
+    let granted = Granted::new(json!({ "/vms/100": { "VM.Audit": 1 } }));
+    rights::check(&mut report, &safety, &granted, "mcp@pve!mcp", 9);
+    let text = report.text(false);
+    assert_holds(
+        &text,
+        &["  PROXMOX_EXCLUDE_TOOLS='proxmox_delete_*,proxmox_start_vm,proxmox_stop_vm'\n"],
+    );
+}
+
+#[test]
+fn grants_on_the_guests_that_may_be_touched_and_names_the_auditor_again() {
+    let mut safety = Safety {
+        allow_elevated: true,
+        guests: Some(Guests::parse("100,101").expect("it is well-formed")),
+        ..Safety::default()
+    };
+    let tools = "proxmox_delete_vm,proxmox_create_backup_vm,proxmox_get_node_syslog";
+    safety.exposure.tools = Some(Names::parse(tools).expect("they exist"));
+    let auditor = json!({ "Datastore.Audit": 1, "Sys.Audit": 1, "VM.Audit": 1 });
+    let granted = Granted::new(json!({
+        "/": auditor, "/vms": auditor, "/nodes": auditor, "/storage": auditor,
+        "/vms/101": { "VM.Audit": 1, "VM.PowerMgmt": 1 },
+        "/storage/local": { "Datastore.Audit": 1 },
+    }));
+    let mut report = Report::default();
+    rights::check(&mut report, &safety, &granted, "mcp@pve!mcp", 9);
+    let text = report.text(false);
+    let who = "--users mcp@pve --tokens 'mcp@pve!mcp' --roles";
+    assert_holds(
+        &text,
+        &[
+            "--privs Datastore.AllocateSpace,Sys.Syslog,VM.Allocate,VM.Backup\n",
+            &format!("  pveum acl modify /vms/100 {who} PVEAuditor,MCPExtra\n"),
+            &format!("  pveum acl modify /vms/101 {who} MCPExtra\n"),
+            &format!("  pveum acl modify /storage/local {who} MCPExtra\n"),
+            &format!("  pveum acl modify /nodes/NODE {who} PVEAuditor,MCPExtra\n"),
+            "NODE stands for each node meant",
+        ],
+    );
+    assert!(!text.contains("acl modify / "), "{text}");
+    assert!(!text.contains("INHERITED"), "{text}");
+}
+
+#[test]
+fn grants_on_the_top_what_is_meant_there_and_nothing_below() {
+    let text = rights(
+        "mcp@pve!mcp",
+        "proxmox_get_cluster_status,proxmox_start_vm",
+        json!({ "/vms/100": { "VM.Audit": 1 } }),
+    );
+    assert_holds(
+        &text,
+        &[
+            "  pveum role add MCPExtraTop --privs Sys.Audit\n",
+            "  pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCPExtraTop --propagate 0\n",
+            "  pveum role add MCPExtra --privs VM.PowerMgmt\n",
+        ],
+    );
+}
+
+#[test]
+fn a_host_is_looked_at_without_a_token() {
+    let server = Server::tls("server", vec![vec![Hold]]);
+    let settings = Settings {
+        connection: Err(vec!["PROXMOX_TOKEN_NAME is missing: a name".to_owned()]),
+        safety: Safety::default(),
+    };
+    let beside = Beside {
+        hosts: connection(true, server.at, Check::Strict, &["ca"]).hosts,
+        ..Beside::default()
+    };
+    let text = run(&settings, &beside).text(false);
+    assert_eq!(server.requests(), [""; 0]);
+    assert_holds(
+        &text,
+        &[
+            "failed   settings         PROXMOX_TOKEN_NAME is missing",
+            "ok       name-resolution ",
+            "ok       tcp ",
+            "ok       tls ",
+            "skipped  api-version      and token, privileges, clock, nodes: needs the settings\n",
+            "ok       elevated ",
+            "ok       toolsets ",
+        ],
+    );
+}
+
+#[test]
 fn grants_to_the_user_as_well_in_words_for_a_shell() {
     let audit = json!({ "VM.Audit": 1 });
     let everywhere = json!({ "/": audit, "/vms": audit });
     let tool = "proxmox_start_vm";
     assert_holds(
         &rights("mcp@pve!mcp", tool, everywhere.clone()),
-        &["  pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCP\n"],
+        &[
+            "  PROXMOX_EXCLUDE_TOOLS=proxmox_start_vm\n",
+            "  pveum role add MCPExtra --privs VM.PowerMgmt\n",
+            "  pveum acl modify /vms/VMID --users mcp@pve --tokens 'mcp@pve!mcp' --roles INHERITED,MCPExtra\n",
+            "VMID stands for each guest meant (/vms: all); INHERITED stands for",
+        ],
     );
     assert_holds(
         &rights("o'neil@pve!mcp", tool, everywhere),
-        &[r"--users 'o'\''neil@pve' --tokens 'o'\''neil@pve!mcp' --roles MCP"],
+        &[r"--users 'o'\''neil@pve' --tokens 'o'\''neil@pve!mcp' --roles INHERITED,MCPExtra"],
     );
     assert_holds(
         &rights("mcp@pve!mcp", tool, json!({})),
@@ -272,7 +373,8 @@ fn names_a_few_of_many_paths() {
             "lacks privileges for 1 of the 2 tools",
             "- VM.PowerMgmt on /vms: stop_lxc\n",
             "- only on /vms/100 /vms/101 /vms/102 /vms/103 /vms/104 and 5 more: get_vms\n",
-            "and so on for 5 more paths.",
+            "5 more paths below /vms need the same.",
+            "  pveum acl modify /vms/104 --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCPExtra\n",
         ],
     );
 }

@@ -10,7 +10,7 @@ use crate::pve::certificate::Certificate;
 use crate::pve::connector::HostConnector;
 use crate::pve::hosts::longest_connect;
 use crate::pve::trust::{self, Opinion};
-use crate::settings::{Connection, Host};
+use crate::settings::Host;
 
 /// One host of a connection.
 pub(crate) struct Probe<'a> {
@@ -32,11 +32,12 @@ pub(crate) struct Presented {
 }
 
 impl<'a> Probe<'a> {
-    pub(crate) fn new(connection: &Connection, host: &'a Host) -> Self {
+    /// Each of `hosts` hosts gets its share of the time; no step takes longer than `timeout`.
+    pub(crate) fn new(host: &'a Host, hosts: usize, timeout: Duration) -> Self {
         Self {
             host,
             connector: HostConnector::trusting_any(host),
-            limit: longest_connect(connection.hosts.len()).min(connection.timeout),
+            limit: longest_connect(hosts).min(timeout),
         }
     }
 

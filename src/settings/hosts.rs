@@ -1,13 +1,13 @@
 //! The hosts: lists with commas, and what is said of each one.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustls::pki_types::DnsName;
 
 use crate::settings::{
-    self, CA_FILE, Check, FINGERPRINT, HOST, PORT, Reader, SSL_MODE, Trust, USER,
+    self, CA_FILE, Check, FINGERPRINT, HOST, PORT, Reader, SSL_MODE, Setting, Trust, USER,
 };
 
 /// The most hosts: with more there would be too little time left to connect to each.
@@ -22,6 +22,20 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) trust: Trust,
+}
+
+impl Host {
+    /// The hosts and how each is trusted, whatever is missing of the token; none where a setting of
+    /// theirs is wrong.
+    pub(crate) fn all(
+        flags: &[(&'static Setting, OsString)],
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Vec<Self> {
+        let mut reader = Reader::new(flags, &environment);
+        let hosts = reader.hosts();
+        let hosts = hosts.filter(|_| reader.problems.is_empty());
+        hosts.unwrap_or_default()
+    }
 }
 
 /// With its port, as in a URL.

@@ -153,10 +153,12 @@ fn lists_missing_settings_with_a_line_that_sets_them_and_skips_the_rest() {
             "PROXMOX_TOKEN_VALUE is missing",
             "  export PROXMOX_HOST=pve1.example.com PROXMOX_USER=mcp@pve PROXMOX_TOKEN_NAME=mcp ",
             "  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
-            "\n1 failed, 10 skipped\n",
+            "skipped  name-resolution  and tcp, tls, api-version, token, privileges, clock, nodes: needs the\n",
+            "ok       elevated         not allowed",
+            "\n1 failed, 8 skipped\n",
         ],
     );
-    assert_eq!(verdicts(&text).len(), 11);
+    assert_eq!(verdicts(&text).len(), 4);
 }
 
 #[test]
@@ -187,7 +189,7 @@ fn a_port_where_nobody_listens_fails_at_tcp() {
             ("failed", "tcp"),
             ("skipped", "tls"),
             ("skipped", "api-version"),
-            ("skipped", "token"),
+            ("ok", "elevated"),
         ]
     );
     assert_holds(&text, &["connection refused", "systemctl status pveproxy"]);
@@ -224,13 +226,11 @@ fn a_server_that_is_none_of_proxmox_fails_at_the_api() {
         let (code, text) = text(&fake.environment(), &[]);
         assert_eq!(code, 1);
         assert_eq!(
-            verdicts(&text)[4..9],
+            verdicts(&text)[4..7],
             [
                 ("failed", "api-version"),
                 ("skipped", "token"),
-                ("skipped", "privileges"),
-                ("skipped", "clock"),
-                ("skipped", "nodes"),
+                ("ok", "elevated"),
             ],
             "{text}"
         );
@@ -305,8 +305,9 @@ fn an_auditor_lacks_little_while_nothing_elevated_is_allowed() {
         &[
             "warning  privileges       root@pam!mcp lacks privileges for 2 of the 30 tools",
             "- Sys.Syslog on /nodes: get_node_syslog, get_node_journal\n",
-            "  pveum role add MCP 2>/dev/null; pveum role modify MCP --append 1 --privs Sys.Syslog\n",
-            "  pveum acl modify / --tokens 'root@pam!mcp' --roles MCP\n",
+            "  PROXMOX_EXCLUDE_TOOLS=proxmox_get_node_journal,proxmox_get_node_syslog\n",
+            "  pveum role add MCPExtra --privs Sys.Syslog\n",
+            "  pveum acl modify /nodes/NODE --tokens 'root@pam!mcp' --roles PVEAuditor,MCPExtra\n",
             "\n1 warning, 1 skipped\n",
         ],
     );
@@ -324,9 +325,11 @@ fn an_auditor_lacks_much_with_elevated_tools_in_few_lines() {
             "--privs Datastore.AllocateSpace,SDN.Use,Sys.Modify,Sys.Syslog,VM.Allocate,",
         ],
     );
-    assert_eq!(text.matches("acl modify").count(), 1, "{text}");
-    assert!(text.lines().count() < 70, "{text}");
-    let prose = text.lines().filter(|line| !line.contains("  pveum "));
+    assert_eq!(text.matches("acl modify").count(), 4, "{text}");
+    assert!(!text.contains("acl modify / "), "{text}");
+    assert!(text.lines().count() < 80, "{text}");
+    let is_prose = |line: &&str| !line.contains("  pveum ") && !line.contains("EXCLUDE_TOOLS='");
+    let prose = text.lines().filter(is_prose);
     for line in prose {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -368,8 +371,8 @@ fn tools_that_work_on_some_guests_are_no_warning() {
         &[
             "- VM.Snapshot on /vms: create_snapshot_vm\n",
             "- only on /vms/100 /vms/101: get_vms, start_vm\n",
-            "  pveum acl modify /vms/100 --tokens 'root@pam!mcp' --roles MCP\n",
-            "  pveum acl modify /vms/101 --tokens 'root@pam!mcp' --roles MCP\n",
+            "  pveum acl modify /vms/100 --tokens 'root@pam!mcp' --roles MCPExtra\n",
+            "  pveum acl modify /vms/101 --tokens 'root@pam!mcp' --roles MCPExtra\n",
         ],
     );
     let (code, text) = with_privileges("9.2.3", privileges, &arguments[..1]);
@@ -417,6 +420,163 @@ fn a_node_that_is_offline_is_a_warning() {
     );
 }
 
+/// What is said of these boundaries in a cluster of three guests.
+#[track_caller]
+fn with_boundaries(variables: &[(&'static str, &str)]) -> (i32, String) {
+    let mut answers = answers("9.2.3", everything());
+    let guests = json!([
+        { "vmid": 9000, "type": "qemu", "name": "tpl", "template": 1, "node": "pve1" },
+        { "vmid": 100, "type": "qemu", "name": "web01", "tags": "prod;web", "node": "pve1" },
+        { "vmid": 101, "type": "lxc", "name": "db\n01", "pool": "dev", "node": "pve1" },
+    ]);
+    let resources = json!({
+        "request": "GET /cluster/resources", "form": ["type=vm"], "answer": { "data": guests },
+    });
+    let reads_guests = variables.iter().any(|(name, _)| *name != "PROXMOX_NODES");
+    let exchanges = answers.as_array_mut().expect("an array");
+    exchanges.extend(reads_guests.then_some(resources));
+    let fake = Fake::playing(answers);
+    let mut all = fake.environment().to_vec();
+    let variables = variables.iter();
+    all.extend(variables.map(|(name, value)| (*name, (*value).to_owned())));
+    let found = text(&all, &[]);
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    found
+}
+
+#[test]
+fn says_what_boundaries_name_today() {
+    let (code, text) = with_boundaries(&[
+        ("PROXMOX_GUESTS", "100-199,!pool:dev"),
+        ("PROXMOX_PROTECTED", "tag:prod,9000"),
+        ("PROXMOX_NODES", "pve1"),
+    ]);
+    assert_eq!(code, 0, "{text}");
+    assert_holds(
+        &text,
+        &[
+            "ok       boundaries       PROXMOX_GUESTS: 100 web01\n",
+            " PROXMOX_PROTECTED: 100 web01, 9000 tpl\n",
+            " PROXMOX_NODES: pve1\n",
+        ],
+    );
+    let names: Vec<&str> = verdicts(&text).iter().map(|(_, name)| *name).collect();
+    assert_eq!(names[8..10], ["nodes", "boundaries"]);
+    let (code, text) = with_boundaries(&[("PROXMOX_NODES", "pve1")]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_boundary_that_names_nothing_is_a_warning() {
+    let (code, text) = with_boundaries(&[
+        ("PROXMOX_PROTECTED", "tag:prdo,77777"),
+        ("PROXMOX_GUESTS", "101,pool:pord"),
+        ("PROXMOX_NODES", "pev1"),
+    ]);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &[
+            r"warning  boundaries       PROXMOX_GUESTS: 101 db\n01",
+            " PROXMOX_PROTECTED: nothing now\n",
+            " - PROXMOX_PROTECTED: tag:prdo names no guest now; tags: prod, web\n",
+            " - PROXMOX_PROTECTED: 77777 names no guest now\n",
+            " - PROXMOX_GUESTS: pool:pord names no guest now; pools: dev\n",
+            " - PROXMOX_NODES: pev1 names no node now\n",
+        ],
+    );
+    let (code, text) = with_boundaries(&[("PROXMOX_GUESTS", "101,!101")]);
+    assert_eq!(code, 3);
+    assert_holds(&text, &["PROXMOX_GUESTS: its parts leave nothing\n"]);
+}
+
+#[test]
+fn a_misspelt_lock_fails_and_is_not_called_ignored() {
+    let mut variables = settings(&nowhere());
+    variables.push(("PROXMOX_READONLY", "1".to_owned()));
+    variables.push(("PROXMOX_FOO_BAR_BAZ", "1".to_owned()));
+    let (code, text) = text(&variables, &[]);
+    assert_eq!(code, 1);
+    assert_holds(
+        &text,
+        &[
+            "failed   settings         PROXMOX_READONLY is no setting: did you mean PROXMOX_READ_ONLY?\n",
+            " ignored, since it is no setting: PROXMOX_FOO_BAR_BAZ\n",
+            "-> Correct or unset PROXMOX_READONLY: until then every call is refused.\n",
+            "failed   tcp ",
+            "nodes, elevated, toolsets: needs the",
+        ],
+    );
+}
+
+#[test]
+fn an_audit_log_that_cannot_be_written_fails_and_one_that_can_is_left_alone() {
+    let folder = std::env::temp_dir().join(format!("proxmox-mcp-check-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    let with_log = |path: &std::path::Path| {
+        let log = path.to_str().expect("it is UTF-8");
+        let mut variables = settings(&nowhere());
+        variables.push(("PROXMOX_AUDIT_LOG", log.to_owned()));
+        text(&variables, &["--allow-elevated"]).1
+    };
+    for (path, why) in [
+        (folder.join("none/audit.log"), "o such file"),
+        (folder.clone(), "it is not a"),
+    ] {
+        let text = with_log(&path);
+        let expected = [
+            "failed   elevated         allowed: ",
+            "the audit log cannot",
+            why,
+        ];
+        assert_holds(&text, &expected);
+    }
+    let log = folder.join("audit.log");
+    assert_holds(&with_log(&log), &["ok       elevated "]);
+    let mut left = std::fs::read_dir(&folder).expect("it is there");
+    assert!(left.next().is_none(), "nothing is left behind");
+    std::fs::write(&log, "{}\n").expect("it can be written");
+    assert_holds(&with_log(&log), &["ok       elevated "]);
+    assert_eq!(std::fs::read(&log).expect("it is there"), b"{}\n");
+    std::fs::remove_dir_all(&folder).expect("it can be removed");
+}
+
+#[test]
+fn says_who_confirms() {
+    for (policy, expected) in [
+        (
+            "auto",
+            "confirm: auto (asked only where the client can ask)\n",
+        ),
+        (
+            "always",
+            "confirm: always (by a token where the client cannot ask)\n",
+        ),
+        ("never", "confirm: never (nobody is asked)\n"),
+    ] {
+        let mut variables = settings(&nowhere());
+        variables.push(("PROXMOX_CONFIRM", policy.to_owned()));
+        let (_, text) = text(&variables, &["--allow-elevated"]);
+        assert_holds(&text, &[expected]);
+    }
+}
+
+#[test]
+fn a_host_alone_is_looked_at() {
+    let (code, text) = text(&[("PROXMOX_HOST", nowhere())], &[]);
+    assert_eq!(code, 1);
+    assert_holds(
+        &text,
+        &[
+            "failed   settings         PROXMOX_TOKEN_NAME is missing",
+            "ok       name-resolution  127.0.0.2 is an address\n",
+            "failed   tcp ",
+            "skipped  api-version      and token, privileges, clock, nodes: needs the settings\n",
+            "ok       toolsets ",
+        ],
+    );
+}
+
 #[test]
 fn no_tool_at_all_is_a_warning() {
     let (code, text) = with_privileges(
@@ -452,7 +612,7 @@ fn says_the_same_in_json() {
     assert!(
         privileges["remedy"]
             .to_string()
-            .contains("pveum role add MCP")
+            .contains("pveum role add MCPExtra")
     );
     assert_eq!(of("token").expect("it is there")["remedy"], Value::Null);
     let fake = Fake::playing(answers("9.2.3", everything()));

@@ -1,0 +1,110 @@
+//! What the boundaries name today: a misspelt one protects nothing, and looks like one that does.
+
+use serde_json::Value;
+
+use crate::answer::{self, plain};
+use crate::check::report::Report;
+use crate::check::{BOUNDARIES, fault};
+use crate::pve::client::Client;
+use crate::pve::request::{Method, Request};
+use crate::scope::{Known, Labels};
+use crate::settings::Safety;
+use crate::text::{self, add};
+
+/// The most guests or nodes that are named of each boundary.
+const MOST: usize = 5;
+
+/// The most characters of a name.
+const LONGEST: usize = 60;
+
+/// `nodes` are the rows of `/nodes`, none where they are not known.
+pub(super) fn check(report: &mut Report, safety: &Safety, client: &Client, nodes: &[Value]) {
+    let sets = [
+        ("PROXMOX_GUESTS", &safety.guests),
+        ("PROXMOX_PROTECTED", &safety.protected),
+    ];
+    let mut lines = Vec::new();
+    let mut idle = Vec::new();
+    if sets.iter().any(|(_, set)| set.is_some()) {
+        let request = Request::new(Method::Get, "/cluster/resources").with("type", "vm");
+        let rows = match client.send(&request) {
+            Ok(data) => answer::rows(data),
+            Err(error) => {
+                let (told, remedy) = fault(error);
+                return report.failed(BOUNDARIES, told, remedy);
+            }
+        };
+        let known = rows.iter().filter_map(|row| {
+            let known = Known {
+                vmid: plain(&row["vmid"]).parse().ok()?,
+                labels: Some(Labels::of(row)),
+            };
+            Some((known, plain(&row["name"])))
+        });
+        let mut known: Vec<(Known, String)> = known.collect();
+        known.sort_by_key(|(guest, _)| guest.vmid);
+        let (guests, names): (Vec<Known>, Vec<String>) = known.into_iter().unzip();
+        for (name, set) in sets {
+            let Some(set) = set else { continue };
+            let inside = guests.iter().zip(&names);
+            let inside = inside.filter(|(guest, _)| set.contain(guest) == Some(true));
+            let inside = inside.map(|(guest, name)| format!("{} {name}", guest.vmid));
+            line(
+                &mut lines,
+                &mut idle,
+                name,
+                inside.collect(),
+                set.idle(&guests),
+            );
+        }
+    }
+    if let Some(set) = safety.nodes.as_ref().filter(|_| !nodes.is_empty()) {
+        let names: Vec<&str> = nodes
+            .iter()
+            .filter_map(|row| row["node"].as_str())
+            .collect();
+        let inside = names.iter().filter(|name| set.contain(name));
+        let inside = inside.map(|name| (*name).to_owned());
+        line(
+            &mut lines,
+            &mut idle,
+            "PROXMOX_NODES",
+            inside.collect(),
+            set.idle(&names),
+        );
+    }
+    match (lines.is_empty(), idle.is_empty()) {
+        (true, _) => (),
+        (false, true) => report.ok(BOUNDARIES, lines.join("\n")),
+        (false, false) => report.warning(
+            BOUNDARIES,
+            format!("{}\n- {}", lines.join("\n"), idle.join("\n- ")),
+            "Correct what is misspelt; what the token may not see (VM.Audit) is not found here. This \
+             lists guests with pools and tags:\n  proxmox-mcp call proxmox_get_vms",
+        ),
+    }
+}
+
+/// Says what a boundary names: `PROXMOX_PROTECTED: 100 web01, 9000 tpl`, and what of it names nothing.
+fn line(
+    lines: &mut Vec<String>,
+    idle: &mut Vec<String>,
+    name: &str,
+    inside: Vec<String>,
+    parts: Vec<String>,
+) {
+    let shown = inside.iter().take(MOST);
+    let shown = shown.map(|it| text::inline(&text::cut(it.trim_end(), LONGEST)));
+    let mut told = shown.collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = inside.len().saturating_sub(MOST) {
+        add(&mut told, format_args!(" and {more} more"));
+    }
+    if inside.is_empty() {
+        told.push_str("nothing now");
+        if parts.is_empty() {
+            idle.push(format!("{name}: its parts leave nothing"));
+        }
+    }
+    lines.push(format!("{name}: {told}"));
+    idle.extend(parts.iter().map(|part| format!("{name}: {part}")));
+}

@@ -24,7 +24,7 @@ use crate::privileges::Granted;
 use crate::pve::client::{Client, Cluster};
 use crate::pve::http::Failure;
 use crate::pve::probe::Probe;
-use crate::settings::{self, Confirm, Connection, Host, Safety, Setting, Settings};
+use crate::settings::{self, Confirm, Connection, Host, MISSING, Safety, Setting, Settings};
 use crate::text;
 use crate::tool::{Effect, Permission};
 use crate::tools;
@@ -155,9 +155,6 @@ pub(crate) fn run(settings: &Settings, beside: &Beside) -> Report {
     }
     report
 }
-
-/// What is missing is not wrong.
-const MISSING: &str = " is missing: ";
 
 fn setting_remedy(problems: &[String], misspelt: &[String]) -> String {
     let is_missing = |variable: &str| {

@@ -115,8 +115,10 @@ impl Guests {
     pub(crate) fn idle(&self, guests: &[Known]) -> Vec<String> {
         let labels = || guests.iter().filter_map(|guest| guest.labels.as_ref());
         let names_none = |item: &&Item<Guest>| {
+            // A range may be kept for guests to come.
+            let is_range = matches!(item.means, Guest::Ids(first, last) if first < last);
             let mut guests = guests.iter();
-            !guests.any(|guest| item.means.names(guest) == Some(true))
+            !is_range && !guests.any(|guest| item.means.names(guest) == Some(true))
         };
         let idle = self.items.iter().filter(names_none).map(|item| {
             let instead = match &item.means {
@@ -365,10 +367,10 @@ mod tests {
         let guests = [guest(100, "dev", "web"), guest(150, "prod/db", "DB;Prod")];
         let idle = |set| Guests::parse(set).expect("it is well-formed").idle(&guests);
         assert_eq!(
-            idle("tag:prdo,!200-299,77777,pool:pord"),
+            idle("tag:prdo,!200,9000-9099,77777,pool:pord"),
             [
                 "tag:prdo names no guest now; tags: db, prod, web",
-                "!200-299 names no guest now",
+                "!200 names no guest now",
                 "77777 names no guest now",
                 "pool:pord names no guest now; pools: dev, prod/db",
             ]

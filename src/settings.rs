@@ -232,7 +232,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
 ];
 
 /// How a problem says that a setting is not there.
-const MISSING: &str = " is missing: ";
+pub(crate) const MISSING: &str = " is missing: ";
 
 const NO_TEXT: &str = "must be text in UTF-8";
 

@@ -1419,6 +1419,26 @@ fn a_guest_that_changes_while_its_question_is_open_is_asked_about_again() {
 }
 
 #[test]
+fn a_guest_that_leaves_the_boundaries_while_its_question_is_open_is_not_touched() {
+    let host = Host::start();
+    let mut session = session_with_forms(&host, "2025-11-25", &[("PROXMOX_GUESTS", "pool:shop")]);
+    send_call(&mut session, "a");
+    let id = question(&mut session);
+    host.hold(
+        "/cluster/resources",
+        json!([{ "type": "qemu", "vmid": 100, "name": "web01", "node": "pve1", "pool": "other" },
+            { "type": "storage", "storage": "local", "node": "pve1", "status": "available", "content": "backup" }]),
+    );
+    respond(&mut session, &id, yes("100"));
+    let answer = session.receive();
+    let text = answer["result"]["content"][0]["text"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(text.contains("out of bounds"), "{text}");
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
 fn on_the_command_line_yes_is_said_beforehand() {
     let call = ["call", "proxmox_delete_vm", r#"{"node":"pve1","vmid":103}"#];
     let run = |first: &[&str]| {

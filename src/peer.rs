@@ -465,4 +465,63 @@ mod tests {
         assert_eq!(peer.pause(Duration::from_millis(1)), Ok(()));
         assert!(!peer.gives_up(true) && !peer.wants_progress());
     }
+
+    /// A client that is there and says nothing.
+    struct Silent;
+
+    impl io::Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+    }
+
+    impl Source for Silent {
+        fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+    }
+
+    /// What is written, for a test to read.
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panics").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_question_that_nobody_answers_in_time_is_withdrawn() {
+        let output = Output::default();
+        let peer = Peer::new(Box::new(Silent), output.clone());
+        let asked = peer.ask("elicitation/create", json!({}), Duration::ZERO);
+        assert_eq!(asked, Asked::TimedOut);
+        let written = output.0.lock().expect("nobody panics");
+        let written: Vec<Value> = serde_json::Deserializer::from_slice(&written)
+            .into_iter()
+            .map(|message| message.expect("each is JSON"))
+            .collect();
+        assert_eq!(written[0]["method"], "elicitation/create");
+        assert_eq!(written[1]["method"], "notifications/cancelled");
+        assert_eq!(written[1]["params"]["requestId"], written[0]["id"]);
+    }
+
+    #[test]
+    fn an_answer_belongs_to_its_question_alone() {
+        let answers = concat!(
+            r#"{"jsonrpc":"2.0","id":"proxmox-mcp-2","result":{"of":2}}"#,
+            "\n",
+            r#"{"jsonrpc":"2.0","id":"proxmox-mcp-1","error":{"of":1}}"#,
+            "\n",
+        );
+        let peer = Peer::new(Box::new(answers.as_bytes()), io::sink());
+        let ask = || peer.ask("elicitation/create", json!({}), Duration::ZERO);
+        assert_eq!(ask(), Asked::Answered(Err(json!({ "of": 1 }))));
+        // What came before it was asked is not its answer.
+        assert_eq!(ask(), Asked::Closed);
+    }
 }

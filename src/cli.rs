@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::cli::clients::Entry;
 use crate::cli::commands::Switch;
 pub(crate) use crate::cli::man::page as man;
+use crate::exposure::Toolsets;
 use crate::nearest::nearest;
 use crate::pve::demo;
 use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
@@ -420,6 +421,12 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
         "\n{shown} of {} tools; their list takes {size} bytes.\n",
         listed_tools().count()
     ));
+    let toolsets = safety.exposure.toolsets.iter();
+    for toolset in toolsets.flat_map(Toolsets::without_tools) {
+        text.push_str(&format!(
+            "The toolset {toolset} has no tools in this version.\n"
+        ));
+    }
     if !hidden.is_empty() {
         text.push_str(&format!("\nHidden\n{hidden}"));
     }

@@ -65,16 +65,11 @@ pub(crate) struct Beside {
 impl Beside {
     /// Looks at the flags and the environment.
     pub(crate) fn new(flags: &[(&'static Setting, OsString)]) -> Self {
-        let is_lock = |variable: &(OsString, OsString)| {
-            !settings::misspelt(iter::once(variable.clone())).is_empty()
-        };
+        let misspelt = settings::misspelt_locks(env::vars_os()).into_iter();
         Self {
             hosts: Host::all(flags, |name| env::var_os(name)),
-            misspelt: env::vars_os()
-                .filter(|variable| is_lock(variable))
-                .map(|(name, _)| text::inline(&name.to_string_lossy()))
-                .collect(),
-            ignored: settings::ignored(env::vars_os().filter(|variable| !is_lock(variable))),
+            misspelt: misspelt.map(|(name, _)| name).collect(),
+            ignored: settings::ignored(env::vars_os()),
         }
     }
 }

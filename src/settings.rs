@@ -264,27 +264,33 @@ pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
 /// What to say of variables that look like settings and are none: they may be misspelt, or those of
 /// another program.
 pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -> Option<String> {
-    let each = unknown(environment).into_iter().map(|name| {
-        let meant = meant(&name).map(|setting| setting.variable);
-        let meant = meant.map(|variable| format!(" (did you mean {variable}?)"));
-        text::inline(&name) + &meant.unwrap_or_default()
-    });
+    let ignored = unknown(environment).into_iter();
+    // A misspelt lock is not ignored: no call is sent.
+    let each = ignored
+        .filter(|name| lock_meant(name).is_none())
+        .map(|name| {
+            let meant = meant(&name).map(|setting| setting.variable);
+            let meant = meant.map(|variable| format!(" (did you mean {variable}?)"));
+            text::inline(&name) + &meant.unwrap_or_default()
+        });
     let each: Vec<String> = each.collect();
     (!each.is_empty()).then(|| format!("ignored, since it is no setting: {}", each.join(", ")))
 }
 
-/// What is wrong with variables that are probably misspelt locks: ignored, they would leave open what the
-/// user means to close.
+/// The variables that are probably misspelt locks, with what each was meant to be: ignored, they would
+/// leave open what the user means to close.
+pub(crate) fn misspelt_locks(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(String, &'static str)> {
+    let lock = |name: String| Some((text::inline(&name), lock_meant(&name)?.variable));
+    unknown(environment).into_iter().filter_map(lock).collect()
+}
+
+/// What is wrong with them.
 pub(crate) fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
-    let problem = |name: String| {
-        let meant = lock_meant(&name)?.variable;
-        let name = text::inline(&name);
-        Some(format!("{name} is no setting: did you mean {meant}?"))
-    };
-    unknown(environment)
-        .into_iter()
-        .filter_map(problem)
-        .collect()
+    let locks = misspelt_locks(environment).into_iter();
+    let problem = |(name, meant)| format!("{name} is no setting: did you mean {meant}?");
+    locks.map(problem).collect()
 }
 
 /// The lock that someone probably meant by a variable that is none.
@@ -1388,6 +1394,8 @@ mod tests {
             ignored([("PROXMOX_HOSTS".into(), "".into())].into_iter()),
             None
         );
+        // That one is refused.
+        assert_eq!(said(&["PROXMOX_READONLY"]), None);
     }
 
     #[test]

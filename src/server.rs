@@ -290,9 +290,9 @@ fn tool_result(outcome: Outcome) -> Value {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::peer::Output;
     use crate::settings::{Safety, Settings};
 
     fn context(peer: Peer) -> Context {
@@ -301,19 +301,6 @@ mod tests {
             safety: Safety::default(),
         };
         Context::new(settings, peer)
-    }
-
-    /// An output that a test reads afterwards.
-    #[derive(Clone, Default)]
-    struct Output(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Output {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("nobody panics").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use crate::fake::Fake;
-use crate::session::Session;
 
 /// How a task goes, look after look.
 enum Course {
@@ -241,13 +240,7 @@ fn exchanges(step: &Step) -> Vec<Value> {
 #[test]
 fn a_day_of_work_is_waited_for_step_by_step() {
     let fake = Fake::start();
-    let environment = fake.environment();
-    let mut variables: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, &**value))
-        .collect();
-    variables.push(("PROXMOX_ALLOW_ELEVATED", "true"));
-    let mut session = Session::start(&[], &variables);
+    let mut session = fake.connect(&[("PROXMOX_ALLOW_ELEVATED", "true")]);
     let mut progress = 0;
     for (number, step) in day().iter().enumerate() {
         let exchanges = Value::from(exchanges(step));

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tiny_http::{Method, Request, Server};
 
 use crate::fixture::Exchange;
+use crate::session::Session;
 
 /// The secret of the only token that it takes, that of `root@pam!mcp`.
 pub(crate) const TOKEN: &str = "12345678-9abc-4def-8123-456789abcdef";
@@ -68,6 +69,23 @@ impl Fake {
             ("PROXMOX_TOKEN_NAME", "mcp".to_owned()),
             ("PROXMOX_TOKEN_VALUE", TOKEN.to_owned()),
         ]
+    }
+
+    /// A server connected to it, with these settings besides.
+    pub(crate) fn connect(&self, more: &[(&str, &str)]) -> Session {
+        self.connect_by(Session::start, more)
+    }
+
+    /// The same, started in this way.
+    pub(crate) fn connect_by(
+        &self,
+        start: impl Fn(&[&str], &[(&str, &str)]) -> Session,
+        more: &[(&str, &str)],
+    ) -> Session {
+        let environment = self.environment();
+        let own = environment.iter().map(|(name, value)| (*name, &**value));
+        let variables: Vec<(&str, &str)> = own.chain(more.iter().copied()).collect();
+        start(&[], &variables)
     }
 
     /// From now on it expects these exchanges, in this order.

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use crate::fake::{Fake, TOKEN};
-use crate::session::Session;
 
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -24,13 +23,8 @@ fn everything_written() -> String {
         { "request": "GET /nodes", "status": 401, "reason": "invalid token value!" },
         { "request": "GET /nodes", "status": 500, "answer": { "data": null, "message": "some fault\n" } },
     ]));
-    let environment = fake.environment();
-    let mut variables: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, &**value))
-        .collect();
-    variables.extend([("PROXMOX_ALLOW_ELEVATED", "true"), ("RUST_LOG", "trace")]);
-    let mut session = Session::start(&[], &variables);
+    let elevated = ("PROXMOX_ALLOW_ELEVATED", "true");
+    let mut session = fake.connect(&[elevated, ("RUST_LOG", "trace")]);
     let create = json!({
         "node": "pve1", "vmid": 105, "ostemplate": "local:vztmpl/a.tar.zst", "hostname": "a",
         "password": PASSWORD,

@@ -15,11 +15,8 @@ const TASK: &str = "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD
 
 /// A server for `fake`, with these variables besides.
 fn server(fake: &Fake, more: &[(&str, &str)]) -> Session {
-    let environment = fake.environment();
-    let own = environment.iter().map(|(name, value)| (*name, &**value));
     let allowed = ("PROXMOX_ALLOW_ELEVATED", "true");
-    let variables: Vec<_> = own.chain([allowed]).chain(more.iter().copied()).collect();
-    Session::start(&[], &variables)
+    fake.connect(&[&[allowed], more].concat())
 }
 
 fn with_tasks() -> Value {

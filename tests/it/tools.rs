@@ -250,13 +250,7 @@ fn replay(tool: &str) -> Vec<String> {
 
 /// The program, connected to a fake host, with elevated tools allowed.
 fn start(fake: &Fake) -> Session {
-    let environment = fake.environment();
-    let mut variables: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, &**value))
-        .collect();
-    variables.push(("PROXMOX_ALLOW_ELEVATED", "true"));
-    Session::start(&[], &variables)
+    fake.connect(&[("PROXMOX_ALLOW_ELEVATED", "true")])
 }
 
 /// The text and the structured content of a call.

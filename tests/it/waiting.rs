@@ -38,13 +38,7 @@ fn host(looks: usize, with_log: bool) -> Fake {
 }
 
 fn start(fake: &Fake, how: impl Fn(&[&str], &[(&str, &str)]) -> Session) -> Session {
-    let environment = fake.environment();
-    let mut variables: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, &**value))
-        .collect();
-    variables.push(("PROXMOX_ALLOW_ELEVATED", "true"));
-    let mut session = how(&[], &variables);
+    let mut session = fake.connect_by(how, &[("PROXMOX_ALLOW_ELEVATED", "true")]);
     session.send(
         &json!({ "jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": {
             "protocolVersion": "2025-11-25", "capabilities": {},

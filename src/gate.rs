@@ -306,7 +306,7 @@ impl<'a> Gate<'a> {
         };
         Ok(answer
             .line(format!("What it does: {}", what.trim_end()))
-            .with("what", what.lines().next().unwrap_or_default()))
+            .with("what", what.trim_end()))
     }
 }
 

@@ -41,12 +41,14 @@ impl Config {
                 .filter(|key| *key != "digest")
                 .filter_map(|key| Some((key, readable(key, &self.get(key)?))))
                 .collect();
-            Error::Withheld(Box::new(now.iter().fold(
-                *preview,
-                |preview, (key, value)| {
-                    preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
-                },
-            )))
+            let told = now.iter().fold(*preview, |preview, (key, value)| {
+                preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
+            });
+            let now: Map<String, Value> = now
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.into()))
+                .collect();
+            Error::Withheld(Box::new(told.with("now", now)))
         })
     }
 

@@ -750,10 +750,21 @@ fn a_preview_shows_the_request_and_what_it_would_do() {
         result["structuredContent"]["request"],
         json!({ "method": "PUT", "path": "/nodes/pve1/qemu/100/config", "parameters": { "memory": "4096" } })
     );
-    let (text, _) = call(
-        &mut session,
+    assert_eq!(
+        result["structuredContent"]["now"],
+        json!({ "memory": "2048" })
+    );
+    let result = session.call(
         "proxmox_delete_vm",
         json!({ "node": "pve1", "vmid": 100, "dry_run": "true" }),
+    );
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    // Some clients show a model the data alone.
+    let what = result["structuredContent"]["what"].as_str();
+    let what = what.expect("it is told");
+    assert!(
+        text.ends_with(what) && what.contains("\ndisks: scsi0"),
+        "{what}"
     );
     assert_eq!(
         text,

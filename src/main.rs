@@ -26,6 +26,7 @@ mod task;
 mod text;
 mod tool;
 mod tools;
+mod volume;
 
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};

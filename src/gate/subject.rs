@@ -5,6 +5,7 @@
 
 use crate::format;
 use crate::pve::request::{Method, Request, decode};
+use crate::volume::owner;
 
 /// What a changing request is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -288,24 +289,6 @@ pub(super) fn is_disk(slot: &str) -> bool {
         || (FAMILIES.contains(&family) && family.len() < slot.len())
 }
 
-/// The VMID in the name of a volume, `vzdump-qemu-100-….vma.zst`, `vm-100-disk-0`, or of a backup
-/// server, `backup/vm/100/…`; empty where there is none.
-fn owner(volume: &str) -> &str {
-    let name = volume.split_once(':').map_or(volume, |(_, name)| name);
-    let parts: Vec<&str> = name.split('/').collect();
-    let of_server = match parts[..] {
-        ["backup", "vm" | "ct", vmid, ..] => Some(vmid),
-        _ => None,
-    };
-    let words = parts.last().map_or("", |name| name).split('-');
-    let of_file = || match words.collect::<Vec<_>>()[..] {
-        ["vzdump", "qemu" | "lxc" | "openvz", vmid, ..] => Some(vmid),
-        ["vm" | "base" | "subvol" | "basevol", vmid, ..] => Some(vmid),
-        _ => None,
-    };
-    of_server.or_else(of_file).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,6 +382,7 @@ mod tests {
             "local%3Abackup%2Fvzdump-lxc-101-2026_01_01-00_00_00.tar.zst",
             "pbs%3Abackup%2Fct%2F101%2F2026-01-01T00%3A00%3A00Z",
             "local-lvm%3Avm-101-disk-0",
+            "local%3A101%2Fdata.qcow2",
         ] {
             assert_eq!(
                 subject(

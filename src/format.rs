@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::text::is_hidden;
+
 /// A form that a text must have.
 pub(crate) struct Format {
     /// The form in words, to follow "must be".
@@ -162,8 +164,10 @@ pub(crate) fn upid_node(upid: &str) -> Option<&str> {
     let hexadecimal = |field: &str, lengths: &[usize]| {
         lengths.contains(&field.len()) && field.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
+    // The record of a task is a file of that name, so no field has a slash; the name of a user may
+    // have every other character, and a path takes them percent-encoded.
     let plain =
-        |field: &str| is_printable(field) && !field.contains([' ', '/', '?', '#', '%', '\\']);
+        |field: &str| !field.contains(|c: char| c.is_whitespace() || is_hidden(c) || c == '/');
     let well_formed = is_label(node)
         && hexadecimal(pid, &[8])
         && hexadecimal(pstart, &[8, 9])
@@ -401,6 +405,22 @@ mod tests {
         assert_eq!(upid_node(upid), Some("pve1"));
         assert_eq!(upid_type(upid), Some("qmstart"));
         assert_eq!(upid_node(upid.trim_end_matches(':')), None);
+        for user in [r"#1%2F?\a@pve", "jörg.o'neil+ops@ldap!a-b_c", "&=;,@pve"] {
+            let upid = upid.replace("root@pam!mcp", user);
+            assert_eq!(upid_node(&upid), Some("pve1"), "{upid}");
+            assert_eq!(upid_type(&upid), Some("qmstart"), "{upid}");
+        }
+        for user in [
+            "",
+            "a b@pve",
+            "a/b@pve",
+            "a\n@pve",
+            "a\u{a0}b@pve",
+            "a\u{202e}@pve",
+        ] {
+            let upid = upid.replace("root@pam!mcp", user);
+            assert_eq!(upid_node(&upid), None, "{upid}");
+        }
         assert_eq!(upid_node(&upid.replace("100", "a/b")), None);
         assert_eq!(upid_node(&upid.replace("pve1", "..")), None);
     }

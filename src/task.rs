@@ -10,7 +10,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::peer::Interruption;
 use crate::pve::client::Client;
-use crate::pve::request::{Method::Get, Request};
+use crate::pve::request::{Method::Get, Reply, Request};
 use crate::text;
 
 /// Whether to wait for the task that a call starts.
@@ -48,6 +48,17 @@ pub(crate) struct Task {
     /// What it does, as a person would say it: `Start VM 100`.
     pub(crate) what: String,
     pub(crate) upid: String,
+}
+
+/// Sends a request that `reply` says may start a task, and tells what it does.
+pub(crate) fn begun(
+    client: &Client,
+    request: &Request,
+    reply: Reply,
+    what: &str,
+) -> Result<Answer, Error> {
+    let data = client.change(request, reply)?;
+    Ok(Answer::of_action(what, &data))
 }
 
 /// What is known of a task.

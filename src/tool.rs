@@ -17,7 +17,7 @@ use crate::peer::Peer;
 use crate::pve;
 use crate::pve::client::{Client, Cluster};
 use crate::pve::demo::{Demonstration, RECORDED};
-use crate::pve::request::Method;
+use crate::pve::request::{Method, Reply};
 use crate::settings::{Confirm, Safety, Secret, Settings};
 use crate::task::{self, Patience, State, Task};
 use crate::text;
@@ -98,6 +98,8 @@ pub(crate) enum Call {
 pub(crate) enum Show {
     /// As the start of a task: what it does, a template like `Start VM {vmid}`.
     Action(&'static str),
+    /// The same, where Proxmox makes no task of what is done at once.
+    ActionOrDone(&'static str),
     Fields(&'static Fields),
     Table(&'static Table),
 }
@@ -402,12 +404,17 @@ fn plain(
     path: &str,
     show: &Show,
 ) -> Result<Answer, Error> {
-    let data = client.send(&args.whole_request(method, path))?;
-    Ok(match show {
-        Show::Action(what) => Answer::of_action(&args.fill(what), &data),
-        Show::Fields(fields) => fields.answer(data, args, &[]),
-        Show::Table(table) => table.answer(answer::rows(data), args, &[]),
-    })
+    let request = args.whole_request(method, path);
+    let act = |reply, what| task::begun(client, &request, reply, &args.fill(what));
+    match show {
+        Show::Action(what) => act(Reply::Task, what),
+        Show::ActionOrDone(what) => act(Reply::TaskOrNothing, what),
+        Show::Fields(fields) => Ok(fields.answer(client.send(&request)?, args, &[])),
+        Show::Table(table) => {
+            let rows = answer::rows(client.send(&request)?);
+            Ok(table.answer(rows, args, &[]))
+        }
+    }
 }
 
 impl fmt::Display for Permission {

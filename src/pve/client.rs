@@ -13,7 +13,7 @@ use crate::peer::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http::Failure;
-use crate::pve::request::{Method, Request};
+use crate::pve::request::{Method, Reply, Request};
 use crate::settings::{Connection, Secret};
 use crate::text;
 
@@ -124,19 +124,31 @@ impl<'a> Client<'a> {
 
     /// The whole answer: `data`, and on a few endpoints `total` or `changes` beside it.
     pub(crate) fn answer(&self, request: &Request) -> Result<Value, Error> {
-        if request.method.only_reads() {
-            return self.exchange_unseen(request);
+        match request.method.only_reads() {
+            true => self.exchange_unseen(request),
+            false => Err(unsent(request)),
         }
+    }
+
+    /// Sends a request that changes something, and returns the `data` of its answer: that of a change
+    /// that was made, and nothing else.
+    pub(crate) fn change(&self, request: &Request, reply: Reply) -> Result<Value, Error> {
         let Some(gate) = self.gate else {
-            return Err(Error::impossible(
-                format!("{request} was not sent"),
-                "Nothing is changed here.",
-            ));
+            return Err(unsent(request));
         };
         let pass = gate.admit(self, request)?;
-        let outcome = self.exchange_unseen(request);
+        let outcome = self.exchange_unseen(request).and_then(|mut answer| {
+            match answer.get("data").is_some_and(|data| reply.is(data)) {
+                true => Ok(answer),
+                false => {
+                    let secrets: Vec<&str> = request.secrets().collect();
+                    hide(&mut answer, &secrets);
+                    Err(unclear(request, reply, &answer))
+                }
+            }
+        });
         gate.close(pass, &outcome);
-        outcome
+        Ok(outcome?["data"].take())
     }
 
     /// Exchanges a request for its answer, neither of whose secrets comes back.
@@ -180,21 +192,20 @@ impl<'a> Client<'a> {
         })?;
         self.cluster.clock.set(reply.date);
         if (200..300).contains(&reply.status) {
-            return match reply.body {
-                // A web server that is none of Proxmox.
-                body if body.get("data").is_none() && !body.is_null() => Err(Error::Unanswered {
+            let body = reply.body;
+            // A web server that is none of Proxmox. Whoever sends a change looks at its answer.
+            if body.get("data").is_none() && request.method.only_reads() {
+                return Err(Error::Unanswered {
                     request: request.to_string(),
                     failure: Failure::MaybeProcessed {
                         cause: "the answer is not that of the Proxmox API".to_owned(),
                         remedy: "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
                             .to_owned(),
                     },
-                }),
-                body => {
-                    self.note_unwanted(request, &body["data"]);
-                    Ok(body)
-                }
-            };
+                });
+            }
+            self.note_unwanted(request, &body["data"]);
+            return Ok(body);
         }
         let refusal = Refusal::new(
             request,
@@ -258,6 +269,31 @@ impl<'a> Client<'a> {
     pub(crate) fn peer(&self) -> &Peer {
         self.peer
     }
+}
+
+fn unsent(request: &Request) -> Error {
+    Error::impossible(
+        format!("{request} was not sent"),
+        "Nothing is changed here.",
+    )
+}
+
+/// What is said of a change that was answered, and not as Proxmox answers it.
+fn unclear(request: &Request, reply: Reply, answer: &Value) -> Error {
+    let came = match answer {
+        Value::Null => "nothing".to_owned(),
+        answer => {
+            let data = answer.get("data").unwrap_or(answer);
+            text::cut(&text::inline(&data.to_string()), 200)
+        }
+    };
+    Error::impossible(
+        format!("{request} was sent, and may have been processed"),
+        format!(
+            "Proxmox answers it with {reply}; what came is {came}.\n\
+             Look at the object and the node's task list before repeating this."
+        ),
+    )
 }
 
 /// Takes `secrets` out of all texts of an answer.

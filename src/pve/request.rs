@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::format;
+
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -32,6 +34,50 @@ impl Method {
     /// Whether a request of this method leaves everything as it was.
     pub(crate) fn only_reads(self) -> bool {
         self == Method::Get
+    }
+}
+
+/// What Proxmox answers to a change that it has taken. Nothing else is a sign that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// `null`: it is done.
+    Nothing,
+    /// An object with this key.
+    Object(&'static str),
+    /// The id of the task that does it.
+    Task,
+    /// The id of a task where it takes long, and `null` where it is done.
+    TaskOrNothing,
+    /// The id of a task, and `OK` where there was nothing to do.
+    TaskOrOk,
+}
+
+impl Reply {
+    /// Whether `data` is such an answer.
+    pub(crate) fn is(self, data: &Value) -> bool {
+        match (self, data) {
+            (Reply::Nothing | Reply::TaskOrNothing, Value::Null) => true,
+            (Reply::TaskOrOk, Value::String(ok)) if ok == "OK" => true,
+            (Reply::Task | Reply::TaskOrNothing | Reply::TaskOrOk, Value::String(upid)) => {
+                format::upid_node(upid).is_some()
+            }
+            (Reply::Object(key), Value::Object(fields)) => {
+                fields.get(key).is_some_and(|value| !value.is_null())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Nothing => f.write_str("null"),
+            Reply::Object(key) => write!(f, "an object with {key}"),
+            Reply::Task => f.write_str("a UPID"),
+            Reply::TaskOrNothing => f.write_str("a UPID or null"),
+            Reply::TaskOrOk => f.write_str("a UPID or OK"),
+        }
     }
 }
 
@@ -197,6 +243,8 @@ pub(crate) fn decode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -240,6 +288,41 @@ mod tests {
     }
 
     #[test]
+    fn takes_no_other_answer_for_a_sign_that_a_change_was_made() {
+        let upid = json!("UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:");
+        let (null, ok, pid) = (Value::Null, json!("OK"), json!({ "pid": "330" }));
+        let answers = [
+            &upid,
+            &null,
+            &ok,
+            &pid,
+            &json!(""),
+            &json!({}),
+            &json!({ "pid": null }),
+            &json!({ "error": "x" }),
+            &json!([]),
+            &json!(0),
+            &json!(true),
+            &json!("UPID:pve1"),
+        ];
+        for (reply, fitting) in [
+            (Reply::Nothing, &[&null] as &[&Value]),
+            (Reply::Object("pid"), &[&pid]),
+            (Reply::Task, &[&upid]),
+            (Reply::TaskOrNothing, &[&upid, &null]),
+            (Reply::TaskOrOk, &[&upid, &ok]),
+        ] {
+            for answer in answers {
+                assert_eq!(
+                    reply.is(answer),
+                    fitting.contains(&answer),
+                    "{reply}: {answer}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn masks_what_is_secret_and_shows_the_rest() {
         let request = Request::new(Method::Post, "/nodes/pve1/lxc")
             .with("password", "hunter2")
@@ -248,7 +331,7 @@ mod tests {
             .with("command", "b");
         assert_eq!(
             request.shown_parameters(),
-            serde_json::json!({ "password": "(hidden)", "hostname": "web01", "command": ["a", "b"] })
+            json!({ "password": "(hidden)", "hostname": "web01", "command": ["a", "b"] })
         );
         for name in ["cipassword", "PASSWORD", "token", "client-key", "secret"] {
             assert!(is_secret(name), "{name}");

@@ -14,8 +14,11 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
-use crate::pve::request::Method::{Delete, Get, Post};
-use crate::task::{WAIT, WAIT_TIMEOUT};
+use crate::pve::request::{
+    Method::{Delete, Get, Post},
+    Reply,
+};
+use crate::task::{self, WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const TO_STORAGE: Param =
@@ -95,11 +98,8 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     }
     // As the web interface does it: a new backup is no reason to remove older ones for good.
     request = request.with("remove", "0");
-    let data = client.send(&args.send_given(request, &[PROTECTED]))?;
-    if data
-        .as_str()
-        .is_some_and(|data| format::upid_node(data).is_none())
-    {
+    let data = client.change(&args.send_given(request, &[PROTECTED]), Reply::TaskOrOk)?;
+    if data == "OK" {
         return Err(elsewhere(match seen {
             Some(_) => "It has just been moved: proxmox_get_vms tells where to.".to_owned(),
             None => format!(
@@ -270,12 +270,12 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("ostemplate", archive)
         .with("restore", "1")
         .with("storage", &*storage);
-    let data = client.send(&args.send_given(request, &[OVERWRITE, UNIQUE, START]))?;
+    let request = args.send_given(request, &[OVERWRITE, UNIQUE, START]);
     let what = format!(
         "Restore container {} from {archive} to {storage}",
         &args[&NEW_VMID]
     );
-    Ok(Answer::of_action(&what, &data))
+    task::begun(client, &request, Reply::Task, &what)
 }
 
 /// The storage of the root volume in the configuration that the backup holds.
@@ -353,9 +353,6 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
         .request(Delete, "/nodes/{node}/storage/{storage}/content/{backup}")
         .segment("backup", &volume)
         .with("delay", "5");
-    let data = client.send(&request)?;
-    Ok(Answer::of_action(
-        &format!("Delete backup {}", plain(&volume.into())),
-        &data,
-    ))
+    let what = format!("Delete backup {}", plain(&volume.into()));
+    task::begun(client, &request, Reply::TaskOrNothing, &what)
 }

@@ -10,7 +10,11 @@ use crate::answer::{self, Answer, plain};
 use crate::error::Error;
 use crate::param::Args;
 use crate::pve::client::Client;
-use crate::pve::request::{MASK, Method::Get, Request, decode, is_secret};
+use crate::pve::request::{
+    MASK,
+    Method::{Get, Post},
+    Reply, Request, decode, is_secret,
+};
 use crate::text;
 
 /// A configuration as it was read.
@@ -29,7 +33,12 @@ impl Config {
 
     /// Sends a change of it; what a dry run shows is completed by what stands there now.
     pub(super) fn send(&self, client: &Client, request: &Request) -> Result<Value, Error> {
-        client.send(request).map_err(|error| {
+        // POST makes a task of what takes long.
+        let reply = match request.method {
+            Post => Reply::TaskOrNothing,
+            _ => Reply::Nothing,
+        };
+        client.change(request, reply).map_err(|error| {
             let Error::Withheld(preview) = error else {
                 return error;
             };

@@ -8,8 +8,11 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
-use crate::pve::request::Method::{Get, Post};
-use crate::task::{WAIT, WAIT_TIMEOUT};
+use crate::pve::request::{
+    Method::{Get, Post},
+    Reply,
+};
+use crate::task::{self, WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Tool};
 
 pub(super) static TEMPLATES: Tool = Tool {
@@ -139,12 +142,11 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     if let Some(password) = &password {
         request = request.with("password", password);
     }
-    let data = client.send(&request)?;
     let what = format!(
         "Create container {} ({}, {} GiB on {})",
         &args[&NEW_VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
     );
-    let answer = Answer::of_action(&what, &data);
+    let answer = task::begun(client, &request, Reply::Task, &what)?;
     Ok(match password.filter(|_| is_made_up) {
         None => answer,
         Some(password) => answer
@@ -277,14 +279,11 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         request = request.with("ide2", format!("{iso},media=cdrom"));
         boot = "order=scsi0;ide2;net0";
     }
-    let data = client.send(&request.with("boot", boot))?;
-    Ok(Answer::of_action(
-        &format!(
-            "Create VM {} ({}, {} GiB on {})",
-            &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
-        ),
-        &data,
-    ))
+    let what = format!(
+        "Create VM {} ({}, {} GiB on {})",
+        &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
+    );
+    task::begun(client, &request.with("boot", boot), Reply::Task, &what)
 }
 
 #[cfg(test)]

@@ -199,7 +199,8 @@ pub(super) static RESIZE_VM: Tool = Tool {
     call: Call::Plain(
         Put,
         "/nodes/{node}/qemu/{vmid}/resize",
-        Show::Action("Resize {disk} of VM {vmid} ({size})"),
+        // PVE 7 answers null when it is done.
+        Show::ActionOrDone("Resize {disk} of VM {vmid} ({size})"),
     ),
 };
 

@@ -10,7 +10,10 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::peer::Interruption;
 use crate::pve::client::Client;
-use crate::pve::request::Method::{Get, Post};
+use crate::pve::request::{
+    Method::{Get, Post},
+    Reply,
+};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool};
 
@@ -61,7 +64,7 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
     let start = argv
         .into_iter()
         .fold(start, |start, part| start.with("command", part));
-    let started = client.send(&args.send_given(start, &[INPUT]))?;
+    let started = client.change(&args.send_given(start, &[INPUT]), Reply::Object("pid"))?;
     let pid = plain(&started["pid"]);
 
     let request = args

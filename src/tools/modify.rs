@@ -15,9 +15,9 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::{
     Method::{Post, Put},
-    Request,
+    Reply, Request,
 };
-use crate::task::{Patience, State, WAIT, WAIT_TIMEOUT};
+use crate::task::{self, Patience, State, WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
@@ -104,9 +104,9 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
             "start waits for the copy: give only one of start and wait=false".to_owned(),
         ]));
     }
-    let data = client.send(&args.whole_request(Post, &guest.path("clone")))?;
+    let request = args.whole_request(Post, &guest.path("clone"));
     let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
-    let answer = Answer::of_action(&args.fill(&what), &data);
+    let answer = task::begun(client, &request, Reply::Task, &args.fill(&what))?;
     let Some(copying) = answer.task.clone().filter(|_| args.flag(&START_COPY)) else {
         return Ok(answer);
     };
@@ -127,7 +127,8 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         .segment("node", node)
         .segment("newid", &args[&NEWID]);
     let name = format!("{} {}", guest.noun(), &args[&NEWID]);
-    let data = client.send(&request).map_err(|error| match error {
+    let starting = task::begun(client, &request, Reply::Task, &format!("Start {name}"));
+    let starting = starting.map_err(|error| match error {
         Error::Cancelled => error,
         // Whoever takes this for the whole and calls again makes another copy.
         error => Error::impossible(
@@ -139,8 +140,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
             ),
         ),
     })?;
-    let mut answer = Answer::of_action(&format!("Start {name}"), &data)
-        .line(args.fill("Copied from {vmid} to {newid}: done."));
+    let mut answer = starting.line(args.fill("Copied from {vmid} to {newid}: done."));
     match (answer.task.take(), Patience::asked(client, args)) {
         (Some(starting), Some(patience)) => {
             // The wait that was asked for is one, for both.

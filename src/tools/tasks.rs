@@ -15,7 +15,7 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::{
     Method::{Delete, Get, Put},
-    Request, encode,
+    Reply, Request, encode,
 };
 use crate::task::{self, Patience, Task};
 use crate::text;
@@ -57,7 +57,7 @@ fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
     let upid = &args[&UPID];
     let node = format::upid_node(upid).unwrap_or_default();
     let request = args.request(Delete, "/nodes/{node}/tasks/{upid}");
-    client.send(&request.segment("node", node))?;
+    client.change(&request.segment("node", node), Reply::Nothing)?;
     let task: Vec<&str> = upid.split(':').skip(5).take(2).collect();
     let what = format!("Stop task {} on {node}", task.join(" ").trim_end());
     // Proxmox says the same of a task that has ended before.

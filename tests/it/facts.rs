@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fixture::{self, Exchange, Fixture};
 use crate::snapshot;
@@ -61,11 +61,11 @@ fn the_facts_are_those_of_the_api_description() {
 
 #[test]
 fn a_request_is_held_against_each_part_of_a_line() {
-    let line = "PUT /nodes/{node}/qemu/{vmid}/resize disk!:enum(efidisk0|scsi{0..30}) net[n]? \
+    let line = "PUT /nodes/{node}/qemu/{vmid}/resize =string disk!:enum(efidisk0|scsi{0..30}) net[n]? \
                 skip?:bool timeout?:int(1..30) limit?:num(0..) command?:array";
     let endpoints = [Endpoint::parse(line)];
     let faults = |path: &str, form: &[&str]| {
-        let exchange = serde_json::json!({ "request": format!("PUT {path}"), "form": form });
+        let exchange = json!({ "request": format!("PUT {path}"), "form": form });
         let exchange = serde_json::from_value(exchange).expect("an exchange");
         faults(&endpoints, &exchange).join("; ")
     };
@@ -106,6 +106,14 @@ fn a_request_is_held_against_each_part_of_a_line() {
     ] {
         assert_eq!(faults(path, form), fault);
     }
+    for (data, fits) in [
+        (json!(null), false),
+        (json!({}), false),
+        (json!("UPID"), true),
+    ] {
+        let endpoint = Endpoint::parse("POST /nodes/{node}/vzdump =string vmid?");
+        assert_eq!(endpoint.may_answer(&data), fits, "{data}");
+    }
     assert_eq!(
         faults("/nodes/pve1/qemu/100", &[]),
         "no such endpoint among the facts"
@@ -117,6 +125,8 @@ struct Endpoint {
     method: String,
     /// The template, with `{name}` for a parameter in the path.
     path: String,
+    /// What is answered to a change: `null`, `object`, `string`, or `string?` where it may be null.
+    returns: Option<String>,
     params: BTreeMap<String, Param>,
 }
 
@@ -141,14 +151,32 @@ enum Kind {
 struct Range(String);
 
 impl Endpoint {
-    /// `METHOD /path/{x} name! name?:kind …`
+    /// `METHOD /path/{x} =returns name! name?:kind …`
     fn parse(line: &str) -> Self {
-        let mut words = line.split(' ');
+        let mut words = line.split(' ').peekable();
         let mut word = || words.next().unwrap_or_default().to_owned();
+        let (method, path) = (word(), word());
+        let returns = words.next_if(|word| word.starts_with('='));
         Self {
-            method: word(),
-            path: word(),
+            method,
+            path,
+            returns: returns.map(|word| word[1..].to_owned()),
             params: words.map(|word| Param::parse(line, word)).collect(),
+        }
+    }
+
+    /// Whether the API may answer a change with `data`.
+    fn may_answer(&self, data: &Value) -> bool {
+        let returns = match (&*self.method, &*self.path) {
+            // PVE 7 does it at once.
+            ("PUT", "/nodes/{node}/qemu/{vmid}/resize") => "string?",
+            _ => self.returns.as_deref().unwrap_or_default(),
+        };
+        match data {
+            Value::Null => returns == "null" || returns.ends_with('?'),
+            Value::Object(_) => returns == "object",
+            Value::String(_) => returns.starts_with("string"),
+            _ => false,
         }
     }
 
@@ -238,17 +266,29 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
+/// `/nextid` is an endpoint of its own even where `/{name}` is one: the literal wins.
+fn find<'a>(endpoints: &'a [Endpoint], method: &str, path: &str) -> Option<&'a Endpoint> {
+    endpoints
+        .iter()
+        .filter(|endpoint| endpoint.matches(method, path))
+        .min_by_key(|endpoint| endpoint.path.matches('{').count())
+}
+
+/// Whether the API may answer `request`, a change, with `data`.
+pub(crate) fn may_answer(request: &str, data: &Value) -> bool {
+    let text = fs::read_to_string(snapshot::below_package(PATH)).expect("the facts can be read");
+    let endpoints: Vec<Endpoint> = lines(&text).map(Endpoint::parse).collect();
+    let (method, path) = request.split_once(' ').unwrap_or_default();
+    find(&endpoints, method, path).is_some_and(|endpoint| endpoint.may_answer(data))
+}
+
 /// What the API has against a request of a fixture.
 ///
 /// A fixture shows with status 501 that there is no such endpoint, with 400 that the parameters are
 /// not right.
 fn faults(endpoints: &[Endpoint], exchange: &Exchange) -> Vec<String> {
     let (method, path) = exchange.request.split_once(' ').unwrap_or_default();
-    // `/nextid` is an endpoint of its own even where `/{name}` is one: the literal wins.
-    let endpoint = endpoints
-        .iter()
-        .filter(|endpoint| endpoint.matches(method, path))
-        .min_by_key(|endpoint| endpoint.path.matches('{').count());
+    let endpoint = find(endpoints, method, path);
     let endpoint = match (endpoint, exchange.status) {
         (_, 501) => return Vec::new(),
         (None, _) => return vec!["no such endpoint among the facts".to_owned()],
@@ -256,6 +296,15 @@ fn faults(endpoints: &[Endpoint], exchange: &Exchange) -> Vec<String> {
         (Some(endpoint), _) => endpoint,
     };
     let mut faults = Vec::new();
+    if method != "GET" && exchange.status == 200 {
+        let data = exchange
+            .answer
+            .as_ref()
+            .map_or(&Value::Null, |answer| &answer["data"]);
+        if !endpoint.may_answer(data) {
+            faults.push(format!("is never answered {data}"));
+        }
+    }
     let mut seen: Vec<&str> = Vec::new();
     for pair in &exchange.form {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -302,6 +351,12 @@ impl Description {
                 declared["method"] == endpoint.method && declared["path"] == endpoint.path
             })
             .unwrap_or_else(|| panic!("{PATH}: the API has no {line}"));
+        if endpoint.method != "GET" {
+            let returns = &declared["returns"];
+            let mark = if returns["optional"] == true { "?" } else { "" };
+            let kind = returns["type"].as_str().unwrap_or("null");
+            write!(line, " ={kind}{mark}").expect("a text takes all text");
+        }
         let params = declared["params"].as_object().into_iter().flatten();
         let outside = params.filter(|(_, schema)| schema["in"] != "path");
         let (optional, required): (Vec<_>, Vec<_>) =

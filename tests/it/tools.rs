@@ -7,8 +7,9 @@ use std::thread;
 use serde_json::{Value, json};
 use tiny_http::{Response, Server};
 
+use crate::facts;
 use crate::fake::{Fake, TOKEN};
-use crate::fixture::{self, Answer, Fixture};
+use crate::fixture::{self, Answer, Exchange, Fixture};
 use crate::session::Session;
 use crate::snapshot;
 
@@ -199,6 +200,58 @@ fn no_answer_of_a_host_ends_the_program() {
         host.unblock();
         answering.join().expect("the host answers all");
     }
+}
+
+#[test]
+fn no_change_is_called_done_without_a_sign_of_it() {
+    let task = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
+    let answers = [
+        (204, None),
+        (200, None),
+        (200, Some(json!({}))),
+        (200, Some(json!({ "data": null }))),
+        (200, Some(json!({ "data": { "error": "no" } }))),
+        (200, Some(json!({ "data": [] }))),
+        (200, Some(json!({ "data": "done" }))),
+        (200, Some(json!({ "data": task.replace("pve1", "..") }))),
+        (200, Some(json!({ "data": task }))),
+    ];
+    let mut changes = 0;
+    for tool in fixture::tools() {
+        let fixture = Fixture::of(&tool).expect("it is well-formed");
+        // The exchanges of a case up to the first change.
+        let found = fixture.cases.iter().find_map(|case| {
+            let is_change = |exchange: &Exchange| !exchange.request.starts_with("GET ");
+            let at = case.exchanges.iter().position(is_change)?;
+            (case.exchanges[at].status == 200).then(|| (case, &case.exchanges[..=at]))
+        });
+        let Some((case, exchanges)) = found else {
+            continue;
+        };
+        changes += 1;
+        let fake = Fake::start();
+        let mut session = start(&fake);
+        for (status, answer) in &answers {
+            let mut exchanges = exchanges.to_vec();
+            let change = exchanges.last_mut().expect("there is one");
+            let data = answer.as_ref().and_then(|answer| answer.get("data"));
+            let upid = data.is_none_or(|data| !data.is_string() || data == task);
+            if upid && data.is_some_and(|data| facts::may_answer(&change.request, data)) {
+                continue;
+            }
+            change.status = *status;
+            change.answer = answer.clone();
+            fake.play(exchanges);
+            let called = call(&mut session, &tool, json!(case.arguments));
+            let (text, structured) = called.expect("a result");
+            assert!(
+                structured.is_none() && text.contains("was sent, and may have been processed"),
+                "{tool}, answered {status} {answer:?}: {text}"
+            );
+            assert_eq!(fake.problems(), Vec::<String>::new());
+        }
+    }
+    assert!(changes >= 41, "{changes} tools that change something");
 }
 
 /// Answers one request with the id of a task; returns its body.

@@ -113,6 +113,28 @@ fn a_ping_is_answered_at_once_and_everything_else_in_its_turn() {
 }
 
 #[test]
+fn a_task_is_followed_whoever_started_it() {
+    let user = r"o#1%2F?\x;ü@ldap!a";
+    let upid = UPID.replace("root@pam!mcp", user);
+    let encoded = "o%231%252F%3F%5Cx%3B%C3%BC%40ldap%21a";
+    let task = TASK.replace("root%40pam%21mcp", encoded);
+    let fake = Fake::playing(json!([
+        { "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": upid } },
+        {
+            "request": format!("GET {task}/status"),
+            "answer": { "data": { "status": "stopped", "exitstatus": "OK" } },
+        },
+    ]));
+    let mut session = start(&fake, Session::start);
+    session.send(&stop("call"));
+    let result = &answer(&mut session)["result"]["structuredContent"];
+    assert_eq!(result["status"], "done", "{result}");
+    assert_eq!(result["upid"], upid, "{result}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    session.finish();
+}
+
+#[test]
 fn progress_rises_and_tells_what_the_log_says() {
     let fake = host(5, true);
     let mut session = start(&fake, Session::start);

@@ -32,6 +32,9 @@ TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 RESULTS = {
     "initialize": "InitializeResult",
     "ping": "EmptyResult",
+    "prompts/list": "ListPromptsResult",
+    "resources/list": "ListResourcesResult",
+    "resources/templates/list": "ListResourceTemplatesResult",
     "server/discover": "DiscoverResult",
     "subscriptions/listen": "SubscriptionsListenResult",
     "tools/call": "CallToolResult",

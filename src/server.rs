@@ -179,6 +179,10 @@ impl Server<'_> {
             (Era::Stateless, "tasks/get") => tasks::get(self.context, &params)?,
             (Era::Stateless, "tasks/update") => Some(tasks::update(self.context, &params)?),
             (_, "tools/list") => Some(list_tools(self.context, &params)?),
+            // Clients ask for these whether they are declared or not, and warn where they are unknown.
+            (Era::Session, "prompts/list") => Some(none(&params, "prompts")?),
+            (Era::Session, "resources/list") => Some(none(&params, "resources")?),
+            (Era::Session, "resources/templates/list") => Some(none(&params, "resourceTemplates")?),
             (_, "tools/call") => self.call_tool(&era, params)?,
             (_, _) => return Err(Fault::unknown_method(&method)),
         };
@@ -239,13 +243,24 @@ fn listen(params: &Map<String, Value>) -> Result<Reply, Fault> {
     Ok(Reply::Stream)
 }
 
-/// All that are shown on one page, so no cursor can be one of ours.
-fn list_tools(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
-    if params.get("cursor").is_some_and(|cursor| !cursor.is_null()) {
-        return Err(Fault::invalid_params(
+/// Every list has one page, so no cursor can be one of ours.
+fn check_cursor(params: &Map<String, Value>) -> Result<(), Fault> {
+    match params.get("cursor") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(Fault::invalid_params(
             "Unknown cursor: there is only one page",
-        ));
+        )),
     }
+}
+
+/// A list of what we have none of.
+fn none(params: &Map<String, Value>, name: &str) -> Result<Value, Fault> {
+    check_cursor(params)?;
+    Ok(json!({ name: [] }))
+}
+
+fn list_tools(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
+    check_cursor(params)?;
     let safety = context.safety();
     let tools: Vec<Value> = safety
         .exposure
@@ -265,11 +280,12 @@ fn unknown_tool(name: &str) -> Fault {
     Fault::invalid_params(format!("Unknown tool: {name}{hint}"))
 }
 
-/// The arguments of a call. Some clients send none, null, or the object as a string.
+/// The arguments of a call. Some clients send none, null, or the object as a string, which may be empty.
 fn arguments(value: Value) -> Result<Map<String, Value>, Fault> {
     let arguments = match value {
         Value::Null => Some(Map::new()),
         Value::Object(arguments) => Some(arguments),
+        Value::String(text) if text.trim().is_empty() => Some(Map::new()),
         Value::String(text) => serde_json::from_str(&text).ok(),
         _ => None,
     };
@@ -355,19 +371,19 @@ mod tests {
 
     #[test]
     fn takes_arguments_in_every_form_that_clients_send() {
-        for form in [json!(null), json!({}), json!("{}"), json!(" { } ")] {
+        for form in [
+            json!(null),
+            json!({}),
+            json!("{}"),
+            json!(" { } "),
+            json!(""),
+            json!(" "),
+        ] {
             assert_eq!(arguments(form), Ok(Map::new()));
         }
         let expected = Map::from_iter([("node".to_owned(), json!("pve1"))]);
         assert_eq!(arguments(json!(r#"{"node":"pve1"}"#)), Ok(expected));
-        for form in [
-            json!([]),
-            json!(5),
-            json!(true),
-            json!(""),
-            json!("null"),
-            json!("[]"),
-        ] {
+        for form in [json!([]), json!(5), json!(true), json!("null"), json!("[]")] {
             assert_eq!(arguments(form).map_err(|fault| fault.code), Err(-32602));
         }
     }

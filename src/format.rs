@@ -72,10 +72,6 @@ checked! {
             && bytes.iter().all(|byte| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit()))
             && u8::from_str_radix(bytes[0], 16).is_ok_and(|first| first & 1 == 0)
     };
-    MOUNT_PATH: "an absolute path without . or .. parts", |text| {
-        text.len() > 1 && text.starts_with('/') && is_printable(text) && !text.contains(',')
-            && text[1..].split('/').all(|part| !["", ".", ".."].contains(&part))
-    };
     MOUNT_POINT: "mp0 to mp255", |text| is_slot(text, &[("mp", 255)]);
     MOUNT_POINT_OR_UNUSED: "mp0 to mp255, or unused0 to unused255", |text| {
         is_slot(text, &[("mp", 255), ("unused", 255)])
@@ -95,14 +91,6 @@ checked! {
     SNAPSHOT: "a snapshot name (a letter, then letters, digits, - or _; 2 to 40; not current)", is_snapshot;
     STORAGE: "a storage id (a letter first, then letters, digits, - _ .)", is_storage;
     TEMPLATE: "a volume id such as local:vztmpl/debian-13-….tar.zst (at most 255 characters)", is_volume;
-    TIME: "YYYY-MM-DD or YYYY-MM-DD HH:MM[:SS]", |text| {
-        ["dddd-dd-dd", "dddd-dd-dd dd:dd", "dddd-dd-dd dd:dd:dd"].iter().any(|shape| {
-            shape.len() == text.len() && shape.bytes().zip(text.bytes()).all(|(want, byte)| match want {
-                b'd' => byte.is_ascii_digit(),
-                other => byte == other,
-            })
-        })
-    };
     UNIT: "a unit name (letters, digits, - _ . @ :)", |text| text.len() <= 128 && all(text, "-_.@:");
     UPID: "a task id: UPID:node:pid:pstart:starttime:type:id:user: with the last colon", |text| {
         upid_node(text).is_some()
@@ -121,6 +109,20 @@ checked! {
         text.len() <= 255 && is_volume_name(text)
     };
 }
+
+/// A place in a container to mount something at, without the slash that it may end in.
+pub(crate) static MOUNT_PATH: Format = Format {
+    form: "an absolute path without . or .. parts",
+    parse: |text| {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let has_form = is_printable(path)
+            && !path.contains(',')
+            && path
+                .strip_prefix('/')
+                .is_some_and(|rest| rest.split('/').all(|part| !["", ".", ".."].contains(&part)));
+        has_form.then(|| path.to_owned())
+    },
+};
 
 /// The size of a new volume: a bare GiB number, since Proxmox takes `50G` for a volume name.
 pub(crate) static NEW_SIZE: Format = Format {
@@ -386,16 +388,17 @@ mod tests {
             &["auto", "2001:db8::1/64"],
             &["2001:db8::1", "2001:db8::1/129"],
         );
-        check(
-            &TIME,
-            &["2026-01-01", "2026-01-01 10:00", "2026-01-01 10:00:59"],
-            &["2026-1-1", "yesterday", "2026-01-01T10:00"],
-        );
         check(&POOL, &["prod", "a/b/c"], &["a/b/c/d", "a//b", "../a"]);
         check(
             &MOUNT_PATH,
             &["/srv/data"],
-            &["/", "srv", "/a/../b", "/a,b", "/a//b"],
+            &[
+                "/", "//", "srv", "/a/../b", "/a/..", "/a/../", "/a,b", "/a//b", "/a//",
+            ],
+        );
+        assert_eq!(
+            (MOUNT_PATH.parse)("/srv/data/").as_deref(),
+            Some("/srv/data")
         );
     }
 

@@ -26,9 +26,8 @@ pub(crate) struct Param {
     aliases: &'static [&'static str],
     /// Words that are sent as others: `("none", "0")`.
     synonyms: &'static [(&'static str, &'static str)],
-    /// Values for a list, a name and its value for pairs, where the form is best shown.
-    example: &'static [&'static str],
-    /// Whether an empty text is a value of its own, "remove this", and not the same as none.
+    /// Whether an empty text is a value of its own, "remove this", and not the same as none given. The
+    /// word `none` says the same, since some clients drop empty texts.
     clearable: bool,
 }
 
@@ -50,6 +49,8 @@ pub(crate) enum Kind {
     Pairs,
     /// Free text, from so many characters to so many.
     Text(usize, usize),
+    /// A point in time, sent as Unix seconds.
+    Time,
 }
 
 #[derive(Clone, Copy)]
@@ -87,7 +88,6 @@ impl Param {
             wire: Wire::Same,
             aliases: &[],
             synonyms: &[],
-            example: &[],
             clearable: false,
         }
     }
@@ -153,10 +153,6 @@ impl Param {
         Self { synonyms, ..self }
     }
 
-    pub(crate) const fn example(self, example: &'static [&'static str]) -> Self {
-        Self { example, ..self }
-    }
-
     pub(crate) const fn clearable(self) -> Self {
         Self {
             clearable: true,
@@ -195,13 +191,11 @@ impl Param {
             Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Format(_) | Kind::Text(..) => json!({ "type": "string" }),
-            // Names are taken as well, but some providers refuse a choice of types.
-            Kind::Guest => json!({ "type": "integer" }),
-            // The bounds of Proxmox are listed where they tell something; our own are checked, and cost
-            // no bytes.
+            // A client that validates takes nothing but what is listed.
+            Kind::Guest => json!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] }),
+            Kind::Time => json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }),
+            // Its bounds are checked, and would keep a client from sending 0 for none.
             Kind::NewGuest => json!({ "type": "integer" }),
-            Kind::Integer(..) if matches!(self.wire, Wire::Local) => json!({ "type": "integer" }),
-            Kind::Integer(least, most) if (least..=most) == VMIDS => json!({ "type": "integer" }),
             Kind::Integer(0, u64::MAX) => json!({ "type": "integer" }),
             Kind::Integer(0, most) => json!({ "type": "integer", "maximum": most }),
             Kind::Integer(least, u64::MAX) => json!({ "type": "integer", "minimum": least }),
@@ -212,17 +206,10 @@ impl Param {
             Kind::Number(least, most) => {
                 json!({ "type": "number", "minimum": least, "maximum": most })
             }
-            Kind::Pairs => {
-                json!({ "type": "object", "additionalProperties": { "type": "string" } })
-            }
+            Kind::Pairs => json!({ "type": "object" }),
         };
         if !self.description.is_empty() {
             schema["description"] = self.description.into();
-        }
-        if let (Kind::Pairs, [name, value]) = (self.kind, self.example) {
-            schema["examples"] = json!([{ *name: value }]);
-        } else if !self.example.is_empty() {
-            schema["examples"] = json!([self.example]);
         }
         if let Need::Default(value) = self.need {
             let bare = match self.kind {
@@ -239,6 +226,7 @@ impl Param {
         match self.kind {
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
             Kind::Flag => "true or false".to_owned(),
+            Kind::Format(format) if self.clearable => format!("{}, or none", format.form),
             Kind::Format(format) => format.form.to_owned(),
             Kind::Guest => format!(
                 "an integer from {} to {}, or the name of a guest",
@@ -257,7 +245,42 @@ impl Param {
             Kind::Text(least, usize::MAX) => format!("a text of at least {least} characters"),
             Kind::Text(0, most) => format!("a text of at most {most} characters"),
             Kind::Text(least, most) => format!("a text of {least} to {most} characters"),
+            Kind::Time => {
+                "a time in UTC such as 2026-11-20 10:00:00Z, a date, or Unix seconds".to_owned()
+            }
         }
+    }
+
+    /// Whether `value` stands for none. Clients that must fill in every parameter send `""`, `0`, `[]`
+    /// or `{}` for those that they do not mean: such a value counts only where it means something, as
+    /// an integer of 0 does where 0 is within the bounds.
+    pub(crate) fn is_absent(&self, value: &Value) -> bool {
+        let is_zero = || {
+            let number = value
+                .as_str()
+                .map(str::trim)
+                .and_then(|text| text.parse().ok());
+            value.as_f64().or(number) == Some(0.0)
+        };
+        match (value, self.kind) {
+            (Value::Null, _) => true,
+            (Value::String(text), _) if text.is_empty() => !self.clearable,
+            (Value::Array(items), _) => items.is_empty(),
+            (Value::Object(fields), _) => fields.is_empty(),
+            (_, Kind::List | Kind::Pairs) => {
+                self.wire_values(value).is_some_and(|sent| sent.is_empty())
+            }
+            (
+                _,
+                Kind::Guest | Kind::Integer(..) | Kind::NewGuest | Kind::Number(..) | Kind::Time,
+            ) => is_zero() && self.wire_values(value).is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether `name` is its name or another that is understood.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
     }
 
     /// `value` as it is sent: lenient in form (`"100"` for 100, `"true"` for true), strict in meaning.
@@ -276,8 +299,8 @@ impl Param {
         if let Some((_, sent)) = self.synonyms.iter().find(|(said, _)| *said == text) {
             return Some(vec![(*sent).to_owned()]);
         }
-        if text.is_empty() && self.clearable {
-            return Some(vec![text]);
+        if self.clearable && (text.is_empty() || text.eq_ignore_ascii_case("none")) {
+            return Some(vec![String::new()]);
         }
         let sent = match self.kind {
             Kind::Choice(choices) => choices.contains(&&*text).then_some(text),
@@ -299,13 +322,14 @@ impl Param {
             Kind::Text(least, most) => (least..=most)
                 .contains(&text.chars().count())
                 .then_some(text),
+            Kind::Time => time(&text).map(|seconds| seconds.to_string()),
         };
         sent.map(|sent| vec![sent])
     }
 }
 
-/// The `inputSchema` of a tool: a closed object without combinators, since one schema that a
-/// provider does not understand makes it refuse all tools.
+/// The `inputSchema` of a tool: a plain object without combinators, and without the word that closes it,
+/// since one schema that a provider does not understand makes it refuse all tools.
 pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Value {
     let properties: Map<String, Value> = params
         .clone()
@@ -315,11 +339,7 @@ pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Val
         .filter(|param| param.is_listed_as_required())
         .map(|param| param.name)
         .collect();
-    let mut schema = json!({
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": false,
-    });
+    let mut schema = json!({ "type": "object", "properties": properties });
     if !required.is_empty() {
         schema["required"] = required.into();
     }
@@ -337,27 +357,28 @@ pub(crate) struct Args {
 impl Args {
     /// Checks what a client sent; an error lists everything that is wrong with it.
     ///
-    /// `null` and an empty text mean that nothing was given.
+    /// Values that stand for none count as not given: see [`Param::is_absent`].
     pub(crate) fn parse(
         params: impl IntoIterator<Item = &'static Param>,
         arguments: &Map<String, Value>,
     ) -> Result<Self, Vec<String>> {
         let params: Vec<&Param> = params.into_iter().collect();
         let mut values = BTreeMap::new();
+        let mut wrong = Vec::new();
         let mut problems = Vec::new();
         for (name, value) in arguments {
-            let Some(param) = params
-                .iter()
-                .find(|param| param.name == name || param.aliases.contains(&&**name))
-            else {
+            let Some(param) = params.iter().find(|param| param.is_called(name)) else {
                 problems.push(unknown(name, &params));
                 continue;
             };
-            if value.is_null() || (value.as_str() == Some("") && !param.clearable) {
+            if param.is_absent(value) {
                 continue;
             }
             match param.wire_values(value) {
-                None => problems.push(format!("{} must be {}", param.name, param.form())),
+                None => {
+                    wrong.push(param.name);
+                    problems.push(format!("{} must be {}", param.name, param.form()));
+                }
                 Some(_) if values.contains_key(param.name) => {
                     problems.push(format!(
                         "{} is given twice, once under another name",
@@ -369,18 +390,10 @@ impl Args {
                 }
             }
         }
-        for param in params
+        let missing = params
             .iter()
-            .filter(|param| !values.contains_key(param.name))
-        {
-            let mut names = param.aliases.iter().chain([&param.name]);
-            if names.any(|name| {
-                arguments
-                    .get(*name)
-                    .is_some_and(|given| !given.is_null() && given != "")
-            }) {
-                continue; // its form is wrong, which was said above
-            }
+            .filter(|param| !values.contains_key(param.name) && !wrong.contains(&param.name));
+        for param in missing {
             match param.need {
                 Need::Optional | Need::Default(_) => (),
                 Need::RequiredUnless(others)
@@ -572,6 +585,15 @@ fn integer(text: &str) -> Option<u64> {
     whole.parse().ok()
 }
 
+/// Unix seconds, from any form of a time in which they are not 0.
+fn time(text: &str) -> Option<u64> {
+    /// The last second that has a date of four digits for the year.
+    const LAST: u64 = 253_402_300_799;
+    integer(text)
+        .or_else(|| text::moment(text))
+        .filter(|seconds| (1..=LAST).contains(seconds))
+}
+
 /// An array of texts, or a text that holds one in JSON.
 fn list(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
@@ -656,8 +678,7 @@ mod tests {
     static SET: &[Param] = &[
         Param::required("set", Kind::Pairs, "")
             .local()
-            .unless(&["delete", "revert"])
-            .example(&["onboot", "1"]),
+            .unless(&["delete", "revert"]),
         Param::optional("delete", Kind::List, "").local(),
     ];
 
@@ -736,7 +757,7 @@ mod tests {
             &["vmid must be an integer from 100 to 999999999"],
         );
         refuse(
-            json!({ "node": "a/b", "vmid": {}, "name": "far too long", "compress": "0" }),
+            json!({ "node": "a/b", "vmid": { "id": 100 }, "name": "far too long", "compress": "0" }),
             &[
                 "compress must be one of zstd, none",
                 "name must be a text of at most 10 characters",
@@ -773,30 +794,117 @@ mod tests {
         ] {
             assert_eq!(parse(arguments), Err(vec![problem.to_owned()]));
         }
-        assert_eq!(
-            SET[0].schema(),
-            json!({
-                "type": "object",
-                "additionalProperties": { "type": "string" },
-                "examples": [{ "onboot": "1" }],
-            })
-        );
+        assert_eq!(SET[0].schema(), json!({ "type": "object" }));
     }
 
     #[test]
-    fn lists_a_closed_object_that_every_provider_understands() {
+    fn lists_an_object_that_every_provider_understands() {
         assert_eq!(
             schema(PARAMS[1..4].iter()),
             json!({
                 "type": "object",
                 "properties": {
-                    "vmid": { "type": "integer" },
+                    "vmid": { "type": "integer", "minimum": 100, "maximum": 999_999_999 },
                     "force_stop": { "type": "boolean", "description": "Kill it." },
                     "compress": { "type": "string", "enum": ["zstd", "none"], "default": "zstd" },
                 },
                 "required": ["vmid"],
-                "additionalProperties": false,
             })
         );
+    }
+
+    #[test]
+    fn takes_for_absent_what_stands_for_none() {
+        let guest = Param::optional("vmid", Kind::Guest, "");
+        let timeout = Param::optional("timeout", Kind::Integer(0, 600), "");
+        let limit = Param::optional("limit", Kind::Integer(1, u64::MAX), "");
+        let share = Param::optional("cpulimit", Kind::Number(0.0, 8.0), "");
+        let time = Param::optional("since", Kind::Time, "");
+        let text = Param::optional("name", Kind::Text(1, 10), "");
+        let note = Param::optional("description", Kind::Text(0, 10), "");
+        let gateway = Param::optional("gw", Kind::Format(&format::IPV4), "").clearable();
+        let choice = PARAMS[3];
+        let flag = Param::optional("start", Kind::Flag, "");
+        let list = Param::optional("fields", Kind::List, "");
+        let set = SET[0];
+        let all = [
+            guest, timeout, limit, share, time, text, note, gateway, choice, flag, list, set,
+        ];
+        for param in all {
+            let name = param.name;
+            assert!(param.is_absent(&Value::Null), "{name}");
+            assert_eq!(param.is_absent(&json!("")), name != "gw", "{name}");
+            assert!(param.is_absent(&json!([])), "{name}");
+            assert!(param.is_absent(&json!({})), "{name}");
+            let zero = ["vmid", "limit", "since"].contains(&name);
+            for value in [json!(0), json!(0.0), json!("0")] {
+                assert_eq!(param.is_absent(&value), zero, "{name}: {value}");
+            }
+        }
+        assert!(list.is_absent(&json!("[]")) && set.is_absent(&json!("{}")));
+        for (param, value) in [
+            (&list, json!(["a"])),
+            (&list, json!("a")),
+            (&set, json!({ "a": "" })),
+            (&limit, json!(-1)),
+            (&flag, json!(false)),
+            (&text, json!(" ")),
+        ] {
+            assert!(!param.is_absent(&value), "{}: {value}", param.name);
+        }
+        // Nothing is said of what is absent, and what is required is missing.
+        let args = parse(json!({ "node": "pve1", "vmid": 100, "argv": {}, "force_stop": "" }));
+        assert!(args.is_ok());
+        refuse(
+            json!({ "node": "pve1", "vmid": 0 }),
+            &["vmid is missing: an integer from 100 to 999999999"],
+        );
+        let set = json!({ "set": {}, "delete": [], "revert": [] });
+        let problems = Args::parse(SET, set.as_object().expect("an object")).err();
+        assert!(problems.is_some());
+    }
+
+    #[test]
+    fn takes_none_for_the_empty_text_that_clears() {
+        let gateway = Param::optional("gw", Kind::Format(&format::IPV4), "").clearable();
+        for clears in ["", "none", "None"] {
+            assert_eq!(
+                gateway.wire_values(&clears.into()),
+                Some(vec![String::new()])
+            );
+        }
+        assert_eq!(gateway.wire_values(&"nothing".into()), None);
+        assert_eq!(gateway.form(), "an IPv4 address, or none");
+        let other = Param::optional("gw", Kind::Format(&format::IPV4), "");
+        assert!(!other.accepts(&json!("none")));
+    }
+
+    #[test]
+    fn takes_every_form_of_a_time_for_the_same_second() {
+        let since = Param::optional("since", Kind::Time, "");
+        for value in [
+            json!("2026-11-20 10:00:00Z"),
+            json!("2026-11-20T10:00"),
+            json!(1_795_168_800),
+            json!("1795168800"),
+            json!(1_795_168_800.0),
+        ] {
+            assert_eq!(
+                since.wire_values(&value),
+                Some(vec!["1795168800".to_owned()])
+            );
+        }
+        assert!(since.accepts(&json!("2026-11-20")));
+        for value in [
+            json!("yesterday"),
+            json!(-1),
+            // Milliseconds.
+            json!(1_795_168_800_000_u64),
+            json!(true),
+        ] {
+            assert!(!since.accepts(&value), "{value}");
+        }
+        let schema = json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] });
+        assert_eq!(since.schema(), schema);
     }
 }

@@ -101,6 +101,7 @@ static REQUESTS: &[(&str, Needs)] = &[
     ("GET /nodes/{node}/tasks", &[]),
     ("GET /nodes/{node}/tasks/{upid}/log", &[]),
     ("GET /nodes/{node}/tasks/{upid}/status", &[]),
+    ("GET /nodes/{node}/time", NODE),
     ("GET /nodes/{node}/version", &[]),
     ("GET /nodes/{node}/vzdump/extractconfig", &[BACKUP]),
     ("GET /nodes/{node}/{type}/{vmid}/status/current", AUDIT),

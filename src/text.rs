@@ -145,14 +145,7 @@ pub(crate) fn epoch(date: &str) -> Option<u64> {
         .filter(|at| at % 3 == 0 && month.len() == 3)? as u64
         / 3
         + 1;
-    let year: u64 = year
-        .parse()
-        .ok()
-        .filter(|year| (1970..=9999).contains(year))?;
-    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
-    // No month begins later than this many days after the first of January 1970.
-    let first = (year - 1970) * 365 + (month - 1) * 28;
-    let days = (first..first + 2_100).find(|days| self::date(*days) == (year, month, day))?;
+    let days = day_of(year.parse().ok()?, month, day.parse().ok()?)?;
     let numbers: Option<Vec<u64>> = rest.iter().map(|part| part.parse().ok()).collect();
     match numbers?[..] {
         [hour @ 0..24, minute @ 0..60, second @ 0..=60] => {
@@ -160,6 +153,50 @@ pub(crate) fn epoch(date: &str) -> Option<u64> {
         }
         _ => None,
     }
+}
+
+/// The seconds since 1970 of a time as [`time`] writes it, also with a `T` in it, or less exact down to the
+/// date. All are in UTC, with or without a `Z` at the end.
+pub(crate) fn moment(text: &str) -> Option<u64> {
+    /// The form, and what stands for the parts that are left out.
+    const WHOLE: &str = "0000-00-00 00:00:00";
+    let text = text.strip_suffix('Z').unwrap_or(text).replacen('T', " ", 1);
+    if ![10, 16, 19].contains(&text.len()) {
+        return None;
+    }
+    let whole: Vec<u8> = text.bytes().chain(WHOLE.bytes().skip(text.len())).collect();
+    let has_form = whole
+        .iter()
+        .zip(WHOLE.bytes())
+        .all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            separator => *byte == separator,
+        });
+    if !has_form {
+        return None;
+    }
+    let number = |part: &[u8]| {
+        part.iter()
+            .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    };
+    let days = day_of(
+        number(&whole[..4]),
+        number(&whole[5..7]),
+        number(&whole[8..10]),
+    )?;
+    let [hour, minute, second] = [11, 14, 17].map(|at| number(&whole[at..at + 2]));
+    (hour < 24 && minute < 60 && second < 60)
+        .then_some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+/// The day since 1970-01-01 with this date, if it exists.
+fn day_of(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !((1970..=9999).contains(&year) && (1..=12).contains(&month)) {
+        return None;
+    }
+    // No month begins later than this many days after the first of January 1970.
+    let first = (year - 1970) * 365 + (month - 1) * 28;
+    (first..first + 2_100).find(|days| date(*days) == (year, month, day))
 }
 
 /// The civil date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
@@ -249,6 +286,40 @@ mod tests {
             "now",
         ] {
             assert_eq!(epoch(date), None, "{date}");
+        }
+    }
+
+    #[test]
+    fn reads_the_times_that_it_writes_and_what_is_less_exact() {
+        for epoch in [0, 951_782_400, 1_755_427_523, 4_102_444_799] {
+            assert_eq!(moment(&time(epoch)), Some(epoch));
+            assert_eq!(moment(&time(epoch).replace(' ', "T")), Some(epoch));
+        }
+        for (text, epoch) in [
+            ("2025-08-17", 1_755_388_800),
+            ("2025-08-17 10:45", 1_755_427_500),
+            ("2025-08-17 10:45:23", 1_755_427_523),
+            ("2000-02-29", 951_782_400),
+        ] {
+            assert_eq!(moment(text), Some(epoch), "{text}");
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2025-8-17",
+            "2025-08-17 1:00",
+            "2025-08-17 10:45:23.5",
+            "2025-08-17 10:45:23+02:00",
+            "2025-08-17 10",
+            "2025-08-17-10:45",
+            "2025-02-29",
+            "2025-13-01",
+            "2025-00-01",
+            "2025-08-17 24:00",
+            "1969-12-31",
+            "2025-08-1ä",
+        ] {
+            assert_eq!(moment(text), None, "{text}");
         }
     }
 

@@ -301,21 +301,32 @@ impl Tool {
         let outcome = parsed.and_then(|mut args| {
             gate.take_in(&args, context.now())?;
             let client = Client::new(context.cluster()?, context.peer(), Some(&gate));
-            let reads = self.permission == Permission::Elevated && self.effect == Effect::Reads;
-            let pass = match reads {
-                true => Some(gate.admit_reading(&client, &args)?),
-                false => None,
-            };
-            let outcome = self.run(&client, name, &mut args, caller);
-            if let Some(pass) = pass {
-                gate.end_reading(pass, outcome.as_ref().err());
-            }
-            outcome
+            tools::look_up(&client, name, &mut args)?;
+            self.run_admitted(&client, &gate, name, &mut args, caller)
         });
         match self.permission {
             Permission::Basic => outcome,
             Permission::Elevated => gate.record(context.now(), context.peer(), outcome),
         }
+    }
+
+    /// Runs once the gate has let a call begin that only reads; what changes something passes it on its
+    /// way out.
+    fn run_admitted(
+        &self,
+        client: &Client,
+        gate: &Gate,
+        name: &'static str,
+        args: &mut Args,
+        caller: &Caller,
+    ) -> Result<End, Error> {
+        if self.permission == Permission::Basic || self.effect != Effect::Reads {
+            return self.run(client, name, args, caller);
+        }
+        let pass = gate.admit_reading(client, args)?;
+        let outcome = self.run(client, name, args, caller);
+        gate.end_reading(pass, outcome.as_ref().err());
+        outcome
     }
 
     fn run(
@@ -325,7 +336,6 @@ impl Tool {
         args: &mut Args,
         caller: &Caller,
     ) -> Result<End, Error> {
-        tools::look_up(client, name, args)?;
         client.begin(name);
         let answer = tools::with_free_id(client, args, |args| match &self.call {
             Call::Plain(method, path, show) => plain(client, args, *method, path, show),

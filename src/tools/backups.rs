@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::common::{Guest, NODE, STORAGE, located, resource, resources};
-use super::guest::{self, NEW_VMID, OVERWRITE, VMID};
+use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID};
 use super::guests::leave_out_zero;
-use super::volumes::{self, OF_GUEST, ON_NODE, Volumes};
+use super::volumes::{self, ON_NODE, Volumes};
 use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, compare, plain};
 use crate::error::Error;
 use crate::format;

@@ -23,8 +23,7 @@ const COMMAND: Param = Param::required(
     "Program and arguments, POSIX quoting.",
 )
 .unless(&["argv"]);
-const ARGV: Param =
-    Param::optional("argv", Kind::List, "In place of command.").example(&["uname", "-a"]);
+const ARGV: Param = Param::optional("argv", Kind::List, "In place of command.");
 const INPUT: Param =
     Param::optional("input_data", Kind::Text(0, 65_536), "Standard input.").sent_as("input-data");
 const WAIT_TIMEOUT: Param =

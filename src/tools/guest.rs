@@ -12,7 +12,9 @@ use crate::pve::request::{Method::Get, Request};
 
 /// The node of the guest; looked up where it is absent.
 pub(super) const NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
-pub(super) const VMID: Param = Param::required("vmid", Kind::Guest, "Or name.");
+pub(super) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or name.");
+/// For tools that list what belongs to a guest, or to all of them.
+pub(super) const OF_GUEST: Param = Param::optional("vmid", Kind::Guest, "VMID or name.");
 /// For tools that take both kinds; looked up where it is absent.
 pub(super) const TYPE: Param = Param::optional("type", Kind::Choice(&["qemu", "lxc"]), "");
 pub(super) const NEW_VMID: Param = Param::optional("vmid", Kind::NewGuest, "Next free if absent.");
@@ -23,16 +25,21 @@ pub(super) const OVERWRITE: Param =
 /// The tool that lists all guests; its recording answers the lookup in the demonstration.
 const LISTING: &str = "proxmox_get_vms";
 
-/// Completes the arguments of a call of `tool` that is about one guest: its name becomes its VMID,
-/// and what is absent of node and type follows. One request where something is missing, else none.
+/// Completes the arguments of a call of `tool` that names a guest: its name becomes its VMID, and where
+/// the call is about it, what is absent of node and type follows. One request where something is
+/// missing, else none.
 pub(crate) fn look_up(client: &Client, tool: &str, args: &mut Args) -> Result<(), Error> {
-    if !args.params().any(Param::names_guest) {
+    let Some(param) = args.params().find(|param| param.names_guest()) else {
         return Ok(());
-    }
-    let wanted = args[&VMID].to_owned();
+    };
+    let Some(wanted) = args.get(param).map(str::to_owned) else {
+        return Ok(());
+    };
     let is_name = wanted.parse::<u64>().is_err();
-    let takes_type = args.params().any(|param| param.name == TYPE.name);
-    let missing: Vec<&str> = [(&NODE, true), (&TYPE, takes_type)]
+    // What only lists what belongs to it may do so on any node.
+    let is_about_it = param.is_listed_as_required();
+    let takes_type = is_about_it && args.params().any(|param| param.name == TYPE.name);
+    let missing: Vec<&str> = [(&NODE, is_about_it), (&TYPE, takes_type)]
         .into_iter()
         .filter(|(param, takes)| *takes && args.get(param).is_none())
         .map(|(param, _)| param.name)
@@ -60,14 +67,14 @@ pub(crate) fn look_up(client: &Client, tool: &str, args: &mut Args) -> Result<()
         Err(several) => return Err(ambiguous(&wanted, &several)),
     };
     let kind = Guest::of(&guest);
-    let fits = match args.get(&TYPE) {
+    let fits = match args.get(&TYPE).filter(|_| takes_type) {
         Some(of_type) => of_type == kind.api_type(),
-        None => takes_type || kind_of(tool).is_none_or(|takes| takes == kind),
+        None => !is_about_it || takes_type || kind_of(tool).is_none_or(|takes| takes == kind),
     };
     if !fits {
         return Err(unfit(tool, takes_type, &guest));
     }
-    args.set(&VMID, plain(&guest["vmid"]));
+    args.set(param, plain(&guest["vmid"]));
     for param in [NODE, TYPE] {
         if missing.contains(&param.name) {
             args.set(&param, plain(&guest[param.name]));

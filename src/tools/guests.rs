@@ -28,8 +28,7 @@ const SORT: Param = Param::optional(
     "A column; -mem: most first.",
 )
 .default("vmid");
-const FIELDS: Param =
-    Param::optional("fields", Kind::List, "Only these columns.").example(&["vmid", "name"]);
+const FIELDS: Param = Param::optional("fields", Kind::List, "Only these columns.");
 
 static SORT_KEY: Format = Format {
     form: "vmid, name, node, status, cpu, mem, disk, uptime or tags, with - before it for descending order",

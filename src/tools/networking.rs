@@ -56,7 +56,7 @@ const IP: Param = Param::optional(
 );
 const GW: Param = Param::optional("gw", Kind::Format(&format::IPV4), "");
 const NEW_GW: Param =
-    Param::optional("gw", Kind::Format(&format::IPV4), "\"\" removes it.").clearable();
+    Param::optional("gw", Kind::Format(&format::IPV4), "none removes it.").clearable();
 const IP6: Param = Param::optional(
     "ip6",
     Kind::Format(&format::IPV6_CONFIG),
@@ -64,7 +64,7 @@ const IP6: Param = Param::optional(
 );
 const GW6: Param = Param::optional("gw6", Kind::Format(&format::IPV6), "");
 const NEW_GW6: Param =
-    Param::optional("gw6", Kind::Format(&format::IPV6), "\"\" removes it.").clearable();
+    Param::optional("gw6", Kind::Format(&format::IPV6), "none removes it.").clearable();
 const HWADDR: Param = Param::optional("hwaddr", Kind::Format(&format::MAC), "").alias(&["macaddr"]);
 
 const VM_REQUESTS: &[&str] = &[

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::common::NODE;
+use super::guest::OF_GUEST;
 use crate::answer::{
     self, Answer, Column, LIMIT, Lines, OFFSET, Order, Table, compare, number, plain,
 };
@@ -100,10 +101,10 @@ const FIRST_LINE: Param = Param::optional(
 );
 const SINCE: Param = Param::optional(
     "since",
-    Kind::Format(&format::TIME),
-    "YYYY-MM-DD[ HH:MM[:SS]]; yesterday if absent.",
+    Kind::Time,
+    "UTC: 2026-11-20 10:00:00Z, a date, or Unix seconds.",
 );
-const UNTIL: Param = Param::optional("until", Kind::Format(&format::TIME), "");
+const UNTIL: Param = Param::optional("until", Kind::Time, "");
 const UNIT: Param = Param::optional("service", Kind::Format(&format::UNIT), "Unit name.");
 
 pub(super) static SYSLOG: Tool = Tool {
@@ -112,20 +113,35 @@ pub(super) static SYSLOG: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, LINES, FIRST_LINE, SINCE, UNTIL, UNIT],
-    call: Call::Steps(&["GET /nodes/{node}/syslog"], syslog),
+    call: Call::Steps(
+        &["GET /nodes/{node}/time", "GET /nodes/{node}/syslog"],
+        syslog,
+    ),
 };
 
 fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
-    let since = args
-        .get(&SINCE)
-        .map_or_else(|| yesterday(client.now()), str::to_owned);
+    let (since, until) = (args.integer(&SINCE), args.integer(&UNTIL));
+    // Proxmox reads times as those of the node's own zone.
+    let offset = match since.or(until) {
+        Some(_) => offset(client, args)?,
+        None => None,
+    };
+    let local = |time: u64| {
+        let local = text::time(time.saturating_add_signed(offset.unwrap_or(0)));
+        let local = local.trim_end_matches('Z');
+        local.strip_suffix(" 00:00:00").unwrap_or(local).to_owned()
+    };
+    let from = since.map_or_else(|| yesterday(client.now()), local);
     let page = |start: u64, limit: u64| {
-        let request = args
+        let mut request = args
             .request(Get, "/nodes/{node}/syslog")
             .with("start", start.to_string())
             .with("limit", limit.to_string())
-            .with("since", &*since);
-        client.answer(&args.send_given(request, &[UNTIL, UNIT]))
+            .with(SINCE.name, &*from);
+        if let Some(until) = until {
+            request = request.with(UNTIL.name, local(until));
+        }
+        client.answer(&args.send_given(request, &[UNIT]))
     };
     let limit = args.integer(&LINES).unwrap_or(100);
     // Proxmox counts from the oldest line, so the newest are found through the total.
@@ -138,8 +154,19 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut answer = page(start, limit)?;
     let lines = answer::log_lines(answer["data"].take());
     let total = number(&answer["total"]).unwrap_or_default() as u64;
-    Ok(Lines {
-        heading: format!("System log of {} since {since}", &args[&NODE]),
+    let node = &args[&NODE];
+    let given = since.map(text::time);
+    let heading = match (since.or(until), offset) {
+        (None, _) | (Some(_), Some(0)) => given.unwrap_or(from),
+        (Some(_), Some(offset)) => {
+            format!("{} (lines in {})", given.unwrap_or(from), zone(offset))
+        }
+        (Some(_), None) => format!(
+            "{from} (times taken as local: the zone of {node} could not be read, which needs Sys.Audit on /nodes/{node})"
+        ),
+    };
+    let answer = Lines {
+        heading: format!("System log of {node} since {heading}"),
         // `no content` counts as a line.
         total: if lines.is_empty() && start == 0 {
             0
@@ -150,7 +177,30 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
         first: start,
         more: "start and limit show others",
     }
-    .answer())
+    .answer();
+    Ok(match offset {
+        Some(offset) => answer.with("utc_offset", offset),
+        None => answer,
+    })
+}
+
+/// By how many seconds the clock of the node is ahead of UTC; `None` where the token may not read it.
+fn offset(client: &Client, args: &Args) -> Result<Option<i64>, Error> {
+    let clock = match client.send(&args.request(Get, "/nodes/{node}/time")) {
+        Err(Error::Refused(_)) => return Ok(None),
+        clock => clock?,
+    };
+    let seconds = |key: &str| number(&clock[key]).map(|seconds| seconds as i64);
+    let offset = seconds("localtime").zip(seconds("time"));
+    let offset = offset.map(|(local, universal)| local.saturating_sub(universal));
+    Ok(offset.filter(|offset| offset.unsigned_abs() <= 86_400))
+}
+
+/// `UTC+02:00`
+fn zone(offset: i64) -> String {
+    let sign = if offset < 0 { '-' } else { '+' };
+    let minutes = offset.unsigned_abs() / 60;
+    format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
 /// The day before `now`, in UTC: the host's own zone is not known here.
@@ -171,8 +221,6 @@ const JOURNAL_LINES: Param = Param::optional(
     "Likewise, also with since.",
 )
 .local();
-const SINCE_EPOCH: Param = Param::optional("since", Kind::Integer(0, u64::MAX), "Unix time.");
-const UNTIL_EPOCH: Param = Param::optional("until", Kind::Integer(0, u64::MAX), "Unix time.");
 const START_CURSOR: Param = Param::optional("startcursor", Kind::Text(1, 512), "");
 const END_CURSOR: Param = Param::optional("endcursor", Kind::Text(1, 512), "");
 
@@ -185,8 +233,8 @@ pub(super) static JOURNAL: Tool = Tool {
         NODE,
         ENTRIES,
         JOURNAL_LINES,
-        SINCE_EPOCH,
-        UNTIL_EPOCH,
+        SINCE,
+        UNTIL,
         START_CURSOR,
         END_CURSOR,
     ],
@@ -197,10 +245,10 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
     let given = |param: &Param| args.get(param).is_some();
     // Proxmox answers these with an empty body and status 200.
     let conflicts = [
-        (ENTRIES, SINCE_EPOCH),
+        (ENTRIES, SINCE),
         (ENTRIES, START_CURSOR),
-        (SINCE_EPOCH, START_CURSOR),
-        (UNTIL_EPOCH, END_CURSOR),
+        (SINCE, START_CURSOR),
+        (UNTIL, END_CURSOR),
     ];
     let conflicts: Vec<String> = conflicts
         .iter()
@@ -215,13 +263,10 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
         .or(args.integer(&JOURNAL_LINES))
         .unwrap_or(200);
     let mut request = args.request(Get, "/nodes/{node}/journal");
-    if !given(&SINCE_EPOCH) && !given(&START_CURSOR) {
+    if !given(&SINCE) && !given(&START_CURSOR) {
         request = request.with(ENTRIES.name, most.to_string());
     }
-    let request = args.send_given(
-        request,
-        &[SINCE_EPOCH, UNTIL_EPOCH, START_CURSOR, END_CURSOR],
-    );
+    let request = args.send_given(request, &[SINCE, UNTIL, START_CURSOR, END_CURSOR]);
     let data = client.send(&request)?;
     let mut lines: Vec<String> = data
         .as_array()
@@ -269,7 +314,6 @@ const TYPE_FILTER: Param = Param::optional("type", Kind::Text(1, 64), "Such as q
     .sent_as("typefilter")
     .alias(&["typefilter"]);
 const USER_FILTER: Param = Param::optional("userfilter", Kind::Text(1, 64), "");
-const OF_GUEST: Param = Param::optional("vmid", Kind::Integer(100, 999_999_999), "");
 const STATUS_FILTER: Param = Param::optional(
     "statusfilter",
     Kind::Text(1, 64),
@@ -280,8 +324,8 @@ const TASK_FILTERS: &[Param] = &[
     TYPE_FILTER,
     USER_FILTER,
     OF_GUEST,
-    SINCE_EPOCH,
-    UNTIL_EPOCH,
+    SINCE,
+    UNTIL,
     STATUS_FILTER,
 ];
 
@@ -300,8 +344,8 @@ pub(super) static TASKS: Tool = Tool {
         TYPE_FILTER,
         USER_FILTER,
         OF_GUEST,
-        SINCE_EPOCH,
-        UNTIL_EPOCH,
+        SINCE,
+        UNTIL,
         STATUS_FILTER,
     ],
     call: Call::Steps(&["GET /nodes", "GET /nodes/{node}/tasks"], tasks),

@@ -202,13 +202,14 @@ fn guest(args: &Args) -> Guest {
     }
 }
 
-const SET: Param = Param::required("set", Kind::Pairs, "{} to delete or revert only.")
-    .local()
-    .unless(&["delete", "revert"])
-    .example(&["onboot", "1"]);
-const DELETE: Param = Param::optional("delete", Kind::List, "")
-    .local()
-    .example(&["description"]);
+const SET: Param = Param::required(
+    "set",
+    Kind::Pairs,
+    "{\"onboot\": \"1\"}; {} to delete or revert only.",
+)
+.local()
+.unless(&["delete", "revert"]);
+const DELETE: Param = Param::optional("delete", Kind::List, "Names of options.").local();
 const REVERT: Param = Param::optional("revert", Kind::List, "Drop pending changes.").local();
 
 pub(super) static UPDATE: Tool = Tool {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::common::{STORAGE, resources};
+use super::guest::OF_GUEST;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, number, plain};
 use crate::error::Error;
 use crate::format;
@@ -15,7 +16,6 @@ use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 pub(super) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
-pub(super) const OF_GUEST: Param = Param::optional("vmid", Kind::Integer(100, 999_999_999), "");
 
 /// The requests that [`Volumes::read`] sends.
 pub(super) const REQUESTS: &[&str] = &[

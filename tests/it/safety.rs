@@ -552,6 +552,8 @@ fn elevated_tools_that_read_are_bounded_by_what_they_name() {
         ("proxmox_list_backups", json!({}), true),
         ("proxmox_list_backups", json!({ "vmid": 100 }), true),
         ("proxmox_list_backups", json!({ "vmid": 101 }), false),
+        ("proxmox_list_backups", json!({ "vmid": "web01" }), true),
+        ("proxmox_list_backups", json!({ "vmid": "db01" }), false),
     ] {
         let (text, is_error) = call(&mut session, tool, arguments);
         assert_eq!(is_error, !is_let, "{text}");

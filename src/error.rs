@@ -27,6 +27,9 @@ pub(crate) enum Error {
     Elevated,
     /// What was asked for cannot be done as things stand: what, and why with the way out.
     Impossible { what: String, cause: String },
+    /// The guest is of the other kind than the tool is for: its row of `/cluster/resources`, and what is
+    /// said where the tool for that kind does not stand in. Nothing was done.
+    OtherKind { guest: Value, refusal: Box<Error> },
     /// Proxmox answered with an error.
     Refused(Box<Refusal>),
     /// What is missing or wrong in the settings. Nothing was sent.
@@ -161,6 +164,7 @@ impl fmt::Display for Error {
             Error::Denied { what, why } => {
                 return write!(f, "🚫 Permission Denied: {what}\n\n{why}");
             }
+            Error::OtherKind { refusal, .. } => return refusal.fmt(f),
             Error::Withheld(preview) => return f.write_str(&preview.text),
             Error::Asked(question) => ("not confirmed yet".to_owned(), question.message.clone()),
             Error::Declined(why) => ("not confirmed, nothing was changed".to_owned(), why.clone()),

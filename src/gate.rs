@@ -59,7 +59,10 @@ pub(crate) struct Gate<'a> {
     safety: &'a Safety,
     keeper: &'a Keeper,
     name: &'static str,
-    tool: &'static Tool,
+    /// Whose work it is.
+    tool: Cell<&'static Tool>,
+    /// Why it may do no harm, where it may not.
+    refusal: RefCell<Option<Error>>,
     caller: &'a Caller,
     /// What tells this call from others: tool and arguments. It can hold secrets.
     call: String,
@@ -90,7 +93,8 @@ impl<'a> Gate<'a> {
             safety,
             keeper,
             name,
-            tool,
+            tool: Cell::new(tool),
+            refusal: RefCell::new(None),
             caller,
             call: String::new(),
             arguments: Value::Null,
@@ -109,6 +113,13 @@ impl<'a> Gate<'a> {
         *self.token.get_mut() = args.get(&CONFIRM_TOKEN).map(str::to_owned);
         *self.consent.get_mut() = self.returned(now)?;
         Ok(())
+    }
+
+    /// Has `twin` do the work for a guest of the other kind. A guest that was mixed up with another must
+    /// not be harmed: `refusal` is then what is said.
+    pub(crate) fn hand_to(&self, twin: &'static Tool, refusal: Error) {
+        self.tool.set(twin);
+        *self.refusal.borrow_mut() = Some(refusal);
     }
 
     /// Lets `request` through, or says why not. What it looks at is read anew each time.
@@ -136,6 +147,11 @@ impl<'a> Gate<'a> {
     fn decide(&self, client: &Client, request: &Request) -> Result<&'static str, Error> {
         let subject = Subject::of(request);
         self.check(client, &subject)?;
+        if subject.harm.is_some()
+            && let Some(refusal) = self.refusal.take()
+        {
+            return Err(refusal);
+        }
         if self.is_dry_run {
             let preview = self.preview(client, request, &subject)?;
             return Err(Error::Withheld(Box::new(preview)));
@@ -292,7 +308,7 @@ impl<'a> Gate<'a> {
             ));
         }
         let what = match &subject.harm {
-            None => self.tool.summary.to_owned(),
+            None => self.tool.get().summary.to_owned(),
             Some(harm) => {
                 let facts = Facts::read(client, request, subject)?;
                 let told = harm.told(&facts.object);

@@ -301,8 +301,15 @@ impl Tool {
         let outcome = parsed.and_then(|mut args| {
             gate.take_in(&args, context.now())?;
             let client = Client::new(context.cluster()?, context.peer(), Some(&gate));
-            tools::look_up(&client, name, &mut args)?;
-            self.run_admitted(&client, &gate, name, &mut args, caller)
+            let called = tools::look_up(&client, name, &mut args)
+                .and_then(|()| self.run_admitted(&client, &gate, name, &mut args, caller));
+            let Err(Error::OtherKind { guest, refusal }) = called else {
+                return called;
+            };
+            let twin = tools::stand_in(name, &args, arguments, guest, *refusal, safety)?;
+            gate.hand_to(twin.tool, twin.refusal);
+            let (mut args, note) = (twin.args, Some(&*twin.note));
+            twin.tool.run(&client, twin.name, &mut args, caller, note)
         });
         match self.permission {
             Permission::Basic => outcome,
@@ -321,27 +328,39 @@ impl Tool {
         caller: &Caller,
     ) -> Result<End, Error> {
         if self.permission == Permission::Basic || self.effect != Effect::Reads {
-            return self.run(client, name, args, caller);
+            return self.run(client, name, args, caller, None);
         }
         let pass = gate.admit_reading(client, args)?;
-        let outcome = self.run(client, name, args, caller);
+        let outcome = self.run(client, name, args, caller, None);
         gate.end_reading(pass, outcome.as_ref().err());
         outcome
     }
 
+    /// Does what was asked for; `note` is what there is to say about who does it.
     fn run(
         &self,
         client: &Client,
         name: &'static str,
         args: &mut Args,
         caller: &Caller,
+        note: Option<&str>,
     ) -> Result<End, Error> {
         client.begin(name);
         let answer = tools::with_free_id(client, args, |args| match &self.call {
             Call::Plain(method, path, show) => plain(client, args, *method, path, show),
             Call::Steps(_, steps) => steps(client, args),
         });
-        let mut answer = answer.map_err(|error| tools::find_guest(client, args, error))?;
+        let noted = |answer: Answer| match note {
+            Some(note) => answer.line(note).with("tool", name),
+            None => answer,
+        };
+        let mut answer = match answer {
+            Ok(answer) => noted(answer),
+            Err(Error::Withheld(preview)) => {
+                return Err(Error::Withheld(Box::new(noted(*preview))));
+            }
+            Err(error) => return Err(tools::find_guest(client, name, args, error)),
+        };
         let Some(task) = answer.task.take() else {
             return Ok(End::Outcome(answer.into()));
         };

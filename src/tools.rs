@@ -16,11 +16,12 @@ mod node_disks;
 mod nodes;
 mod snapshots;
 mod tasks;
+mod twins;
 mod volumes;
 
 pub(crate) use backups::last_backup;
 pub(crate) use common::{find_guest, guest_row};
-pub(crate) use guest::{look_up, with_free_id};
+pub(crate) use guest::{look_up, stand_in, with_free_id};
 
 use crate::tool::Tool;
 
@@ -261,28 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_tool_tells_the_kind_of_its_guest() {
-        for (name, tool) in tools() {
-            let takes_type = tool.params.iter().any(|param| param.name == "type");
-            let is_about = |param: &Param| param.names_guest() && param.is_listed_as_required();
-            if takes_type || !tool.params.iter().any(is_about) {
-                continue;
-            }
-            let kind = guest::kind_of(name).expect(name);
-            let other = match kind.api_type() {
-                "lxc" => "/qemu/{vmid}",
-                _ => "/lxc/{vmid}",
-            };
-            assert!(
-                tool.requests()
-                    .iter()
-                    .all(|request| !request.contains(other)),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
     fn only_elevated_tools_change_anything() {
         for (name, tool) in tools() {
             let reads = tool
@@ -433,6 +412,8 @@ mod tests {
                 // Any tool may look a guest up, to find it or to say where it really is.
                 let has = |name: &str| tool.params.iter().any(|param| param.name == name);
                 let of_tool = |declared: &String| fits(request, declared);
+                let twin = twins::of(name).filter(|twin| twin.stands_in);
+                let stand_in = twin.and_then(|twin| Some(find(twin.other?)?.1));
                 let of_waiting = || task::REQUESTS.iter().any(|of_task| fits(request, of_task));
                 let declared = request == "GET /cluster/resources"
                     || (has(task::WAIT.name) && of_waiting())
@@ -440,7 +421,8 @@ mod tests {
                         && facts::REQUESTS.iter().any(|of_fact| fits(request, of_fact)))
                     || (request == "GET /cluster/nextid"
                         && tool.params.iter().any(Param::names_new_guest))
-                    || tool.requests().iter().any(of_tool);
+                    || tool.requests().iter().any(of_tool)
+                    || stand_in.is_some_and(|twin| twin.requests().iter().any(of_tool));
                 assert!(declared, "{name}: {request}");
             }
         }

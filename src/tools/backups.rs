@@ -85,7 +85,14 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     if let Some(seen) = &seen
         && (seen["type"] != guest.api_type() || seen["node"] != *node)
     {
-        return Err(elsewhere(located(seen)));
+        let refusal = elsewhere(located(seen));
+        return Err(match Guest::of(seen) == guest {
+            true => refusal,
+            false => Error::OtherKind {
+                guest: seen.clone(),
+                refusal: Box::new(refusal),
+            },
+        });
     }
     let mut request = args
         .request(Post, "/nodes/{node}/vzdump")

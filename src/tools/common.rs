@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::guest::VMID;
+use super::twins;
 use crate::answer::{self, plain};
 use crate::error::Error;
 use crate::format;
@@ -91,25 +92,40 @@ pub(super) fn resources(client: &Client, of_type: &str) -> Result<Vec<Value>, Er
     client.send(&request).map(answer::rows)
 }
 
-/// `error` with where the guest really is, when it says that it is not where `args` name it.
-pub(crate) fn find_guest(client: &Client, args: &Args, error: Error) -> Error {
+/// `error` with where the guest really is, when it says that it is not where `args` of `tool` name it.
+///
+/// Proxmox says of any VMID without a running guest of the asked kind that it is not running.
+pub(crate) fn find_guest(client: &Client, tool: &str, args: &Args, error: Error) -> Error {
     let Error::Refused(mut refusal) = error else {
         return error;
     };
-    if refusal.hint.is_none()
-        && let Some(vmid) = args.named(VMID.name)
-        && refusal.says("Configuration file")
-        && refusal.says("does not exist")
-    {
-        refusal.hint = Some(match resource(client, args, vmid) {
-            Ok(Some(guest)) => located(&guest),
-            Ok(None) => format!(
-                "This token sees no guest {vmid} anywhere: proxmox_get_vms lists those that it sees."
-            ),
-            Err(_) => "proxmox_get_vms lists the guests with their nodes.".to_owned(),
-        });
+    let is_missing = refusal.says("Configuration file") && refusal.says("does not exist");
+    let kind = twins::of(tool).map(|twin| twin.kind);
+    let is_doubtful = is_missing || (kind.is_some() && refusal.says("not running"));
+    let vmid = args.named(VMID.name);
+    let Some(vmid) = vmid.filter(|_| is_doubtful && refusal.hint.is_none()) else {
+        return Error::Refused(refusal);
+    };
+    let guest = resource(client, args, vmid);
+    let is_other = |guest: &Value| kind.is_some_and(|kind| kind != Guest::of(guest));
+    refusal.hint = match &guest {
+        Ok(Some(guest)) if is_missing || is_other(guest) => Some(located(guest)),
+        Ok(None) if is_missing => Some(format!(
+            "This token sees no guest {vmid} anywhere: proxmox_get_vms lists those that it sees."
+        )),
+        Err(_) if is_missing => {
+            Some("proxmox_get_vms lists the guests with their nodes.".to_owned())
+        }
+        _ => None,
+    };
+    let refusal = Error::Refused(refusal);
+    match guest {
+        Ok(Some(guest)) if is_other(&guest) => Error::OtherKind {
+            guest,
+            refusal: Box::new(refusal),
+        },
+        _ => refusal,
     }
-    Error::Refused(refusal)
 }
 
 /// `102 is the VM db01 on node pve2: call again …`

@@ -1,14 +1,17 @@
 //! The guest that a call is about: found by name or VMID before the call, or given a free VMID.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::common::{Guest, identified, resources};
+use super::twins;
 use crate::answer::{Answer, plain};
 use crate::error::{Error, Refusal};
 use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::{Method::Get, Request};
+use crate::settings::Safety;
+use crate::tool::Tool;
 
 /// The node of the guest; looked up where it is absent.
 pub(super) const NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
@@ -69,10 +72,16 @@ pub(crate) fn look_up(client: &Client, tool: &str, args: &mut Args) -> Result<()
     let kind = Guest::of(&guest);
     let fits = match args.get(&TYPE).filter(|_| takes_type) {
         Some(of_type) => of_type == kind.api_type(),
-        None => !is_about_it || takes_type || kind_of(tool).is_none_or(|takes| takes == kind),
+        None => twins::of(tool).is_none_or(|twin| twin.kind == kind),
     };
     if !fits {
-        return Err(unfit(tool, takes_type, &guest));
+        return Err(match takes_type {
+            true => unfit(tool, takes_type, &guest),
+            false => Error::OtherKind {
+                refusal: Box::new(unfit(tool, takes_type, &guest)),
+                guest,
+            },
+        });
     }
     args.set(param, plain(&guest["vmid"]));
     for param in [NODE, TYPE] {
@@ -84,11 +93,65 @@ pub(crate) fn look_up(client: &Client, tool: &str, args: &mut Args) -> Result<()
     Ok(())
 }
 
-/// The kind of guest that a tool is for, which its name tells.
-pub(super) fn kind_of(tool: &str) -> Option<Guest> {
-    [Guest::Container, Guest::Vm]
-        .into_iter()
-        .find(|kind| tool.contains(kind.suffix()))
+/// The twin of a tool, which does its work for a guest of the other kind.
+pub(crate) struct StandIn {
+    pub(crate) name: &'static str,
+    pub(crate) tool: &'static Tool,
+    /// What the tool was called with, for the twin.
+    pub(crate) args: Args,
+    /// What the answer says of it.
+    pub(crate) note: String,
+    /// What is said where the twin would do harm.
+    pub(crate) refusal: Error,
+}
+
+/// Which tool does the work of `tool` for `guest`, which is of the other kind; `refusal` where none does:
+/// there is no such tool, it is not harmless, the settings hide it, or an argument is not for it.
+pub(crate) fn stand_in(
+    tool: &str,
+    args: &Args,
+    arguments: &Map<String, Value>,
+    guest: Value,
+    refusal: Error,
+    safety: &Safety,
+) -> Result<StandIn, Error> {
+    let Some(twin) = twins::of(tool) else {
+        return Err(refusal);
+    };
+    let Some((name, tool)) = twin.other.and_then(super::find) else {
+        return Err(refusal);
+    };
+    if let Some(why) = safety.exposure.hides_by_name(name) {
+        let hidden = format!("\n{name} is hidden: {why}; only the user can change that.");
+        return Err(refusal.besides(&hidden));
+    }
+    let is_elsewhere = args
+        .get(&NODE)
+        .is_some_and(|node| guest[NODE.name] != *node);
+    if !twin.stands_in || is_elsewhere {
+        return Err(refusal);
+    }
+    let given = arguments.iter().filter(|(name, value)| {
+        let param = args.params().find(|param| param.is_called(name));
+        param.is_none_or(|param| !param.is_absent(value))
+    });
+    let given = given.map(|(name, value)| (name.clone(), value.clone()));
+    let Ok(mut args) = Args::parse(tool.listed_params(safety), &given.collect()) else {
+        return Err(refusal);
+    };
+    for param in [NODE, VMID] {
+        args.set(&param, plain(&guest[param.name]));
+    }
+    let kind = Guest::of(&guest).noun();
+    let note = format!("{} is a {kind}, so {name} was used.", &args[&VMID]);
+    args.guest = Some(guest);
+    Ok(StandIn {
+        name,
+        tool,
+        args,
+        note,
+        refusal,
+    })
 }
 
 fn unseen(wanted: &str, is_name: bool, missing: &[&str]) -> Error {
@@ -130,16 +193,7 @@ fn ambiguous(wanted: &str, several: &[Value]) -> Error {
 fn unfit(tool: &str, takes_type: bool, guest: &Value) -> Error {
     let kind = Guest::of(guest);
     let [vmid, of_type, node] = ["vmid", "type", "node"].map(|key| plain(&guest[key]));
-    // What is a disk of a VM is a mount point of a container.
-    let others = match kind {
-        Guest::Container => [("_vm", "_lxc"), ("_disk_vm", "_mountpoint_lxc")],
-        Guest::Vm => [("_lxc", "_vm"), ("_mountpoint_lxc", "_disk_vm")],
-    };
-    let other = others
-        .into_iter()
-        .map(|(from, to)| tool.replace(from, to))
-        .find(|other| other != tool && super::find(other).is_some());
-    let way_out = match other {
+    let way_out = match twins::of(tool).and_then(|twin| twin.other) {
         _ if takes_type => {
             format!("call again with node={node}, vmid={vmid}, type={of_type}")
         }

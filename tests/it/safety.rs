@@ -561,6 +561,149 @@ fn elevated_tools_that_read_are_bounded_by_what_they_name() {
 }
 
 #[test]
+fn a_tool_does_the_work_of_its_twin_within_what_both_are_let() {
+    let host = Host::start();
+    let shutdown = || json!({ "vmid": "db01" });
+    let done = "POST /nodes/pve1/lxc/101/status/shutdown";
+    for (setting, is_let, says) in [
+        (
+            ("PROXMOX_GUESTS", "101"),
+            true,
+            "101 is a container, so proxmox_shutdown_lxc was used.",
+        ),
+        (
+            ("PROXMOX_GUESTS", "100"),
+            false,
+            "guest 101 is out of bounds",
+        ),
+        (
+            ("PROXMOX_PROTECTED", "101"),
+            false,
+            "guest 101 is protected",
+        ),
+        (
+            ("PROXMOX_NODES", "pve2"),
+            false,
+            "node pve1 is out of bounds",
+        ),
+        (
+            ("PROXMOX_TOOLS", "proxmox_shutdown_vm"),
+            false,
+            "proxmox_shutdown_lxc is hidden: PROXMOX_TOOLS",
+        ),
+        (
+            ("PROXMOX_EXCLUDE_TOOLS", "*_lxc"),
+            false,
+            "proxmox_shutdown_lxc is hidden: PROXMOX_EXCLUDE_TOOLS",
+        ),
+        // Hidden is what was called, whoever does the work.
+        (
+            ("PROXMOX_EXCLUDE_TOOLS", "*_vm"),
+            false,
+            "proxmox_shutdown_vm is hidden",
+        ),
+        (
+            ("PROXMOX_READ_ONLY", "true"),
+            false,
+            "proxmox_shutdown_vm is hidden",
+        ),
+        (("PROXMOX_ALLOW_ELEVATED", "false"), false, "elevated"),
+    ] {
+        let mut session = host.serve(&[setting]);
+        let (text, is_error) = call(&mut session, "proxmox_shutdown_vm", shutdown());
+        assert!(
+            text.contains(says) && is_error != is_let,
+            "{setting:?}: {text}"
+        );
+        let changes = host.changes();
+        let expected: &[&str] = if is_let { &[done] } else { &[] };
+        assert_eq!(changes, expected, "{setting:?}");
+    }
+    let mut session = host.serve(&[]);
+    let mut arguments = shutdown();
+    arguments["dry_run"] = true.into();
+    let (text, _) = call(&mut session, "proxmox_shutdown_vm", arguments);
+    assert_eq!(
+        text,
+        "🔎 Dry run: nothing was changed. proxmox_shutdown_vm would send\n\
+         POST /nodes/pve1/lxc/101/status/shutdown\n\
+         What it does: Shuts a container down cleanly. After the timeout (60 s) it keeps running unless force_stop.\n\
+         101 is a container, so proxmox_shutdown_lxc was used."
+    );
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+/// Whatever the settings confirm: whoever mixed two guests up cannot have meant it.
+#[test]
+fn no_tool_does_harm_to_a_guest_of_the_other_kind() {
+    let host = Host::start();
+    let mut session = host.serve(&[("PROXMOX_CONFIRM", "never")]);
+    for (tool, arguments, is_done) in [
+        ("proxmox_shutdown_vm", json!({ "timeout": 60 }), true),
+        ("proxmox_shutdown_vm", json!({ "force_stop": false }), true),
+        ("proxmox_shutdown_vm", json!({ "timeout": 59 }), false),
+        ("proxmox_shutdown_vm", json!({ "timeout": 0 }), false),
+        ("proxmox_shutdown_vm", json!({ "force_stop": true }), false),
+        (
+            "proxmox_shutdown_vm",
+            json!({ "force_stop": true, "dry_run": true }),
+            false,
+        ),
+        ("proxmox_reboot_vm", json!({}), true),
+        ("proxmox_reboot_vm", json!({ "timeout": 10 }), false),
+        ("proxmox_start_vm", json!({}), true),
+        // Only VMs have these.
+        ("proxmox_start_vm", json!({ "timeout": 100 }), false),
+        (
+            "proxmox_create_snapshot_vm",
+            json!({ "snapname": "s1", "vmstate": true }),
+            false,
+        ),
+        (
+            "proxmox_create_snapshot_vm",
+            json!({ "snapname": "s1", "vmstate": null }),
+            true,
+        ),
+        ("proxmox_create_backup_vm", json!({}), true),
+        ("proxmox_stop_vm", json!({}), false),
+        ("proxmox_pause_vm", json!({}), false),
+        ("proxmox_delete_vm", json!({}), false),
+        ("proxmox_clone_vm", json!({}), false),
+        ("proxmox_resize_vm", json!({ "memory": 64 }), false),
+        (
+            "proxmox_rollback_snapshot_vm",
+            json!({ "snapname": "s1" }),
+            false,
+        ),
+        (
+            "proxmox_delete_snapshot_vm",
+            json!({ "snapname": "s1" }),
+            false,
+        ),
+        ("proxmox_remove_disk_vm", json!({ "disk": "scsi0" }), false),
+        ("proxmox_remove_network_vm", json!({ "net": "net0" }), false),
+    ] {
+        let mut arguments = arguments;
+        arguments["vmid"] = "db01".into();
+        let shown = format!("{tool} {arguments}");
+        let (text, is_error) = call(&mut session, tool, arguments);
+        assert_eq!(
+            host.changes().len(),
+            usize::from(is_done),
+            "{shown}: {text}"
+        );
+        let says = match is_done {
+            true => "101 is a container, so proxmox_",
+            false => "❌ Error: 101 is a container, nothing was done",
+        };
+        assert!(
+            is_error != is_done && text.contains(says),
+            "{shown}: {text}"
+        );
+    }
+}
+
+#[test]
 fn a_boundary_is_looked_up_anew_for_each_call() {
     let host = Host::start();
     let mut session = host.serve(&[("PROXMOX_PROTECTED", "tag:prod")]);
@@ -1532,6 +1675,7 @@ fn every_elevated_call_has_one_line_in_the_audit_log() {
         json!({ "vmid": secret, "pasword": secret }),
     );
     ask("proxmox_list_backups", json!({}));
+    ask("proxmox_start_vm", json!({ "vmid": "db01" }));
     host.refuse(&format!("{secret} is not allowed, nor is {TOKEN}\n"));
     let answer = ask(
         "proxmox_create_lxc",
@@ -1565,6 +1709,8 @@ fn every_elevated_call_has_one_line_in_the_audit_log() {
             "proxmox_stop_vm dry run -",
             "proxmox_stop_vm failed -",
             "proxmox_list_backups allowed -",
+            // By the twin of what was called.
+            "proxmox_start_vm allowed POST /nodes/pve1/lxc/101/status/start",
             "proxmox_create_lxc allowed POST /nodes/pve1/lxc",
         ]
     );
@@ -1579,7 +1725,7 @@ fn every_elevated_call_has_one_line_in_the_audit_log() {
     assert_eq!(lines[1]["parameters"]["password"], "(hidden)");
     assert_eq!(lines[2]["arguments"]["set"]["cipassword"], "(hidden)");
     assert!(
-        lines[7]["outcome"]
+        lines[8]["outcome"]
             .as_str()
             .unwrap_or_default()
             .contains("status 500")

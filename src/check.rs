@@ -395,7 +395,8 @@ fn elevated(report: &mut Report, safety: &Safety) {
             changing.len(),
             bounds(safety),
             match safety.confirm {
-                Confirm::Auto => "auto (asked only where the client can ask)",
+                Confirm::Auto =>
+                    "auto (where the client cannot ask, what destroys data by a token)",
                 Confirm::Always => "always (by a token where the client cannot ask)",
                 Confirm::Never => "never (nobody is asked)",
             }

@@ -593,7 +593,7 @@ mod tests {
             let caller = Caller {
                 name: "test".to_owned(),
                 follows_tasks: false,
-                asks: Asks::Nobody,
+                asks: Asks::Beforehand { is_yes: true },
             };
             let End::Outcome(outcome) = tool.call(&context, name, &arguments, &caller) else {
                 panic!("{name}: no outcome");

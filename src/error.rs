@@ -34,7 +34,7 @@ pub(crate) enum Error {
     Refused(Box<Refusal>),
     /// What is missing or wrong in the settings. Nothing was sent.
     Settings(Vec<String>),
-    /// What came back with the call was not sealed for it.
+    /// What came back with the call does not belong to it.
     Unbound,
     /// There was no answer to this request.
     Unanswered { request: String, failure: Failure },

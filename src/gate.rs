@@ -8,6 +8,8 @@ mod bounds;
 mod confirm;
 pub(crate) mod consent;
 pub(crate) mod facts;
+pub(crate) mod harm;
+pub(crate) mod nodes;
 mod question;
 mod subject;
 
@@ -27,7 +29,7 @@ use crate::pve::request::{MASK, Request, is_secret};
 use crate::settings::{Confirm, Safety};
 use crate::text;
 use crate::tool::{Caller, Tool};
-use consent::{Asks, Consent, Consents, Way};
+use consent::{Asks, Consent, Pending, Way};
 use facts::Facts;
 use question::said;
 use subject::Subject;
@@ -37,18 +39,18 @@ pub(crate) const DRY_RUN: Param = Param::optional("dry_run", Kind::Flag, "").abo
 
 /// What a call is repeated with once the user has agreed.
 pub(crate) const CONFIRM_TOKEN: Param =
-    Param::optional("confirm_token", Kind::Text(1, 4_096), "").about_the_call();
+    Param::optional("confirm_token", Kind::Text(1, 100), "").about_the_call();
 
 /// What all calls share of the gate.
 pub(crate) struct Keeper {
-    consents: Consents,
+    pending: Pending,
     audit: Option<Audit>,
 }
 
 impl Keeper {
     pub(crate) fn new(safety: &Safety) -> Self {
         Self {
-            consents: Consents::default(),
+            pending: Pending::default(),
             audit: safety.audit_log.clone().map(Audit::new),
         }
     }
@@ -189,7 +191,7 @@ impl<'a> Gate<'a> {
     pub(crate) fn admit_reading(&self, client: &Client, args: &Args) -> Result<Pass, Error> {
         let subject = Subject::read(args.named("node"), args.named("vmid"));
         if !subject.nodes.is_empty() {
-            self.check_nodes(&subject)?;
+            self.check_nodes(client, &subject)?;
         }
         self.check_guests(client, &subject)?;
         let line = match self.keeper.audit.as_ref() {
@@ -252,17 +254,15 @@ impl<'a> Gate<'a> {
         let Asks::ByResult(Some(returned)) = &self.caller.asks else {
             return Ok(None);
         };
-        let consents = &self.keeper.consents;
-        let consent = consents.open(Way::State, &self.call, &returned.state, now);
-        let consent = consent.ok_or(Error::Unbound)?;
+        let pending = &self.keeper.pending;
         // Without an answer to it, it is asked again.
         let Some(reply) = &returned.reply else {
-            return Ok(None);
+            let known = pending.look(Way::State, &self.call, &returned.state, now);
+            return known.map(|_| None).ok_or(Error::Unbound);
         };
-        if let Err(refusal) = said(reply, &consent.word) {
-            consents.spend(&consent, now);
-            return Err(refusal);
-        }
+        let consent = pending.take(Way::State, &self.call, &returned.state, now);
+        let consent = consent.ok_or(Error::Unbound)?;
+        said(reply, &consent.word)?;
         Ok(Some(consent))
     }
 
@@ -312,10 +312,12 @@ impl<'a> Gate<'a> {
             Some(harm) => {
                 let facts = Facts::read(client, request, subject)?;
                 let told = harm.told(&facts.object);
-                let asks = match (self.safety.confirm, facts.is_harmless) {
-                    (_, true) => "\nAs things are, it does no harm.",
-                    (Confirm::Never, _) => "",
-                    _ => "\nIt cannot be undone; it may have to be confirmed.",
+                let asks = match (self.safety.confirm, harm.destroys()) {
+                    _ if facts.is_harmless => "\nAs things are, it does no harm.",
+                    (Confirm::Never, true) => "\nIt cannot be undone.",
+                    (Confirm::Never, false) => "",
+                    (_, true) => "\nIt cannot be undone; it may have to be confirmed.",
+                    (_, false) => "\nIt may have to be confirmed.",
                 };
                 format!("{told}{asks}\n{}", facts.lines.join("\n"))
             }
@@ -329,4 +331,76 @@ impl<'a> Gate<'a> {
 /// Why, for the audit log.
 fn brief(error: &Error) -> String {
     text::cut(&text::visible(&error.on_one_line()), 500)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pve::client::Cluster;
+    use crate::pve::demo::{Demonstration, RECORDED};
+    use crate::pve::request::Method::{Delete, Post, Put};
+    use crate::scope::{Guests, Nodes};
+    use crate::tools;
+
+    /// What becomes of a request that a tool sends: why it is not let through.
+    fn admit(safety: &Safety, asks: Asks, request: &Request) -> Option<Error> {
+        let keeper = Keeper::new(safety);
+        let tool = tools::find("proxmox_delete_vm").expect("it is there");
+        let caller = Caller {
+            name: String::new(),
+            follows_tasks: false,
+            asks,
+        };
+        let gate = Gate::new(safety, &keeper, tool, &caller);
+        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let peer = Peer::nobody();
+        let client = Client::new(&cluster, &peer, Some(&gate));
+        gate.admit(&client, request).err()
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_by_every_boundary_and_confirmed_as_what_destroys() {
+        let open = Safety::default();
+        let guests = || Guests::parse("100-199").ok();
+        let bounded = [
+            Safety {
+                guests: guests(),
+                ..open.clone()
+            },
+            Safety {
+                protected: guests(),
+                ..open.clone()
+            },
+            Safety {
+                nodes: Nodes::parse("pve1").ok(),
+                ..open.clone()
+            },
+        ];
+        let unasked = Safety {
+            confirm: Confirm::Never,
+            ..open.clone()
+        };
+        for request in [
+            Request::new(Post, "/cluster/ha/resources").with("sid", "vm:500"),
+            Request::new(Put, "/nodes/pve1/config"),
+            Request::new(Delete, "/nodes/pve1/qemu/100/firewall/rules/0"),
+        ] {
+            for safety in &bounded {
+                let refused = admit(safety, Asks::Beforehand { is_yes: true }, &request);
+                assert!(matches!(refused, Some(Error::Denied { .. })), "{request}");
+            }
+            let asked = admit(&open, Asks::ByResult(None), &request);
+            let Some(Error::Asked(question)) = asked else {
+                panic!("{request}: {asked:?}");
+            };
+            let expected = format!("Send {request}: what that changes or destroys is not known");
+            assert!(question.message.starts_with(&expected), "{question:?}");
+            let asked = admit(&open, Asks::Nobody, &request);
+            assert!(
+                matches!(asked, Some(Error::Unconfirmed { .. })),
+                "{asked:?}"
+            );
+            assert!(admit(&unasked, Asks::Nobody, &request).is_none());
+        }
+    }
 }

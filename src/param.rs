@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Index, RangeInclusive};
+use std::ptr;
 
 use serde_json::{Map, Value, json};
 
@@ -486,6 +487,18 @@ impl Args {
     /// A value by the name of its parameter, for what is common to all tools that have it.
     pub(crate) fn named(&self, name: &str) -> Option<&str> {
         self.values.get(name)?.first().map(String::as_str)
+    }
+
+    /// The nodes that they name, be it in the id of a task.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.params().filter_map(|param| {
+            let value = self.get(param)?;
+            match param.kind {
+                Kind::Format(format) if ptr::eq(format, &format::NODE) => Some(value),
+                Kind::Format(format) if ptr::eq(format, &format::UPID) => format::upid_node(value),
+                _ => None,
+            }
+        })
     }
 
     /// A request to `path`, whose `{name}` parts are filled in from the arguments.

@@ -1,8 +1,9 @@
-//! The test that the tables of README.md are those of the declarations.
+//! The test that the tables and lists of README.md are those of the declarations.
 
 use std::{env, fs};
 
 use crate::cli;
+use crate::gate::harm::KINDS;
 use crate::settings::{Flag, SETTINGS, Unset};
 
 #[test]
@@ -10,6 +11,7 @@ fn the_tables_of_the_readme_are_those_of_the_declarations() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let before = fs::read_to_string(path).expect("the README can be read");
     let after = replace(&before, "settings", &settings());
+    let after = replace(&after, "confirmed", &confirmed());
     let after = replace(&after, "tools", &cli::tool_markdown());
     if env::var_os("UPDATE_FIXTURES").is_some() {
         fs::write(path, &after).expect("the README can be written");
@@ -64,4 +66,16 @@ fn settings() -> String {
         ));
     }
     table
+}
+
+fn confirmed() -> String {
+    let those = |destroys: bool| {
+        let kinds = KINDS.iter().filter(|kind| kind.destroys == destroys);
+        kinds.map(|kind| kind.words).collect::<Vec<_>>().join("; ")
+    };
+    format!(
+        "- **What destroys data**: {}.\n- **What interrupts or runs something**: {}.\n",
+        those(true),
+        those(false)
+    )
 }

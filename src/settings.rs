@@ -195,7 +195,7 @@ static CONFIRM: Setting = Setting {
     variable: "PROXMOX_CONFIRM",
     flag: Flag::OneOf("POLICY", &["auto", "always", "never"]),
     unset: Unset::Means("auto"),
-    meaning: "confirm what cannot be undone: `auto`, `always` or `never`",
+    meaning: "confirm what destroys or interrupts: `auto`, `always` or `never`",
 };
 
 static AUDIT_LOG: Setting = Setting {
@@ -446,10 +446,10 @@ pub(crate) struct Safety {
     pub(crate) audit_log: Option<PathBuf>,
 }
 
-/// Who confirms what cannot be undone.
+/// Who confirms what destroys or interrupts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Confirm {
-    /// The user, where the client can ask; elsewhere it is left to the client.
+    /// As always, but where the client cannot ask, what only interrupts is left to it.
     #[default]
     Auto,
     /// The user; where the client cannot ask, the call must be repeated with a token.

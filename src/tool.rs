@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::{self, Answer, Fields, Table};
 use crate::error::Error;
 use crate::gate::consent::Asks;
+use crate::gate::nodes::refuse_alias;
 use crate::gate::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper, Question};
 use crate::param::{self, Args, Param};
 use crate::peer::Peer;
@@ -51,7 +52,9 @@ pub(crate) enum Permission {
 pub(crate) enum Effect {
     /// Makes something new.
     Adds,
-    /// Can interrupt a service or lose something.
+    /// Can destroy data.
+    Destroys,
+    /// Can interrupt a service or lose something else.
     Disrupts,
     /// Runs what the caller says inside a guest.
     Executes,
@@ -67,7 +70,7 @@ impl Effect {
     fn annotations(self) -> Value {
         let (read_only, destructive, idempotent, open_world) = match self {
             Effect::Adds => (false, false, false, false),
-            Effect::Disrupts => (false, true, false, false),
+            Effect::Destroys | Effect::Disrupts => (false, true, false, false),
             Effect::Executes => (false, true, false, true),
             Effect::Reads => (true, false, true, false),
             Effect::Rewrites => (false, true, true, false),
@@ -113,7 +116,7 @@ pub(crate) enum End {
     Question(Question),
     /// With a task that goes on, for a client that follows it itself.
     Task(Task),
-    /// What came back with the call was not sealed for it.
+    /// What came back with the call does not belong to it.
     Unbound,
 }
 
@@ -229,16 +232,21 @@ impl Tool {
         })
     }
 
-    /// What it takes: its own parameters, and those of all elevated tools.
+    /// What it takes: its own parameters, and what goes with changes.
     pub(crate) fn listed_params(
         &self,
         safety: &Safety,
     ) -> impl Iterator<Item = &'static Param> + Clone {
-        let is_elevated = self.permission == Permission::Elevated;
-        let asks_by_token = is_elevated && safety.confirm == Confirm::Always;
+        let takes_token = match self.effect {
+            Effect::Destroys => safety.confirm != Confirm::Never,
+            Effect::Disrupts | Effect::Executes | Effect::Rewrites => {
+                safety.confirm == Confirm::Always
+            }
+            Effect::Adds | Effect::Reads | Effect::Starts => false,
+        };
         let common = [
-            is_elevated.then_some(&DRY_RUN),
-            asks_by_token.then_some(&CONFIRM_TOKEN),
+            (self.permission == Permission::Elevated).then_some(&DRY_RUN),
+            takes_token.then_some(&CONFIRM_TOKEN),
         ];
         self.params.iter().chain(common.into_iter().flatten())
     }
@@ -301,6 +309,7 @@ impl Tool {
         let outcome = parsed.and_then(|mut args| {
             gate.take_in(&args, context.now())?;
             let client = Client::new(context.cluster()?, context.peer(), Some(&gate));
+            refuse_alias(&client, &args)?;
             let called = tools::look_up(&client, name, &mut args)
                 .and_then(|()| self.run_admitted(&client, &gate, name, &mut args, caller));
             let Err(Error::OtherKind { guest, refusal }) = called else {

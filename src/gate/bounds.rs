@@ -1,8 +1,9 @@
-//! The boundaries: the nodes, guests and command lines that elevated tools are held to.
+//! The boundaries: the guests and command lines that elevated tools are held to.
 
 use super::Gate;
+use super::harm::Harm;
 use super::question::command_line;
-use super::subject::{Guest, Harm, Part, Subject};
+use super::subject::{Guest, Part, Subject, Unnamed};
 use crate::error::Error;
 use crate::glob::Glob;
 use crate::pve::client::Client;
@@ -13,7 +14,7 @@ use crate::tools;
 impl Gate<'_> {
     /// Holds the request to what the user bounds elevated tools to.
     pub(super) fn check(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
-        self.check_nodes(subject)?;
+        self.check_nodes(client, subject)?;
         self.check_command(subject)?;
         self.check_guests(client, subject)
     }
@@ -28,7 +29,13 @@ impl Gate<'_> {
                 continue;
             };
             let protects = setting == "PROXMOX_PROTECTED";
-            if subject.is_for_many || (subject.is_of_unknown && !protects) {
+            let is_open = match subject.unnamed {
+                Unnamed::Untouched => false,
+                // Protection lets what it names be copied.
+                Unnamed::Read => !protects,
+                Unnamed::Changed => true,
+            };
+            if is_open {
                 return Err(denied(
                     "this may concern guests that it does not name",
                     format!(
@@ -86,25 +93,6 @@ impl Gate<'_> {
         Ok(())
     }
 
-    pub(super) fn check_nodes(&self, subject: &Subject) -> Result<(), Error> {
-        let Some(bounds) = &self.safety.nodes else {
-            return Ok(());
-        };
-        if subject.nodes.is_empty() {
-            return Err(denied(
-                "this acts on the whole cluster",
-                format!("PROXMOX_NODES bounds elevated tools to {}.", bounds.text()),
-            ));
-        }
-        match subject.nodes.iter().find(|node| !bounds.contain(node)) {
-            Some(node) => Err(denied(
-                format!("node {node} is out of bounds"),
-                format!("PROXMOX_NODES bounds elevated tools to {}.", bounds.text()),
-            )),
-            None => Ok(()),
-        }
-    }
-
     fn check_command(&self, subject: &Subject) -> Result<(), Error> {
         let (Some(Harm::Command { argv, input }), Some(allowed)) =
             (&subject.harm, &self.safety.commands)
@@ -136,7 +124,7 @@ impl Gate<'_> {
     }
 }
 
-fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
+pub(super) fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
     Error::Denied {
         what: what.into(),
         why: format!("{} Only the user can change that.", why.into()),

@@ -1,13 +1,14 @@
-//! Who confirms what cannot be undone, and what their word is worth.
+//! Who confirms harm, and what their word is worth.
 
 use super::Gate;
-use super::consent::{Asks, Way};
+use super::consent::{Asks, Consent, Way};
 use super::facts::Facts;
 use super::question::{FIELDS, Question, in_session, on_terminal, options, said};
 use super::subject::Subject;
 use crate::error::Error;
 use crate::pve::client::Client;
 use crate::pve::request::Request;
+use crate::pve::trust::sha256;
 use crate::settings::Confirm;
 
 /// The most characters of what is to be done that a person is asked about; nothing of it is left out.
@@ -27,9 +28,12 @@ impl Gate<'_> {
         let Some(harm) = &subject.harm else {
             return Ok("allowed");
         };
-        let is_left_to_client =
-            self.safety.confirm == Confirm::Auto && matches!(self.caller.asks, Asks::Nobody);
-        if self.safety.confirm == Confirm::Never || is_left_to_client {
+        let is_left_to_client = match self.safety.confirm {
+            Confirm::Auto => !harm.destroys(),
+            Confirm::Always => false,
+            Confirm::Never => return Ok("allowed"),
+        };
+        if is_left_to_client && matches!(self.caller.asks, Asks::Nobody) {
             return Ok("allowed");
         }
         let mut changed = "";
@@ -38,10 +42,9 @@ impl Gate<'_> {
             if facts.is_harmless {
                 return Ok("allowed");
             }
-            let shown = self.digest(&format!("{request}\n{}", facts.fixed))?;
+            let shown = sha256(format!("{request}\n{}", facts.fixed).as_bytes());
             if let Some(consent) = self.consent.take() {
                 if consent.shown == shown {
-                    self.keeper.consents.spend(&consent, client.now());
                     return Ok("confirmed");
                 }
                 changed = "It has changed since you were asked.\n";
@@ -57,17 +60,24 @@ impl Gate<'_> {
                 )));
             }
             let mut lines = vec![told];
-            lines.extend(options(request));
+            lines.extend(options(request, harm));
             lines.extend(facts.lines);
-            let question = Question {
+            let mut question = Question {
                 message: format!("{changed}{}", lines.join("\n")),
                 field: FIELDS[usize::from(facts.vmid.is_none())],
-                state: self.seal(client, Way::State, &shown, &word)?,
-                word: word.clone(),
+                word,
+                state: String::new(),
+            };
+            let consent = Consent {
+                shown,
+                word: question.word.clone(),
             };
             let reply = match &self.caller.asks {
-                Asks::ByResult(_) => return Err(Error::Asked(Box::new(question))),
-                Asks::Nobody => return self.confirm_by_token(client, question, &shown),
+                Asks::ByResult(_) => {
+                    question.state = self.keep(client, Way::State, consent)?;
+                    return Err(Error::Asked(Box::new(question)));
+                }
+                Asks::Nobody => return self.confirm_by_token(client, question, consent),
                 Asks::Beforehand { is_yes: true } => return Ok("confirmed"),
                 Asks::Beforehand { is_yes: false } => {
                     return Err(Error::Declined(format!(
@@ -75,19 +85,16 @@ impl Gate<'_> {
                         question.message
                     )));
                 }
-                Asks::OnTerminal => on_terminal(&question.message, &word),
+                Asks::OnTerminal => on_terminal(&question.message, &question.word),
                 Asks::InSession { says_mode } => match in_session(client, &question, *says_mode)? {
                     Some(reply) => reply,
-                    None if self.safety.confirm == Confirm::Auto => return Ok("allowed"),
-                    None => return self.confirm_by_token(client, question, &shown),
+                    None if is_left_to_client => return Ok("allowed"),
+                    None => return self.confirm_by_token(client, question, consent),
                 },
             };
-            said(&reply, &word)?;
+            said(&reply, &question.word)?;
             // It counts if nothing has changed when it is looked at again.
-            *self.consent.borrow_mut() =
-                self.keeper
-                    .consents
-                    .open(Way::State, &self.call, &question.state, client.now());
+            *self.consent.borrow_mut() = Some(consent);
         }
         Err(Error::Declined(
             "It changed each time while it was being confirmed.".to_owned(),
@@ -99,47 +106,32 @@ impl Gate<'_> {
         &self,
         client: &Client,
         question: Question,
-        shown: &str,
+        consent: Consent,
     ) -> Result<&'static str, Error> {
         let mut refused = "";
         if let Some(token) = self.token.take() {
-            let now = client.now();
-            match self
-                .keeper
-                .consents
-                .open(Way::Token, &self.call, &token, now)
-            {
-                Some(consent) if consent.shown == shown => {
-                    self.keeper.consents.spend(&consent, now);
-                    return Ok("confirmed");
-                }
-                _ => {
-                    refused = "That confirm_token does not count: it is for one call with the same arguments, for 5 minutes, and for what was shown.\n";
-                }
+            let pending = &self.keeper.pending;
+            let given = pending.take(Way::Token, &self.call, token.trim(), client.now());
+            if given.is_some_and(|given| given.shown == consent.shown) {
+                return Ok("confirmed");
             }
+            refused = "That confirm_token does not count: it is for one call with the same arguments, for 5 minutes, and for what was shown.\n";
         }
         Err(Error::Unconfirmed {
-            token: self.seal(client, Way::Token, shown, &question.word)?,
+            token: self.keep(client, Way::Token, consent)?,
             question: format!("{refused}{}", question.message),
         })
     }
 
-    fn seal(&self, client: &Client, way: Way, shown: &str, word: &str) -> Result<String, Error> {
-        let sealed = self
-            .keeper
-            .consents
-            .close(way, &self.call, shown, word, client.now());
-        sealed.ok_or_else(no_randomness)
+    /// Keeps what a person is shown until they have answered, and gives the token of it.
+    fn keep(&self, client: &Client, way: Way, consent: Consent) -> Result<String, Error> {
+        let now = client.now();
+        let token = self.keeper.pending.add(way, &self.call, consent, now);
+        token.ok_or_else(|| {
+            Error::impossible(
+                "it cannot be confirmed, nothing was changed",
+                "The system has no randomness for the token of the question.",
+            )
+        })
     }
-
-    fn digest(&self, text: &str) -> Result<String, Error> {
-        self.keeper.consents.digest(text).ok_or_else(no_randomness)
-    }
-}
-
-fn no_randomness() -> Error {
-    Error::impossible(
-        "it cannot be confirmed, nothing was changed",
-        "The system has no randomness to seal the question with.",
-    )
 }

@@ -1,18 +1,16 @@
-//! What a person has agreed to: sealed on its way through the client, bound to one call, used once.
+//! What people were asked and have not answered yet: bound to one call, answered once.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 
 use rustls::crypto::ring;
-use serde_json::json;
 
-use crate::seal::Seal;
-use crate::settings::Secret;
+use crate::pve::trust::sha256;
 
-/// For how long, in seconds, an answer to a question that travels with the call counts.
-const OF_QUESTION: u64 = 600;
+/// For how long, in seconds, a question can be answered.
+const LIFETIME: u64 = 300;
 
-/// The same for the token of a call that is to be repeated.
-const OF_TOKEN: u64 = 300;
+/// The most questions that wait for an answer; another one takes the place of the oldest.
+const MOST: usize = 64;
 
 /// How a person behind the client can be asked, and what they have said.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ pub(crate) enum Asks {
 /// What came back with a repeated call.
 #[derive(Debug)]
 pub(crate) struct Returned {
-    /// What we had sealed.
+    /// The token of the question.
     pub(crate) state: String,
     /// What was answered to the question, where it was.
     pub(crate) reply: Option<Reply>,
@@ -47,18 +45,16 @@ pub(crate) enum Reply {
     Declined,
 }
 
-/// What was sealed for one call.
-#[derive(Debug, PartialEq, Eq)]
+/// What a person was shown before a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Consent {
-    /// A digest of what the person was shown.
-    pub(super) shown: String,
-    /// What they were to type.
+    /// A digest of all of it.
+    pub(super) shown: [u8; 32],
+    /// What they are to type.
     pub(super) word: String,
-    nonce: u64,
-    expiry: u64,
 }
 
-/// On what way a consent travels; that of one is worth nothing on the other.
+/// Which way the token of a question goes; on the other it is worth nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// As the `requestState` of MCP.
@@ -67,102 +63,62 @@ pub(super) enum Way {
     Token,
 }
 
-/// What seals and remembers consents; its key lives as long as the process.
+/// The questions that wait for an answer. They end with the process.
 #[derive(Default)]
-pub(crate) struct Consents {
-    seal: OnceCell<Option<Seal>>,
-    /// The nonces that were used, each until it expires.
-    used: RefCell<Vec<(u64, u64)>>,
+pub(crate) struct Pending(RefCell<Vec<Waiting>>);
+
+struct Waiting {
+    token: String,
+    way: Way,
+    /// A digest of the call, which can be long and hold secrets.
+    call: [u8; 32],
+    consent: Consent,
+    expiry: u64,
 }
 
-impl Consents {
-    /// `None` where there is no randomness, and so nothing can be sealed.
-    fn seal(&self) -> Option<&Seal> {
-        let make = || {
-            let key: String = random::<32>()?
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            Seal::new(&Secret::new(key), "proxmox-mcp/consent/v1")
-        };
-        self.seal.get_or_init(make).as_ref()
-    }
-
-    /// A digest that only this process can make.
-    pub(super) fn digest(&self, text: &str) -> Option<String> {
-        Some(self.seal()?.digest(text))
-    }
-
-    /// Seals that a person was shown something before a call.
-    pub(super) fn close(
-        &self,
-        way: Way,
-        call: &str,
-        shown: &str,
-        word: &str,
-        now: u64,
-    ) -> Option<String> {
-        let nonce = u64::from_be_bytes(random::<8>()?) >> 11;
-        let lifetime = match way {
-            Way::State => OF_QUESTION,
-            Way::Token => OF_TOKEN,
-        };
-        Some(self.seal()?.close(&json!({
-            "k": way.name(),
-            "a": self.digest(call)?,
-            "s": shown,
-            "w": word,
-            "n": nonce,
-            "e": now + lifetime,
-        })))
-    }
-
-    /// What was sealed for this call; `None` unless all of it holds. It can be opened until it is used.
-    pub(super) fn open(&self, way: Way, call: &str, sealed: &str, now: u64) -> Option<Consent> {
-        let content = self.seal()?.open(sealed)?;
-        let text = |key: &str| content[key].as_str().map(str::to_owned);
-        let consent = Consent {
-            shown: text("s")?,
-            word: text("w")?,
-            nonce: content["n"].as_u64()?,
-            expiry: content["e"].as_u64()?,
-        };
-        let is_used = self
-            .used
-            .borrow()
-            .iter()
-            .any(|(nonce, _)| *nonce == consent.nonce);
-        let holds = content["k"] == way.name()
-            && content["a"] == self.digest(call)?
-            && now < consent.expiry
-            && !is_used;
-        holds.then_some(consent)
-    }
-
-    /// From now on it cannot be opened.
-    pub(super) fn spend(&self, consent: &Consent, now: u64) {
-        let mut used = self.used.borrow_mut();
-        used.retain(|(_, expiry)| now < *expiry);
-        used.push((consent.nonce, consent.expiry));
-    }
-}
-
-impl Way {
-    fn name(self) -> &'static str {
-        match self {
-            Way::State => "state",
-            Way::Token => "token",
+impl Pending {
+    /// Keeps a question, and gives the token that answers it: 16 hexadecimal digits. `None` where the
+    /// system has no randomness.
+    pub(super) fn add(&self, way: Way, call: &str, consent: Consent, now: u64) -> Option<String> {
+        let mut token = [0; 8];
+        let random = ring::default_provider().secure_random;
+        random.fill(&mut token).ok()?;
+        let token = format!("{:016x}", u64::from_be_bytes(token));
+        let mut waiting = self.0.borrow_mut();
+        waiting.retain(|waiting| now < waiting.expiry);
+        if waiting.len() == MOST {
+            waiting.remove(0);
         }
+        waiting.push(Waiting {
+            token: token.clone(),
+            way,
+            call: sha256(call.as_bytes()),
+            consent,
+            expiry: now + LIFETIME,
+        });
+        Some(token)
+    }
+
+    /// What a person was shown when they were given this token before this call.
+    pub(super) fn look(&self, way: Way, call: &str, token: &str, now: u64) -> Option<Consent> {
+        let waiting = self.0.borrow();
+        let place = place(&waiting, way, call, token, now)?;
+        Some(waiting[place].consent.clone())
+    }
+
+    /// The same, for the only time.
+    pub(super) fn take(&self, way: Way, call: &str, token: &str, now: u64) -> Option<Consent> {
+        let mut waiting = self.0.borrow_mut();
+        let place = place(&waiting, way, call, token, now)?;
+        Some(waiting.remove(place).consent)
     }
 }
 
-fn random<const N: usize>() -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    ring::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .ok()?;
-    Some(bytes)
+fn place(waiting: &[Waiting], way: Way, call: &str, token: &str, now: u64) -> Option<usize> {
+    let call = sha256(call.as_bytes());
+    waiting.iter().position(|waiting| {
+        waiting.token == token && waiting.way == way && waiting.call == call && now < waiting.expiry
+    })
 }
 
 #[cfg(test)]
@@ -171,56 +127,68 @@ mod tests {
 
     const NOW: u64 = 1_784_023_200;
 
-    fn closed(consents: &Consents, way: Way) -> String {
-        let sealed = consents.close(way, "stop 100", "web01 running", "100", NOW);
-        sealed.expect("there is randomness")
+    fn consent() -> Consent {
+        Consent {
+            shown: sha256(b"web01 running"),
+            word: "100".to_owned(),
+        }
+    }
+
+    fn asked(pending: &Pending, way: Way) -> String {
+        let token = pending.add(way, "stop 100", consent(), NOW);
+        token.expect("there is randomness")
     }
 
     #[test]
-    fn opens_for_the_same_call_alone() {
-        let consents = Consents::default();
-        let sealed = closed(&consents, Way::State);
-        let consent = consents.open(Way::State, "stop 100", &sealed, NOW + 599);
-        let consent = consent.expect("it is the same call");
-        assert_eq!((&*consent.shown, &*consent.word), ("web01 running", "100"));
-        assert_eq!(consents.open(Way::State, "stop 101", &sealed, NOW), None);
-        assert_eq!(consents.open(Way::Token, "stop 100", &sealed, NOW), None);
+    fn a_token_is_16_hexadecimal_digits_and_never_the_same() {
+        let pending = Pending::default();
+        let (one, other) = (asked(&pending, Way::Token), asked(&pending, Way::Token));
+        assert_ne!(one, other);
+        assert!(one.len() == 16 && one.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn counts_for_the_same_call_and_way_alone_and_for_five_minutes() {
+        let pending = Pending::default();
+        let token = asked(&pending, Way::Token);
+        let look = |way, call, token, now| pending.look(way, call, token, now);
+        for (way, call, token, now) in [
+            (Way::Token, "stop 101", &*token, NOW),
+            (Way::State, "stop 100", &token, NOW),
+            (Way::Token, "stop 100", "0123456789abcdef", NOW),
+            (Way::Token, "stop 100", "", NOW),
+            (Way::Token, "stop 100", &token, NOW + 300),
+        ] {
+            assert_eq!(look(way, call, token, now), None, "{call} {token}");
+            assert_eq!(pending.take(way, call, token, now), None, "{call} {token}");
+        }
+        let found = look(Way::Token, "stop 100", &token, NOW + 299);
+        assert_eq!(found, Some(consent()));
         assert_eq!(
-            consents.open(Way::State, "stop 100", &sealed, NOW + 600),
-            None
-        );
-        let token = closed(&consents, Way::Token);
-        assert!(
-            consents
-                .open(Way::Token, "stop 100", &token, NOW + 299)
-                .is_some()
-        );
-        assert_eq!(
-            consents.open(Way::Token, "stop 100", &token, NOW + 300),
+            Pending::default().look(Way::Token, "stop 100", &token, NOW),
             None
         );
     }
 
     #[test]
-    fn opens_no_more_once_it_was_used() {
-        let consents = Consents::default();
-        let sealed = closed(&consents, Way::State);
-        let consent = consents.open(Way::State, "stop 100", &sealed, NOW);
-        consents.spend(&consent.expect("it is new"), NOW);
-        assert_eq!(consents.open(Way::State, "stop 100", &sealed, NOW), None);
-        assert!(
-            consents
-                .open(Way::State, "stop 100", &closed(&consents, Way::State), NOW)
-                .is_some()
-        );
+    fn counts_once() {
+        let pending = Pending::default();
+        let (first, second) = (asked(&pending, Way::State), asked(&pending, Way::State));
+        let take = |token: &str| pending.take(Way::State, "stop 100", token, NOW);
+        assert_eq!(take(&first), Some(consent()));
+        assert_eq!(take(&first), None);
+        assert_eq!(take(&second), Some(consent()));
     }
 
     #[test]
-    fn another_process_opens_nothing() {
-        let sealed = closed(&Consents::default(), Way::State);
-        assert_eq!(
-            Consents::default().open(Way::State, "stop 100", &sealed, NOW),
-            None
-        );
+    fn keeps_the_newest_questions_and_no_more_of_them_than_it_may() {
+        let pending = Pending::default();
+        let tokens: Vec<String> = (0..=MOST).map(|_| asked(&pending, Way::Token)).collect();
+        let is_kept = |token: &str| pending.look(Way::Token, "stop 100", token, NOW).is_some();
+        assert!(!is_kept(&tokens[0]) && tokens[1..].iter().all(|token| is_kept(token)));
+        // Those that are too old make room.
+        let later = pending.add(Way::Token, "stop 100", consent(), NOW + 300);
+        assert_eq!(pending.0.borrow().len(), 1);
+        assert!(later.is_some());
     }
 }

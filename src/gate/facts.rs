@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::subject::{Guest, Harm, Subject, is_disk};
+use super::harm::Harm;
+use super::subject::{Guest, Subject, is_disk};
 use crate::answer::{number, plain};
 use crate::error::Error;
 use crate::pve::client::Client;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::consent::Reply;
-use super::subject::Harm;
+use super::harm::{GuestOption, Harm};
+use super::subject::listed;
 use crate::error::Error;
 use crate::peer::Asked;
 use crate::pve::client::Client;
@@ -116,21 +117,25 @@ pub(super) fn in_session(
     }
 }
 
-/// What else a request asks for, `with: purge=1`; what it is about is told elsewhere.
-pub(super) fn options(request: &Request) -> Option<String> {
+/// What else a request asks for, `with: purge=1`; what `harm` says already is left out.
+pub(super) fn options(request: &Request, harm: &Harm) -> Option<String> {
     const TOLD: &[&str] = &[
         "archive",
         "background_delay",
         "command",
         "delay",
-        "delete",
         "digest",
         "input-data",
         "ostemplate",
         "restore",
         "vmid",
     ];
-    let options = request.masked().filter(|(name, _)| !TOLD.contains(name));
+    let deletes_slots_alone = match harm {
+        Harm::RemoveDisks { slots, .. } => listed(request, "delete").count() == slots.len(),
+        _ => false,
+    };
+    let is_told = |name: &str| TOLD.contains(&name) || (name == "delete" && deletes_slots_alone);
+    let options = request.masked().filter(|(name, _)| !is_told(name));
     let options: Vec<String> = options
         .map(|(name, value)| format!("{name}={}", text::cut(&text::inline(value), 200)))
         .collect();
@@ -151,7 +156,6 @@ impl Harm {
                     None => format!("Run in {object}: {line}"),
                 }
             }
-            Harm::Delete(path) => format!("Delete {path}, for good."),
             Harm::DeleteGuest => format!("Delete {object} with all its disks, for good."),
             Harm::DeleteSnapshot(name) => {
                 format!(
@@ -160,6 +164,11 @@ impl Harm {
                 )
             }
             Harm::DeleteVolume { .. } => format!("Delete {object}, for good."),
+            Harm::Options(options) => {
+                let sentences = options.iter().map(|option| option.sentence(object));
+                sentences.collect::<Vec<_>>().join("\n")
+            }
+            Harm::Outage(what) => format!("{what} {object}: its guests are interrupted."),
             Harm::RemoveDisks {
                 slots,
                 erases: true,
@@ -177,7 +186,34 @@ impl Harm {
                 text::inline(name)
             ),
             Harm::Stop => format!("Stop {object} hard: unsaved data is lost."),
+            Harm::Unknown(request) => {
+                format!("Send {request}: what that changes or destroys is not known here.")
+            }
             Harm::Wipe(disk) => format!("Wipe {} of {object}, for good.", text::inline(disk)),
+        }
+    }
+}
+
+impl GuestOption {
+    fn sentence(&self, object: &str) -> String {
+        match self {
+            GuestOption::Hookscript(Some(script)) => format!(
+                "Let its node run {} whenever {object} starts or stops.",
+                text::inline(script)
+            ),
+            GuestOption::Hookscript(None) => {
+                format!("Run no script any more when {object} starts or stops.")
+            }
+            GuestOption::Lock(Some(lock)) => format!(
+                "Lock {object} ({}): nothing else can be done to it until that is removed.",
+                text::inline(lock)
+            ),
+            GuestOption::Lock(None) => {
+                format!("Remove the lock of {object}, though a task may be at work on it.")
+            }
+            GuestOption::Protection => {
+                format!("Lift the protection of {object}: it can then be deleted.")
+            }
         }
     }
 }

@@ -238,7 +238,7 @@ pub(super) static RESTORE_LXC: Tool = Tool {
     title: "Restore container",
     summary: "Restores a container from a backup.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[
         NODE,
         NEW_VMID,
@@ -304,7 +304,7 @@ pub(super) static RESTORE_VM: Tool = Tool {
     title: "Restore VM",
     summary: "Restores a VM from a backup.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[
         NODE,
         NEW_VMID,
@@ -330,7 +330,7 @@ pub(super) static DELETE: Tool = Tool {
     title: "Delete backup",
     summary: "Deletes a backup, for good.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, STORAGE, VOLUME, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &["DELETE /nodes/{node}/storage/{storage}/content/{volume}"],

@@ -238,7 +238,7 @@ pub(super) static REMOVE_VM: Tool = Tool {
     title: "Remove disk from VM",
     summary: "Detaches a disk from a VM. Its volume is kept as unusedN unless purge.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, REMOVED_DISK, PURGE],
     call: Call::Steps(
         &[
@@ -260,7 +260,7 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     title: "Remove mount point from container",
     summary: "Detaches a mount point from a container. Its volume is kept as unusedN.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, REMOVED_MOUNT_POINT],
     call: Call::Steps(
         &[

@@ -162,7 +162,7 @@ pub(super) static DELETE_LXC: Tool = Tool {
     title: "Delete container",
     summary: "Deletes a container with all its volumes, for good.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,
@@ -175,7 +175,7 @@ pub(super) static DELETE_VM: Tool = Tool {
     title: "Delete VM",
     summary: "Deletes a stopped VM with all its disks, for good.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,

@@ -120,7 +120,7 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
     title: "Roll back container",
     summary: "Stops a container and resets it to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
@@ -133,7 +133,7 @@ pub(super) static ROLLBACK_VM: Tool = Tool {
     title: "Roll back VM",
     summary: "Stops a VM and resets it to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Post,
@@ -146,7 +146,7 @@ pub(super) static DELETE_LXC: Tool = Tool {
     title: "Delete snapshot of a container",
     summary: "Deletes a snapshot of a container; its present state stays.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,
@@ -159,7 +159,7 @@ pub(super) static DELETE_VM: Tool = Tool {
     title: "Delete snapshot of a VM",
     summary: "Deletes a snapshot of a VM; its present state stays.",
     permission: Permission::Elevated,
-    effect: Effect::Disrupts,
+    effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Delete,

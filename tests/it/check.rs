@@ -546,7 +546,7 @@ fn says_who_confirms() {
     for (policy, expected) in [
         (
             "auto",
-            "confirm: auto (asked only where the client can ask)\n",
+            "confirm: auto (where the client cannot ask, what destroys data by a token)\n",
         ),
         (
             "always",

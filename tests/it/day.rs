@@ -240,7 +240,10 @@ fn exchanges(step: &Step) -> Vec<Value> {
 #[test]
 fn a_day_of_work_is_waited_for_step_by_step() {
     let fake = Fake::start();
-    let mut session = fake.connect(&[("PROXMOX_ALLOW_ELEVATED", "true")]);
+    let mut session = fake.connect(&[
+        ("PROXMOX_ALLOW_ELEVATED", "true"),
+        ("PROXMOX_CONFIRM", "never"),
+    ]);
     let mut progress = 0;
     for (number, step) in day().iter().enumerate() {
         let exchanges = Value::from(exchanges(step));

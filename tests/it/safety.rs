@@ -17,6 +17,9 @@ const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstop:100:root@pam!mcp
 /// What a client can do that shows forms to its user.
 const FORMS: &str = r#"{"elicitation":{"form":{}}}"#;
 
+/// The setting under which nothing is confirmed.
+const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
+
 /// A host that answers what it holds, and notes every change that it is asked for.
 struct Host {
     server: Arc<Server>,
@@ -95,6 +98,7 @@ impl Host {
             json!([{ "name": "current" }]),
         );
         host.hold("/cluster/nextid", json!("105"));
+        host.hold("/nodes", json!([{ "node": "pve1" }, { "node": "pve2" }]));
         host
     }
 
@@ -461,7 +465,7 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
         ("PROXMOX_PROTECTED", "100", backup(of_100), false),
         ("PROXMOX_PROTECTED", "100", restore(101, false), true),
     ] {
-        let mut session = host.serve(&[(setting, value)]);
+        let mut session = host.serve(&[(setting, value), UNASKED]);
         let (text, is_error) = call(&mut session, &tool, arguments.clone());
         let what = format!("{setting}={value} {tool} {arguments}: {text}");
         assert_eq!(is_error, !is_let, "{what}");
@@ -494,6 +498,11 @@ fn what_names_no_guest_or_a_strange_one_does_not_slip_through() {
             "proxmox_control_node_service",
             json!({ "node": "pve1", "service": "corosync", "command": "stop" }),
         ),
+        // It restarts instead.
+        (
+            "proxmox_control_node_service",
+            json!({ "node": "pve1", "service": "lxcfs", "command": "reload" }),
+        ),
     ] {
         for setting in [("PROXMOX_GUESTS", "100"), ("PROXMOX_PROTECTED", "900")] {
             let (text, is_error) = call(&mut host.serve(&[setting]), tool, arguments.clone());
@@ -503,7 +512,7 @@ fn what_names_no_guest_or_a_strange_one_does_not_slip_through() {
             );
             assert_eq!(host.changes(), [""; 0]);
         }
-        let (text, is_error) = call(&mut host.serve(&[]), tool, arguments);
+        let (text, is_error) = call(&mut host.serve(&[UNASKED]), tool, arguments);
         assert!(!is_error, "{text}");
         assert_eq!(host.changes().len(), 1);
     }
@@ -533,10 +542,141 @@ fn what_names_no_guest_or_a_strange_one_does_not_slip_through() {
             "proxmox_create_vm",
             json!({ "node": "pve1", "vmid": 100, "name": "a", "iso": "local-lvm:vm-900-disk-0" }),
         ),
+        (
+            "proxmox_create_vm",
+            json!({ "node": "pve1", "vmid": 100, "name": "a", "iso": "local:900/data.qcow2" }),
+        ),
     ] {
         let (text, is_error) = call(&mut session, tool, arguments);
         assert!(is_error && text.contains("guest 900"), "{text}");
     }
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
+fn a_node_is_known_by_its_own_name_alone() {
+    let host = Host::start();
+    host.hold(
+        "/cluster/status",
+        json!([
+            { "type": "cluster", "name": "lab" },
+            { "type": "node", "name": "pve2", "local": 0 },
+            { "type": "node", "name": "pve1", "local": 1 },
+        ]),
+    );
+    let clone = |target: &str| {
+        (
+            "proxmox_clone_vm",
+            json!({ "node": "pve2", "vmid": 9000, "newid": 200, "target": target }),
+        )
+    };
+    let start = |node: &str| ("proxmox_start_vm", json!({ "node": node, "vmid": 100 }));
+    for client in [
+        json!({}),
+        json!({ "revision": "2025-11-25", "capabilities": {} }),
+    ] {
+        for (bounds, (tool, arguments), says) in [
+            ("!pve1", start("pve1"), Some("node pve1 is out of bounds")),
+            ("!pve1", start("pve2"), None),
+            (
+                "!pve1",
+                start("PVE1"),
+                Some("PVE1 is not the name of a node"),
+            ),
+            (
+                "!pve1",
+                start("pvelocalhost"),
+                Some("The nodes are pve1, pve2."),
+            ),
+            ("!pve1", start("localhost"), Some("It stands for pve1 now")),
+            ("!pve1", clone("pve1"), Some("node pve1 is out of bounds")),
+            (
+                "!pve1",
+                clone("PVE1"),
+                Some("PVE1 is not the name of a node"),
+            ),
+            ("!pve1", clone("localhost"), Some("It stands for pve1 now")),
+            // Whoever names them in the setting does not make them nodes.
+            (
+                "PVE1",
+                start("PVE1"),
+                Some("PVE1 is not the name of a node"),
+            ),
+            (
+                "localhost",
+                start("localhost"),
+                Some("It stands for pve1 now"),
+            ),
+            ("pve1", start("localhost"), Some("It stands for pve1 now")),
+            (
+                "!pve1",
+                ("proxmox_get_node_status", json!({ "node": "PVE1" })),
+                Some("PVE1 is not the name of a node"),
+            ),
+        ] {
+            let settings = [("PROXMOX_NODES", bounds), UNASKED];
+            let mut session = serve_client(&host, &client, &settings);
+            let answer = outcome(&mut session, &client, tool, &arguments);
+            let text = answer["result"]["content"][0]["text"].as_str();
+            let text = text.unwrap_or_default();
+            let what = format!("{bounds} {tool} {arguments}: {text}");
+            assert_eq!(host.changes().is_empty(), says.is_some(), "{what}");
+            assert!(text.contains(says.unwrap_or("✅")), "{what}");
+        }
+    }
+    // Where it is not known what is a node, none is.
+    host.state().holds.remove("/nodes");
+    let mut session = host.serve(&[("PROXMOX_NODES", "!pve1")]);
+    let (tool, arguments) = start("pve2");
+    let (text, is_error) = call(&mut session, tool, arguments);
+    assert!(is_error && host.changes().is_empty(), "{text}");
+}
+
+#[test]
+fn localhost_is_refused_in_every_tool_that_takes_a_node() {
+    let host = Host::start();
+    let mut session = host.serve(&[]);
+    let listed = session.request("tools/list", json!({}));
+    let mut count = 0;
+    for tool in listed["result"]["tools"].as_array().expect("a list") {
+        let name = tool["name"].as_str().expect("a name");
+        let fixture = crate::fixture::Fixture::of(name).expect("a fixture that can be read");
+        for node in ["node", "target"] {
+            if tool["inputSchema"]["properties"][node].is_null() || name.contains("move_disk") {
+                continue;
+            }
+            count += 1;
+            let mut arguments = fixture.cases[0].arguments.clone();
+            arguments.insert(node.to_owned(), "localhost".into());
+            let (text, is_error) = call(&mut session, name, json!(arguments));
+            assert!(
+                is_error
+                    && text.starts_with("❌ Error: localhost is not the name of a node")
+                    && text.ends_with("The nodes are pve1, pve2."),
+                "{name}: {text}"
+            );
+        }
+    }
+    assert!(count > 60, "{count} tools");
+    for tool in [
+        "proxmox_get_node_task",
+        "proxmox_wait_task",
+        "proxmox_stop_task",
+    ] {
+        let upid = UPID.replace("pve1", "localhost");
+        let (text, is_error) = call(&mut session, tool, json!({ "upid": upid }));
+        assert!(is_error && text.contains("localhost is not"), "{text}");
+    }
+    host.state().holds.remove("/nodes");
+    let (text, _) = call(
+        &mut session,
+        "proxmox_get_node_dns",
+        json!({ "node": "LOCALHOST" }),
+    );
+    assert!(
+        text.ends_with("proxmox_get_nodes lists the nodes."),
+        "{text}"
+    );
     assert_eq!(host.changes(), [""; 0]);
 }
 
@@ -847,7 +987,6 @@ fn every_elevated_tool_previews_and_sends_no_change() {
             !reads || elevated,
             "{name}"
         );
-        assert!(properties["confirm_token"].is_null(), "{name}");
         if reads {
             continue;
         }
@@ -1019,7 +1158,7 @@ fn an_answer_counts_for_its_call_alone() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     let asked = call_with_forms(&mut session, delete_100())["result"].take();
-    let state = asked["requestState"].as_str().expect("it is sealed");
+    let state = asked["requestState"].as_str().expect("a token");
     let check = |session: &mut Session, params: Value, code: i64| {
         let answer = call_with_forms(session, params);
         assert_eq!(answer["error"]["code"], code, "{answer}");
@@ -1037,13 +1176,13 @@ fn an_answer_counts_for_its_call_alone() {
     let mut other = again(delete_100(), &asked, yes("100"));
     other["name"] = "proxmox_stop_vm".into();
     check(&mut session, other, -32602);
-    let (content, tag) = state.rsplit_once('.').expect("it has a tag");
-    let other = if tag.starts_with('A') { 'B' } else { 'A' };
+    let other = if state.starts_with('0') { '1' } else { '0' };
     for forged in [
-        format!("{content}.{other}{}", &tag[1..]),
-        content.to_owned(),
+        format!("{other}{}", &state[1..]),
+        state[1..].to_owned(),
         String::new(),
-        format!("{state}A"),
+        format!("{state}0"),
+        format!(" {state}"),
     ] {
         let mut params = again(delete_100(), &asked, yes("100"));
         params["requestState"] = forged.into();
@@ -1056,7 +1195,7 @@ fn an_answer_counts_for_its_call_alone() {
         let params = again(delete_100(), &asked, broken);
         check(&mut session, params, -32602);
     }
-    // Another process has another key.
+    // Another process has asked nothing.
     check(
         &mut host.serve(&[]),
         again(delete_100(), &asked, yes("100")),
@@ -1280,82 +1419,250 @@ fn a_question_shows_all_that_will_be_done() {
     assert_eq!(host.changes(), [""; 0]);
 }
 
+/// What a call is answered, in whichever revision: an error, a result, or a question.
+fn outcome(session: &mut Session, client: &Value, tool: &str, arguments: &Value) -> Value {
+    let params = json!({ "name": tool, "arguments": arguments });
+    match client["revision"].as_str() {
+        None => session.request_as(client.clone(), "tools/call", params),
+        Some(_) => {
+            let call =
+                json!({ "jsonrpc": "2.0", "id": "c", "method": "tools/call", "params": params });
+            session.send(&call.to_string());
+            session.receive()
+        }
+    }
+}
+
+/// A server for a client, which is what it says of itself: its capabilities in 2026-07-28, or the
+/// revision of its session.
+fn serve_client(host: &Host, client: &Value, settings: &[(&str, &str)]) -> Session {
+    let mut session = host.serve(settings);
+    if let Some(revision) = client["revision"].as_str() {
+        session.send(&initialize(revision, client["capabilities"].clone()));
+        session.receive();
+    }
+    session
+}
+
+/// Clients that cannot ask their user, of both eras.
+fn clients_that_cannot_ask() -> [Value; 4] {
+    [
+        json!({}),
+        json!({ "elicitation": { "url": {} } }),
+        json!({ "revision": "2025-11-25", "capabilities": {} }),
+        json!({ "revision": "2025-03-26", "capabilities": { "elicitation": {} } }),
+    ]
+}
+
 #[test]
 fn policies_and_clients_decide_who_is_asked() {
     let host = Host::start();
-    // auto leaves it to a client that cannot ask, never to nobody at all.
-    for (policy, capabilities, is_done) in [
-        ("auto", json!({}), true),
-        ("auto", json!({ "elicitation": { "url": {} } }), true),
-        ("auto", json!({ "elicitation": {} }), false),
-        ("never", json!({ "elicitation": {} }), true),
-        ("always", json!({}), false),
-        ("always", json!({ "elicitation": { "form": {} } }), false),
+    let destroys = ("proxmox_delete_vm", stop_100());
+    let interrupts = ("proxmox_stop_vm", stop_100());
+    let runs = (
+        "proxmox_execute_vm_command",
+        json!({ "vmid": 100, "command": "uptime" }),
+    );
+    let lifts = (
+        "proxmox_update_guest_config",
+        json!({ "vmid": 100, "set": { "protection": "0" } }),
+    );
+    for (policy, lets) in [
+        ("auto", [false, true, true, true]),
+        ("always", [false; 4]),
+        ("never", [true; 4]),
     ] {
-        let mut session = host.serve(&[("PROXMOX_CONFIRM", policy)]);
-        session.request_as(capabilities.clone(), "tools/call", delete_100());
-        assert_eq!(
-            host.changes().len(),
-            usize::from(is_done),
-            "{policy} {capabilities}"
-        );
+        for client in clients_that_cannot_ask() {
+            let calls = [&destroys, &interrupts, &runs, &lifts];
+            for ((tool, arguments), is_let) in calls.into_iter().zip(lets) {
+                let mut session = serve_client(&host, &client, &[("PROXMOX_CONFIRM", policy)]);
+                let answer = outcome(&mut session, &client, tool, arguments);
+                let text = answer["result"]["content"][0]["text"].as_str();
+                let text = text.expect("it is answered by a text");
+                let what = format!("{policy} {client} {tool}: {text}");
+                assert_eq!(host.changes().len(), usize::from(is_let), "{what}");
+                assert_eq!(text.contains("confirm_token="), !is_let, "{what}");
+            }
+        }
     }
+    // Where the client can ask, it does, whatever the harm.
+    for (policy, is_let) in [("auto", false), ("always", false), ("never", true)] {
+        for client in [
+            json!({ "elicitation": {} }),
+            json!({ "elicitation": { "form": {} } }),
+            json!({ "revision": "2025-11-25", "capabilities": { "elicitation": {} } }),
+        ] {
+            for (tool, arguments) in [&destroys, &interrupts, &runs, &lifts] {
+                let mut session = serve_client(&host, &client, &[("PROXMOX_CONFIRM", policy)]);
+                let answer = outcome(&mut session, &client, tool, arguments);
+                let asked = answer["method"] == "elicitation/create"
+                    || answer["result"]["resultType"] == "input_required";
+                assert_eq!(asked, !is_let, "{policy} {client} {tool}: {answer}");
+                assert_eq!(host.changes().len(), usize::from(is_let), "{policy} {tool}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_tools_that_can_need_a_confirm_token_list_it() {
+    let host = Host::start();
+    let listing = |policy: &str| {
+        let mut session = host.serve(&[("PROXMOX_CONFIRM", policy)]);
+        let listed = session.request("tools/list", json!({}));
+        let tools = listed["result"]["tools"].as_array().expect("a list");
+        let listing = tools.iter().filter(|tool| {
+            let token = &tool["inputSchema"]["properties"]["confirm_token"];
+            token["type"] == "string"
+        });
+        let names = listing.filter_map(|tool| tool["name"].as_str());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        listing("auto"),
+        [
+            "proxmox_delete_lxc",
+            "proxmox_delete_vm",
+            "proxmox_rollback_snapshot_lxc",
+            "proxmox_rollback_snapshot_vm",
+            "proxmox_delete_snapshot_lxc",
+            "proxmox_delete_snapshot_vm",
+            "proxmox_restore_backup_lxc",
+            "proxmox_restore_backup_vm",
+            "proxmox_delete_backup",
+            "proxmox_remove_disk_vm",
+            "proxmox_remove_mountpoint_lxc",
+        ]
+    );
+    let always = listing("always");
+    for (tool, is_listed) in [
+        ("proxmox_stop_vm", true),
+        ("proxmox_execute_vm_command", true),
+        ("proxmox_update_guest_config", true),
+        ("proxmox_delete_vm", true),
+        ("proxmox_start_vm", false),
+        ("proxmox_create_vm", false),
+        ("proxmox_list_backups", false),
+    ] {
+        assert_eq!(always.contains(&tool.to_owned()), is_listed, "{tool}");
+    }
+    assert_eq!(listing("never"), [""; 0]);
+}
+
+/// The token in the text of a refused call.
+fn token(text: &str) -> String {
+    let (_, token) = text.split_once("confirm_token=").expect("it has one");
+    token.trim().to_owned()
 }
 
 #[test]
 fn a_client_that_cannot_ask_repeats_the_call_with_a_token() {
     let host = Host::start();
-    let mut session = host.serve(&[("PROXMOX_CONFIRM", "always")]);
-    let listed = session.request("tools/list", json!({}));
-    let tools = listed["result"]["tools"].as_array().expect("a list");
-    let delete = tools
-        .iter()
-        .find(|tool| tool["name"] == "proxmox_delete_vm");
-    let delete = delete.expect("it is listed");
-    assert_eq!(
-        delete["inputSchema"]["properties"]["confirm_token"]["type"],
-        "string"
-    );
-    let token = |text: &str| {
-        let (_, token) = text.split_once("confirm_token=").expect("it has one");
-        token.trim().to_owned()
-    };
-    let call_with = |session: &mut Session, vmid: u64, token: Option<&str>| {
-        call(
-            session,
-            "proxmox_delete_vm",
-            json!({ "node": "pve1", "vmid": vmid, "confirm_token": token }),
-        )
-    };
-    let (text, is_error) = call_with(&mut session, 100, None);
-    assert!(
-        is_error && text.contains("Delete VM 100 web01") && text.contains("scsi0"),
-        "{text}"
-    );
-    let first = token(&text);
-    let (text, is_error) = call_with(&mut session, 9000, Some(&first));
-    assert!(is_error, "{text}");
-    assert_eq!(host.changes(), [""; 0]);
-    let (text, is_error) = call_with(&mut session, 100, Some(&first));
-    assert!(!is_error, "{text}");
-    assert_eq!(host.changes().len(), 1);
-    let (text, is_error) = call_with(&mut session, 100, Some(&first));
-    assert!(is_error && text.contains("does not count"), "{text}");
-    let second = token(&text);
-    host.set("/nodes/pve1/qemu/100/config", "digest", json!("d7"));
-    let (text, is_error) = call_with(&mut session, 100, Some(&second));
-    assert!(is_error, "{text}");
-    assert_eq!(host.changes(), [""; 0]);
-    // Where the user can be asked, a token is worth nothing.
-    let mut params = delete_100();
-    params["arguments"]["confirm_token"] = token(&text).into();
-    let answer = call_with_forms(&mut session, params);
-    assert_eq!(answer["result"]["resultType"], "input_required", "{answer}");
-    // Nor is the state of a question.
-    let state = answer["result"]["requestState"].as_str();
-    let (text, is_error) = call_with(&mut session, 100, state);
-    assert!(is_error, "{text}");
-    assert_eq!(host.changes(), [""; 0]);
+    for (policy, client) in ["auto", "always"]
+        .into_iter()
+        .flat_map(|policy| clients_that_cannot_ask().map(|client| (policy, client)))
+    {
+        let mut session = serve_client(&host, &client, &[("PROXMOX_CONFIRM", policy)]);
+        host.set("/nodes/pve1/qemu/100/config", "digest", json!("d1"));
+        let mut call_with = |vmid: u64, token: Option<&str>| {
+            let arguments = json!({ "node": "pve1", "vmid": vmid, "confirm_token": token });
+            let answer = outcome(&mut session, &client, "proxmox_delete_vm", &arguments);
+            let text = answer["result"]["content"][0]["text"].as_str();
+            (
+                text.expect("it is answered by a text").to_owned(),
+                answer["result"]["isError"] == true,
+            )
+        };
+        let (text, is_error) = call_with(100, None);
+        assert!(
+            is_error && text.contains("Delete VM 100 web01") && text.contains("scsi0"),
+            "{text}"
+        );
+        let first = token(&text);
+        assert!(
+            first.len() == 16 && first.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{first}"
+        );
+        // For another call it is worth nothing, and stays what it is.
+        let (text, is_error) = call_with(9000, Some(&first));
+        assert!(is_error, "{text}");
+        assert_eq!(host.changes(), [""; 0]);
+        let (text, is_error) = call_with(100, Some(&first));
+        assert!(!is_error, "{text}");
+        assert_eq!(host.changes().len(), 1);
+        // It counts once.
+        let (text, is_error) = call_with(100, Some(&first));
+        assert!(is_error && text.contains("does not count"), "{text}");
+        let second = token(&text);
+        host.set("/nodes/pve1/qemu/100/config", "digest", json!("d7"));
+        let (text, is_error) = call_with(100, Some(&second));
+        assert!(is_error && text.contains("does not count"), "{text}");
+        for guessed in ["0000000000000000", "yes", "100"] {
+            let (text, is_error) = call_with(100, Some(guessed));
+            assert!(is_error && text.contains("does not count"), "{text}");
+        }
+        assert_eq!(host.changes(), [""; 0]);
+        let third = token(&text);
+        if client["revision"].is_null() {
+            // Where the user can be asked, a token is worth nothing.
+            let mut params = delete_100();
+            params["arguments"]["confirm_token"] = third.into();
+            let answer = call_with_forms(&mut session, params);
+            assert_eq!(answer["result"]["resultType"], "input_required", "{answer}");
+            // Nor is the state of a question.
+            let state = answer["result"]["requestState"].as_str();
+            let arguments = json!({ "node": "pve1", "vmid": 100, "confirm_token": state });
+            let (text, is_error) = call(&mut session, "proxmox_delete_vm", arguments);
+            assert!(is_error, "{text}");
+            assert_eq!(host.changes(), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn what_weakens_a_guest_is_asked_about_as_what_it_is() {
+    let host = Host::start();
+    let mut session = host.serve(&[]);
+    for (arguments, expected) in [
+        (
+            json!({ "set": { "protection": "0" } }),
+            "Lift the protection of VM 100 web01 on pve1: it can then be deleted.\n",
+        ),
+        (
+            json!({ "delete": ["protection"] }),
+            "Lift the protection of VM 100 web01 on pve1: it can then be deleted.\n",
+        ),
+        (
+            json!({ "set": { "hookscript": "local:snippets/a.pl" } }),
+            "Let its node run local:snippets/a.pl whenever VM 100 web01 on pve1 starts or stops.\n",
+        ),
+        (
+            json!({ "delete": ["lock"] }),
+            "Remove the lock of VM 100 web01 on pve1, though a task may be at work on it.\n",
+        ),
+        (
+            json!({ "set": { "lock": "backup", "onboot": "1" } }),
+            "Lock VM 100 web01 on pve1 (backup): nothing else can be done to it until that is removed.\n",
+        ),
+    ] {
+        let mut params = json!({ "name": "proxmox_update_guest_config", "arguments": arguments });
+        params["arguments"]["vmid"] = 100.into();
+        let answer = call_with_forms(&mut session, params);
+        let message = &answer["result"]["inputRequests"]["confirm"]["params"]["message"];
+        let message = message.as_str().unwrap_or_default();
+        assert!(message.starts_with(expected), "{answer}");
+        assert_eq!(message.contains("onboot=1"), expected.starts_with("Lock"));
+        assert_eq!(host.changes(), [""; 0]);
+    }
+    for arguments in [
+        json!({ "vmid": 100, "set": { "protection": "1" } }),
+        json!({ "vmid": 100, "set": { "onboot": "0" } }),
+    ] {
+        let params = json!({ "name": "proxmox_update_guest_config", "arguments": arguments });
+        let answer = call_with_forms(&mut session, params);
+        assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+        assert_eq!(host.changes().len(), 1);
+    }
 }
 
 // Confirmation within a session.
@@ -1430,7 +1737,7 @@ fn a_session_asks_in_the_middle_of_a_call() {
     let mut session = session_with_forms(&host, "2025-03-26", &[]);
     send_call(&mut session, "a");
     assert_eq!(session.receive()["id"], "a");
-    assert_eq!(host.changes().len(), 1);
+    assert_eq!(host.changes(), [""; 0]);
 }
 
 #[test]
@@ -1523,33 +1830,39 @@ fn a_client_that_cannot_ask_after_all_is_one_that_cannot() {
         json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": "no" } })
             .to_string()
     };
-    for (policy, code, changes) in [
-        ("auto", -32601, 1),
-        ("auto", -32602, 0),
-        ("auto", -1, 0),
-        ("always", -32601, 0),
+    for (policy, tool, code, is_let, has_token) in [
+        ("auto", "proxmox_stop_vm", -32601, true, false),
+        ("auto", "proxmox_stop_vm", -32602, false, false),
+        ("auto", "proxmox_delete_vm", -32601, false, true),
+        ("auto", "proxmox_delete_vm", -32602, false, false),
+        ("auto", "proxmox_delete_vm", -1, false, false),
+        ("always", "proxmox_stop_vm", -32601, false, true),
+        ("always", "proxmox_delete_vm", -32601, false, true),
     ] {
         let mut session = session_with_forms(&host, "2025-11-25", &[("PROXMOX_CONFIRM", policy)]);
-        send_call(&mut session, "a");
-        let id = question(&mut session);
-        session.send(&unable(&id, code));
-        let answer = session.receive();
-        assert_eq!(host.changes().len(), changes, "{policy} {code}: {answer}");
-        if policy == "always" {
-            let text = answer["result"]["content"][0]["text"]
-                .as_str()
-                .unwrap_or_default();
-            let (_, token) = text.split_once("confirm_token=").expect("it has one");
-            let mut params = delete_100();
-            params["arguments"]["confirm_token"] = token.into();
-            session.send(
-                &json!({ "jsonrpc": "2.0", "id": "b", "method": "tools/call", "params": params })
-                    .to_string(),
-            );
+        let mut ask = |token: Option<&str>| {
+            let mut arguments = stop_100();
+            if let Some(token) = token {
+                arguments["confirm_token"] = token.into();
+            }
+            let params = json!({ "name": tool, "arguments": arguments });
+            let call =
+                json!({ "jsonrpc": "2.0", "id": "a", "method": "tools/call", "params": params });
+            session.send(&call.to_string());
             let id = question(&mut session);
             session.send(&unable(&id, code));
-            assert_ne!(session.receive()["result"]["isError"], true);
-            assert_eq!(host.changes().len(), 1);
+            session.receive()
+        };
+        let answer = ask(None);
+        let what = format!("{policy} {tool} {code}: {answer}");
+        assert_eq!(host.changes().len(), usize::from(is_let), "{what}");
+        let text = answer["result"]["content"][0]["text"].as_str();
+        let text = text.unwrap_or_default();
+        assert_eq!(text.contains("confirm_token="), has_token, "{what}");
+        if has_token {
+            let answer = ask(Some(&token(text)));
+            assert_ne!(answer["result"]["isError"], true, "{answer}");
+            assert_eq!(host.changes().len(), 1, "{what}");
         }
     }
 }

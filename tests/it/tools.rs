@@ -13,6 +13,12 @@ use crate::fixture::{self, Answer, Exchange, Fixture};
 use crate::session::Session;
 use crate::snapshot;
 
+/// What lets every call run without a word of the user.
+const UNASKED: [(&str, &str); 2] = [
+    ("PROXMOX_ALLOW_ELEVATED", "true"),
+    ("PROXMOX_CONFIRM", "never"),
+];
+
 #[test]
 fn each_tool_sends_and_returns_what_its_fixture_shows() {
     let tools = Mutex::new(fixture::tools().into_iter());
@@ -68,7 +74,7 @@ fn every_tool_has_a_fixture() {
 
 #[test]
 fn the_demonstration_answers_calls_that_leave_out_what_can_be_found_out() {
-    let mut session = Session::start(&["--demo"], &[("PROXMOX_ALLOW_ELEVATED", "true")]);
+    let mut session = Session::start(&["--demo"], &UNASKED);
     let mut listed = session.request("tools/list", json!({}));
     let tools: Vec<Value> = match listed["result"]["tools"].take() {
         Value::Array(tools) => tools,
@@ -309,7 +315,7 @@ fn replay(tool: &str) -> Vec<String> {
 
 /// The program, connected to a fake host, with elevated tools allowed.
 fn start(fake: &Fake) -> Session {
-    fake.connect(&[("PROXMOX_ALLOW_ELEVATED", "true")])
+    fake.connect(&UNASKED)
 }
 
 /// The text and the structured content of a call.

@@ -1,0 +1,84 @@
+//! Nodes by their own names: the API takes others for the same, and a boundary would not.
+
+use serde_json::Value;
+
+use super::Gate;
+use super::bounds::denied;
+use super::subject::Subject;
+use crate::answer::{self, plain};
+use crate::error::Error;
+use crate::param::Args;
+use crate::pve::client::Client;
+use crate::text;
+
+/// What the API takes for the node that is connected.
+const ALIAS: &str = "localhost";
+
+/// The most nodes that are named to choose from.
+const MOST: usize = 20;
+
+/// Refuses [`ALIAS`], whatever a tool would do with it: another node may be connected the next time.
+pub(crate) fn refuse_alias(client: &Client, args: &Args) -> Result<(), Error> {
+    if !args.nodes().any(|node| node.eq_ignore_ascii_case(ALIAS)) {
+        return Ok(());
+    }
+    let rows = |path: &str| client.aside(|| client.get(path)).map(answer::rows);
+    let connected = rows("/cluster/status").ok().and_then(|rows| {
+        let mut rows = rows.iter();
+        let local = rows.find(|row| row["type"] == "node" && plain(&row["local"]) == "1");
+        local.map(|row| plain(&row["name"]))
+    });
+    let way_out = match (connected, rows("/nodes")) {
+        (Some(node), _) => format!("It stands for {} now: give that.", text::inline(&node)),
+        (None, Ok(nodes)) => format!("The nodes are {}.", names(&nodes)),
+        (None, Err(_)) => "proxmox_get_nodes lists the nodes.".to_owned(),
+    };
+    Err(Error::impossible(
+        format!("{ALIAS} is not the name of a node, nothing was done"),
+        way_out,
+    ))
+}
+
+impl Gate<'_> {
+    /// Holds the nodes that are named to the boundary, once each is known to be one.
+    pub(super) fn check_nodes(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
+        let Some(bounds) = &self.safety.nodes else {
+            return Ok(());
+        };
+        let bounded = || format!("PROXMOX_NODES bounds elevated tools to {}.", bounds.text());
+        if subject.nodes.is_empty() {
+            return Err(denied("this acts on the whole cluster", bounded()));
+        }
+        if subject.is_unknown() {
+            return Err(denied(
+                "this may concern nodes that it does not name",
+                bounded(),
+            ));
+        }
+        if let Some(node) = subject.nodes.iter().find(|node| !bounds.contain(node)) {
+            let node = text::inline(node);
+            return Err(denied(format!("node {node} is out of bounds"), bounded()));
+        }
+        let nodes = client.aside(|| client.get("/nodes")).map(answer::rows)?;
+        let is_known = |node: &&String| nodes.iter().any(|row| row["node"] == ***node);
+        match subject.nodes.iter().find(|node| !is_known(node)) {
+            Some(node) => Err(denied(
+                format!("{} is not the name of a node", text::inline(node)),
+                format!("The nodes are {}. {}", names(&nodes), bounded()),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `pve1, pve2`
+fn names(nodes: &[Value]) -> String {
+    let mut names: Vec<String> = nodes
+        .iter()
+        .map(|row| text::inline(&text::cut(&plain(&row["node"]), 63)))
+        .collect();
+    names.sort();
+    let more = if names.len() > MOST { ", …" } else { "" };
+    names.truncate(MOST);
+    format!("{}{more}", names.join(", "))
+}

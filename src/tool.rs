@@ -245,7 +245,7 @@ impl Tool {
             Effect::Adds | Effect::Reads | Effect::Starts => false,
         };
         let common = [
-            (self.permission == Permission::Elevated).then_some(&DRY_RUN),
+            (self.effect != Effect::Reads).then_some(&DRY_RUN),
             takes_token.then_some(&CONFIRM_TOKEN),
         ];
         self.params.iter().chain(common.into_iter().flatten())

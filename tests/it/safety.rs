@@ -981,12 +981,7 @@ fn every_elevated_tool_previews_and_sends_no_change() {
         let name = tool["name"].as_str().expect("a name");
         let properties = &tool["inputSchema"]["properties"];
         let reads = tool["annotations"]["readOnlyHint"] == true;
-        let elevated = ["proxmox_get_node_status", "proxmox_list_backups"].contains(&name);
-        assert_eq!(
-            properties["dry_run"]["type"] == "boolean",
-            !reads || elevated,
-            "{name}"
-        );
+        assert_eq!(properties["dry_run"]["type"] == "boolean", !reads, "{name}");
         if reads {
             continue;
         }
@@ -1014,6 +1009,26 @@ fn every_elevated_tool_previews_and_sends_no_change() {
         let mut demo = Session::start(&["--demo"], &[("PROXMOX_ALLOW_ELEVATED", "true")]);
         arguments.insert("dry_run".to_owned(), true.into());
         assert_eq!(demo.call(name, json!(arguments)), result, "{name}");
+    }
+}
+
+#[test]
+fn elevated_tools_that_read_take_no_dry_run_and_read_whatever_is_previewed() {
+    let host = Host::start();
+    host.hold("/nodes/pve1/status", json!({ "uptime": 1 }));
+    let mut session = host.serve(&[("PROXMOX_DRY_RUN", "true")]);
+    for (tool, mut arguments) in [
+        ("proxmox_get_node_status", json!({ "node": "pve1" })),
+        ("proxmox_list_backups", json!({})),
+    ] {
+        let (text, is_error) = call(&mut session, tool, arguments.clone());
+        assert!(!is_error && !text.contains("🔎"), "{text}");
+        arguments["dry_run"] = true.into();
+        let (text, is_error) = call(&mut session, tool, arguments);
+        assert!(
+            is_error && text.contains("dry_run is not a parameter"),
+            "{text}"
+        );
     }
 }
 

@@ -289,7 +289,7 @@ pub(crate) fn misspelt_locks(
 /// What is wrong with them.
 pub(crate) fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let locks = misspelt_locks(environment).into_iter();
-    let problem = |(name, meant)| format!("{name} is no setting: did you mean {meant}?");
+    let problem = |(name, meant)| format!("{name} is not a setting: unset it, or set {meant}");
     locks.map(problem).collect()
 }
 
@@ -303,7 +303,7 @@ fn lock_meant(variable: &str) -> Option<&'static Setting> {
         ("DRYRUN", &DRY_RUN),
         ("EXCLUDE", &EXCLUDE_TOOLS),
         ("GUEST", &GUESTS),
-        ("NODES", &NODES),
+        ("NODE", &NODES),
         ("PROTECT", &PROTECTED),
         ("READ_ONLY", &READ_ONLY),
         ("READONLY", &READ_ONLY),
@@ -313,8 +313,7 @@ fn lock_meant(variable: &str) -> Option<&'static Setting> {
     let variable = variable.to_ascii_uppercase();
     let named = WORDS.iter().find(|(word, _)| variable.contains(word));
     let near = || {
-        // Other programs have a variable of this name.
-        let meant = meant(&variable).filter(|_| variable != "PROXMOX_NODE")?;
+        let meant = meant(&variable)?;
         let mut locks = WORDS.iter().map(|(_, lock)| *lock);
         locks.find(|lock| lock.variable == meant.variable)
     };

@@ -500,7 +500,7 @@ fn a_misspelt_lock_fails_and_is_not_called_ignored() {
     assert_holds(
         &text,
         &[
-            "failed   settings         PROXMOX_READONLY is no setting: did you mean PROXMOX_READ_ONLY?\n",
+            "failed   settings         PROXMOX_READONLY is not a setting: unset it, or set PROXMOX_READ_ONLY\n",
             " ignored, since it is no setting: PROXMOX_FOO_BAR_BAZ\n",
             "-> Correct or unset PROXMOX_READONLY: until then every call is refused.\n",
             "failed   tcp ",

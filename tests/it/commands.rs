@@ -276,7 +276,7 @@ fn config_leaves_no_misspelt_lock_out_in_silence() {
     let failure = failure(&["config", "codex"], &[("PROXMOX_READONLY", "true")]);
     assert_holds(
         &failure,
-        &["PROXMOX_READONLY", "did you mean PROXMOX_READ_ONLY?"],
+        &["PROXMOX_READONLY is not a setting: unset it, or set PROXMOX_READ_ONLY"],
     );
 }
 

@@ -281,6 +281,8 @@ fn an_unknown_name_stops_every_call_and_lists_the_known_ones() {
             "many programs",
         ),
         ("PROXMOX_ALLOWED_NODES", "pve1", "PROXMOX_NODES"),
+        ("PROXMOX_NODE", "pve1", "unset it, or set PROXMOX_NODES"),
+        ("PROXMOX_ONLY_THIS_NODE", "pve1", "PROXMOX_NODES"),
         ("proxmox_read_only", "true", "PROXMOX_READ_ONLY"),
         ("PROXMOX_READONLY", "true", "PROXMOX_READ_ONLY"),
         ("PROXMOX_PROTECT", "100", "PROXMOX_PROTECTED"),

@@ -86,7 +86,7 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
     lines.push(format!("SHA-256 {}", presented.fingerprint));
     let modes = presented.opinions.iter().map(|opinion| {
         let mode = opinion.mode;
-        let set = if opinion.is_set { " (set)" } else { "" };
+        let set = if opinion.is_set { " (in use)" } else { "" };
         match &opinion.refusal {
             None if opinion.tolerated => format!("{mode}{set} takes it, tolerating its issuer"),
             None => format!("{mode}{set} takes it"),

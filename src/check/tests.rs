@@ -40,7 +40,7 @@ fn shows_a_trusted_certificate_and_what_each_mode_says() {
             "issuer CN=Proxmox",
             "valid 2020-01-01 00:00:00Z to 2126-01-01 00:00:00Z, for ",
             "SHA-256\n",
-            " strict (set) takes it\n",
+            " strict (in use) takes it\n",
             " verify takes it\n",
             " insecure takes it\n",
             "\nAll is well.\n",
@@ -57,7 +57,7 @@ fn refuses_a_certificate_with_the_lines_that_mend_it() {
         &[
             "failed   tls              127.0.0.1:",
             "the certificate is not trusted, unknown issuer\n",
-            " strict (set) refuses it: unknown issuer\n",
+            " strict (in use) refuses it: unknown issuer\n",
             " verify takes it, tolerating its issuer\n",
             "   scp root@127.0.0.1:/etc/pve/pve-root-ca.pem . && export PROXMOX_CA_FILE=",
             "   openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n",
@@ -96,7 +96,7 @@ fn names_all_that_refuse_a_wrong_name_and_a_wrong_fingerprint() {
             " strict refuses it: wrong name: asked for 127.0.0.1",
             " verify refuses it: wrong name",
             " insecure takes it\n",
-            " fingerprint (set) refuses it: ",
+            " fingerprint (in use) refuses it: ",
         ],
     );
 }
@@ -141,7 +141,7 @@ fn a_pinned_certificate_is_trusted_alone() {
         &[
             ": trusted\n",
             " strict refuses it: unknown issuer\n",
-            " fingerprint (set) takes it\n",
+            " fingerprint (in use) takes it\n",
         ],
     );
 }

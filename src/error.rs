@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::gate::Question;
+use crate::grant::Checked;
 use crate::pve::http::Failure;
-use crate::pve::request::{Method, Request};
+use crate::pve::request::{Form, Method, Request};
 use crate::text;
 
 /// Why a call failed. Every variant says what failed, why, and what to do next.
@@ -50,6 +51,8 @@ pub(crate) struct Refusal {
     method: Method,
     /// As it was sent, percent-encoded.
     path: String,
+    /// What was sent with it.
+    form: Form,
     status: u16,
     /// What Proxmox said: `message`, else the reason phrase, else nothing.
     message: String,
@@ -246,6 +249,7 @@ impl Refusal {
         Self {
             method: request.method,
             path: request.path.clone(),
+            form: request.form.clone(),
             status,
             message: message.unwrap_or(reason.trim()).to_owned(),
             errors: errors.collect(),
@@ -262,6 +266,28 @@ impl Refusal {
     /// Whether Proxmox said `part` somewhere.
     pub(crate) fn says(&self, part: &str) -> bool {
         self.message.contains(part) || self.errors.iter().any(|(_, why)| why.contains(part))
+    }
+
+    /// What Proxmox checked, where it refused for want of privileges.
+    pub(crate) fn checked(&self) -> Option<Checked<'_>> {
+        let errors = self.errors.iter().map(|(_, why)| &**why);
+        let mut said = std::iter::once(&*self.message).chain(errors);
+        said.find_map(Checked::of)
+    }
+
+    /// The path that was asked for, percent-encoded.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The parameters that were sent.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.form.iter()
+    }
+
+    /// `user@realm!name`.
+    pub(crate) fn token_id(&self) -> &str {
+        &self.token_id
     }
 
     /// Whether the front daemon gave up on a request while the work may go on.
@@ -300,6 +326,9 @@ impl Refusal {
 
     /// What to do about it, where the status or the words tell.
     fn remedy(&self) -> Option<String> {
+        if let Some(checked) = self.checked() {
+            return Some(permission_remedy(&checked).to_owned());
+        }
         match self.status {
             400 if self.errors.is_empty() => None,
             400 if self.says("hotplug problem") => {
@@ -314,7 +343,6 @@ impl Refusal {
                  the token or its user may also be disabled or expired.",
                 self.token_id
             )),
-            403 => Some(self.permission_remedy()),
             500 => remedy(&self.message).map(str::to_owned),
             501 => Some("This host's version of Proxmox VE does not have that endpoint, or PROXMOX_HOST is no Proxmox VE host.".to_owned()),
             595 | 597 | 599 => Some(self.node_remedy("is not answering the cluster")),
@@ -341,48 +369,27 @@ impl Refusal {
         let who = node.map_or("A node".to_owned(), |node| format!("Node {node}"));
         format!("{who} {what}; proxmox_get_nodes shows which nodes are online.")
     }
+}
 
-    /// For `Permission check failed (/vms/100, VM.PowerMgmt)`: the lines that grant it.
-    fn permission_remedy(&self) -> String {
-        if self.says("user != root@pam") {
-            return "Proxmox reserves this for root@pam itself; no API token can do it.".to_owned();
+/// What to do about a refusal for want of privileges, where no more is known of the call. The lines that
+/// grant them need what the token has: see `privileges::explained`.
+fn permission_remedy(checked: &Checked) -> &'static str {
+    match checked {
+        Checked::Root => {
+            "Proxmox reserves this for root@pam itself: no API token can do it, whatever its roles."
         }
-        if self.says("not available with API token") {
-            return "Proxmox does not let API tokens do this.".to_owned();
+        Checked::Token => "Proxmox does not let API tokens do this.",
+        Checked::On(..) | Checked::Something => {
+            "proxmox-mcp check shows what the token lacks, and the lines that grant it."
         }
-        let check = self
-            .message
-            .split_once("Permission check failed (")
-            .and_then(|(_, rest)| rest.split_once(')'))
-            .and_then(|(check, _)| check.split_once(", "))
-            .filter(|(path, privileges)| is_shell_safe(path) && is_shell_safe(privileges));
-        let (path, privileges) = match check {
-            // Of alternatives, one is enough.
-            Some((path, privileges)) => {
-                let each = privileges
-                    .split(',')
-                    .filter_map(|either| either.split('|').next());
-                (path, each.map(str::trim).collect::<Vec<_>>().join(","))
-            }
-            None => ("PATH", "PRIVILEGE".to_owned()),
-        };
-        // AccessControl.pm, roles(): "overwrite previous settings". Nothing lies above the root.
-        let inherited = if path == "/" {
-            ""
-        } else {
-            "\nA role on this path replaces the inherited ones there: name the token's other roles too (--roles MCP,…)."
-        };
-        format!(
-            "Grant it on the host: pveum role add MCP --privs {privileges} && pveum acl modify {path} --tokens '{}' --roles MCP\n\
-             (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.\
-             {inherited}",
-            self.token_id
-        )
     }
 }
 
 /// What to do about what Proxmox said, in an answer or at the end of a task.
 pub(crate) fn remedy(said: &str) -> Option<&'static str> {
+    if let Some(checked) = Checked::of(said) {
+        return Some(permission_remedy(&checked));
+    }
     let mut known = WORDS.iter();
     let known = known.find(|(words, _)| words.iter().all(|part| said.contains(part)));
     known.map(|(_, remedy)| *remedy)
@@ -495,12 +502,6 @@ const WORDS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Whether `text`, which a host sent, may stand in a line for a shell.
-fn is_shell_safe(text: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_ascii_alphanumeric() || "/._-|, ".contains(c))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -529,9 +530,7 @@ mod tests {
                     json!({ "message": "Permission check failed (/nodes/pve1, Sys.Audit)\n" }),
                 ),
                 "❌ Error: GET /nodes/pve1/status failed with status 403\n\nCause: Permission check failed (/nodes/pve1, Sys.Audit)\n\
-                 Grant it on the host: pveum role add MCP --privs Sys.Audit && pveum acl modify /nodes/pve1 --tokens 'ai@pve!mcp' --roles MCP\n\
-                 (pveum role modify MCP --append 1 --privs … when the role exists). With privilege separation the user needs it as well.\n\
-                 A role on this path replaces the inherited ones there: name the token's other roles too (--roles MCP,…).",
+                 proxmox-mcp check shows what the token lacks, and the lines that grant it.",
             ),
             (
                 refusal(
@@ -542,7 +541,7 @@ mod tests {
                     json!(null),
                 ),
                 "❌ Error: PUT /nodes/pve1/disks/wipedisk failed with status 403\n\nCause: Permission check failed (user != root@pam)\n\
-                 Proxmox reserves this for root@pam itself; no API token can do it.",
+                 Proxmox reserves this for root@pam itself: no API token can do it, whatever its roles.",
             ),
             (
                 refusal(
@@ -584,21 +583,50 @@ mod tests {
     }
 
     #[test]
-    fn warns_that_a_role_replaces_the_inherited_ones_where_there_are_any() {
-        for (path, warns) in [("/", false), ("/storage/local", true)] {
-            let body = json!({ "message": format!("Permission check failed ({path}, Sys.Audit)") });
-            let text = refusal(Method::Get, "/nodes", 403, "", body).to_string();
-            assert!(text.contains(&format!("acl modify {path} ")), "{text}");
-            assert_eq!(text.contains("--roles MCP,…"), warns, "{text}");
+    fn grants_nothing_where_nothing_helps() {
+        let root = "Proxmox reserves this for root@pam itself";
+        for (status, body, advice) in [
+            (
+                403,
+                json!({ "message": "Permission check failed (changing feature flags (except nesting) is only allowed for root@pam)\n" }),
+                Some(root),
+            ),
+            (
+                500,
+                json!({ "message": "only root can set 'args' config\n" }),
+                Some(root),
+            ),
+            (
+                400,
+                json!({ "errors": { "skiplock": "Only root may use this option." } }),
+                Some(root),
+            ),
+            (
+                403,
+                json!({ "message": "Permission check failed (URI '/access/ticket' not available with API token, need proper ticket.\n)\n" }),
+                Some("Proxmox does not let API tokens do this."),
+            ),
+            (
+                403,
+                json!({ "message": "Permission check failed (pool 'nopool' does not exist)\n" }),
+                None,
+            ),
+            (
+                403,
+                json!({ "message": "Permission check failed (/x;reboot, Sys.Audit)\n✅ all good" }),
+                None,
+            ),
+        ] {
+            let text = refusal(Method::Post, "/nodes/pve1/qemu", status, "", body).to_string();
+            let last = text.lines().last().unwrap_or_default();
+            match advice {
+                Some(said) => assert!(last.starts_with(said), "{text}"),
+                None => assert!(last.starts_with("Cause: "), "{text}"),
+            }
+            assert!(!text.contains("pveum"), "{text}");
         }
-    }
-
-    #[test]
-    fn puts_nothing_of_a_hostile_host_into_a_shell_line() {
-        let body =
-            json!({ "message": "Permission check failed (/x;reboot, Sys.Audit)\n✅ all good" });
-        let text = refusal(Method::Get, "/nodes", 403, "", body).to_string();
-        assert!(text.contains("pveum acl modify PATH"), "{text}");
-        assert!(text.contains("Sys.Audit)\\n✅ all good\n"), "{text}");
+        // A task ends with such words as well.
+        let exit = "only root can set 'args' config";
+        assert!(remedy(exit).is_some_and(|remedy| remedy.starts_with(root)));
     }
 }

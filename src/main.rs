@@ -9,6 +9,7 @@ mod exposure;
 mod format;
 mod gate;
 mod glob;
+mod grant;
 mod input;
 mod nearest;
 mod param;

@@ -1,19 +1,26 @@
 //! What the requests of the tools need of an API token, and what a token has of it.
 
+mod refused;
+
+pub(crate) use refused::explained;
+
 use serde_json::{Map, Value};
 
+use crate::grant::Before;
 use crate::tool::Tool;
 
 /// What is needed for a request, or for all of a tool's work; every line of it.
 ///
-/// A line is written as the API description writes it: `path:A|B` where one of the privileges is enough,
-/// and ` or ` between two such places where one place is enough.
+/// A line is written as the API description writes it: `path:A|B` where one of the privileges is enough, the
+/// least first, and ` or ` between two such places where one place is enough. Its end may be ` if start`, a flag
+/// without which it does not count. What the API description does not name: `{newid}` is a guest that does not
+/// exist yet, `{owner}` the guest that a backup is of, `{volume}` the storage of a volume.
 type Needs = &'static [&'static str];
 
 const AUDIT: Needs = &["/vms/{vmid}:VM.Audit"];
 const POWER: Needs = &["/vms/{vmid}:VM.PowerMgmt"];
 const SNAPSHOT: Needs = &["/vms/{vmid}:VM.Snapshot"];
-const ROLLBACK: Needs = &["/vms/{vmid}:VM.Snapshot|VM.Snapshot.Rollback"];
+const ROLLBACK: Needs = &["/vms/{vmid}:VM.Snapshot.Rollback|VM.Snapshot"];
 const ALLOCATE: Needs = &["/vms/{vmid}:VM.Allocate"];
 const NODE: Needs = &["/nodes/{node}:Sys.Audit"];
 const LOGS: Needs = &["/nodes/{node}:Sys.Syslog"];
@@ -22,7 +29,10 @@ const AGENT: Needs = &["/vms/{vmid}:VM.GuestAgent.Unrestricted|VM.Monitor"];
 const SPACE: &str = "/storage/{storage}:Datastore.AllocateSpace";
 const STORED: &str = "/storage/{storage}:Datastore.Audit|Datastore.AllocateSpace";
 const BRIDGE: &str = "/sdn/zones/{zone}/{bridge}:SDN.Use";
-const BACKUP: &str = "/vms/{vmid}:VM.Backup or /storage/{storage}:Datastore.Allocate";
+/// Of a template or an image of a disc, which is read.
+const READ: &str = "/storage/{volume}:Datastore.Audit|Datastore.AllocateSpace";
+const ARCHIVE: &str = "/storage/{archive}:Datastore.AllocateSpace|Datastore.Allocate";
+const BACKUP: &str = "/vms/{owner}:VM.Backup or /storage/{volume}:Datastore.Allocate";
 const DISK: &str = "/vms/{vmid}:VM.Config.Disk";
 const NETWORK: Needs = &["/vms/{vmid}:VM.Config.Network", BRIDGE];
 const RESIZE: Needs = &["/vms/{vmid}:VM.Config.CPU", "/vms/{vmid}:VM.Config.Memory"];
@@ -34,10 +44,11 @@ const CLONE: Needs = &[
     BRIDGE,
 ];
 const CREATE: Needs = &[
-    "/vms/{vmid}:VM.Allocate or /pool/{pool}:VM.Allocate",
+    "/vms/{newid}:VM.Allocate or /pool/{pool}:VM.Allocate",
     SPACE,
     BRIDGE,
 ];
+const STARTED: &str = "/vms/{newid}:VM.PowerMgmt or /pool/{pool}:VM.PowerMgmt if start";
 /// Any of these lets the request in; what each tool changes is in [`TOOLS`].
 const CONFIG_VM: Needs = &["/vms/{vmid}:VM.Config.Disk|VM.Config.CDROM|VM.Config.CPU|\
     VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit"];
@@ -108,10 +119,7 @@ static REQUESTS: &[(&str, Needs)] = &[
     ("GET /storage", &[]),
     ("GET /version", &[]),
     ("POST /nodes/{node}/lxc", CREATE),
-    (
-        "POST /nodes/{node}/lxc/{newid}/status/start",
-        &["/vms/{newid}:VM.PowerMgmt"],
-    ),
+    ("POST /nodes/{node}/lxc/{newid}/status/start", &[STARTED]),
     ("POST /nodes/{node}/lxc/{vmid}/clone", CLONE),
     ("POST /nodes/{node}/lxc/{vmid}/move_volume", DISK_AND_SPACE),
     ("POST /nodes/{node}/lxc/{vmid}/snapshot", SNAPSHOT),
@@ -124,10 +132,7 @@ static REQUESTS: &[(&str, Needs)] = &[
     ("POST /nodes/{node}/lxc/{vmid}/status/start", POWER),
     ("POST /nodes/{node}/lxc/{vmid}/status/stop", POWER),
     ("POST /nodes/{node}/qemu", CREATE),
-    (
-        "POST /nodes/{node}/qemu/{newid}/status/start",
-        &["/vms/{newid}:VM.PowerMgmt"],
-    ),
+    ("POST /nodes/{node}/qemu/{newid}/status/start", &[STARTED]),
     ("POST /nodes/{node}/qemu/{vmid}/agent/exec", AGENT),
     ("POST /nodes/{node}/qemu/{vmid}/clone", CLONE),
     ("POST /nodes/{node}/qemu/{vmid}/config", CONFIG_VM),
@@ -167,22 +172,26 @@ static TOOLS: &[(&str, Needs)] = &[
     (
         "proxmox_create_lxc",
         &[
-            "/vms/{vmid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
-            "/vms/{vmid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
-            "/vms/{vmid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
-            "/vms/{vmid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
-            "/vms/{vmid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+            "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
+            "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+            "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
+            "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
+            "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+            READ,
+            STARTED,
         ],
     ),
     (
         "proxmox_create_vm",
         &[
-            "/vms/{vmid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
-            "/vms/{vmid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
-            "/vms/{vmid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",
-            "/vms/{vmid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
-            "/vms/{vmid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
-            "/vms/{vmid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+            "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
+            "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+            "/vms/{newid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",
+            "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
+            "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
+            "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+            READ,
+            STARTED,
         ],
     ),
     ("proxmox_get_storage", &[STORED]),
@@ -194,8 +203,8 @@ static TOOLS: &[(&str, Needs)] = &[
     ("proxmox_remove_network_vm", NETWORK),
     ("proxmox_resize_lxc", RESIZE),
     ("proxmox_resize_vm", RESIZE),
-    ("proxmox_restore_backup_lxc", &[BACKUP]),
-    ("proxmox_restore_backup_vm", &[BACKUP]),
+    ("proxmox_restore_backup_lxc", &[BACKUP, ARCHIVE, STARTED]),
+    ("proxmox_restore_backup_vm", &[BACKUP, ARCHIVE, STARTED]),
     (
         "proxmox_update_guest_config",
         &["/vms/{vmid}:VM.Config.Options"],
@@ -214,28 +223,44 @@ pub(crate) struct Need {
 /// A path of the API's access control, and the privileges of which one is needed there.
 #[derive(Debug)]
 struct Place {
-    /// The path above what differs from object to object: `/vms`.
-    base: &'static str,
-    /// Whether what lies below is meant.
-    is_below: bool,
+    at: Spot,
     privileges: Vec<&'static str>,
+}
+
+/// Paths of access control of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Spot {
+    /// The path above what differs from object to object: `/vms`.
+    pub(crate) base: &'static str,
+    pub(crate) below: Below,
+}
+
+/// Which objects below a path are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Below {
+    /// None: the path itself.
+    Nothing,
+    /// One that is there.
+    Each,
+    /// One that is yet to be made, for which no path but the one above can have a role.
+    New,
 }
 
 impl Need {
     /// Of a line as [`Needs`] has it; `None` where this major version checks nothing of it.
     fn new(line: &'static str, major: u32) -> Option<Self> {
-        let places = line.split(" or ").filter_map(|place| {
-            let (path, privileges) = place.split_once(':')?;
-            let (base, is_below) = match path.split_once("/{") {
-                Some((base, _)) => (base, true),
-                None => (path, false),
+        let (places, _) = parts(line);
+        let places = places.map(|(path, privileges)| {
+            let (base, below) = match path.split_once("/{") {
+                Some((base, "newid}")) => (base, Below::New),
+                Some((base, _)) => (base, Below::Each),
+                None => (path, Below::Nothing),
             };
-            let known = privileges.split('|').filter(|name| exists(name, major));
-            Some(Place {
-                base,
-                is_below,
+            let known = privileges.filter(|name| exists(name, major));
+            Place {
+                at: Spot { base, below },
                 privileges: known.collect(),
-            })
+            }
         });
         let places: Vec<Place> = places
             .filter(|place| !place.privileges.is_empty())
@@ -243,17 +268,16 @@ impl Need {
         (!places.is_empty()).then_some(Self { places })
     }
 
-    /// The first of its alternatives: the path above what differs from object to object, and the
-    /// privilege.
-    pub(crate) fn first(&self) -> (&'static str, &'static str) {
+    /// The first of its alternatives.
+    pub(crate) fn first(&self) -> (Spot, &'static str) {
         let place = &self.places[0];
-        (place.base, place.privileges[0])
+        (place.at, place.privileges[0])
     }
 
     /// Whether a token that has this has `other` as well.
     fn implies(&self, other: &Need) -> bool {
         let covers = |own: &Place, other: &Place| {
-            own.base == other.base
+            own.at == other.at
                 && own
                     .privileges
                     .iter()
@@ -262,6 +286,24 @@ impl Need {
         let mut own = self.places.iter();
         own.all(|own| other.places.iter().any(|other| covers(own, other)))
     }
+}
+
+/// The places of a line, each a path and its privileges, and the flag without which the line does not count.
+fn parts(
+    line: &'static str,
+) -> (
+    impl Iterator<Item = (&'static str, impl Iterator<Item = &'static str>)>,
+    Option<&'static str>,
+) {
+    let (places, flag) = match line.split_once(" if ") {
+        Some((places, flag)) => (places, Some(flag)),
+        None => (line, None),
+    };
+    let places = places.split(" or ").filter_map(|place| {
+        let (path, privileges) = place.split_once(':')?;
+        Some((path, privileges.split('|')))
+    });
+    (places, flag)
 }
 
 /// Whether this major version of Proxmox VE has the privilege and checks it (`PVE/AccessControl.pm`).
@@ -275,19 +317,21 @@ fn exists(privilege: &str, major: u32) -> bool {
     }
 }
 
-/// What a tool needs to do all of its work with this major version of Proxmox VE.
-pub(crate) fn needs(name: &str, tool: &Tool, major: u32) -> Vec<Need> {
+/// The lines of a tool: those of its requests, and its own.
+pub(crate) fn lines(name: &str, tool: &Tool) -> impl Iterator<Item = &'static str> {
     let of = |table: &'static [(&str, Needs)], key: &str| {
         let row = table.iter().find(|(known, _)| *known == key);
         row.map_or(&[][..], |(_, needs)| *needs)
     };
-    let requests = tool.requests();
-    let lines = requests.iter().flat_map(|request| of(REQUESTS, request));
+    let requests = tool.requests().into_iter();
+    let lines = requests.flat_map(move |request| of(REQUESTS, &request));
+    lines.chain(of(TOOLS, name)).copied()
+}
+
+/// What a tool needs to do all of its work with this major version of Proxmox VE.
+pub(crate) fn needs(name: &str, tool: &Tool, major: u32) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
-    for need in lines
-        .chain(of(TOOLS, name))
-        .filter_map(|line| Need::new(line, major))
-    {
+    for need in lines(name, tool).filter_map(|line| Need::new(line, major)) {
         if needs.iter().any(|known| known.implies(&need)) {
             continue;
         }
@@ -342,18 +386,27 @@ impl Granted {
 
     /// Whether a privilege counts on a path: the nearest path that is listed decides.
     fn has(&self, path: &str, privilege: &str) -> bool {
-        if let Some(privileges) = self.0.get(path) {
-            return privileges.get(privilege).is_some();
+        match self.0.get(path) {
+            Some(privileges) => privileges.get(privilege).is_some(),
+            None => self
+                .above(path)
+                .is_some_and(|above| propagates(&above[privilege])),
         }
-        let mut above = path;
-        while let Some((rest, _)) = above.rsplit_once('/').filter(|(rest, _)| !rest.is_empty()) {
-            above = rest;
-            if let Some(privileges) = self.0.get(above) {
-                return propagates(&privileges[privilege]);
+    }
+
+    /// What is listed for the nearest path above one.
+    fn above(&self, path: &str) -> Option<&Value> {
+        /// These are listed unless nothing is granted there.
+        const TOP: &[&str] = &["/access", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
+        let mut path = path;
+        while let Some((above, _)) = path.rsplit_once('/').filter(|_| path != "/") {
+            let listed = self.0.get(if above.is_empty() { "/" } else { above });
+            if listed.is_some() || TOP.contains(&above) {
+                return listed;
             }
+            path = above;
         }
-        // The paths at the top are listed unless nothing is granted there.
-        false
+        None
     }
 
     /// The listed paths below one.
@@ -367,15 +420,19 @@ impl Granted {
 
     fn reach_of(&self, place: &Place) -> Reach {
         let has = |path: &str| place.privileges.iter().any(|name| self.has(path, name));
-        if !place.is_below {
-            return match has(place.base) {
+        let Spot { base, below } = place.at;
+        // A name that no object has stands for those without a role of their own.
+        let general = match below {
+            Below::Nothing => has(base),
+            Below::Each | Below::New => has(&format!("{base}/*")),
+        };
+        if below != Below::Each {
+            return match general {
                 true => Reach::Everywhere,
                 false => Reach::Nowhere,
             };
         }
-        // A name that no object has stands for those without a role of their own.
-        let general = has(&format!("{}/*", place.base));
-        let other = self.below(place.base).filter(|path| has(path) != general);
+        let other = self.below(base).filter(|path| has(path) != general);
         let other: Vec<String> = other.map(str::to_owned).collect();
         match (general, other.is_empty()) {
             (true, true) => Reach::Everywhere,
@@ -405,26 +462,32 @@ impl Granted {
         widest
     }
 
-    /// The privileges that count on a path below the top, were there no role of its own.
-    pub(crate) fn inherited<'a>(&'a self, path: &str) -> Vec<&'a str> {
-        let mut above = path;
-        while let Some((rest, _)) = above.rsplit_once('/').filter(|(rest, _)| !rest.is_empty()) {
-            above = rest;
-            if let Some(privileges) = self.0.get(above).and_then(Value::as_object) {
-                let counts = privileges.iter().filter(|(_, below)| propagates(below));
-                return counts.map(|(name, _)| name.as_str()).collect();
-            }
-        }
-        Vec::new()
+    /// The privileges that would count on a path if it had no role of its own.
+    fn inherited<'a>(&'a self, path: &str) -> Vec<&'a str> {
+        let above = self.above(path).and_then(Value::as_object);
+        let counts = above
+            .into_iter()
+            .flatten()
+            .filter(|(_, below)| propagates(below));
+        counts.map(|(name, _)| name.as_str()).collect()
     }
 
     /// Whether a path has roles of this token alone: a further one joins them and replaces none.
-    pub(crate) fn has_own(&self, path: &str) -> bool {
+    fn has_own(&self, path: &str) -> bool {
         let own = self.0.get(path).and_then(Value::as_object);
         own.is_some_and(|own| {
             let names = own.keys().map(String::as_str);
             !own.is_empty() && !names.eq(self.inherited(path))
         })
+    }
+
+    /// What the token can do on a path before something is granted there.
+    pub(crate) fn before<'a>(&'a self, path: &str) -> Before<'a> {
+        let inherited = self.inherited(path);
+        match inherited.is_empty() || self.has_own(path) {
+            true => Before::Kept,
+            false => Before::Inherited(inherited),
+        }
     }
 
     /// The paths below `base` with roles of this token alone.
@@ -462,7 +525,7 @@ mod tests {
         let shown = needs.iter().map(|need| {
             let places = need.places.iter();
             let places =
-                places.map(|place| format!("{}:{}", place.base, place.privileges.join("|")));
+                places.map(|place| format!("{}:{}", place.at.base, place.privileges.join("|")));
             places.collect::<Vec<_>>().join(" or ")
         });
         shown.collect()
@@ -488,7 +551,9 @@ mod tests {
     fn each_line_is_of_the_form_that_is_read() {
         let lines = REQUESTS.iter().chain(TOOLS).flat_map(|(_, needs)| *needs);
         for line in lines {
-            for place in line.split(" or ") {
+            let (places, flag) = line.split_once(" if ").unwrap_or((line, "start"));
+            assert_eq!(flag, "start", "{line}");
+            for place in places.split(" or ") {
                 let (path, privileges) = place.split_once(':').expect(line);
                 assert!(path.starts_with('/') && !path.contains(' '), "{line}");
                 for name in privileges.split('|') {
@@ -535,11 +600,18 @@ mod tests {
                     let same = |place: &str| {
                         let (own, of) = place.split_once(':').expect("a place");
                         let mut of = of.split('|').filter(|name| exists(name, major)).peekable();
-                        own.replace("{newid}", "{vmid}") == path.replace("{newid}", "{vmid}")
+                        let own = own.replace("{newid}", "{vmid}");
+                        let own = own
+                            .replace("{owner}", "{vmid}")
+                            .replace("{volume}", "{storage}");
+                        own == path.replace("{newid}", "{vmid}")
                             && of.peek().is_some()
                             && of.all(|name| privileges.contains(&name))
                     };
-                    lines.iter().flat_map(|line| line.split(" or ")).any(same)
+                    let places = lines.iter().flat_map(|line| line.split(" or "));
+                    places
+                        .map(|place| place.trim_end_matches(" if start"))
+                        .any(same)
                 };
                 assert!(declared.all(|place| fits(&place)), "{version} {request}");
             }
@@ -631,6 +703,26 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_that_is_there_is_not_where_another_is_made() {
+        let granted = |paths: &[&str]| {
+            let privileges = json!({ "VM.Allocate": 1, "VM.PowerMgmt": 1 });
+            let paths = paths.iter();
+            Granted::new(paths.map(|path| (*path, privileges.clone())).collect())
+        };
+        let delete = need(ALLOCATE[0]);
+        for line in [CREATE[0], CLONE[1], STARTED] {
+            let create = need(line);
+            let reach = |paths: &[&str]| granted(paths).reach(&create);
+            assert_eq!(reach(&["/vms/100"]), Reach::Nowhere, "{line}");
+            assert_eq!(reach(&["/vms"]), Reach::Everywhere, "{line}");
+            let pool = Reach::Only(vec!["/pool/web".to_owned()]);
+            assert_eq!(reach(&["/vms/100", "/pool/web"]), pool, "{line}");
+        }
+        let only = Reach::Only(vec!["/vms/100".to_owned()]);
+        assert_eq!(granted(&["/vms/100"]).reach(&delete), only);
+    }
+
+    #[test]
     fn tells_roles_of_a_path_from_those_that_are_inherited() {
         let auditor = json!({ "Sys.Audit": 1, "VM.Audit": 1 });
         let granted = Granted::new(json!({
@@ -643,6 +735,9 @@ mod tests {
         assert_eq!(granted.own_below("/vms"), ["/vms/101"]);
         assert_eq!(granted.own_below("/storage"), [""; 0]);
         assert_eq!(granted.inherited("/vms/103"), ["Sys.Audit", "VM.Audit"]);
+        assert_eq!(granted.inherited("/vms"), ["Sys.Audit", "VM.Audit"]);
+        assert_eq!(granted.inherited("/mapping/pci"), ["Sys.Audit", "VM.Audit"]);
+        assert_eq!(granted.inherited("/"), [""; 0]);
         // Nothing is listed for /storage, so nothing is inherited there.
         assert_eq!(granted.inherited("/storage/local"), [""; 0]);
     }

@@ -15,6 +15,7 @@ use crate::gate::nodes::refuse_alias;
 use crate::gate::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper, Question};
 use crate::param::{self, Args, Param};
 use crate::peer::Peer;
+use crate::privileges;
 use crate::pve;
 use crate::pve::client::{Client, Cluster};
 use crate::pve::demo::{Demonstration, RECORDED};
@@ -368,7 +369,11 @@ impl Tool {
             Err(Error::Withheld(preview)) => {
                 return Err(Error::Withheld(Box::new(noted(*preview))));
             }
-            Err(error) => return Err(tools::find_guest(client, name, args, error)),
+            Err(error) => {
+                let error = tools::find_guest(client, name, args, error);
+                let lines = privileges::lines(name, self);
+                return Err(privileges::explained(client, lines, args, error));
+            }
         };
         let Some(task) = answer.task.take() else {
             return Ok(End::Outcome(answer.into()));

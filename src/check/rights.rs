@@ -1,17 +1,17 @@
 //! What the exposed tools need, against what the token may do, and the lines that grant the rest.
 
+use std::cmp::Reverse;
+
 use crate::check::report::Report;
 use crate::exposure;
-use crate::privileges::{self, Granted, Reach};
+use crate::grant::{self, Before, Grant, owners, quoted};
+use crate::privileges::{self, Below, Granted, Reach, Spot};
 use crate::scope::Guests;
 use crate::settings::Safety;
 use crate::text::{self, add};
 use crate::tool::{Permission, Tool};
 
 const CHECK: &str = "privileges";
-
-/// The role that is proposed: a name that nobody has, so that nothing granted before gets wider.
-const ROLE: &str = "MCPExtra";
 
 /// The most paths that are named of each line.
 const MOST: usize = 5;
@@ -132,28 +132,32 @@ pub(super) fn check(
     }
 }
 
-/// Privileges that are missing, each behind the path where it is; of alternatives the first, which is
-/// enough.
-type Missing = Vec<(&'static str, &'static str)>;
+/// Privileges that are missing, each behind where it is; of alternatives the first, which is enough.
+type Missing = Vec<(Spot, &'static str)>;
 
 /// Puts guests before storages and nodes, and what is there twice once.
 fn sort(missing: &mut Missing) {
-    missing
-        .sort_unstable_by(|(base, name), (other, second)| other.cmp(base).then(name.cmp(second)));
+    let key = |(spot, name): &(Spot, &'static str)| (Reverse(spot.base), spot.below, *name);
+    missing.sort_unstable_by_key(key);
     missing.dedup();
 }
 
-/// `VM.Allocate VM.Backup on /vms, Datastore.AllocateSpace on /storage`
+/// `VM.Backup VM.Clone on /vms, VM.Allocate on /vms or a pool`
 fn shown(missing: &Missing) -> String {
     let mut text = String::new();
     let mut missing = missing.iter().peekable();
-    while let Some((base, privilege)) = missing.next() {
+    while let Some((spot, privilege)) = missing.next() {
         text.push_str(privilege);
         match missing.peek() {
-            Some((next, _)) if next == base => text.push(' '),
+            Some((next, _)) if next == spot => text.push(' '),
             next => {
                 let end = if next.is_some() { ", " } else { "" };
-                add(&mut text, format_args!(" on {base}{end}"));
+                let or = if spot.below == Below::New {
+                    " or a pool"
+                } else {
+                    ""
+                };
+                add(&mut text, format_args!(" on {}{or}{end}", spot.base));
             }
         }
     }
@@ -203,81 +207,44 @@ fn hidden(safety: &Safety, mut tools: Vec<&'static str>) -> String {
 
 /// The lines that grant what is missing, where the narrowest sense of it is.
 fn grant(safety: &Safety, granted: &Granted, missing: &Missing, token_id: &str) -> String {
-    let (user, token) = owners(token_id);
     let mut lines = String::new();
     let mut words = Vec::new();
-    let (top, below): (Missing, Missing) =
-        missing.iter().copied().partition(|(base, _)| *base == "/");
-    let privileges = |missing: &Missing| {
-        let mut names: Vec<&str> = missing.iter().map(|(_, name)| *name).collect();
-        names.sort();
-        names.dedup();
-        names.join(",")
-    };
-    if !top.is_empty() {
-        // What is meant is the top alone, and a role that counts below would be one for everything.
-        let names = privileges(&top);
-        add(
-            &mut lines,
-            format_args!(
-                "\n  pveum role add {ROLE}Top --privs {names}\n  pveum acl modify / \
-                 {user}--tokens {token} --roles {ROLE}Top --propagate 0"
-            ),
-        );
-    }
-    if !below.is_empty() {
-        let names = privileges(&below);
-        add(
-            &mut lines,
-            format_args!("\n  pveum role add {ROLE} --privs {names}"),
-        );
-    }
-    let mut bases: Vec<&str> = below.iter().map(|(base, _)| *base).collect();
-    bases.dedup();
-    let mut is_inherited_unknown = false;
-    for base in bases {
-        let paths = paths_to_grant(safety, granted, base);
+    let mut ends = false;
+    for there in missing.chunk_by(|(spot, _), (other, _)| spot == other) {
+        let (spot, _) = there[0];
+        let paths = paths_to_grant(safety, granted, spot);
         words.extend(paths.word);
         for path in paths.paths.iter().take(MOST) {
-            let inherited = match granted.has_own(path) {
-                true => Vec::new(),
-                false => granted.inherited(path),
+            let grant = Grant {
+                path,
+                privileges: there.iter().map(|(_, name)| *name).collect(),
+                before: granted.before(path),
             };
-            let others = match inherited.is_empty() {
-                true => "",
-                false if is_auditor(&inherited) => "PVEAuditor,",
-                false => {
-                    is_inherited_unknown = true;
-                    "INHERITED,"
-                }
-            };
-            add(
-                &mut lines,
-                format_args!(
-                    "\n  pveum acl modify {} {user}--tokens {token} --roles {others}{ROLE}",
-                    quoted(path)
-                ),
-            );
+            ends |= matches!(grant.before, Before::Inherited(_));
+            add(&mut lines, format_args!("\n  {}", grant.line(token_id)));
         }
         if let more @ 1.. = paths.paths.len().saturating_sub(MOST) {
-            words.push(format!("{more} more paths below {base} need the same"));
+            words.push(format!(
+                "{more} more paths below {} need the same",
+                spot.base
+            ));
         }
     }
-    if is_inherited_unknown {
-        words.push("INHERITED stands for the roles that the token has there by now".to_owned());
-    }
-    let both = match user.is_empty() {
-        true => "",
-        false => " (the user needs it as well as the token)",
+    let both = match grant::user(token_id) {
+        Some(_) => " (the user needs it as well as the token)",
+        None => "",
     };
     let mut text = format!("Or grant what is missing, on a node as root{both}:{lines}");
     if !words.is_empty() {
         add(&mut text, format_args!("\n{}.", words.join("; ")));
     }
-    if !below.is_empty() {
-        text.push_str(
-            "\nRoles on a path replace those that are inherited there: name all that are to stay, \
-             also the user's. This shows them:\n  pveum acl list",
+    if ends && let Some(user) = grant::user(token_id) {
+        add(
+            &mut text,
+            format_args!(
+                "\nRoles on a path replace those that are inherited there. What the token inherits is \
+                 granted again; what else {user} inherits ends, and this shows it:\n  pveum acl list"
+            ),
         );
     }
     text
@@ -290,9 +257,18 @@ struct Paths {
     word: Option<String>,
 }
 
-/// Where to grant what is missing below `base`: on the guests that may be touched, where other rights
-/// are, or else the reader says.
-fn paths_to_grant(safety: &Safety, granted: &Granted, base: &str) -> Paths {
+/// Where to grant what is missing: on the guests that may be touched, where other rights are, or else
+/// the reader says.
+fn paths_to_grant(safety: &Safety, granted: &Granted, spot: Spot) -> Paths {
+    let Spot { base, below } = spot;
+    if below != Below::Each {
+        let of_new = "On /vms it counts for all guests, those that are there too; on /pool/POOL \
+                      only for those of that pool (pool=POOL)";
+        return Paths {
+            paths: vec![base.to_owned()],
+            word: (below == Below::New).then(|| of_new.to_owned()),
+        };
+    }
     let vmids = safety.guests.as_ref().filter(|_| base == "/vms");
     let known: Vec<String> = match vmids.and_then(Guests::vmids) {
         Some(vmids) => vmids.iter().map(|vmid| format!("/vms/{vmid}")).collect(),
@@ -326,33 +302,5 @@ fn paths_to_grant(safety: &Safety, granted: &Granted, base: &str) -> Paths {
     Paths {
         paths: vec![path.to_owned()],
         word: Some(word.to_owned()).filter(|word| !word.is_empty()),
-    }
-}
-
-/// Whether these are the privileges of PVEAuditor, which each version has its own of
-/// (`PVE/AccessControl.pm`).
-fn is_auditor(privileges: &[&str]) -> bool {
-    let has = |name| privileges.contains(&name);
-    ["Datastore.Audit", "Sys.Audit", "VM.Audit"]
-        .into_iter()
-        .all(has)
-        && privileges.iter().all(|name| name.ends_with(".Audit"))
-}
-
-/// Who is granted something: `--users mcp@pve `, which root@pam does not need, and `'mcp@pve!mcp'`.
-fn owners(token_id: &str) -> (String, String) {
-    let user = match token_id.split_once('!') {
-        Some((user, _)) if user != "root@pam" => format!("--users {} ", quoted(user)),
-        _ => String::new(),
-    };
-    (user, quoted(token_id))
-}
-
-/// A word for a shell.
-pub(super) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
-    match word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", text::inline(word).replace('\'', r"'\''")),
     }
 }

@@ -278,16 +278,18 @@ fn grants_on_the_guests_that_may_be_touched_and_names_the_auditor_again() {
     assert_holds(
         &text,
         &[
-            "--privs Datastore.AllocateSpace,Sys.Syslog,VM.Allocate,VM.Backup\n",
-            &format!("  pveum acl modify /vms/100 {who} PVEAuditor,MCPExtra\n"),
-            &format!("  pveum acl modify /vms/101 {who} MCPExtra\n"),
-            &format!("  pveum acl modify /storage/local {who} MCPExtra\n"),
-            &format!("  pveum acl modify /nodes/NODE {who} PVEAuditor,MCPExtra\n"),
+            "  pveum role add MCP-vms-100; pveum role modify MCP-vms-100 --append 1 \
+             --privs VM.Allocate,VM.Backup && ",
+            &format!("pveum acl modify /vms/100 {who} PVEAuditor,MCP-vms-100\n"),
+            &format!("pveum acl modify /vms/101 {who} MCP-vms-101\n"),
+            &format!("pveum acl modify /storage/local {who} MCP-storage-local\n"),
+            "--privs Sys.Syslog && ",
+            &format!("pveum acl modify /nodes/NODE {who} PVEAuditor,MCP-nodes-NODE\n"),
             "NODE stands for each node meant",
+            "what else mcp@pve inherits ends",
         ],
     );
     assert!(!text.contains("acl modify / "), "{text}");
-    assert!(!text.contains("INHERITED"), "{text}");
 }
 
 #[test]
@@ -300,9 +302,8 @@ fn grants_on_the_top_what_is_meant_there_and_nothing_below() {
     assert_holds(
         &text,
         &[
-            "  pveum role add MCPExtraTop --privs Sys.Audit\n",
-            "  pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCPExtraTop --propagate 0\n",
-            "  pveum role add MCPExtra --privs VM.PowerMgmt\n",
+            "--privs Sys.Audit && pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCP-top --propagate 0\n",
+            "--privs VM.PowerMgmt && pveum acl modify /vms/100 ",
         ],
     );
 }
@@ -343,14 +344,13 @@ fn grants_to_the_user_as_well_in_words_for_a_shell() {
         &rights("mcp@pve!mcp", tool, everywhere.clone()),
         &[
             "  PROXMOX_EXCLUDE_TOOLS=proxmox_start_vm\n",
-            "  pveum role add MCPExtra --privs VM.PowerMgmt\n",
-            "  pveum acl modify /vms/VMID --users mcp@pve --tokens 'mcp@pve!mcp' --roles INHERITED,MCPExtra\n",
-            "VMID stands for each guest meant (/vms: all); INHERITED stands for",
+            "--privs VM.Audit,VM.PowerMgmt && pveum acl modify /vms/VMID --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCP-vms-VMID\n",
+            "VMID stands for each guest meant (/vms: all).",
         ],
     );
     assert_holds(
         &rights("o'neil@pve!mcp", tool, everywhere),
-        &[r"--users 'o'\''neil@pve' --tokens 'o'\''neil@pve!mcp' --roles INHERITED,MCPExtra"],
+        &[r"--users 'o'\''neil@pve' --tokens 'o'\''neil@pve!mcp' --roles MCP-vms-VMID"],
     );
     assert_holds(
         &rights("mcp@pve!mcp", tool, json!({})),
@@ -374,7 +374,34 @@ fn names_a_few_of_many_paths() {
             "- VM.PowerMgmt on /vms: stop_lxc\n",
             "- only on /vms/100 /vms/101 /vms/102 /vms/103 /vms/104 and 5 more: get_vms\n",
             "5 more paths below /vms need the same.",
-            "  pveum acl modify /vms/104 --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCPExtra\n",
+            "pveum acl modify /vms/104 --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCP-vms-104\n",
         ],
+    );
+}
+
+#[test]
+fn a_new_guest_is_granted_above_all_guests_and_on_none_that_is_there() {
+    let tools = "proxmox_create_vm,proxmox_delete_vm";
+    let of_guest = json!({ "/vms/100": { "VM.Allocate": 1, "VM.Audit": 1 } });
+    let text = rights("mcp@pve!mcp", tools, of_guest);
+    assert_holds(
+        &text,
+        &[
+            "lacks privileges for 1 of the 2 tools",
+            "VM.Allocate VM.Config.CPU",
+            "VM.PowerMgmt on /vms or a pool,",
+            "only on /vms/100: delete_vm",
+            "--privs VM.Allocate,VM.Config.CPU,",
+            " && pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCP-vms\n",
+            "on /pool/POOL",
+        ],
+    );
+    assert!(!text.contains("acl modify /vms/"), "{text}");
+    // What counts from the top on is not lost there.
+    let auditor = json!({ "Datastore.Audit": 1, "Sys.Audit": 1, "VM.Audit": 1 });
+    let everywhere = json!({ "/": auditor, "/vms": auditor });
+    assert_holds(
+        &rights("mcp@pve!mcp", tools, everywhere),
+        &["acl modify /vms --users mcp@pve --tokens 'mcp@pve!mcp' --roles PVEAuditor,MCP-vms\n"],
     );
 }

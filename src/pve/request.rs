@@ -170,6 +170,15 @@ impl fmt::Display for Request {
 #[derive(Clone, Default)]
 pub(crate) struct Form(Vec<(String, String)>);
 
+/// Its names: what they are set to can be secret.
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
 impl Form {
     pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.push((name.into(), value.into()));

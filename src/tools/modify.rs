@@ -1,6 +1,7 @@
 //! Guest modification: clone, and resize CPU and memory.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -12,6 +13,7 @@ use crate::answer::Answer;
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
+use crate::privileges;
 use crate::pve::client::Client;
 use crate::pve::request::{
     Method::{Post, Put},
@@ -136,7 +138,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
             format!(
                 "{} is done: start it instead of copying again.\n{}",
                 copying.what,
-                error.on_one_line()
+                privileges::explained(client, iter::empty(), args, error).on_one_line()
             ),
         ),
     })?;

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, TOKEN};
+use crate::fake::{Fake, TOKEN, auditor};
 
 /// Runs `check` with these settings alone.
 fn run(variables: &[(&'static str, String)], arguments: &[&str]) -> Output {
@@ -45,18 +45,6 @@ fn with_privileges(version: &str, privileges: Value, arguments: &[&str]) -> (i32
     let found = text(&fake.environment(), arguments);
     assert_eq!(fake.problems(), Vec::<String>::new());
     found
-}
-
-/// What the role PVEAuditor grants at the root.
-fn auditor() -> Value {
-    let all = json!({
-        "Datastore.Audit": 1, "Mapping.Audit": 1, "Pool.Audit": 1, "SDN.Audit": 1, "Sys.Audit": 1,
-        "VM.Audit": 1, "VM.GuestAgent.Audit": 1,
-    });
-    let paths = [
-        "/", "/access", "/nodes", "/pool", "/sdn", "/storage", "/vms",
-    ];
-    paths.map(|path| (path, all.clone())).into_iter().collect()
 }
 
 fn everything() -> Value {
@@ -306,8 +294,8 @@ fn an_auditor_lacks_little_while_nothing_elevated_is_allowed() {
             "warning  privileges       root@pam!mcp lacks privileges for 2 of the 30 tools",
             "- Sys.Syslog on /nodes: get_node_syslog, get_node_journal\n",
             "  PROXMOX_EXCLUDE_TOOLS=proxmox_get_node_journal,proxmox_get_node_syslog\n",
-            "  pveum role add MCPExtra --privs Sys.Syslog\n",
-            "  pveum acl modify /nodes/NODE --tokens 'root@pam!mcp' --roles PVEAuditor,MCPExtra\n",
+            "  pveum role add MCP-nodes-NODE; pveum role modify MCP-nodes-NODE --append 1 --privs Sys.Syslog \
+             && pveum acl modify /nodes/NODE --tokens 'root@pam!mcp' --roles PVEAuditor,MCP-nodes-NODE\n",
             "\n1 warning, 1 skipped\n",
         ],
     );
@@ -322,10 +310,11 @@ fn an_auditor_lacks_much_with_elevated_tools_in_few_lines() {
         &[
             "- VM.PowerMgmt on /vms: start_lxc, start_vm, stop_lxc,",
             "- VM.GuestAgent.Unrestricted on /vms: execute_vm_command\n",
-            "--privs Datastore.AllocateSpace,SDN.Use,Sys.Modify,Sys.Syslog,VM.Allocate,",
+            "--privs VM.Allocate,VM.Backup,VM.Clone,VM.Config.CPU,",
+            "--privs Sys.Modify,Sys.Syslog && ",
         ],
     );
-    assert_eq!(text.matches("acl modify").count(), 4, "{text}");
+    assert_eq!(text.matches("acl modify").count(), 5, "{text}");
     assert!(!text.contains("acl modify / "), "{text}");
     assert!(text.lines().count() < 80, "{text}");
     let is_prose = |line: &&str| !line.contains("  pveum ") && !line.contains("EXCLUDE_TOOLS='");
@@ -371,8 +360,8 @@ fn tools_that_work_on_some_guests_are_no_warning() {
         &[
             "- VM.Snapshot on /vms: create_snapshot_vm\n",
             "- only on /vms/100 /vms/101: get_vms, start_vm\n",
-            "  pveum acl modify /vms/100 --tokens 'root@pam!mcp' --roles MCPExtra\n",
-            "  pveum acl modify /vms/101 --tokens 'root@pam!mcp' --roles MCPExtra\n",
+            "pveum acl modify /vms/100 --tokens 'root@pam!mcp' --roles MCP-vms-100\n",
+            "pveum acl modify /vms/101 --tokens 'root@pam!mcp' --roles MCP-vms-101\n",
         ],
     );
     let (code, text) = with_privileges("9.2.3", privileges, &arguments[..1]);
@@ -381,6 +370,40 @@ fn tools_that_work_on_some_guests_are_no_warning() {
     let privileges = json!({ "/vms/100": { "VM.Audit": 1 } });
     let (code, text) = with_privileges("9.2.3", privileges, &alone);
     assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_right_on_a_guest_that_is_there_makes_no_other() {
+    let mut privileges = everything();
+    let mut of_guests = privileges["/vms"].take();
+    of_guests
+        .as_object_mut()
+        .expect("privileges")
+        .remove("VM.Clone");
+    privileges["/vms/100"] = of_guests;
+    privileges["/vms"] = json!({ "VM.Clone": 1 });
+    let arguments = [
+        "--allow-elevated",
+        "--tools=proxmox_create_vm,proxmox_clone_vm,proxmox_restore_backup_vm,proxmox_delete_vm",
+    ];
+    let (code, text) = with_privileges("9.2.3", privileges.clone(), &arguments);
+    assert_eq!(code, 3);
+    assert_holds(
+        &text,
+        &[
+            "lacks privileges for 3 of the 4 tools",
+            "- VM.Allocate VM.PowerMgmt on /vms or a pool: clone_vm, restore_backup_vm\n",
+            "- only on /vms/100: delete_vm\n",
+            " && pveum acl modify /vms --tokens 'root@pam!mcp' --roles MCP-vms\n",
+        ],
+    );
+    assert!(!text.contains("acl modify /vms/"), "{text}");
+    // Containers and VMs can be made in a pool as well.
+    privileges["/pool/dev"] = everything()["/vms"].take();
+    let arguments = ["--allow-elevated", "--tools=proxmox_create_vm"];
+    let (code, text) = with_privileges("9.2.3", privileges, &arguments);
+    assert_eq!(code, 0, "{text}");
+    assert_holds(&text, &["- only on /pool/dev: create_vm\n"]);
 }
 
 #[test]
@@ -612,7 +635,7 @@ fn says_the_same_in_json() {
     assert!(
         privileges["remedy"]
             .to_string()
-            .contains("pveum role add MCPExtra")
+            .contains("pveum role add MCP-")
     );
     assert_eq!(of("token").expect("it is there")["remedy"], Value::Null);
     let fake = Fake::playing(answers("9.2.3", everything()));

@@ -14,8 +14,20 @@ use tiny_http::{Method, Request, Server};
 use crate::fixture::Exchange;
 use crate::session::Session;
 
-/// The secret of the only token that it takes, that of `root@pam!mcp`.
+/// The secret of the only tokens that it takes, `root@pam!mcp` and `mcp@pve!mcp`.
 pub(crate) const TOKEN: &str = "12345678-9abc-4def-8123-456789abcdef";
+
+/// What the role PVEAuditor grants at the top.
+pub(crate) fn auditor() -> Value {
+    let all = json!({
+        "Datastore.Audit": 1, "Mapping.Audit": 1, "Pool.Audit": 1, "SDN.Audit": 1, "Sys.Audit": 1,
+        "VM.Audit": 1, "VM.GuestAgent.Audit": 1,
+    });
+    let paths = [
+        "/", "/access", "/nodes", "/pool", "/sdn", "/storage", "/vms",
+    ];
+    paths.map(|path| (path, all.clone())).into_iter().collect()
+}
 
 pub(crate) struct Fake {
     server: Arc<Server>,
@@ -30,6 +42,9 @@ struct Script {
     problems: Vec<String>,
     /// How long each answer takes.
     delay: Duration,
+    /// Whether an answer was a refusal for want of privileges. What is asked to explain it need not be among
+    /// the exchanges: the token has the role PVEAuditor at the top, and a new VMID is free.
+    refused: bool,
 }
 
 impl Fake {
@@ -90,7 +105,9 @@ impl Fake {
 
     /// From now on it expects these exchanges, in this order.
     pub(crate) fn play(&self, exchanges: Vec<Exchange>) {
-        self.script().expected = exchanges.into();
+        let mut script = self.script();
+        script.expected = exchanges.into();
+        script.refused = false;
     }
 
     /// From now on each answer takes so long.
@@ -130,7 +147,25 @@ impl Drop for Fake {
 impl Script {
     /// The answer to `request`, which `faults` say is not as the API wants it.
     fn meet(&mut self, request: Exchange, faults: &[String]) -> Exchange {
+        let is_next = |exchange: &Exchange| exchange.request == request.request;
+        if self.refused && !self.expected.front().is_some_and(is_next) {
+            let data = match &*request.request {
+                "GET /access/permissions" => Some(auditor()),
+                "GET /cluster/nextid" => {
+                    let wanted = request.form.first();
+                    wanted.and_then(|form| Some(json!(form.strip_prefix("vmid=")?)))
+                }
+                _ => None,
+            };
+            if let Some(data) = data {
+                let answer = Some(json!({ "data": data }));
+                return Exchange { answer, ..request };
+            }
+        }
         let expected = self.expected.pop_front();
+        self.refused |= expected
+            .as_ref()
+            .is_some_and(|exchange| exchange.status == 403);
         let seen = shown(&request);
         let problem = match expected {
             Some(exchange)
@@ -203,7 +238,7 @@ fn faults(request: &Request, body: &str) -> Vec<String> {
     };
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     let writes = matches!(request.method(), Method::Post | Method::Put);
-    let token = format!("PVEAPIToken=root@pam!mcp={TOKEN}");
+    let tokens = ["root@pam", "mcp@pve"].map(|user| format!("PVEAPIToken={user}!mcp={TOKEN}"));
     let mut faults = Vec::new();
     let mut check = |holds: bool, fault: &str| {
         if !holds {
@@ -212,7 +247,9 @@ fn faults(request: &Request, body: &str) -> Vec<String> {
     };
     check(path.starts_with("/api2/json/"), "not below /api2/json");
     check(
-        header("Authorization") == Some(&*token),
+        tokens
+            .iter()
+            .any(|token| header("Authorization") == Some(token)),
         "not the header of the token",
     );
     check(

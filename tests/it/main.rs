@@ -21,6 +21,8 @@ mod commands;
 mod day;
 /// Each request in a fixture against the parameters that the API declares.
 mod facts;
+/// What grants what a refused call lacks.
+mod grants;
 /// Several hosts, of which some cannot be reached or do not answer.
 mod hosts;
 /// Recorded dialogues of both eras, and the framing of lines.

@@ -97,6 +97,7 @@ fn json(fields: &Map<String, Value>) -> String {
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    refuse_link(path)?;
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     #[cfg(unix)]
@@ -105,6 +106,8 @@ fn open(path: &Path) -> io::Result<File> {
         options.mode(0o600);
     }
     let file = options.open(path)?;
+    // It may have become one meanwhile.
+    refuse_link(path)?;
     // A terminal could be where messages go.
     let found = file.metadata()?;
     if !found.is_file() {
@@ -122,6 +125,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Tries whether a line could be begun, and leaves everything as it is.
 pub(crate) fn can_be_written(path: &Path) -> io::Result<()> {
+    refuse_link(path)?;
     match fs::metadata(path) {
         // A pipe would wait for its other end.
         Ok(found) if !found.is_file() => Err(no_file()),
@@ -141,6 +145,18 @@ pub(crate) fn can_be_written(path: &Path) -> io::Result<()> {
             fs::remove_file(&name)
         }
         Err(err) => Err(err),
+    }
+}
+
+/// The file that a symbolic link leads to may be another program's: its mode would be changed, and it
+/// would be written to.
+fn refuse_link(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is a symbolic link; name the file itself",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -262,5 +278,34 @@ mod tests {
                 "{refused}"
             );
         }
+    }
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_is_refused_and_what_it_leads_to_left_alone() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+
+        let link = path("link");
+        let other = path("link-target");
+        symlink(&other, &link).expect("it can be made");
+        let refused = || {
+            let audit = Audit::new(link.clone());
+            let error = audit.begin(&Peer::nobody(), &Map::new()).err();
+            let error = error.expect("it is refused").to_string();
+            assert!(error.contains("it is a symbolic link"), "{error}");
+            assert!(can_be_written(&link).is_err());
+        };
+        refused();
+        assert!(!other.exists());
+
+        fs::write(&other, "").expect("it can be written");
+        fs::set_permissions(&other, Permissions::from_mode(0o644)).expect("it is ours");
+        refused();
+        let found = fs::metadata(&other).expect("it is there");
+        assert_eq!(
+            (found.len(), found.permissions().mode() & 0o777),
+            (0, 0o644)
+        );
+        fs::remove_file(link).expect("it is ours");
+        fs::remove_file(other).expect("it is ours");
     }
 }

@@ -87,7 +87,7 @@ impl Error {
                     remedy,
                 } => vec![what, cause, remedy],
                 Failure::MaybeProcessed { cause, remedy } => vec![cause, remedy],
-                Failure::NotRecorded { .. } | Failure::GivenUp => Vec::new(),
+                Failure::NotRecorded { .. } | Failure::GivenUp { .. } => Vec::new(),
             },
             _ => Vec::new(),
         };
@@ -134,7 +134,7 @@ impl Error {
             Error::Unanswered { request, failure } => Error::Unanswered {
                 request,
                 failure: match failure {
-                    Failure::GivenUp => Failure::GivenUp,
+                    Failure::GivenUp { sent } => Failure::GivenUp { sent },
                     Failure::NotRecorded { cause, remedy } => {
                         Failure::NotRecorded { cause, remedy }
                     }
@@ -194,7 +194,7 @@ impl fmt::Display for Error {
             ),
             Error::Unanswered { request, failure } => {
                 let (what, cause, remedy) = match failure {
-                    Failure::GivenUp => (format!("{request} was given up"), "", ""),
+                    Failure::GivenUp { .. } => (format!("{request} was given up"), "", ""),
                     Failure::NotSent {
                         what,
                         cause,

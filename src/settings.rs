@@ -118,7 +118,7 @@ static TIMEOUT: Setting = Setting {
     variable: "PROXMOX_TIMEOUT",
     flag: Flag::Takes("SECONDS"),
     unset: Unset::Means("40"),
-    meaning: "seconds that an answer may take, 1 to 600",
+    meaning: "seconds that a request and its answer may take, 1 to 600",
 };
 
 static ALLOW_ELEVATED: Setting = Setting {

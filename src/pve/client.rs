@@ -171,21 +171,16 @@ impl<'a> Client<'a> {
             return Err(Error::Cancelled);
         }
         if self.peer.is_over() {
-            return Err(Error::Unanswered {
-                request: request.to_string(),
-                failure: Failure::NotSent {
-                    what: "the client has closed its end".to_owned(),
-                    cause: "the host did not answer in time".to_owned(),
-                    remedy: "Keep standard input open until the answers have come.".to_owned(),
-                },
-            });
+            return Err(self.unanswered(request, Failure::GivenUp { sent: false }));
         }
         let reply = match &self.cluster.answers {
             Answers::Demonstration(demonstration) => demonstration.exchange(request),
             Answers::Hosts(hosts) => hosts.exchange(request),
         };
         let reply = reply.map_err(|failure| match failure {
-            Failure::GivenUp if self.peer.interruption() == Some(Interruption::Cancelled) => {
+            Failure::GivenUp { .. }
+                if self.peer.interruption() == Some(Interruption::Cancelled) =>
+            {
                 Error::Cancelled
             }
             failure => self.unanswered(request, failure),
@@ -221,7 +216,12 @@ impl<'a> Client<'a> {
         // Where it took too long to fail, the next would as well.
         self.peer.note_late();
         let failure = match failure {
-            Failure::GivenUp => Failure::MaybeProcessed {
+            Failure::GivenUp { sent: false } => Failure::NotSent {
+                what: "the client has closed its end".to_owned(),
+                cause: "the host did not answer in time".to_owned(),
+                remedy: "Keep standard input open until the answers have come.".to_owned(),
+            },
+            Failure::GivenUp { sent: true } => Failure::MaybeProcessed {
                 cause: "no answer came before the client closed its end, nor shortly after"
                     .to_owned(),
                 remedy: match request.method.only_reads() {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError};
+use ureq::Timeout;
+use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
@@ -24,6 +26,10 @@ use crate::settings::{Check, Host};
 
 /// Status lines are kept up to this length.
 const LONGEST_STATUS_LINE: usize = 4096;
+
+/// How long a TCP connection may take to come about, during which nothing else is looked at. A lost
+/// packet is sent again after 1 s and 3 s.
+const LONGEST_DIAL: Duration = Duration::from_secs(5);
 
 /// Why there is no connection, so that nothing was sent.
 #[derive(Clone, Debug)]
@@ -42,14 +48,23 @@ impl fmt::Display for NoConnection {
 
 impl std::error::Error for NoConnection {}
 
+impl From<NoConnection> for ureq::Error {
+    fn from(none: NoConnection) -> Self {
+        ureq::Error::Other(Box::new(none))
+    }
+}
+
 /// What the connection saw of the exchange under way.
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<Exchange>>);
 
-#[derive(Default)]
 pub(super) struct Exchange {
     /// Whether the request changes nothing.
     only_reads: bool,
+    /// When all of the answer must be there.
+    deadline: Instant,
+    /// When the client is looked at again.
+    next_glance: Instant,
     /// Whether the client no longer wants the answer.
     pub(super) given_up: bool,
     /// Whether any byte of the request left.
@@ -63,11 +78,8 @@ pub(super) struct Exchange {
 
 impl Seen {
     /// Forgets the exchange before.
-    pub(super) fn reset(&self, only_reads: bool) {
-        *self.lock() = Exchange {
-            only_reads,
-            ..Exchange::default()
-        };
+    pub(super) fn begin(&self, only_reads: bool, deadline: Instant) {
+        *self.lock() = Exchange::new(only_reads, deadline);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
@@ -75,7 +87,38 @@ impl Seen {
     }
 }
 
+impl Default for Exchange {
+    /// What is looked at besides the API has limits of its own.
+    fn default() -> Self {
+        Self::new(true, Instant::now() + Duration::from_secs(24 * 60 * 60))
+    }
+}
+
 impl Exchange {
+    fn new(only_reads: bool, deadline: Instant) -> Self {
+        Self {
+            only_reads,
+            deadline,
+            next_glance: Instant::now(),
+            given_up: false,
+            sent: false,
+            was_stale: false,
+            status_line: Vec::new(),
+            complete: false,
+        }
+    }
+
+    /// Looks at the client; an error where it gives the exchange up. A change that was sent is not
+    /// given up for a cancellation, since somebody has to know what came of it.
+    fn glance(&mut self, peer: &Peer) -> io::Result<()> {
+        self.next_glance = Instant::now() + GLANCE;
+        self.given_up = peer.gives_up(self.only_reads || !self.sent);
+        match self.given_up {
+            true => Err(io::Error::other("given up")),
+            false => Ok(()),
+        }
+    }
+
     /// Takes bytes of the answer until the first line is complete.
     pub(super) fn note(&mut self, input: &[u8]) {
         if self.complete {
@@ -156,12 +199,16 @@ impl HostConnector {
         Ok(found)
     }
 
+    /// Connects to the first of the addresses that takes it. Neither this nor the name lookup can be
+    /// interrupted.
     pub(super) fn dial(
         &self,
+        addresses: &[SocketAddr],
         deadline: Instant,
         limit: Duration,
     ) -> Result<TcpStream, NoConnection> {
-        let addresses = self.addresses()?;
+        let limit = limit.min(LONGEST_DIAL);
+        let deadline = deadline.min(Instant::now() + limit);
         let mut failed = None;
         for (index, address) in addresses.iter().enumerate() {
             // A share of the time for each, lest an address that swallows packets takes it all.
@@ -240,7 +287,13 @@ impl HostConnector {
             .get_or_init(|| trust::client_config(&self.host, &self.bundles));
         let client = ClientConnection::new(config.clone(), name).map_err(io::Error::other);
         let shaken = client.and_then(|mut client| {
-            client.complete_io(&mut Until::new(socket, deadline))?;
+            client.complete_io(&mut Watched {
+                socket,
+                deadline,
+                seen: &self.seen,
+                peer: &self.peer,
+                carries_request: false,
+            })?;
             Ok(client)
         });
         shaken.map_err(|err| self.tls_failure(&err, limit))
@@ -270,16 +323,22 @@ impl HostConnector {
         &self,
         limit: Duration,
     ) -> Result<CertificateDer<'static>, NoConnection> {
-        let socket = self.dial(Instant::now() + limit, limit)?;
+        let addresses = self.addresses()?;
+        let socket = self.dial(&addresses, Instant::now() + limit, limit)?;
         let presented = self.certificates(&socket, limit)?;
         let own = presented.into_iter().next();
         Ok(own.expect("a server that was verified has presented one"))
     }
 
-    fn connect(&self, details: &ConnectionDetails) -> Result<HostTransport, NoConnection> {
-        let limit = details.config.timeouts().connect.unwrap_or_default();
-        let deadline = deadline(details.timeout);
-        let socket = self.dial(deadline, limit)?;
+    fn connect(&self, config: &Config) -> Result<HostTransport, ureq::Error> {
+        let glance = || self.seen.lock().glance(&self.peer);
+        glance()?;
+        let addresses = self.addresses()?;
+        glance()?;
+        let limit = config.timeouts().connect.unwrap_or_default();
+        let deadline = self.seen.lock().deadline.min(Instant::now() + limit);
+        let socket = self.dial(&addresses, deadline, limit)?;
+        glance()?;
         let mut tls = None;
         if self.host.tls {
             if self.host.trust.check == Check::Insecure && self.config.get().is_none() {
@@ -291,7 +350,6 @@ impl HostConnector {
             }
             tls = Some(self.handshake(&socket, deadline, limit)?);
         }
-        let config = details.config;
         Ok(HostTransport {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             socket,
@@ -310,10 +368,7 @@ impl Connector for HostConnector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<HostTransport>, ureq::Error> {
-        let transport = self.connect(details);
-        transport
-            .map(Some)
-            .map_err(|err| ureq::Error::Other(Box::new(err)))
+        self.connect(details.config).map(Some)
     }
 }
 
@@ -326,51 +381,69 @@ impl Resolver for NoResolver {
     fn resolve(
         &self,
         _: &Uri,
-        _: &ureq::config::Config,
+        _: &Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         Ok(self.empty())
     }
 }
 
-/// A socket until a deadline.
-struct Until<'a> {
+/// A socket until a deadline, with an eye on the client.
+struct Watched<'a> {
     socket: &'a TcpStream,
     deadline: Instant,
-    /// Whether any byte left.
-    wrote: bool,
+    seen: &'a Seen,
+    peer: &'a Peer,
+    /// Whether what is written is a request: of a handshake nothing counts as sent.
+    carries_request: bool,
 }
 
-impl<'a> Until<'a> {
-    fn new(socket: &'a TcpStream, deadline: Instant) -> Self {
-        Self {
-            socket,
-            deadline,
-            wrote: false,
-        }
-    }
-
-    /// The time left, or an error when there is none: a socket timeout must not be zero.
-    fn wait(&self) -> io::Result<Option<Duration>> {
-        match left(self.deadline) {
-            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
-            left => Ok(Some(left)),
+impl Watched<'_> {
+    /// Does something that takes so long at most, until it is done, the time is over or the client
+    /// gives up.
+    fn persist<T>(&self, mut act: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            let mut exchange = self.seen.lock();
+            if exchange.next_glance <= Instant::now() {
+                exchange.glance(self.peer)?;
+            }
+            let wait = left(self.deadline.min(exchange.next_glance));
+            drop(exchange);
+            if left(self.deadline).is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            // A socket timeout must not be zero.
+            match act(wait.max(Duration::from_millis(1))) {
+                // A socket timeout is reported as `WouldBlock` on Unix.
+                Err(err)
+                    if matches!(
+                        err.kind(),
+                        ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::WouldBlock
+                    ) => {}
+                outcome => return outcome,
+            }
         }
     }
 }
 
-impl Read for Until<'_> {
+impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(self.wait()?)?;
-        self.socket.read(buffer).map_err(timed_out)
+        self.persist(|wait| {
+            self.socket.set_read_timeout(Some(wait))?;
+            let mut socket = self.socket;
+            socket.read(buffer)
+        })
     }
 }
 
-impl Write for Until<'_> {
+impl Write for Watched<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(self.wait()?)?;
-        let written = self.socket.write(bytes).map_err(timed_out)?;
-        self.wrote |= written > 0;
+        let written = self.persist(|wait| {
+            self.socket.set_write_timeout(Some(wait))?;
+            let mut socket = self.socket;
+            socket.write(bytes)
+        })?;
+        self.seen.lock().sent |= self.carries_request && written > 0;
         Ok(written)
     }
 
@@ -399,9 +472,9 @@ impl Transport for HostTransport {
         &mut self.buffers
     }
 
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         let out = &self.buffers.output()[..amount];
-        let mut socket = Until::new(&self.socket, deadline(timeout));
+        let mut socket = watched(&self.socket, &self.seen, &self.peer);
         let done = match &mut self.tls {
             Some(tls) => {
                 let mut stream = rustls::Stream::new(tls, &mut socket);
@@ -409,37 +482,21 @@ impl Transport for HostTransport {
             }
             None => socket.write_all(out),
         };
-        let wrote = socket.wrote;
-        let mut exchange = self.seen.lock();
-        exchange.sent |= wrote;
         done.map_err(|err| {
+            let mut exchange = self.seen.lock();
             exchange.was_stale = !exchange.sent && is_gone(&err);
-            interrupted(err, timeout)
+            interrupted(err, Timeout::SendRequest)
         })
     }
 
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let deadline = deadline(timeout);
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         let buffer = self.buffers.input_append_buf();
-        let read = loop {
-            // In slices, so that a client that gave up is noticed.
-            let mut socket = Until::new(&self.socket, deadline.min(Instant::now() + GLANCE));
-            let read = match &mut self.tls {
-                Some(tls) => rustls::Stream::new(tls, &mut socket).read(buffer),
-                None => socket.read(buffer),
-            };
-            match read {
-                Err(err) if err.kind() == ErrorKind::Interrupted => {}
-                Err(err) if err.kind() == ErrorKind::TimedOut && Instant::now() < deadline => {
-                    let mut exchange = self.seen.lock();
-                    if self.peer.gives_up(exchange.only_reads) {
-                        exchange.given_up = true;
-                        return Err(io::Error::other("given up").into());
-                    }
-                }
-                read => break read.map_err(|err| interrupted(err, timeout))?,
-            }
+        let mut socket = watched(&self.socket, &self.seen, &self.peer);
+        let read = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut socket).read(buffer),
+            None => socket.read(buffer),
         };
+        let read = read.map_err(|err| interrupted(err, Timeout::RecvResponse))?;
         self.seen.lock().note(&buffer[..read]);
         self.buffers.input_appended(read);
         Ok(read > 0)
@@ -458,10 +515,15 @@ impl Transport for HostTransport {
     }
 }
 
-/// When a timeout ends; ureq has none that is unset here.
-fn deadline(timeout: NextTimeout) -> Instant {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    Instant::now() + timeout.not_zero().map_or(DAY, |after| (*after).min(DAY))
+/// The socket of a connection during an exchange.
+fn watched<'a>(socket: &'a TcpStream, seen: &'a Seen, peer: &'a Peer) -> Watched<'a> {
+    Watched {
+        socket,
+        deadline: seen.lock().deadline,
+        seen,
+        peer,
+        carries_request: true,
+    }
 }
 
 /// Whether the other side has closed the connection.
@@ -479,17 +541,9 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// A socket timeout is reported as `WouldBlock` on Unix, which rustls takes for more than that.
-fn timed_out(err: io::Error) -> io::Error {
+fn interrupted(err: io::Error, phase: Timeout) -> ureq::Error {
     match err.kind() {
-        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
-        _ => err,
-    }
-}
-
-fn interrupted(err: io::Error, timeout: NextTimeout) -> ureq::Error {
-    match err.kind() {
-        ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
+        ErrorKind::TimedOut => ureq::Error::Timeout(phase),
         _ => ureq::Error::Io(err),
     }
 }

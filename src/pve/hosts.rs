@@ -16,6 +16,7 @@ use crate::text;
 #[cfg(test)]
 mod tests;
 
+/// For connecting to a host, TLS handshake included.
 pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
 /// The same where there is another host to turn to.
@@ -32,7 +33,6 @@ const RETURN_AFTER: Duration = Duration::from_secs(60);
 /// The hosts of a connection.
 pub(crate) struct Hosts {
     nodes: Vec<Node>,
-    peer: Peer,
     /// The one to begin with.
     current: Cell<usize>,
     /// When to begin with the first one again, where it failed.
@@ -84,7 +84,6 @@ impl Hosts {
         });
         Self {
             nodes: nodes.collect(),
-            peer,
             current: Cell::new(0),
             return_at: Cell::new(None),
             return_after,
@@ -100,17 +99,13 @@ impl Hosts {
         self.answered.set(None);
         let mut failures = Vec::new();
         for place in self.order() {
-            // Nothing was sent yet, so a change can be given up like a read.
-            if !failures.is_empty() && self.peer.gives_up(true) {
-                break;
-            }
             let http = &self.nodes[place].http;
             let failure = match http.exchange(request) {
                 Ok(reply) => {
                     self.settle_on(place, failures);
                     return Ok(reply);
                 }
-                Err(Failure::GivenUp) => return Err(Failure::GivenUp),
+                Err(given_up @ Failure::GivenUp { .. }) => return Err(given_up),
                 Err(failure) => failure,
             };
             match http.progress() {
@@ -261,6 +256,8 @@ fn parts(failure: Failure) -> Option<(String, String, String)> {
             cause,
             remedy,
         } => Some((what, cause, remedy)),
-        Failure::NotRecorded { .. } | Failure::MaybeProcessed { .. } | Failure::GivenUp => None,
+        Failure::NotRecorded { .. } | Failure::MaybeProcessed { .. } | Failure::GivenUp { .. } => {
+            None
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! HTTP to one Proxmox host: the agent, its connection, and the answers as they came.
 //!
-//! Nothing here starts a thread (ureq would, to bound a name lookup, with a global, per-call or
-//! resolve timeout), and nothing is ever sent twice.
+//! Nothing here starts a thread, nothing is ever sent twice, and the client is heard all the while. All
+//! time limits but that on connecting are kept by the connection itself: ureq's would not end an answer
+//! that comes a byte at a time.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -90,7 +91,7 @@ pub(crate) enum Failure {
     /// The request was sent and may have been processed.
     MaybeProcessed { cause: String, remedy: String },
     /// The client no longer wants the answer.
-    GivenUp,
+    GivenUp { sent: bool },
 }
 
 impl Http {
@@ -110,10 +111,6 @@ impl Http {
             .max_redirects(0)
             .proxy(None)
             .timeout_connect(Some(connect.min(*timeout)))
-            .timeout_send_request(Some(*timeout))
-            .timeout_send_body(Some(*timeout))
-            .timeout_recv_response(Some(*timeout))
-            .timeout_recv_body(Some(*timeout))
             .max_idle_age(LONGEST_IDLE)
             .max_idle_connections(1)
             .input_buffer_size(BUFFER)
@@ -148,15 +145,16 @@ impl Http {
     /// Sends one request, once: again only where nothing of it left, since the connection that was
     /// kept turned out to be closed.
     pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
-        let outcome = self.attempt(request);
+        let deadline = Instant::now() + self.timeout;
+        let outcome = self.attempt(request, deadline);
         if outcome.is_err() && self.seen.lock().was_stale {
-            return self.attempt(request);
+            return self.attempt(request, deadline);
         }
         outcome
     }
 
-    fn attempt(&self, request: &Request) -> Result<Reply, Failure> {
-        self.seen.reset(request.method.only_reads());
+    fn attempt(&self, request: &Request, deadline: Instant) -> Result<Reply, Failure> {
+        self.seen.begin(request.method.only_reads(), deadline);
         let Some(authorization) = &self.authorization else {
             return Err(Failure::NotSent {
                 what: "the API token is not usable".to_owned(),
@@ -230,6 +228,12 @@ impl Http {
     }
 
     fn failure(&self, request: &Request, err: ureq::Error) -> Failure {
+        let exchange = self.seen.lock();
+        if exchange.given_up {
+            return Failure::GivenUp {
+                sent: exchange.sent,
+            };
+        }
         let err = match err {
             ureq::Error::Other(err) => match err.downcast::<NoConnection>() {
                 Ok(none) => {
@@ -248,10 +252,6 @@ impl Http {
             },
             err => err,
         };
-        let exchange = self.seen.lock();
-        if exchange.given_up {
-            return Failure::GivenUp;
-        }
         if !exchange.sent {
             return Failure::NotSent {
                 what: format!("the connection to {} failed", self.base),
@@ -272,13 +272,13 @@ impl Http {
                 "the host closed the connection or answered something that is not HTTP".to_owned(),
                 "PROXMOX_HOST says http://, but pveproxy speaks HTTPS: try https://.",
             ),
-            ureq::Error::Timeout(Timeout::RecvResponse) => (
-                format!("no answer {within}"),
-                "Narrow the request or raise PROXMOX_TIMEOUT if it goes on.",
-            ),
             ureq::Error::Timeout(_) if answered => (
                 format!("the answer was not complete {within}"),
                 "Narrow the request or raise PROXMOX_TIMEOUT.",
+            ),
+            ureq::Error::Timeout(Timeout::RecvResponse) => (
+                format!("no answer {within}"),
+                "Narrow the request or raise PROXMOX_TIMEOUT if it goes on.",
             ),
             ureq::Error::Timeout(_) => (format!("the host did not take the request {within}"), ""),
             ureq::Error::BodyExceedsLimit(limit) => (

@@ -49,7 +49,9 @@ impl<'a> Probe<'a> {
 
     /// Connects to the first of the addresses that takes it.
     pub(crate) fn connect(&self) -> Result<TcpStream, NoConnection> {
-        self.connector.dial(Instant::now() + self.limit, self.limit)
+        let addresses = self.connector.addresses()?;
+        let deadline = Instant::now() + self.limit;
+        self.connector.dial(&addresses, deadline, self.limit)
     }
 
     /// Shakes hands and looks at the certificate, whatever it is.

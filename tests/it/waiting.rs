@@ -1,7 +1,9 @@
 //! What happens on the wire while a call waits for its task.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, TryRecvError, channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -39,6 +41,11 @@ fn host(looks: usize, with_log: bool) -> Fake {
 
 fn start(fake: &Fake, how: impl Fn(&[&str], &[(&str, &str)]) -> Session) -> Session {
     let mut session = fake.connect_by(how, &[("PROXMOX_ALLOW_ELEVATED", "true")]);
+    hello(&mut session);
+    session
+}
+
+fn hello(session: &mut Session) {
     session.send(
         &json!({ "jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": {
             "protocolVersion": "2025-11-25", "capabilities": {},
@@ -47,7 +54,6 @@ fn start(fake: &Fake, how: impl Fn(&[&str], &[(&str, &str)]) -> Session) -> Sess
         .to_string(),
     );
     assert_eq!(session.receive()["id"], "hello");
-    session
 }
 
 /// A call that waits for its task.
@@ -249,44 +255,231 @@ fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
     }
 }
 
-#[test]
-fn a_change_that_is_cancelled_on_its_way_is_done_and_not_answered() {
-    let host = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let address = host.local_addr().expect("it is bound");
-    let variables = [
-        ("PROXMOX_HOST", &*format!("http://{address}")),
-        ("PROXMOX_TOKEN_NAME", "mcp"),
-        ("PROXMOX_TOKEN_VALUE", TOKEN),
-        ("PROXMOX_ALLOW_ELEVATED", "true"),
-    ];
-    let mut session = Session::start(&[], &variables);
-    let stop = json!({
-        "name": "proxmox_stop_vm",
-        "arguments": { "node": "pve1", "vmid": 100 },
-        "_meta": {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-        },
-    });
-    session.send(&request("stop", "tools/call", stop));
-    let (stream, _) = host.accept().expect("the server connects");
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    stream.read_line(&mut line).expect("the server asks");
-    assert!(line.starts_with("POST "), "{line}");
+/// A host whose every byte the test sends.
+struct Host {
+    listener: TcpListener,
+    scheme: &'static str,
+}
 
-    session.send(&cancel("stop"));
+impl Host {
+    fn new(scheme: &'static str) -> Self {
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").expect("loopback has a free port"),
+            scheme,
+        }
+    }
+
+    /// A server that connects to it, and waits for its answers longer than this test may take.
+    fn connect(&self) -> Session {
+        let address = self.listener.local_addr().expect("it is bound");
+        let variables = [
+            ("PROXMOX_HOST", &*format!("{}://{address}", self.scheme)),
+            ("PROXMOX_TOKEN_NAME", "mcp"),
+            ("PROXMOX_TOKEN_VALUE", TOKEN),
+            ("PROXMOX_ALLOW_ELEVATED", "true"),
+            ("PROXMOX_TIMEOUT", "600"),
+        ];
+        let mut session = Session::start(&[], &variables);
+        hello(&mut session);
+        session
+    }
+
+    fn accept(&self) -> TcpStream {
+        self.listener.accept().expect("the server connects").0
+    }
+
+    /// The connection, once the head of this request has come.
+    fn take(&self, method: &str) -> TcpStream {
+        let mut stream = BufReader::new(self.accept());
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("the server asks");
+        assert!(line.starts_with(method), "{line}");
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).expect("the server asks");
+        }
+        stream.into_inner()
+    }
+}
+
+/// Sends the same again and again, with pauses too short for a look at the client, until it is
+/// stopped or the other side closes.
+struct Drip {
+    stop: Sender<()>,
+    thread: JoinHandle<TcpStream>,
+}
+
+impl Drip {
+    fn start(mut stream: TcpStream, bytes: &'static [u8]) -> Self {
+        let (stop, stopped) = channel();
+        let thread = thread::spawn(move || {
+            while stopped.try_recv() == Err(TryRecvError::Empty) && stream.write_all(bytes).is_ok()
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            stream
+        });
+        Self { stop, thread }
+    }
+
+    /// The connection, to go on with.
+    fn stop(self) -> TcpStream {
+        self.stop.send(()).expect("the connection is still open");
+        self.thread.join().expect("it does not panic")
+    }
+
+    /// Waits until the other side closes.
+    fn expect_end(self) {
+        self.thread.join().expect("it does not panic");
+        drop(self.stop);
+    }
+}
+
+/// How the answer of a host that drips begins, and what of it comes again and again.
+const DRIPS: [(&str, &[u8]); 2] = [
+    ("HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+    ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" "),
+];
+
+fn nodes() -> String {
+    request("call", "tools/call", json!({ "name": "proxmox_get_nodes" }))
+}
+
+#[test]
+fn the_client_is_heard_while_an_answer_drips() {
+    for (begun, bytes) in DRIPS {
+        let host = Host::new("http");
+        let mut session = host.connect();
+        session.send(&nodes());
+        let mut stream = host.take("GET ");
+        let sent = stream.write_all(begun.as_bytes());
+        sent.expect("the server reads");
+        let drip = Drip::start(stream, bytes);
+
+        session.send(&list("list"));
+        session.send(&ping("ping"));
+        assert_eq!(session.receive()["id"], "ping");
+        let mut stream = drip.stop();
+        if bytes == b"x" {
+            let rest = stream.write_all(b"\r\nConnection: close\r\n\r\n");
+            rest.expect("the server reads");
+        }
+        let sent = stream.write_all(br#"{"data":[]}"#);
+        sent.expect("the server reads");
+        drop(stream);
+        let answer = session.receive();
+        assert_eq!(answer["id"], "call");
+        assert_eq!(answer["result"]["isError"], Value::Null, "{answer}");
+        assert_eq!(session.receive()["id"], "list");
+        session.finish();
+    }
+}
+
+#[test]
+fn a_read_that_is_cancelled_while_its_answer_drips_is_broken_off() {
+    for (begun, bytes) in DRIPS {
+        let host = Host::new("http");
+        let mut session = host.connect();
+        session.send(&nodes());
+        let mut stream = host.take("GET ");
+        let sent = stream.write_all(begun.as_bytes());
+        sent.expect("the server reads");
+        let drip = Drip::start(stream, bytes);
+        session.send(&cancel("call"));
+        drip.expect_end();
+        assert_eq!(session.finish().messages, Vec::<Value>::new());
+    }
+}
+
+#[test]
+fn the_end_of_input_ends_an_answer_that_drips() {
+    let [_, (begun, bytes)] = DRIPS;
+    let host = Host::new("http");
+    let mut session = host.connect();
+    session.send(&nodes());
+    let mut stream = host.take("GET ");
+    let sent = stream.write_all(begun.as_bytes());
+    sent.expect("the server reads");
+    let drip = Drip::start(stream, bytes);
+    session.close();
+    drip.expect_end();
+    let answer = session.receive()["result"]["content"][0]["text"].to_string();
+    assert!(
+        answer.contains("before the client closed its end"),
+        "{answer}"
+    );
+    session.finish();
+}
+
+#[test]
+fn the_client_is_heard_during_a_tls_handshake() {
+    let host = Host::new("https");
+    let mut session = host.connect();
+    session.send(&nodes());
+    let silent = host.accept();
     session.send(&ping("ping"));
     assert_eq!(session.receive()["id"], "ping");
-    let body = json!({ "data": UPID }).to_string();
-    let length = body.len();
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-    let sent = stream.get_mut().write_all(answer.as_bytes());
-    sent.expect("the server reads");
+    drop(silent);
+    let answer = answer(&mut session);
+    assert_eq!(answer["id"], "call");
+    let text = answer["result"]["content"][0]["text"].to_string();
+    assert!(text.contains("was not sent"), "{text}");
+    session.finish();
+}
 
-    let remains = session.finish();
-    assert_eq!(remains.messages, Vec::<Value>::new());
-    assert!(remains.log.contains(UPID), "{}", remains.log);
+#[test]
+fn a_change_is_given_up_during_a_tls_handshake_and_never_sent() {
+    for closes in [false, true] {
+        let host = Host::new("https");
+        let mut session = host.connect();
+        session.send(&stop("call"));
+        let mut silent = host.accept();
+        let mut first = [0];
+        let came = silent.read_exact(&mut first);
+        came.expect("the server begins the handshake");
+        assert_eq!(first, [22]);
+        if closes {
+            session.close();
+        } else {
+            session.send(&cancel("call"));
+        }
+        let end = silent.read_to_end(&mut Vec::new());
+        end.expect("the server closes");
+        if closes {
+            let answer = answer(&mut session)["result"]["content"][0]["text"].to_string();
+            assert!(answer.contains("the client has closed its end"), "{answer}");
+            assert!(answer.contains("was not sent"), "{answer}");
+        }
+        assert_eq!(session.finish().messages, Vec::<Value>::new());
+    }
+}
+
+#[test]
+fn a_change_that_is_cancelled_on_its_way_is_done_and_not_answered() {
+    for drips in [false, true] {
+        let host = Host::new("http");
+        let mut session = host.connect();
+        let stop = json!({
+            "name": "proxmox_stop_vm", "arguments": { "node": "pve1", "vmid": 100 },
+        });
+        session.send(&request("stop", "tools/call", stop));
+        let mut stream = host.take("POST ");
+        let sent = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        sent.expect("the server reads");
+        let drip = drips.then(|| Drip::start(stream.try_clone().expect("it is open"), b" "));
+
+        session.send(&cancel("stop"));
+        session.send(&ping("ping"));
+        assert_eq!(session.receive()["id"], "ping");
+        drop(drip.map(Drip::stop));
+        let sent = stream.write_all(json!({ "data": UPID }).to_string().as_bytes());
+        sent.expect("the server reads");
+        drop(stream);
+
+        let remains = session.finish();
+        assert_eq!(remains.messages, Vec::<Value>::new());
+        assert!(remains.log.contains(UPID), "{}", remains.log);
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ use serde_json::json;
 
 use super::*;
 use crate::error::Error;
+use crate::input::Source;
+use crate::peer::Output;
 use crate::pve::request::Method;
 use crate::pve::trust;
 use crate::settings::{self, Check, Secret, Trust};
@@ -105,7 +107,7 @@ impl Host {
     }
 }
 
-fn listener() -> TcpListener {
+pub(crate) fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
@@ -869,6 +871,134 @@ mod failing {
         assert_holds(&text, &["not complete within 0.05 s"]);
     }
 
+    /// Plays a host of its own making on one connection.
+    fn host(play: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
+        let listener = listener();
+        let at = listener.local_addr().unwrap();
+        thread::spawn(move || play(listener.accept().unwrap().0));
+        at
+    }
+
+    /// Sends a byte again and again, until the other side closes.
+    fn drip(mut socket: TcpStream) {
+        while socket.write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn bounds_head_and_body_together() {
+        const MOST_OF_IT: Duration = Duration::from_millis(200);
+        let at = host(|mut socket| {
+            request(&mut socket);
+            thread::sleep(MOST_OF_IT);
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+            socket.write_all(head).unwrap();
+            thread::sleep(MOST_OF_IT);
+            let _ = socket.write_all(b"{}");
+        });
+        let mut connection = connection(false, at, Check::Strict, &[]);
+        connection.timeout = Duration::from_millis(300);
+        let text = maybe_processed(call(&connection));
+        assert_holds(&text, &["the answer was not complete within 0.3 s"]);
+    }
+
+    #[test]
+    fn bounds_an_answer_that_comes_a_byte_at_a_time() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n";
+        for begun in [head, &head[..13]] {
+            let at = host(move |mut socket| {
+                request(&mut socket);
+                socket.write_all(begun.as_bytes()).unwrap();
+                drip(socket);
+            });
+            let mut connection = connection(false, at, Check::Strict, &[]);
+            connection.timeout = Duration::from_millis(100);
+            let text = maybe_processed(call(&connection));
+            assert_holds(&text, &["the answer was not complete within 0.1 s"]);
+        }
+    }
+
+    /// A client whose lines come from a test, and what it was answered.
+    fn client() -> (Sender<&'static str>, Peer, Output) {
+        struct Lines(Receiver<&'static str>);
+        impl Read for Lines {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                unreachable!("it is only looked at")
+            }
+        }
+        impl Source for Lines {
+            fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.try_recv() {
+                    Ok(line) => {
+                        buffer[..line.len()].copy_from_slice(line.as_bytes());
+                        Ok(line.len())
+                    }
+                    Err(_) => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+        }
+        let (lines, source) = channel();
+        let output = Output::default();
+        let peer = Peer::new(Box::new(Lines(source)), output.clone());
+        let id = crate::rpc::Id::new(&json!(1)).expect("an id");
+        peer.begin(&id, &serde_json::Map::new());
+        (lines, peer, output)
+    }
+
+    #[test]
+    fn hears_the_client_while_the_host_takes_the_request() {
+        let (lines, peer, output) = client();
+        let at = host(move |mut socket| {
+            let mut first = [0];
+            socket.read_exact(&mut first).unwrap();
+            // Part of the request was sent, so it is not broken off either.
+            let cancel =
+                r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+            lines.send(cancel).unwrap();
+            lines
+                .send("\n{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}\n")
+                .unwrap();
+            // The rest does not fit into the buffers in between.
+            while output.0.lock().unwrap().is_empty() {
+                thread::sleep(Duration::from_millis(10));
+            }
+            request(&mut first.chain(&mut socket));
+            socket
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                .unwrap();
+        });
+        let connection = connection(false, at, Check::Strict, &[]);
+        let http = http(&connection, peer, Vec::new(), LARGEST_ANSWER);
+        let long = post().with("description", "x".repeat(32 << 20));
+        assert_eq!(http.exchange(&long).unwrap().body, json!({}));
+    }
+
+    #[test]
+    fn gives_up_a_handshake_that_nobody_waits_for_and_sends_nothing() {
+        let (lines, peer, _) = client();
+        let (tell, closed) = channel();
+        let at = host(move |mut socket| {
+            let mut hello = [0];
+            socket.read_exact(&mut hello).unwrap();
+            let cancel = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n";
+            lines.send(cancel).unwrap();
+            // A byte of a handshake message that does not come to its end.
+            socket.write_all(b"\x16\x03\x03\x3f\xff").unwrap();
+            drip(socket);
+            tell.send(()).unwrap();
+        });
+        let connection = connection(true, at, Check::Strict, &["ca"]);
+        let http = http(&connection, peer, Vec::new(), LARGEST_ANSWER);
+        let failure = http.exchange(&post()).err();
+        assert!(
+            matches!(failure, Some(Failure::GivenUp { sent: false })),
+            "{failure:?}"
+        );
+        assert_eq!(http.progress(), Progress::NotSent);
+        closed.recv().unwrap();
+    }
+
     #[test]
     fn gives_up_a_handshake_that_does_not_end() {
         let host = Host::plain(vec![vec![Hold]]);
@@ -946,7 +1076,10 @@ mod failing {
         let connection = connection(false, host.at, Check::Strict, &[]);
         let http = http(&connection, cancelled(), Vec::new(), LARGEST_ANSWER);
         let failure = http.exchange(&Request::new(Method::Get, "/nodes")).err();
-        assert!(matches!(failure, Some(Failure::GivenUp)), "{failure:?}");
+        assert!(
+            matches!(failure, Some(Failure::GivenUp { .. })),
+            "{failure:?}"
+        );
     }
 
     #[test]

@@ -12,6 +12,10 @@ const LIMIT: usize = 16 * 1024 * 1024;
 /// How much is asked of the source at once.
 const CHUNK: usize = 64 * 1024;
 
+/// How often the source is read in one look at it, lest a client that never stops sending holds up
+/// what it waits for: 4 MiB.
+const READS_IN_A_LOOK: usize = 64;
+
 /// Where lines come from.
 pub(crate) trait Source: Read + Send {
     /// Whether [`Source::read_now`] ever reads anything.
@@ -113,13 +117,22 @@ pub(crate) enum Line {
     TooLong,
 }
 
+/// One look at what has come.
+pub(crate) struct Look {
+    reads_left: usize,
+}
+
 /// The lines of a source.
 pub(crate) struct Lines {
     source: Box<dyn Source>,
     limit: usize,
-    /// What was read and not yet given out: at most one unfinished line, and what came behind it.
+    /// Where the source is read into.
+    chunk: Box<[u8]>,
+    /// What was read: at most one unfinished line, and what came behind it.
     buffer: Vec<u8>,
-    /// How many bytes of the buffer are known to hold no newline.
+    /// How much of the buffer was given out.
+    start: usize,
+    /// Up to where the buffer is known to hold no newline.
     scanned: usize,
     /// Whether the rest of a line that is too long is being discarded.
     discarding: bool,
@@ -135,7 +148,9 @@ impl Lines {
         Self {
             source,
             limit,
+            chunk: vec![0; CHUNK].into(),
             buffer: Vec::new(),
+            start: 0,
             scanned: 0,
             discarding: false,
             ended: false,
@@ -156,13 +171,21 @@ impl Lines {
         }
     }
 
+    /// A look at what has come, which [`Lines::next_now`] takes.
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            reads_left: READS_IN_A_LOOK,
+        }
+    }
+
     /// The next line that is not blank, if one has come; never waits.
-    pub(crate) fn next_now(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) fn next_now(&mut self, look: &mut Look) -> io::Result<Option<Line>> {
         loop {
             let line = self.take();
-            if line.is_some() || self.ended {
+            if line.is_some() || self.ended || look.reads_left == 0 {
                 return Ok(line);
             }
+            look.reads_left -= 1;
             match self.fill(|source, buffer| source.read_now(buffer)) {
                 Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(None),
                 outcome => outcome?,
@@ -184,14 +207,13 @@ impl Lines {
     fn take(&mut self) -> Option<Line> {
         loop {
             let end = self.end()?;
-            let last = usize::min(end + 1, self.buffer.len());
-            let mut line: Vec<u8> = self.buffer.drain(..last).collect();
-            line.truncate(end);
-            self.scanned = 0;
-            if mem::take(&mut self.discarding) || end > self.limit {
+            let start = self.start;
+            self.start = usize::min(end + 1, self.buffer.len());
+            self.scanned = self.start;
+            if mem::take(&mut self.discarding) || end - start > self.limit {
                 return Some(Line::TooLong);
             }
-            let text = trim(&line);
+            let text = trim(&self.buffer[start..end]);
             if !text.trim_ascii().is_empty() {
                 return Some(Line::Text(text.to_vec()));
             }
@@ -204,14 +226,13 @@ impl Lines {
         if let Some(offset) = unseen.iter().position(|byte| *byte == b'\n') {
             return Some(self.scanned + offset);
         }
-        if self.ended && (self.discarding || !self.buffer.is_empty()) {
+        if self.ended && (self.discarding || self.start < self.buffer.len()) {
             return Some(self.buffer.len());
         }
         self.scanned = self.buffer.len();
-        if self.discarding || self.scanned > self.limit {
+        if self.discarding || self.scanned - self.start > self.limit {
             self.discarding = true;
-            self.buffer.clear();
-            self.scanned = 0;
+            self.start = self.scanned;
         }
         None
     }
@@ -221,20 +242,26 @@ impl Lines {
         &mut self,
         read: impl Fn(&mut dyn Source, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        let filled = self.buffer.len();
-        self.buffer.resize(filled + CHUNK, 0);
-        let outcome = read(&mut *self.source, &mut self.buffer[filled..]);
-        self.buffer
-            .truncate(filled + *outcome.as_ref().unwrap_or(&0));
-        match outcome {
-            Ok(0) => self.ended = true,
+        self.forget();
+        match read(&mut *self.source, &mut self.chunk) {
             // A socket says so when its other end left something unread.
             Err(err) if err.kind() == ErrorKind::ConnectionReset => self.ended = true,
-            Ok(_) => (),
             Err(err) if err.kind() == ErrorKind::Interrupted => (),
+            Ok(0) => self.ended = true,
+            Ok(length) => self.buffer.extend_from_slice(&self.chunk[..length]),
             Err(err) => return Err(err),
         }
         Ok(())
+    }
+
+    /// Drops what was given out, and the memory that a long line took.
+    fn forget(&mut self) {
+        self.buffer.drain(..self.start);
+        self.scanned -= self.start;
+        self.start = 0;
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(CHUNK);
+        }
     }
 }
 
@@ -323,6 +350,42 @@ mod tests {
         check(b"12345678901234567890\n\nx\n", &["(too long)", "x"]);
         check(b"12345678901234567890", &["(too long)"]);
         check(b"123456789\n123456789\n", &["(too long)", "(too long)"]);
+    }
+
+    #[test]
+    fn a_look_ends_though_the_source_does_not() {
+        struct Endless(usize);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                assert!(self.0 <= READS_IN_A_LOOK);
+                Ok(buffer.len())
+            }
+        }
+        impl Source for Endless {
+            fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.read(buffer)
+            }
+        }
+        let mut lines = Lines::new(Box::new(Endless(0)));
+        let mut look = lines.look();
+        assert_eq!(lines.next_now(&mut look).expect("it can be read"), None);
+    }
+
+    #[test]
+    fn lets_go_of_the_memory_of_a_long_line() {
+        for line in [
+            [&[b'x'; LIMIT], b"\n1\n".as_slice()].concat(),
+            [&[b'x'; LIMIT + 1], b"\n1\n".as_slice()].concat(),
+        ] {
+            let line: &'static [u8] = line.leak();
+            let mut lines = Lines::new(Box::new(line));
+            lines.next().expect("bytes can be read");
+            let one = lines.next().expect("bytes can be read");
+            assert_eq!(one, Some(Line::Text(b"1".to_vec())));
+            assert_eq!(lines.next().expect("bytes can be read"), None);
+            assert!(lines.buffer.capacity() <= CHUNK);
+        }
     }
 
     #[test]

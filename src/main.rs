@@ -11,6 +11,7 @@ mod gate;
 mod glob;
 mod grant;
 mod input;
+mod json;
 mod nearest;
 mod param;
 mod peer;

@@ -7,6 +7,7 @@ use std::ptr;
 use serde_json::{Map, Value, json};
 
 use crate::format::{self, Format};
+use crate::json;
 use crate::nearest::nearest;
 use crate::pve::request::{Method, Request};
 use crate::text;
@@ -610,8 +611,7 @@ fn time(text: &str) -> Option<u64> {
 /// An array of texts, or a text that holds one in JSON.
 fn list(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
-        return serde_json::from_str(text)
-            .ok()
+        return json::from_text(text)
             .filter(Value::is_array)
             .and_then(|value| list(&value));
     }
@@ -626,8 +626,7 @@ fn list(value: &Value) -> Option<Vec<String>> {
 /// An object of scalars, or a text that holds one in JSON, as names each followed by its value.
 fn pairs(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
-        return serde_json::from_str(text)
-            .ok()
+        return json::from_text(text)
             .filter(Value::is_object)
             .and_then(|value| pairs(&value));
     }

@@ -2,9 +2,11 @@
 //!
 //! While a call waits, for a task or for an answer of Proxmox, standard input is looked at without
 //! waiting: a ping is answered at once, a cancellation is noticed, and everything else keeps its
-//! place in the line.
+//! place in the line. That has its bounds: beyond them nothing more is read until there is room again,
+//! so that the client has to wait, and cannot be heard.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::input::{Line, Lines, Source};
+use crate::peer::queue::Queue;
 use crate::rpc::{self, Fault, Frame, Id, Message};
 use crate::server::names_revision;
 use crate::text;
@@ -35,8 +38,10 @@ pub(crate) struct Peer(Option<Arc<Mutex<Desk>>>);
 struct Desk {
     lines: Lines,
     output: Box<dyn Write + Send>,
-    /// What came while a call was under way, in order.
-    waiting: VecDeque<Frame>,
+    /// What came while a call was under way.
+    waiting: Queue,
+    /// Whether there was no room for more.
+    was_full: bool,
     /// The call under way.
     call: Option<Call>,
     /// When the client was seen to have closed its end.
@@ -85,7 +90,8 @@ impl Peer {
         Self(Some(Arc::new(Mutex::new(Desk {
             lines: Lines::new(input),
             output: Box::new(output),
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
+            was_full: false,
             call: None,
             closed: None,
             is_over: false,
@@ -109,10 +115,10 @@ impl Peer {
             return Ok(None);
         };
         desk.call = None;
-        if let Some(frame) = desk.waiting.pop_front() {
+        if let Some(frame) = desk.waiting.pop() {
             return Ok(Some(frame));
         }
-        Ok(desk.lines.next()?.map(frame))
+        Ok(desk.lines.next()?.map(|line| frame(line).0))
     }
 
     /// Writes one message on a line of its own.
@@ -138,7 +144,12 @@ impl Peer {
             told: Instant::now(),
         });
         desk.look();
-        desk.heed_earlier();
+        // The requests of a batch leave the queue together: this one may have been cancelled while
+        // one before it was under way.
+        let is_cancelled = desk.waiting.cancels(id);
+        if let Some(call) = &mut desk.call {
+            call.is_cancelled |= is_cancelled;
+        }
         desk.interruption() == Some(Interruption::Cancelled)
     }
 
@@ -308,20 +319,11 @@ impl Desk {
         }
     }
 
-    /// The requests of a batch leave the queue together: the call that is begun may have been
-    /// cancelled while one before it was under way.
-    fn heed_earlier(&mut self) {
-        if let Some(call) = &mut self.call {
-            let before = self.waiting.len();
-            self.waiting.retain(|waits| !cancels(waits, &call.id));
-            call.is_cancelled |= self.waiting.len() < before;
-        }
-    }
-
     /// Takes in what has come.
     fn look(&mut self) {
-        loop {
-            match self.lines.next_now() {
+        let mut look = self.lines.look();
+        while self.waiting.has_room() {
+            match self.lines.next_now(&mut look) {
                 Ok(Some(line)) => self.take_in(frame(line)),
                 Ok(None) => break,
                 Err(err) => {
@@ -330,12 +332,18 @@ impl Desk {
                 }
             }
         }
+        if !self.waiting.has_room() && !mem::replace(&mut self.was_full, true) {
+            log::warn!(
+                "the client has sent so much ahead that no more is read until some of it has been \
+                 answered; until then it is not heard, pings and cancellations included"
+            );
+        }
         if self.lines.has_ended() && self.closed.is_none() {
             self.closed = Some(Instant::now());
         }
     }
 
-    fn take_in(&mut self, mut frame: Frame) {
+    fn take_in(&mut self, (mut frame, bytes): (Frame, usize)) {
         if let (Frame::Single(Message::Response(Some(id), outcome)), Some((ours, answer))) =
             (&mut frame, &mut self.question)
             && ours == id
@@ -352,19 +360,10 @@ impl Desk {
                     log::debug!("a ping could not be answered: {err}");
                 }
             }
-            Frame::Single(Message::Notification(note))
-                if note.method == "notifications/cancelled" =>
-            {
-                let id = note.params.get("requestId").and_then(Id::new);
-                match (&mut self.call, id) {
-                    (Some(call), Some(id)) if call.id == id => call.is_cancelled = true,
-                    (_, id) => {
-                        self.waiting.retain(|waits| !is_request(waits, id.as_ref()));
-                        self.waiting.push_back(frame);
-                    }
-                }
-            }
-            _ => self.waiting.push_back(frame),
+            _ => match (&mut self.call, queue::cancelled(&frame)) {
+                (Some(call), Some(id)) if call.id == id => call.is_cancelled = true,
+                _ => self.waiting.push(frame, bytes),
+            },
         }
     }
 }
@@ -374,33 +373,13 @@ fn is_ping(request: &rpc::Request) -> bool {
     request.method == "ping" && !names_revision(&request.params)
 }
 
-/// Whether `frame` is the request `id` that may be cancelled: `initialize` may not.
-fn is_request(frame: &Frame, id: Option<&Id>) -> bool {
-    match frame {
-        Frame::Single(Message::Request(request)) => {
-            Some(&request.id) == id && request.method != "initialize"
-        }
-        _ => false,
-    }
-}
-
-/// Whether `frame` cancels the request `id`.
-fn cancels(frame: &Frame, id: &Id) -> bool {
-    match frame {
-        Frame::Single(Message::Notification(note)) => {
-            note.method == "notifications/cancelled"
-                && note.params.get("requestId").and_then(Id::new).as_ref() == Some(id)
-        }
-        _ => false,
-    }
-}
-
-fn frame(line: Line) -> Frame {
+/// What a line holds, and about how many bytes that takes in memory.
+fn frame(line: Line) -> (Frame, usize) {
     match line {
         Line::Text(line) => rpc::read(&line),
         Line::TooLong => {
             let fault = Fault::parse("Parse error: the line is too long");
-            Frame::Single(Message::Invalid(None, fault))
+            (Frame::Single(Message::Invalid(None, fault)), 0)
         }
     }
 }
@@ -472,6 +451,41 @@ mod tests {
             }
         }
         assert_eq!(ids, ["b"]);
+    }
+
+    /// A client that sends the same line for ever.
+    struct Flood;
+
+    impl io::Read for Flood {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let line = b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"tools/list\"}\n";
+            buffer[..line.len()].copy_from_slice(line);
+            Ok(line.len())
+        }
+    }
+
+    impl Source for Flood {
+        fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            io::Read::read(self, buffer)
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_ahead_than_there_is_room_for() {
+        let peer = Peer::new(Box::new(Flood), io::sink());
+        let look = || peer.interruption();
+        while peer.desk().expect("there is one").waiting.has_room() {
+            assert_eq!(look(), None);
+        }
+        let left = |peer: &Peer| {
+            let mut count = 0;
+            while peer.desk().expect("there is one").waiting.pop().is_some() {
+                count += 1;
+            }
+            count
+        };
+        look();
+        assert_eq!(left(&peer), 10_000);
     }
 
     #[test]

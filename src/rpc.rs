@@ -2,6 +2,11 @@
 
 use serde_json::{Map, Number, Value, json};
 
+use crate::json::{self, Unread};
+
+/// How many messages a batch may hold: they are answered together, so all their answers are held.
+const LARGEST_BATCH: usize = 100;
+
 /// What one line holds.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Frame {
@@ -37,7 +42,7 @@ pub(crate) struct Notification {
 }
 
 /// What ties an answer to its request: `1` and `"1"` are two different ids.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Id {
     Integer(Number),
     Text(String),
@@ -109,17 +114,34 @@ impl Fault {
     }
 }
 
-/// Reads one line.
+/// Reads one line: what it holds, and about how many bytes that takes in memory.
 ///
 /// The steps and their order are JSON-RPC 2.0, sections 4 to 6, narrowed by MCP: an id is never null, and
 /// `params` is an object.
-pub(crate) fn read(line: &[u8]) -> Frame {
-    match serde_json::from_slice(line) {
-        Ok(Value::Array(elements)) => Frame::Batch(elements.into_iter().map(message).collect()),
-        Ok(value) => Frame::Single(message(value)),
+pub(crate) fn read(line: &[u8]) -> (Frame, usize) {
+    let refused = |fault| (Frame::Single(Message::Invalid(None, fault)), 0);
+    let read = match json::from_slice(line, json::OF_CLIENT) {
+        Ok(read) => read,
+        Err(Unread::TooLarge) => {
+            return refused(Fault::invalid_request(format!(
+                "The values of a message may take {} MiB of memory, and these take more",
+                json::OF_CLIENT >> 20
+            )));
+        }
         // The reason stays here: it would only say where in the line, which nobody sees.
-        Err(_) => Frame::Single(Message::Invalid(None, Fault::parse("Parse error"))),
-    }
+        Err(Unread::Invalid(_)) => return refused(Fault::parse("Parse error")),
+    };
+    let frame = match read.value {
+        Value::Array(elements) if elements.len() > LARGEST_BATCH => {
+            return refused(Fault::invalid_request(format!(
+                "A batch holds at most {LARGEST_BATCH} messages, and this one {}",
+                elements.len()
+            )));
+        }
+        Value::Array(elements) => Frame::Batch(elements.into_iter().map(message).collect()),
+        value => Frame::Single(message(value)),
+    };
+    (frame, read.weight)
 }
 
 fn message(value: Value) -> Message {
@@ -220,7 +242,7 @@ mod tests {
 
     #[track_caller]
     fn single(line: &str) -> Message {
-        match read(line.as_bytes()) {
+        match read(line.as_bytes()).0 {
             Frame::Single(message) => message,
             Frame::Batch(messages) => panic!("a batch: {messages:?}"),
         }
@@ -229,7 +251,7 @@ mod tests {
     /// `line` is answered with `code` under `id` (null: without one).
     #[track_caller]
     fn check_fault(line: impl AsRef<[u8]>, code: i64, id: Value) {
-        match read(line.as_ref()) {
+        match read(line.as_ref()).0 {
             Frame::Single(Message::Invalid(found, fault)) => {
                 assert_eq!(fault.code, code);
                 assert_eq!(found.as_ref().map_or(Value::Null, Value::from), id);
@@ -282,6 +304,28 @@ mod tests {
     fn answers_bottomless_nesting_as_no_json() {
         check_fault("[".repeat(100_000), -32700, Value::Null);
         check_fault("{\"a\":".repeat(100_000), -32700, Value::Null);
+    }
+
+    #[test]
+    fn refuses_a_line_whose_values_take_too_much_memory() {
+        let line = |objects| format!("[{}0]", r#"{"":0},"#.repeat(objects));
+        check_fault(line(150_000), -32600, Value::Null);
+        let text = "x".repeat(16 << 20);
+        let line =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":"{text}"}}}}"#);
+        let (frame, weight) = read(line.as_bytes());
+        assert!(matches!(frame, Frame::Single(Message::Request(_))));
+        assert!(weight > text.len());
+    }
+
+    #[test]
+    fn refuses_a_batch_of_too_many_messages() {
+        let batch = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert!(matches!(
+            read(batch(LARGEST_BATCH).as_bytes()).0,
+            Frame::Batch(messages) if messages.len() == LARGEST_BATCH
+        ));
+        check_fault(batch(LARGEST_BATCH + 1), -32600, Value::Null);
     }
 
     #[test]
@@ -379,8 +423,8 @@ mod tests {
 
     #[test]
     fn reads_a_batch_element_by_element() {
-        let Frame::Batch(messages) = read(br#"[{"jsonrpc":"2.0","id":1,"method":"ping"},[],1]"#)
-        else {
+        let line = br#"[{"jsonrpc":"2.0","id":1,"method":"ping"},[],1]"#;
+        let Frame::Batch(messages) = read(line).0 else {
             panic!("no batch");
         };
         assert!(matches!(

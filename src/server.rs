@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use crate::json;
 use crate::nearest::nearest;
 use crate::peer::{Interruption, Peer};
 use crate::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
@@ -32,6 +33,10 @@ pub(crate) fn serve(context: &Context) -> io::Result<()> {
         outcome => outcome,
     }
 }
+
+/// How many streams may be open, and how long the id of one may be: their ids are kept.
+const MOST_STREAMS: usize = 100;
+const LONGEST_STREAM_ID: usize = 1_000;
 
 struct Server<'a> {
     context: &'a Context,
@@ -138,6 +143,13 @@ impl Server<'_> {
         match outcome {
             Ok(Reply::Result(result)) => Ok(Some(rpc::answer(Some(&id), Ok(result)))),
             Ok(Reply::Nothing) => Ok(None),
+            Ok(Reply::Stream) if !self.has_room_for(&id) => {
+                let fault = Fault::invalid_request(format!(
+                    "At most {MOST_STREAMS} subscriptions may be open, with ids of at most \
+                     {LONGEST_STREAM_ID} bytes: cancel one"
+                ));
+                Ok(Some(rpc::answer(Some(&id), Err(fault))))
+            }
             Ok(Reply::Stream) => {
                 let method = "notifications/subscriptions/acknowledged";
                 self.peer
@@ -149,6 +161,15 @@ impl Server<'_> {
             }
             Err(fault) => Ok(Some(rpc::answer(Some(&id), Err(fault)))),
         }
+    }
+
+    /// Whether a stream with this id may be open.
+    fn has_room_for(&self, id: &Id) -> bool {
+        let is_short = match id {
+            Id::Integer(_) => true,
+            Id::Text(text) => text.len() <= LONGEST_STREAM_ID,
+        };
+        is_short && (self.streams.len() < MOST_STREAMS || self.streams.contains(id))
     }
 
     fn take_note(&mut self, notification: &Notification) {
@@ -286,7 +307,10 @@ fn arguments(value: Value) -> Result<Map<String, Value>, Fault> {
         Value::Null => Some(Map::new()),
         Value::Object(arguments) => Some(arguments),
         Value::String(text) if text.trim().is_empty() => Some(Map::new()),
-        Value::String(text) => serde_json::from_str(&text).ok(),
+        Value::String(text) => match json::from_text(&text) {
+            Some(Value::Object(arguments)) => Some(arguments),
+            _ => None,
+        },
         _ => None,
     };
     arguments.ok_or_else(|| Fault::invalid_params("arguments must be an object"))
@@ -343,6 +367,50 @@ mod tests {
             .map(|(name, _)| *name)
             .collect();
         assert_eq!(listed, declared);
+    }
+
+    #[test]
+    fn keeps_so_many_streams_open_and_no_more() {
+        let listen = |id: Value| {
+            let line = json!({
+                "jsonrpc": "2.0", "id": id, "method": "subscriptions/listen", "params": {
+                    "notifications": {},
+                    "_meta": {
+                        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                        "io.modelcontextprotocol/clientCapabilities": {},
+                    },
+                },
+            });
+            format!("{line}\n")
+        };
+        let mut lines: String = (0..=MOST_STREAMS).map(|id| listen(id.into())).collect();
+        lines += &listen("x".repeat(LONGEST_STREAM_ID + 1).into());
+        let lines: &'static str = lines.leak();
+        let output = Output::default();
+        let peer = Peer::new(Box::new(lines.as_bytes()), output.clone());
+        serve(&context(peer)).expect("a vector takes all");
+        let output = output.0.lock().expect("nobody panics");
+        let messages = serde_json::Deserializer::from_slice(&output).into_iter::<Value>();
+        let messages: Vec<Value> = messages.map(|message| message.expect("JSON")).collect();
+        let refused: Vec<&Value> = messages
+            .iter()
+            .filter(|message| message["error"]["code"] == -32600)
+            .collect();
+        assert_eq!(refused.len(), 2, "{refused:?}");
+        assert_eq!(refused[0]["id"], MOST_STREAMS);
+        let ended = messages
+            .iter()
+            .filter(|message| message["result"].is_object());
+        assert_eq!(ended.count(), MOST_STREAMS);
+    }
+
+    #[test]
+    fn refuses_arguments_in_a_text_whose_values_take_too_much_memory() {
+        let bomb = format!("{{\"a\":[{}0]}}", "{\"\":0},".repeat(150_000));
+        assert_eq!(
+            arguments(bomb.into()).map_err(|fault| fault.code),
+            Err(-32602)
+        );
     }
 
     #[test]

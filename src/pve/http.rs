@@ -4,6 +4,7 @@
 //! time limits but that on connecting are kept by the connection itself: ureq's would not end an answer
 //! that comes a byte at a time.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use ureq::http::{self, HeaderValue};
 use ureq::{Agent, Body, Timeout};
 
+use crate::json::{self, Unread};
 use crate::peer::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
 use crate::pve::request::Request;
@@ -22,8 +24,11 @@ use crate::text;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// The longest answer that is read, decompressed. As a `Value` it takes some ten times as much.
+/// The longest answer that is read, decompressed.
 const LARGEST_ANSWER: u64 = 64 << 20;
+
+/// How much memory its values may take: those of some 50,000 guests.
+const MOST_MEMORY: usize = 256 << 20;
 
 /// pveproxy closes an idle connection after 5 s (`PVE/APIServer/AnyEvent.pm`).
 const LONGEST_IDLE: Duration = Duration::from_secs(3);
@@ -39,6 +44,7 @@ pub(crate) struct Http {
     authorization: Option<HeaderValue>,
     timeout: Duration,
     largest_answer: u64,
+    most_memory: usize,
     seen: Seen,
 }
 
@@ -94,6 +100,22 @@ pub(crate) enum Failure {
     GivenUp { sent: bool },
 }
 
+/// An answer would take too much memory.
+#[derive(Debug)]
+struct TooLarge;
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = MOST_MEMORY >> 20;
+        write!(
+            f,
+            "the values of the answer take more than {most} MiB of memory, the most that is held"
+        )
+    }
+}
+
+impl std::error::Error for TooLarge {}
+
 impl Http {
     /// Connects to nothing yet. `host` is one of the connection's, and connecting to it may take as
     /// long as `connect`; the system's certificates are in the first of `bundles` that has any.
@@ -128,6 +150,7 @@ impl Http {
             authorization: authorization(connection),
             timeout: *timeout,
             largest_answer: LARGEST_ANSWER,
+            most_memory: MOST_MEMORY,
             seen,
         }
     }
@@ -220,11 +243,15 @@ impl Http {
         if reader.fill_buf()?.is_empty() {
             return Ok(Value::Null);
         }
-        let value = serde_json::from_reader(&mut reader);
+        let read = json::from_reader(&mut reader, self.most_memory);
         if reader.get_ref().limit() == 0 {
             return Err(ureq::Error::BodyExceedsLimit(self.largest_answer));
         }
-        Ok(value.map_err(io::Error::from)?)
+        match read {
+            Ok(read) => Ok(read.value),
+            Err(Unread::TooLarge) => Err(ureq::Error::Other(Box::new(TooLarge))),
+            Err(Unread::Invalid(err)) => Err(io::Error::from(err).into()),
+        }
     }
 
     fn failure(&self, request: &Request, err: ureq::Error) -> Failure {
@@ -283,6 +310,10 @@ impl Http {
             ureq::Error::Timeout(_) => (format!("the host did not take the request {within}"), ""),
             ureq::Error::BodyExceedsLimit(limit) => (
                 format!("the answer is longer than {limit} bytes, the most that is read"),
+                "Narrow the request: a filter, a lower limit, a shorter time.",
+            ),
+            ureq::Error::Other(err) if err.is::<TooLarge>() => (
+                err.to_string(),
                 "Narrow the request: a filter, a lower limit, a shorter time.",
             ),
             ureq::Error::Protocol(err) => (

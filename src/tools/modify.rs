@@ -255,8 +255,5 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
 
 /// `2048` as a number, which Proxmox sends as text too.
 fn numeric(text: String) -> Value {
-    serde_json::from_str(&text)
-        .ok()
-        .filter(Value::is_number)
-        .unwrap_or(Value::String(text))
+    serde_json::from_str(&text).map_or(Value::String(text), Value::Number)
 }

@@ -776,6 +776,26 @@ mod exchanging {
     }
 
     #[test]
+    fn refuses_an_answer_whose_values_take_too_much_memory() {
+        // Each of these objects takes some 700 bytes.
+        let answer = format!("{{\"data\":[{}0]}}", "{\"\":0},".repeat(1_000));
+        for (most_memory, fits) in [(1_000_000, true), (500_000, false)] {
+            let host = Host::plain(vec![vec![ok(&answer)]]);
+            let http = Http {
+                most_memory,
+                ..plain(&host)
+            };
+            let outcome = http.exchange(&get());
+            if fits {
+                assert_eq!(outcome.unwrap().body["data"][1_000], 0);
+            } else {
+                let text = maybe_processed(outcome);
+                assert_holds(&text, &["of memory", "Narrow the request"]);
+            }
+        }
+    }
+
+    #[test]
     fn keeps_the_secret_out_of_the_log() {
         let log = logged(|| {
             let host = Host::plain(vec![vec![ok("{}"), raw("HTTP/1.1 500 no\r\n\r\n")]]);

@@ -1,0 +1,155 @@
+//! What came while a call was under way and has not had its turn: in order, and within bounds.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::rpc::{Frame, Id, Message};
+
+/// How many frames wait at most.
+const MOST_FRAMES: usize = 10_000;
+
+/// How much memory they take, but for the one that exceeds it.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Frames in the order in which they came.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Each with the memory that it takes.
+    frames: VecDeque<(Frame, usize)>,
+    bytes: usize,
+    /// How many of the frames cancel a request, by its id.
+    cancellations: HashMap<Id, usize>,
+}
+
+impl Queue {
+    /// Whether another frame may be pushed.
+    pub(super) fn has_room(&self) -> bool {
+        self.frames.len() < MOST_FRAMES && self.bytes < MOST_BYTES
+    }
+
+    pub(super) fn push(&mut self, frame: Frame, bytes: usize) {
+        if let Some(id) = cancelled(&frame) {
+            *self.cancellations.entry(id).or_default() += 1;
+        }
+        self.bytes += bytes;
+        self.frames.push_back((frame, bytes));
+    }
+
+    /// The first frame that is not a request cancelled by a later one.
+    pub(super) fn pop(&mut self) -> Option<Frame> {
+        loop {
+            let (frame, bytes) = self.frames.pop_front()?;
+            self.bytes -= bytes;
+            if let Some(id) = cancelled(&frame) {
+                self.forget(&id);
+            } else if can_be_cancelled(&frame).is_some_and(|id| self.cancels(id)) {
+                continue;
+            }
+            return Some(frame);
+        }
+    }
+
+    /// Whether a frame cancels this request.
+    pub(super) fn cancels(&self, id: &Id) -> bool {
+        self.cancellations.contains_key(id)
+    }
+
+    /// A frame that cancels this request has had its turn.
+    fn forget(&mut self, id: &Id) {
+        if let Some(count) = self.cancellations.get_mut(id) {
+            *count -= 1;
+            if *count == 0 {
+                self.cancellations.remove(id);
+            }
+        }
+    }
+}
+
+/// The id of the request that `frame` cancels.
+pub(super) fn cancelled(frame: &Frame) -> Option<Id> {
+    match frame {
+        Frame::Single(Message::Notification(note)) if note.method == "notifications/cancelled" => {
+            note.params.get("requestId").and_then(Id::new)
+        }
+        _ => None,
+    }
+}
+
+/// The id of the request that `frame` is, unless it is `initialize`, which cannot be cancelled.
+fn can_be_cancelled(frame: &Frame) -> Option<&Id> {
+    match frame {
+        Frame::Single(Message::Request(request)) if request.method != "initialize" => {
+            Some(&request.id)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rpc;
+
+    fn request(id: u64, method: &str) -> Frame {
+        rpc::read(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"}}"#).as_bytes()).0
+    }
+
+    fn cancel(id: u64) -> Frame {
+        let params = json!({ "requestId": id });
+        let note = rpc::notification("notifications/cancelled", params);
+        rpc::read(note.to_string().as_bytes()).0
+    }
+
+    #[track_caller]
+    fn check(frames: Vec<Frame>, expected: Vec<Frame>) {
+        let mut queue = Queue::default();
+        for frame in frames {
+            queue.push(frame, 1);
+        }
+        let popped: Vec<Frame> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(popped, expected);
+        assert!(queue.cancellations.is_empty() && queue.bytes == 0);
+    }
+
+    #[test]
+    fn leaves_out_what_a_later_frame_cancels_unless_it_opens_a_session() {
+        check(
+            vec![request(1, "a"), request(2, "b"), cancel(1)],
+            vec![request(2, "b"), cancel(1)],
+        );
+        check(
+            vec![request(1, "initialize"), cancel(1)],
+            vec![request(1, "initialize"), cancel(1)],
+        );
+    }
+
+    #[test]
+    fn a_cancellation_is_for_what_came_before_it() {
+        check(
+            vec![cancel(1), request(1, "a")],
+            vec![cancel(1), request(1, "a")],
+        );
+        check(
+            vec![cancel(1), request(1, "a"), cancel(1)],
+            vec![cancel(1), cancel(1)],
+        );
+    }
+
+    #[test]
+    fn has_room_for_so_many_frames_and_so_much_memory() {
+        let mut queue = Queue::default();
+        for _ in 0..MOST_FRAMES {
+            assert!(queue.has_room());
+            queue.push(cancel(1), 1);
+        }
+        assert!(!queue.has_room());
+        queue.pop();
+        assert!(queue.has_room());
+        queue.push(cancel(1), 1);
+        queue.pop();
+        queue.pop();
+        queue.push(cancel(1), MOST_BYTES);
+        assert!(!queue.has_room());
+    }
+}

@@ -311,8 +311,8 @@ impl<'a> Gate<'a> {
             None => self.tool.get().summary.to_owned(),
             Some(harm) => {
                 let facts = Facts::read(client, request, subject)?;
-                let told = harm.told(&facts.object);
-                let asks = match (self.safety.confirm, harm.destroys()) {
+                let told = facts.told(harm);
+                let asks = match (self.safety.confirm, facts.destroys(harm)) {
                     _ if facts.is_harmless => "\nAs things are, it does no harm.",
                     (Confirm::Never, true) => "\nIt cannot be undone.",
                     (Confirm::Never, false) => "",

@@ -22,6 +22,7 @@ mod volumes;
 pub(crate) use backups::last_backup;
 pub(crate) use common::{find_guest, guest_row};
 pub(crate) use guest::{look_up, stand_in, with_free_id};
+pub(crate) use volumes::unreferenced;
 
 use crate::tool::Tool;
 

@@ -1,4 +1,76 @@
-//! Volumes of guests: whose they are.
+//! Volumes of guests: whose they are, and what becomes of them.
+
+use serde_json::Value;
+
+use crate::pve::property::PropertyString;
+use crate::text;
+
+/// What becomes of what a slot of a guest holds, a disk or a mount point, when the slot is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its volume is erased, for good.
+    Erased,
+    /// Its volume stays with the guest, as unusedN.
+    Kept,
+    /// It is detached, and its data stays as it is: it is not the guest's own.
+    Untouched,
+}
+
+impl Fate {
+    /// Of what `slot` of the guest `vmid` holds by its `line`; `erases` says whether Proxmox is asked to
+    /// erase it, which it only does to a volume that the guest owns (`PVE/QemuServer.pm`,
+    /// `try_deallocate_drive`; `PVE/LXC.pm`, `delete_mountpoint_volume`).
+    pub(crate) fn of(vmid: &str, slot: &str, line: &str, erases: bool) -> Self {
+        let line = PropertyString::parse(line);
+        let volume = volume(&line);
+        if volume.starts_with('/') || owner(volume) != vmid {
+            return Fate::Untouched;
+        }
+        // Proxmox makes it anew from the configuration, so it keeps none.
+        if volume.contains("-cloudinit") {
+            return Fate::Erased;
+        }
+        if line.get("media") == Some("cdrom") {
+            return Fate::Untouched;
+        }
+        match erases || slot.starts_with("unused") || slot == "vmstate" {
+            true => Fate::Erased,
+            false => Fate::Kept,
+        }
+    }
+}
+
+/// What a disk or a mount point is of: a volume, a device or folder of the node, or `none` for a drive
+/// without a disc.
+pub(crate) fn volume(line: &PropertyString) -> &str {
+    let named = ["", "file", "volume"].iter().find_map(|key| line.get(key));
+    named.unwrap_or_default()
+}
+
+/// What is not deleted with the guest of this configuration, since it is not its own:
+/// `scsi1 /dev/disk/by-id/…`. The discs in its drives go without saying.
+pub(crate) fn spared(config: &Value, vmid: &str) -> Vec<String> {
+    let slots = config.as_object().into_iter().flatten();
+    let disks = slots.filter(|(slot, _)| is_disk(slot));
+    let spared = disks.filter_map(|(slot, line)| {
+        let line = line.as_str()?;
+        let parts = PropertyString::parse(line);
+        let is_disc = parts.get("media") == Some("cdrom");
+        let is_spared = Fate::of(vmid, slot, line, true) == Fate::Untouched && !is_disc;
+        is_spared.then(|| text::inline(&format!("{slot} {}", volume(&parts))))
+    });
+    spared.collect()
+}
+
+/// Whether `slot` of a guest holds a volume.
+pub(crate) fn is_disk(slot: &str) -> bool {
+    const FAMILIES: &[&str] = &[
+        "efidisk", "ide", "mp", "sata", "scsi", "tpmstate", "unused", "virtio",
+    ];
+    let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
+    ["rootfs", "vmstate"].contains(&slot)
+        || (FAMILIES.contains(&family) && family.len() < slot.len())
+}
 
 /// The VMID of the guest that a volume belongs to, empty where its name tells none.
 ///
@@ -33,6 +105,103 @@ fn is_vmid(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_the_guest_owns_is_erased() {
+        use Fate::{Erased, Kept, Untouched};
+        for (slot, line, detached, erased) in [
+            ("scsi1", "local-lvm:vm-100-disk-2,size=50G", Kept, Erased),
+            ("scsi1", "file=local:100/vm-100-disk-2.qcow2", Kept, Erased),
+            ("mp0", "local-zfs:subvol-100-disk-1,mp=/srv", Kept, Erased),
+            (
+                "mp0",
+                "volume=local-zfs:subvol-100-disk-1,mp=/srv",
+                Kept,
+                Erased,
+            ),
+            (
+                "efidisk0",
+                "local-lvm:base-100-disk-0,size=4M",
+                Kept,
+                Erased,
+            ),
+            ("scsi0", "tank:base-9000-disk-0/vm-100-disk-0", Kept, Erased),
+            ("unused0", "local-lvm:vm-100-disk-2", Erased, Erased),
+            ("vmstate", "local-lvm:vm-100-state-suspend", Erased, Erased),
+            ("unused0", "local-lvm:vm-101-disk-2", Untouched, Untouched),
+            (
+                "unused0",
+                "local:101/vm-100-disk-2.raw",
+                Untouched,
+                Untouched,
+            ),
+            (
+                "scsi1",
+                "local-lvm:vm-101-disk-0,size=8G",
+                Untouched,
+                Untouched,
+            ),
+            (
+                "scsi1",
+                "/dev/disk/by-id/ata-vm-100-disk-0,size=1T",
+                Untouched,
+                Untouched,
+            ),
+            ("scsi1", "/dev/pve/vm-100-disk-0", Untouched, Untouched),
+            ("scsi1", "san:0.0.1.scsi-36001405", Untouched, Untouched),
+            (
+                "mp0",
+                "/srv/100/vm-100-disk-0,mp=/srv",
+                Untouched,
+                Untouched,
+            ),
+            (
+                "ide2",
+                "local:iso/debian.iso,media=cdrom",
+                Untouched,
+                Untouched,
+            ),
+            (
+                "ide2",
+                "local-lvm:vm-100-disk-1,media=cdrom",
+                Untouched,
+                Untouched,
+            ),
+            ("ide2", "none,media=cdrom", Untouched, Untouched),
+            (
+                "ide2",
+                "local-lvm:vm-100-cloudinit,media=cdrom",
+                Erased,
+                Erased,
+            ),
+            (
+                "ide2",
+                "local:100/vm-100-cloudinit.qcow2,media=cdrom",
+                Erased,
+                Erased,
+            ),
+        ] {
+            assert_eq!(
+                Fate::of("100", slot, line, false),
+                detached,
+                "{slot}: {line}"
+            );
+            assert_eq!(Fate::of("100", slot, line, true), erased, "{slot}: {line}");
+        }
+    }
+
+    #[test]
+    fn what_a_guest_does_not_own_outlives_it() {
+        let config = serde_json::json!({
+            "name": "a", "memory": 512, "args": "/dev/x", "scsi0": "local-lvm:vm-100-disk-0,size=8G",
+            "scsi1": "/dev/disk/by-id/x,size=1T", "ide2": "local:iso/a.iso,media=cdrom",
+            "ide3": "none,media=cdrom", "unused0": "local-lvm:vm-101-disk-0", "scsihw": "lsi",
+        });
+        assert_eq!(
+            spared(&config, "100"),
+            ["scsi1 /dev/disk/by-id/x", "unused0 local-lvm:vm-101-disk-0"]
+        );
+    }
 
     #[test]
     fn knows_whose_a_volume_is() {

@@ -53,7 +53,7 @@ impl Gate<'_> {
                 Some(vmid) => vmid.to_string(),
                 None => "yes".to_owned(),
             };
-            let told = harm.told(&facts.object);
+            let told = facts.told(harm);
             if told.chars().count() > LONGEST {
                 return Err(Error::Declined(format!(
                     "It is too long to be shown to the user whole: at most {LONGEST} characters."

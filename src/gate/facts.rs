@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::harm::Harm;
-use super::subject::{Guest, Subject, is_disk};
+use super::subject::{Guest, Subject};
 use crate::answer::{number, plain};
 use crate::error::Error;
 use crate::pve::client::Client;
@@ -12,6 +12,7 @@ use crate::pve::property::PropertyString;
 use crate::pve::request::{Method::Get, Request};
 use crate::text;
 use crate::tools;
+use crate::volume::{self, Fate, is_disk, volume};
 
 /// What reading the facts may send, for whatever tool.
 #[cfg(test)]
@@ -35,6 +36,8 @@ const NAME: usize = 60;
 pub(super) struct Facts {
     /// `VM 100 web01 on pve1`
     pub(super) object: String,
+    /// What is done to it, where that hangs on what it is now.
+    effect: Option<Effect>,
     /// One fact a line.
     pub(super) lines: Vec<String>,
     /// What must not change between question and answer.
@@ -43,6 +46,12 @@ pub(super) struct Facts {
     pub(super) is_harmless: bool,
     /// What a person types to say yes: the VMID, if it is about a guest.
     pub(super) vmid: Option<u64>,
+}
+
+/// What a request does, as a sentence, and whether it destroys data.
+struct Effect {
+    told: String,
+    destroys: bool,
 }
 
 impl Facts {
@@ -56,6 +65,22 @@ impl Facts {
         client.aside(|| Self::of(client, request, subject))
     }
 
+    /// What `harm` does to it, as a sentence.
+    pub(super) fn told(&self, harm: &Harm) -> String {
+        match &self.effect {
+            Some(effect) => effect.told.clone(),
+            None => harm.told(&self.object),
+        }
+    }
+
+    /// Whether `harm` destroys data of it.
+    pub(super) fn destroys(&self, harm: &Harm) -> bool {
+        match &self.effect {
+            Some(effect) => effect.destroys,
+            None => harm.destroys(),
+        }
+    }
+
     fn of(client: &Client, request: &Request, subject: &Subject) -> Result<Self, Error> {
         match (&subject.harm, &subject.guests[..]) {
             (Some(Harm::DeleteVolume { storage, volume }), _) => {
@@ -65,7 +90,7 @@ impl Facts {
                 let path: Vec<&str> = request.path.split('/').collect();
                 match path[..] {
                     ["", "nodes", node, kind, ..] => {
-                        of_guest(client, harm.as_ref(), node, kind, guest)
+                        of_guest(client, request, harm.as_ref(), (node, kind), guest)
                     }
                     _ => Ok(Self::bare(subject)),
                 }
@@ -81,6 +106,7 @@ impl Facts {
                 Some(node) => format!("node {node}"),
                 None => "the cluster".to_owned(),
             },
+            effect: None,
             lines: Vec::new(),
             fixed: String::new(),
             is_harmless: false,
@@ -91,12 +117,13 @@ impl Facts {
 
 fn of_guest(
     client: &Client,
+    request: &Request,
     harm: Option<&Harm>,
-    node: &str,
-    kind: &str,
+    (node, kind): (&str, &str),
     guest: &Guest,
 ) -> Result<Facts, Error> {
     let vmid = guest.vmid;
+    let id = vmid.to_string();
     let noun = match kind {
         "lxc" => "container",
         _ => "VM",
@@ -112,6 +139,7 @@ fn of_guest(
                     object: format!(
                         "whatever guest has the VMID {vmid} ({node} has no such {noun})"
                     ),
+                    effect: None,
                     lines: Vec::new(),
                     fixed: "none".to_owned(),
                     is_harmless: false,
@@ -155,7 +183,15 @@ fn of_guest(
         let targets = targets.map(|job| plain(&job["target"]));
         listed(targets.map(|target| format!("to {target}")).collect())
     });
-    let lines = vec![
+    let asks_for = |name: &str| request.form.iter().any(|pair| pair == (name, "1"));
+    let object = format!("{noun} {vmid}{name} on {node}");
+    let effect = match (harm, &config) {
+        (Some(Harm::RemoveDisks { slots, .. }), Part::Read(config)) => {
+            Some(removal(&object, config, &id, slots, asks_for("force")))
+        }
+        _ => None,
+    };
+    let mut lines = vec![
         format!("state: {state}"),
         format!("disks: {}", config.show(disks)),
         format!("snapshots: {snapshots_}"),
@@ -170,6 +206,31 @@ fn of_guest(
             })
         ),
     ];
+    if harm == Some(&Harm::DeleteGuest) {
+        let spared = config.show(|config| listed(volume::spared(config, &id)));
+        if spared != "none" {
+            lines.push(format!("not its own, untouched: {spared}"));
+        }
+        if asks_for("destroy-unreferenced-disks") {
+            let others = match &config {
+                Part::Read(config) => tools::unreferenced(client, kind, &id, config),
+                Part::Unknown(why) => Err(Error::impossible("", why)),
+            };
+            let others = others.map(|(volumes, notes)| volumes.into_iter().chain(notes).collect());
+            let others = Part::of(others)?;
+            let others = others.show(|volumes| {
+                listed(
+                    volumes
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .map(plain)
+                        .collect(),
+                )
+            });
+            lines.push(format!("in no slot, deleted too: {others}"));
+        }
+    }
     // All but the uptime.
     let fixed = [
         name.clone(),
@@ -179,7 +240,8 @@ fn of_guest(
     ];
     let runs = status.value()["status"] != "stopped";
     Ok(Facts {
-        object: format!("{noun} {vmid}{name} on {node}"),
+        object,
+        effect,
         lines,
         fixed: fixed.join("\n"),
         is_harmless: harm == Some(&Harm::Stop) && !runs,
@@ -229,11 +291,41 @@ fn of_volume(
     }
     Ok(Facts {
         object: format!("{} on {node}", text::inline(volume)),
+        effect: None,
         fixed: lines.join("\n"),
         lines,
         is_harmless: false,
         vmid: subject.guest(),
     })
+}
+
+/// What removing `slots` of a guest does, a sentence for each fate that what they hold has.
+fn removal(object: &str, config: &Value, vmid: &str, slots: &[String], erases: bool) -> Effect {
+    let of = |fate: Fate| {
+        let slots = slots
+            .iter()
+            .map(String::as_str)
+            .filter(|slot| Fate::of(vmid, slot, &plain(&config[*slot]), erases) == fate);
+        slots.collect::<Vec<_>>().join(", ")
+    };
+    let mut sentences = Vec::new();
+    for fate in [Fate::Erased, Fate::Kept, Fate::Untouched] {
+        let slots = of(fate);
+        if slots.is_empty() {
+            continue;
+        }
+        sentences.push(match fate {
+            Fate::Erased => format!("Erase {slots} of {object}, for good."),
+            Fate::Kept => format!("Detach {slots} from {object}; the volume is kept."),
+            Fate::Untouched => format!(
+                "Detach {slots} from {object}; the data is untouched, since it is not the guest's own."
+            ),
+        });
+    }
+    Effect {
+        told: sentences.join("\n"),
+        destroys: !of(Fate::Erased).is_empty(),
+    }
 }
 
 /// Something that was read, or why it was not.
@@ -279,9 +371,8 @@ fn disks(config: &Value) -> String {
     let disks = slots.filter(|(slot, _)| is_disk(slot)).map(|(slot, line)| {
         let line = plain(line);
         let parts = PropertyString::parse(&line);
-        let volume = parts.get("").or(parts.get("file")).or(parts.get("volume"));
         let size = parts.get("size").unwrap_or_default();
-        format!("{slot} {} {size}", volume.unwrap_or_default())
+        format!("{slot} {} {size}", volume(&parts))
             .trim_end()
             .to_owned()
     });

@@ -172,11 +172,13 @@ impl Harm {
             Harm::RemoveDisks {
                 slots,
                 erases: true,
-            } => format!("Erase {} of {object}, for good.", slots.join(", ")),
-            Harm::RemoveDisks { slots, .. } => format!(
-                "Detach {} from {object}; the volume is kept.",
+            } => format!(
+                "Remove {} of {object}; a volume of its own is erased, for good.",
                 slots.join(", ")
             ),
+            Harm::RemoveDisks { slots, .. } => {
+                format!("Detach {} from {object}.", slots.join(", "))
+            }
             Harm::RestoreOver(archive) => format!(
                 "Restore {} over {object}: what is there now is lost.",
                 text::inline(archive)

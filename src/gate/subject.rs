@@ -8,7 +8,7 @@ use super::harm::{GuestOption, Harm};
 use crate::pve::property::PropertyString;
 use crate::pve::request::Method::{Delete, Post, Put};
 use crate::pve::request::{Request, decode};
-use crate::volume::owner;
+use crate::volume::{is_disk, owner};
 
 /// What a changing request is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -405,16 +405,6 @@ fn is_new(volume: &str) -> bool {
         Some((_, name)) => name == "cloudinit" || is_size(name),
         None => ["cdrom", "none"].contains(&volume),
     }
-}
-
-/// Whether `slot` of a guest holds a volume.
-pub(super) fn is_disk(slot: &str) -> bool {
-    const FAMILIES: &[&str] = &[
-        "efidisk", "ide", "mp", "sata", "scsi", "tpmstate", "unused", "virtio",
-    ];
-    let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
-    ["rootfs", "vmstate"].contains(&slot)
-        || (FAMILIES.contains(&family) && family.len() < slot.len())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::pve::property::{self, PropertyString};
 use crate::pve::request::Method::{Post, Put};
 use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
+use crate::volume::{Fate, volume};
 
 const DISKS: &[&str] = &[
     "scsi", "virtio", "sata", "ide", "efidisk", "tpmstate", "unused",
@@ -230,7 +231,7 @@ const REMOVED_DISK: Param = Param::required(
     Kind::Format(&format::VM_DISK_OR_UNUSED),
     "Such as scsi1; unusedN erases that volume.",
 );
-const PURGE: Param = Param::optional("purge", Kind::Flag, "Erase its volume.")
+const PURGE: Param = Param::optional("purge", Kind::Flag, "Erase its volume, if the VM's own.")
     .default("false")
     .local();
 
@@ -288,7 +289,6 @@ fn remove(
     families: &[&str],
 ) -> Result<Answer, Error> {
     let slot = &args[slot];
-    let erase = args.flag(&PURGE) || slot.starts_with("unused");
     let (before, _) = change(client, args, guest, |config| {
         config.used(args, guest, slot, families)?;
         let request = args
@@ -307,32 +307,53 @@ fn remove(
         .line(format!("before: {slot}: {line}"))
         .with("slot", slot)
         .with("before", &*line);
-    match waits {
-        None => return Ok(answer.line(unknown_whether_it_waits(guest))),
-        Some(true) => {
+    let fate = Fate::of(&args[&VMID], slot, &line, args.flag(&PURGE));
+    match (waits, fate) {
+        (None, _) => return Ok(answer.line(unknown_whether_it_waits(guest))),
+        (Some(true), fate) => {
             return Ok(answer.line(format!(
-                "It stays attached until the {} stops.",
-                guest.noun()
+                "It stays attached until the {} stops; {}.",
+                guest.noun(),
+                match fate {
+                    Fate::Erased => "then its volume is erased",
+                    Fate::Kept => "then its volume is kept as unusedN",
+                    Fate::Untouched => "its data stays untouched",
+                }
             )));
         }
-        Some(false) => (),
-    }
-    // The image in a drive for discs is no part of the VM.
-    if PropertyString::parse(&line).get("media") == Some("cdrom") {
-        return Ok(answer);
-    }
-    if erase {
-        return Ok(answer.line("Its volume was erased.").with("erased", true));
+        (Some(false), Fate::Erased) => {
+            // Proxmox then keeps the volume, and does not say so.
+            let unless = match guest == Guest::Container && before.get("parent").is_some() {
+                true => ", unless a snapshot holds it",
+                false => "",
+            };
+            return Ok(answer
+                .line(format!("Its volume was erased{unless}."))
+                .with("erased", true));
+        }
+        // A drive without a disc.
+        (Some(false), Fate::Untouched) if line.starts_with("none") => return Ok(answer),
+        (Some(false), Fate::Untouched) => {
+            return Ok(answer
+                .line(format!(
+                    "Detached; its data is untouched, since it is not the {}'s own.",
+                    guest.noun()
+                ))
+                .with("erased", false));
+        }
+        (Some(false), Fate::Kept) => (),
     }
     let Ok(after) = Config::read(client, args, guest) else {
         return Ok(answer.line("Which unusedN keeps its volume could not be read."));
     };
+    let held =
+        |line: Option<String>| line.map(|line| volume(&PropertyString::parse(&line)).to_owned());
     let kept = after
         .slots(&["unused"])
         .into_iter()
-        .find(|unused| before.get(unused).is_none());
+        .find(|unused| held(after.get(unused)) == held(before.get(slot)));
     Ok(match kept {
-        None => answer,
+        None => answer.line("Its volume is kept, though not as unusedN: a snapshot may hold it."),
         Some(unused) => answer
             .line(format!(
                 "Its volume is kept as {unused}; removing {unused} erases it."

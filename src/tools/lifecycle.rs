@@ -1,12 +1,22 @@
 //! Guest lifecycle: start, stop, shut down, reboot, pause, resume, delete.
 
-use super::common::TIMEOUT;
+use serde_json::Value;
+
+use super::common::{Guest, TIMEOUT};
 use super::guest::{NODE, VMID};
+use super::volumes;
+use crate::answer::Answer;
+use crate::error::Error;
 use crate::format;
-use crate::param::{Kind, Param};
-use crate::pve::request::Method::{Delete, Post};
-use crate::task::{WAIT, WAIT_TIMEOUT};
+use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
+use crate::pve::request::{
+    Method::{Delete, Get, Post},
+    Reply,
+};
+use crate::task::{self, WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
+use crate::volume;
 
 const FORCE_STOP: Param = Param::optional("force_stop", Kind::Flag, "").sent_as("forceStop");
 const OVERRULE_SHUTDOWN: Param =
@@ -164,11 +174,9 @@ pub(super) static DELETE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
-    call: Call::Plain(
-        Delete,
-        "/nodes/{node}/lxc/{vmid}",
-        Show::Action("Delete container {vmid}"),
-    ),
+    call: Call::Steps(&["DELETE /nodes/{node}/lxc/{vmid}"], |client, args| {
+        delete(client, args, Guest::Container)
+    }),
 };
 
 pub(super) static DELETE_VM: Tool = Tool {
@@ -177,9 +185,45 @@ pub(super) static DELETE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
-    call: Call::Plain(
-        Delete,
-        "/nodes/{node}/qemu/{vmid}",
-        Show::Action("Delete VM {vmid}"),
-    ),
+    call: Call::Steps(&["DELETE /nodes/{node}/qemu/{vmid}"], |client, args| {
+        delete(client, args, Guest::Vm)
+    }),
 };
+
+/// Deletes a guest, and tells which of what it used is not deleted with it, and what else is.
+fn delete(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
+    let vmid = &args[&VMID];
+    let config = match client.send(&args.request(Get, &guest.path("config"))) {
+        Err(Error::Refused(_)) => Value::Null,
+        config => config?,
+    };
+    let others = match args.flag(&UNREFERENCED) && !config.is_null() {
+        true => volumes::unreferenced(client, guest.api_type(), vmid, &config).ok(),
+        false => None,
+    };
+    let path = format!("/nodes/{{node}}/{}/{{vmid}}", guest.api_type());
+    let request = args.whole_request(Delete, &path);
+    let what = format!("Delete {} {vmid}", guest.noun());
+    let mut answer = task::begun(client, &request, Reply::Task, &what)?;
+    let spared = volume::spared(&config, vmid);
+    if !spared.is_empty() {
+        let listed = spared.join(", ");
+        answer = answer
+            .line(format!("Not its own, so untouched: {listed}"))
+            .with("untouched", spared);
+    }
+    if args.flag(&UNREFERENCED) && others.is_none() {
+        answer = answer.line("Volumes in no slot are deleted too; which could not be read.");
+    }
+    if let Some((volumes, notes)) = others {
+        let listed = match volumes.is_empty() {
+            true => "none that this token sees".to_owned(),
+            false => volumes.join(", "),
+        };
+        answer = answer
+            .line(format!("Volumes in no slot, deleted too: {listed}"))
+            .with("unreferenced", volumes);
+        answer = notes.iter().fold(answer, Answer::line);
+    }
+    Ok(answer)
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::common::{STORAGE, resources};
 use super::guest::OF_GUEST;
@@ -11,9 +11,11 @@ use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
+use crate::pve::property::PropertyString;
 use crate::pve::request::{Method::Get, Request};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool};
+use crate::volume;
 
 pub(super) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
@@ -82,6 +84,35 @@ impl Volumes {
             _ => Ok(Self { rows, notes }),
         }
     }
+}
+
+/// The volumes of a guest that its configuration names in no slot, by their IDs, and which storages could
+/// not be read.
+pub(crate) fn unreferenced(
+    client: &Client,
+    of_type: &str,
+    vmid: &str,
+    config: &Value,
+) -> Result<(Vec<String>, Vec<String>), Error> {
+    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
+    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
+    let args = Args::parse(PARAMS, &arguments).map_err(Error::Arguments)?;
+    let content = match of_type {
+        "lxc" => "rootdir",
+        _ => "images",
+    };
+    let Volumes { rows, notes } = Volumes::read(client, &args, Some(content), None)?;
+    let lines: Vec<PropertyString> = config
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(_, line)| PropertyString::parse(&plain(line)))
+        .collect();
+    let volumes = rows.iter().map(|row| plain(&row["volid"]));
+    let unreferenced = volumes.filter(|id| {
+        volume::owner(id) == vmid && !lines.iter().any(|line| volume::volume(line) == id)
+    });
+    Ok((unreferenced.collect(), notes))
 }
 
 fn read(

@@ -179,6 +179,12 @@ fn exchanges(step: &Step) -> Vec<Value> {
             "answer": { "data": [{ "vmid": 100, "type": "qemu", "node": "pve1" }] },
         }));
     }
+    if step.task == "qmdestroy" {
+        // Which of its disks are its own.
+        exchanges.push(json!({
+            "request": "GET /nodes/pve1/qemu/100/config", "answer": { "data": {} },
+        }));
+    }
     exchanges
         .push(json!({ "request": step.request, "form": step.form, "answer": { "data": upid } }));
     let mut lines = 0;

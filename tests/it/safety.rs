@@ -1472,6 +1472,86 @@ fn clients_that_cannot_ask() -> [Value; 4] {
 }
 
 #[test]
+fn a_question_and_a_dry_run_say_what_becomes_of_each_volume() {
+    let host = Host::start();
+    host.hold(
+        "/nodes/pve1/qemu/100/config",
+        json!({
+            "name": "web01", "digest": "d1", "scsi0": "local-lvm:vm-100-disk-0,size=32G",
+            "scsi1": "/dev/disk/by-id/ata-ST4000,size=3726G", "scsi2": "local-lvm:vm-101-disk-1",
+            "unused0": "local-lvm:vm-101-disk-0", "unused1": "local:100/data.qcow2",
+        }),
+    );
+    host.hold(
+        "/nodes/pve1/storage/local/content",
+        json!([
+            { "volid": "local:100/data.qcow2", "vmid": 100, "content": "images" },
+            { "volid": "local:100/old.qcow2", "vmid": 100, "content": "images" },
+        ]),
+    );
+    let storage = json!({ "type": "storage", "storage": "local", "node": "pve1", "status": "available", "content": "images,backup", "shared": 0 });
+    let guest = json!({ "type": "qemu", "vmid": 100, "name": "web01", "node": "pve1", "status": "running" });
+    host.hold("/cluster/resources", json!([guest, storage]));
+    let mut session = host.serve(&[]);
+    let mut told = |tool: &str, mut arguments: Value| {
+        let asked = json!({ "name": tool, "arguments": arguments });
+        let mut answer = call_with_forms(&mut session, asked);
+        let question = answer["result"]["inputRequests"]["confirm"]["params"]["message"].take();
+        arguments["dry_run"] = true.into();
+        let (preview, is_error) = call(&mut session, tool, arguments);
+        assert!(!is_error, "{preview}");
+        [question.as_str().unwrap_or_default().to_owned(), preview]
+    };
+    for (disk, purge, does) in [
+        (
+            "scsi0",
+            true,
+            "Erase scsi0 of VM 100 web01 on pve1, for good.",
+        ),
+        (
+            "scsi0",
+            false,
+            "Detach scsi0 from VM 100 web01 on pve1; the volume is kept.",
+        ),
+        (
+            "unused1",
+            false,
+            "Erase unused1 of VM 100 web01 on pve1, for good.",
+        ),
+        (
+            "scsi1",
+            true,
+            "Detach scsi1 from VM 100 web01 on pve1; the data is untouched",
+        ),
+        (
+            "scsi2",
+            true,
+            "Detach scsi2 from VM 100 web01 on pve1; the data is untouched",
+        ),
+        (
+            "unused0",
+            false,
+            "Detach unused0 from VM 100 web01 on pve1; the data is untouched",
+        ),
+    ] {
+        let arguments = json!({ "vmid": 100, "disk": disk, "purge": purge });
+        for text in told("proxmox_remove_disk_vm", arguments) {
+            assert!(text.contains(does), "{disk}: {text}");
+            let is_final = text.contains("It cannot be undone");
+            assert!(!is_final || does.starts_with("Erase"), "{disk}: {text}");
+        }
+    }
+    let arguments = json!({ "vmid": 100, "destroy_unreferenced_disks": true });
+    let untouched = "not its own, untouched: scsi1 /dev/disk/by-id/ata-ST4000, \
+                     scsi2 local-lvm:vm-101-disk-1, unused0 local-lvm:vm-101-disk-0\n\
+                     in no slot, deleted too: local:100/old.qcow2";
+    for text in told("proxmox_delete_vm", arguments) {
+        assert!(text.contains(untouched), "{text}");
+    }
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
 fn policies_and_clients_decide_who_is_asked() {
     let host = Host::start();
     let destroys = ("proxmox_delete_vm", stop_100());

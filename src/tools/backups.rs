@@ -355,11 +355,28 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
         )]));
     }
     let volume = format!("{storage}:{name}");
-    // Proxmox answers nothing when it was done within the delay.
+    let looked = client.send(
+        &args
+            .request(Get, "/nodes/{node}/storage/{storage}/content/{backup}")
+            .segment("backup", &volume),
+    );
+    let is_gone = match looked {
+        Err(Error::Refused(refusal)) => refusal.says("volume_size_info on"),
+        looked => looked.map(|_| false)?,
+    };
+    // Proxmox answers nothing when it was done within the delay, nor when there was nothing to do.
     let request = args
         .request(Delete, "/nodes/{node}/storage/{storage}/content/{backup}")
         .segment("backup", &volume)
         .with("delay", "5");
     let what = format!("Delete backup {}", plain(&volume.into()));
-    task::begun(client, &request, Reply::TaskOrNothing, &what)
+    let answer = task::begun(client, &request, Reply::TaskOrNothing, &what)?;
+    Ok(match answer.task {
+        None if is_gone => Answer::acted(
+            &what,
+            "gone",
+            "nothing was deleted, it was not there before.",
+        ),
+        _ => answer,
+    })
 }

@@ -50,23 +50,39 @@ pub(super) static STOP: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[UPID],
-    call: Call::Steps(&["DELETE /nodes/{node}/tasks/{upid}"], stop),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/tasks/{upid}/status",
+            "DELETE /nodes/{node}/tasks/{upid}",
+        ],
+        stop,
+    ),
 };
 
 fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
     let upid = &args[&UPID];
     let node = format::upid_node(upid).unwrap_or_default();
-    let request = args.request(Delete, "/nodes/{node}/tasks/{upid}");
-    client.change(&request.segment("node", node), Reply::Nothing)?;
     let task: Vec<&str> = upid.split(':').skip(5).take(2).collect();
     let what = format!("Stop task {} on {node}", task.join(" ").trim_end());
-    // Proxmox says the same of a task that has ended before.
-    Ok(
-        Answer::acted(&what, "requested", "asked to stop, it may still run.")
-            .line("proxmox_wait_task with this upid tells whether and how it ended.")
-            .with("upid", upid)
-            .with("node", node),
-    )
+    // Proxmox answers the same of a task that has ended before.
+    let answer = match Task::new(&*what, upid).status(client) {
+        Ok(status) if status["status"] == "stopped" => {
+            let exit = match plain(&status["exitstatus"]) {
+                none if none.is_empty() => "no exit status".to_owned(),
+                exit => exit,
+            };
+            let outcome = format!("nothing to stop, it had ended before: {exit}");
+            Answer::acted(&what, "ended", &outcome).with("exitstatus", exit)
+        }
+        Ok(_) | Err(Error::Refused(_)) => {
+            let request = args.request(Delete, "/nodes/{node}/tasks/{upid}");
+            client.change(&request.segment("node", node), Reply::Nothing)?;
+            Answer::acted(&what, "requested", "asked to stop, it may still run.")
+                .line("proxmox_wait_task with this upid tells whether and how it ended.")
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(answer.with("upid", upid).with("node", node))
 }
 
 const VIEW: Param = Param::optional("view", Kind::Choice(&["tasks", "log"]), "").default("tasks");

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::format;
 use crate::param::{Args, Kind, Param};
+use crate::settings::Secret;
 use crate::task::Task;
 use crate::text;
 
@@ -15,6 +16,18 @@ pub(crate) struct Answer {
     pub(crate) data: Map<String, Value>,
     /// The task that was started. Text and data are then only what is to be said beside it.
     pub(crate) task: Option<Task>,
+    /// What was made up for what the task makes, and is told with it alone.
+    pub(crate) made_up: Option<MadeUp>,
+}
+
+/// A secret that was made up for a call, and is known to nobody else.
+#[derive(Debug)]
+pub(crate) struct MadeUp {
+    /// What it is called in the data.
+    pub(crate) name: &'static str,
+    /// What it is, in words.
+    pub(crate) what: &'static str,
+    pub(crate) secret: Secret,
 }
 
 /// How a list is shown: a count line, then a tab-separated table.
@@ -462,10 +475,7 @@ impl Answer {
         {
             None => Self::done(what),
             Some(upid) => Self {
-                task: Some(Task {
-                    what: what.to_owned(),
-                    upid: upid.to_owned(),
-                }),
+                task: Some(Task::new(what, upid)),
                 ..Self::new(String::new())
             },
         }
@@ -476,6 +486,17 @@ impl Answer {
             text,
             data: Map::new(),
             task: None,
+            made_up: None,
+        }
+    }
+
+    /// With what was made up, if anything, which is `how`.
+    pub(crate) fn with_made_up(mut self, how: &str) -> Self {
+        match self.made_up.take() {
+            None => self,
+            Some(MadeUp { name, what, secret }) => self
+                .line(format!("{what}, {how}: {}", secret.expose()))
+                .with(name, secret.expose()),
         }
     }
 

@@ -501,7 +501,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text itself, for the one header that carries it.
+    /// The text itself, for what it was given or made up for.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

@@ -31,6 +31,7 @@ const PATIENCE_WITHOUT_PROGRESS: u64 = 50;
 pub(crate) const REQUESTS: &[&str] = &[
     "GET /nodes/{node}/tasks/{upid}/status",
     "GET /nodes/{node}/tasks/{upid}/log",
+    "GET /nodes/{node}/tasks",
     "GET /cluster/tasks",
     "GET /cluster/resources",
     "GET /nodes/{node}/{type}/{vmid}/status/current",
@@ -38,6 +39,9 @@ pub(crate) const REQUESTS: &[&str] = &[
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
+
+/// After so many seconds a guest that is down will not come up by the reboot that shut it down.
+const LONGEST_REBOOT: u64 = 600;
 
 /// How many of the last lines of its log explain a task that failed.
 const LAST_LINES: u64 = 8;
@@ -48,6 +52,9 @@ pub(crate) struct Task {
     /// What it does, as a person would say it: `Start VM 100`.
     pub(crate) what: String,
     pub(crate) upid: String,
+    /// Whether it was asked to start its guest at its end, which is a task of its own; `None` where
+    /// nobody knows.
+    pub(crate) starts: Option<bool>,
 }
 
 /// Sends a request that `reply` says may start a task, and tells what it does.
@@ -58,7 +65,11 @@ pub(crate) fn begun(
     what: &str,
 ) -> Result<Answer, Error> {
     let data = client.change(request, reply)?;
-    Ok(Answer::of_action(what, &data))
+    let mut answer = Answer::of_action(what, &data);
+    if let Some(task) = &mut answer.task {
+        task.starts = Some(request.form.iter().any(|pair| pair == ("start", "1")));
+    }
+    Ok(answer)
 }
 
 /// What is known of a task.
@@ -69,9 +80,52 @@ pub(crate) enum State {
     /// It runs, for all that is known; `doubt` is why the last look told nothing.
     Running { doubt: Option<String> },
     /// It has ended well: `OK`, or `WARNINGS: 1` with the last lines of the log.
-    Ended { exit: String, log: Vec<String> },
+    Ended {
+        exit: String,
+        log: Vec<String>,
+        sequel: Sequel,
+    },
     /// It has failed: why, and the last lines of the log.
     Failed { exit: String, log: Vec<String> },
+}
+
+/// What follows a task that has ended well: a guest that was made or shut down is started by a task of
+/// its own, which can fail.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Sequel {
+    /// Nothing, for all that is known.
+    None,
+    /// The guest is to run and was not seen to; whether that may still come.
+    Unseen { is_due: bool },
+    /// The task that starts the guest, and what is known of it.
+    Start(Task, Box<State>),
+}
+
+impl State {
+    /// Whether there is more to come.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            State::Started | State::Running { .. } => true,
+            State::Ended { sequel, .. } => match sequel {
+                Sequel::None => false,
+                Sequel::Unseen { is_due } => *is_due,
+                Sequel::Start(_, state) => state.is_open(),
+            },
+            State::Failed { .. } => false,
+        }
+    }
+
+    /// The exit status at the end: that of the start which follows, if that failed.
+    pub(crate) fn exit(&self) -> Option<&str> {
+        match self {
+            State::Started | State::Running { .. } => None,
+            State::Ended {
+                sequel: Sequel::Start(_, start),
+                ..
+            } if matches!(**start, State::Failed { .. }) => start.exit(),
+            State::Ended { exit, .. } | State::Failed { exit, .. } => Some(exit),
+        }
+    }
 }
 
 /// How long a call waits for the task that it starts.
@@ -115,6 +169,17 @@ impl Patience {
         }
     }
 
+    /// ` after 45 s`, to be said of what it did not see.
+    fn told(self) -> String {
+        let seconds = self.limit.as_secs();
+        match self.is_cut {
+            true => {
+                format!(" after {seconds} s, the most that is waited for a client without progress")
+            }
+            false => format!(" after {seconds} s"),
+        }
+    }
+
     pub(crate) const fn exactly(limit: Duration) -> Self {
         Self {
             limit,
@@ -124,12 +189,17 @@ impl Patience {
 }
 
 impl Task {
+    pub(crate) fn new(what: impl Into<String>, upid: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            upid: upid.into(),
+            starts: None,
+        }
+    }
+
     /// One that somebody else may have started: what it does is its type.
     pub(crate) fn found(upid: &str) -> Self {
-        let task = Self {
-            what: String::new(),
-            upid: upid.to_owned(),
-        };
+        let task = Self::new("", upid);
         let kind = format::upid_type(upid).unwrap_or("task");
         let what = match task.guest() {
             Some(guest) => format!("{kind} of {guest}"),
@@ -225,20 +295,103 @@ impl Task {
             return Ok(State::Ended {
                 exit,
                 log: Vec::new(),
+                sequel: Sequel::None,
             });
         }
         let log = self.log_lines(client, None, LAST_LINES);
         let log = log.map(|(lines, _, _)| lines).unwrap_or_default();
         Ok(match exit.starts_with("WARNINGS") {
-            true => State::Ended { exit, log },
+            true => State::Ended {
+                exit,
+                log,
+                sequel: Sequel::None,
+            },
             false => State::Failed { exit, log },
         })
     }
 
-    /// Waits for its end, or until patience or client have an end. What of it only files a request
-    /// with the HA manager is followed to what that does.
+    /// `state`, and what follows where that is a good end.
+    pub(crate) fn followed_up(&self, client: &Client, state: State) -> Result<State, Error> {
+        Ok(match state {
+            State::Ended { exit, log, .. } => State::Ended {
+                exit,
+                log,
+                sequel: self.sequel(client)?,
+            },
+            other => other,
+        })
+    }
+
+    /// What follows its good end.
+    fn sequel(&self, client: &Client) -> Result<Sequel, Error> {
+        let is_expected = match self.verb() {
+            // The machine is down at its end, and comes up a moment later.
+            Some((_, "reboot")) if self.guest_state(client)?.as_deref() == Some("running") => {
+                return Ok(Sequel::None);
+            }
+            Some((_, "reboot")) => true,
+            Some((_, "create" | "restore" | "rollback")) if self.starts != Some(false) => {
+                self.starts == Some(true)
+            }
+            _ => return Ok(Sequel::None),
+        };
+        let tasks = unless_refused(self.tasks_since(client))?.unwrap_or_default();
+        if let Some(mut start) = self.start_among(&tasks) {
+            start.starts = Some(false);
+            let state = start.look(client).or_else(|error| start.doubt(error))?;
+            return Ok(Sequel::Start(start, Box::new(state)));
+        }
+        let runs = || Ok(self.guest_state(client)?.as_deref() == Some("running"));
+        if !is_expected || (self.starts == Some(true) && runs()?) {
+            return Ok(Sequel::None);
+        }
+        let is_due = may_still_start(self.end_among(&tasks), client.clock());
+        Ok(Sequel::Unseen { is_due })
+    }
+
+    /// When it ended, if `tasks` tell.
+    fn end_among(&self, tasks: &[Value]) -> Option<f64> {
+        let own = tasks.iter().find(|task| task["upid"] == *self.upid)?;
+        number(&own["endtime"])
+    }
+
+    /// The tasks of its guest that were started since it was, on its node, as the token sees them.
+    fn tasks_since(&self, client: &Client) -> Result<Vec<Value>, Error> {
+        let Some(guest) = self.guest() else {
+            return Ok(Vec::new());
+        };
+        let request = Request::new(Get, "/nodes/{node}/tasks")
+            .segment("node", self.node())
+            .with("source", "all")
+            .with("vmid", guest)
+            .with("since", self.started().to_string());
+        client.send(&request).map(answer::rows)
+    }
+
+    /// The first of `tasks` that starts its guest. One that was started after the end of a task that
+    /// makes a guest has nothing to do with that.
+    fn start_among(&self, tasks: &[Value]) -> Option<Task> {
+        let (family, verb) = self.verb()?;
+        let started = |task: &Value| number(&task["starttime"]).unwrap_or_default();
+        let end = self.end_among(tasks).filter(|_| verb != "reboot");
+        let end = end.unwrap_or(f64::INFINITY);
+        let starts = tasks
+            .iter()
+            .filter(|task| task["type"] == *format!("{family}start"));
+        let first = starts
+            .filter(|task| started(task) <= end)
+            .min_by(|a, b| started(a).total_cmp(&started(b)))?;
+        let upid = first["upid"].as_str()?;
+        format::upid_node(upid)?;
+        Some(Task::found(upid))
+    }
+
+    /// Waits for its end and for what follows, or until patience or client have an end. What of it only
+    /// files a request with the HA manager is followed to what that does.
     pub(crate) fn wait(&self, client: &Client, patience: Patience) -> Result<State, Error> {
         let mut followed = self.clone();
+        // Its end, once it was seen.
+        let mut ended = None;
         let mut progress = Progress::default();
         let mut delay = FIRST_DELAY;
         let mut paused = Duration::ZERO;
@@ -252,16 +405,28 @@ impl Task {
                 Err(Interruption::Closed) => return Ok(State::Started),
             }
             let look = Instant::now();
-            let mut state = followed.step(client)?;
+            let mut state = match ended.take() {
+                Some(ended) => ended,
+                None => followed.step(client)?,
+            };
             if let State::Failed { log, .. } = &mut state
                 && followed.upid != self.upid
             {
                 log.push(format!("this was {}", followed.upid));
             }
-            let State::Running { .. } = state else {
+            let state = self.followed_up(client, state)?;
+            if !state.is_open() {
                 return Ok(state);
-            };
-            progress.tell(&followed, client);
+            }
+            match &state {
+                State::Ended { sequel, .. } => {
+                    if let Sequel::Start(start, _) = sequel {
+                        progress.tell(start, client);
+                    }
+                    ended = Some(state.clone());
+                }
+                _ => progress.tell(&followed, client),
+            }
             looked += look.elapsed();
             if paused + Duration::from_secs(looked.as_secs()) >= patience.limit {
                 return Ok(state);
@@ -368,7 +533,16 @@ impl Task {
         patience: Option<Patience>,
         answer: Answer,
     ) -> Result<Answer, Error> {
-        let Self { what, upid } = self;
+        // What was made up for a guest means nothing where there is none.
+        let answer = match &state {
+            State::Failed { .. } => Answer {
+                made_up: None,
+                ..answer
+            },
+            State::Ended { .. } => answer.with_made_up("shown this once"),
+            _ => answer.with_made_up("shown this once, valid once the task succeeds"),
+        };
+        let Self { what, upid, .. } = self;
         let node = self.node();
         let mut data = json!({ "action": what, "upid": upid, "node": node });
         let text = match state {
@@ -378,6 +552,9 @@ impl Task {
                     Some(_) => {
                         "The guest is HA-managed: this task only files the request, the HA manager acts on it next; proxmox_wait_task follows it."
                     }
+                    None if self.starts == Some(true) => {
+                        "proxmox_wait_task with this upid waits for its end and for the start that follows."
+                    }
                     None => "proxmox_wait_task with this upid waits for its end.",
                 };
                 format!(
@@ -386,44 +563,75 @@ impl Task {
             }
             State::Running { doubt } => {
                 data["status"] = "running".into();
-                let waited = match patience {
-                    Some(Patience {
-                        limit,
-                        is_cut: true,
-                    }) => format!(
-                        " after {} s, the most that is waited for a client without progress",
-                        limit.as_secs()
-                    ),
-                    Some(Patience { limit, .. }) => format!(" after {} s", limit.as_secs()),
-                    None => String::new(),
-                };
+                let waited = patience.map(Patience::told).unwrap_or_default();
                 let doubt = doubt.map(|doubt| format!("\nThe last look at it failed: {doubt}"));
                 format!(
                     "✅ {what}: started on {node}, not finished{waited}.{}\nupid: {upid}\nproxmox_wait_task with this upid goes on waiting.",
                     doubt.unwrap_or_default()
                 )
             }
-            State::Ended { exit, log } => {
+            State::Ended { exit, log, sequel } => {
                 data["status"] = "done".into();
                 data["exitstatus"] = exit.clone().into();
-                let mut text = match exit.as_str() {
-                    "OK" => format!("✅ {what}: done."),
-                    warnings => format!("✅ {what}: done with {warnings}"),
+                let done = done(&exit);
+                let waited = patience.map(Patience::told).unwrap_or_default();
+                let (outcome, next) = match sequel {
+                    Sequel::None => (format!("{done}."), String::new()),
+                    Sequel::Unseen { .. } => {
+                        data["status"] = "incomplete".into();
+                        let next = "\nproxmox_get_vm_status shows whether it runs.".to_owned();
+                        let outcome =
+                            format!("{done}, but the guest was not seen running{waited}.");
+                        (outcome, next)
+                    }
+                    Sequel::Start(start, state) => {
+                        data["start_upid"] = start.upid.clone().into();
+                        match *state {
+                            State::Started | State::Running { .. } => {
+                                data["status"] = "running".into();
+                                let next = format!(
+                                    "\nupid: {}\nproxmox_wait_task with this upid goes on waiting.",
+                                    start.upid
+                                );
+                                let outcome = format!("{done}; its start is not finished{waited}.");
+                                (outcome, next)
+                            }
+                            State::Ended {
+                                exit,
+                                log: of_start,
+                                ..
+                            } => {
+                                let next = format!(
+                                    "\nIts start: {}.{}",
+                                    self::done(&exit),
+                                    quoted(&of_start)
+                                );
+                                (format!("{done}."), next)
+                            }
+                            State::Failed { exit, log } => {
+                                let what = format!("{what}: {done}, but its start failed");
+                                let failure = start.failure(what, &exit, &log);
+                                let advice = "\nStart it instead of calling this again.";
+                                return Err(failure.besides(advice).besides(&answer.text));
+                            }
+                        }
+                    }
                 };
-                for line in &log {
-                    text.push_str(&format!("\n| {}", text::inline(line)));
-                }
+                let mut text = format!("✅ {what}: {outcome}{}{next}", quoted(&log));
                 if !log.is_empty() {
                     data["log"] = log.into();
                 }
-                if let Some(reached) = self.reached(client) {
+                if data["status"] == "done"
+                    && let Some(reached) = self.reached(client)?
+                {
                     text.push_str(&format!("\nstate: {reached}"));
                     data["state"] = reached.into();
                 }
                 text
             }
             State::Failed { exit, log } => {
-                return Err(self.failure(&exit, &log).besides(&answer.text));
+                let failure = self.failure(format!("{what} failed"), &exit, &log);
+                return Err(failure.besides(&answer.text));
             }
         };
         let mut merged = match data {
@@ -435,12 +643,13 @@ impl Task {
             text: text + &answer.text,
             data: merged,
             task: None,
+            made_up: None,
         })
     }
 
     /// `besides` is what the call has to say all the same: a copy that fails to start is made, and
     /// so can a container be whose password is known to nobody else.
-    fn failure(&self, exit: &str, log: &[String]) -> Error {
+    fn failure(&self, what: String, exit: &str, log: &[String]) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
             cause.push_str(&format!("\n| {}", text::cut(&text::inline(line), 300)));
@@ -449,32 +658,80 @@ impl Task {
         if let Some(remedy) = error::remedy(&said) {
             cause.push_str(&format!("\n{remedy}"));
         }
-        Error::impossible(
-            format!("{} failed", self.what),
-            format!("{cause}\nupid: {}", self.upid),
-        )
+        Error::impossible(what, format!("{cause}\nupid: {}", self.upid))
     }
 
     /// The state of the guest after a task that may have started it.
-    fn reached(&self, client: &Client) -> Option<String> {
-        let kind = format::upid_type(&self.upid)?;
-        let (guest, verb) = match (kind.strip_prefix("qm"), kind.strip_prefix("vz")) {
-            (Some(verb), _) => ("qemu", verb),
-            (_, Some(verb)) => ("lxc", verb),
-            _ if kind == "hastart" => return Some("running".to_owned()),
-            _ => return None,
-        };
-        if !["start", "resume", "reboot", "rollback", "create", "restore"].contains(&verb) {
-            return None;
+    fn reached(&self, client: &Client) -> Result<Option<String>, Error> {
+        match self.verb() {
+            None if format::upid_type(&self.upid) == Some("hastart") => {
+                Ok(Some("running".to_owned()))
+            }
+            // Nothing follows it any more, so it was seen to run.
+            Some((_, "reboot")) => Ok(Some("running".to_owned())),
+            Some((_, "start" | "resume" | "rollback" | "create" | "restore")) => {
+                self.guest_state(client)
+            }
+            _ => Ok(None),
         }
+    }
+
+    /// What it does to its guest: `qm` or `vz`, and a word such as `start`.
+    fn verb(&self) -> Option<(&'static str, &str)> {
+        let kind = format::upid_type(&self.upid)?;
+        let of = |family| Some((family, kind.strip_prefix(family)?));
+        of("qm").or_else(|| of("vz"))
+    }
+
+    /// The state of its guest as it is now, where that can be read.
+    fn guest_state(&self, client: &Client) -> Result<Option<String>, Error> {
+        let (Some((family, _)), Some(guest)) = (self.verb(), self.guest()) else {
+            return Ok(None);
+        };
+        let of_type = match family {
+            "qm" => "qemu",
+            _ => "lxc",
+        };
         let request = Request::new(Get, "/nodes/{node}/{type}/{vmid}/status/current")
             .segment("node", self.node())
-            .segment("type", guest)
-            .segment("vmid", self.guest()?);
-        let status = client.send(&request).ok()?;
-        let state = status["qmpstatus"].as_str().or(status["status"].as_str())?;
-        Some(text::inline(state))
+            .segment("type", of_type)
+            .segment("vmid", guest);
+        let status = unless_refused(client.send(&request))?.unwrap_or_default();
+        let state = status["qmpstatus"].as_str().or(status["status"].as_str());
+        Ok(state.map(text::inline))
     }
+}
+
+/// Whether a guest may still come up after a task that `ended` then, both in seconds since 1970: what
+/// did not in all this time will not.
+fn may_still_start(ended: Option<f64>, now: Option<u64>) -> bool {
+    match (ended, now) {
+        (Some(ended), Some(now)) => now < (ended as u64).saturating_add(LONGEST_REBOOT),
+        _ => true,
+    }
+}
+
+/// What a look brought, if anything: the next may bring more.
+fn unless_refused<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
+    match looked {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Refused(_) | Error::Unanswered { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How a good end is told.
+fn done(exit: &str) -> String {
+    match exit {
+        "OK" => "done".to_owned(),
+        warnings => format!("done with {warnings}"),
+    }
+}
+
+/// Lines of a log, each on a line of its own.
+fn quoted(log: &[String]) -> String {
+    let lines = log.iter().map(|line| format!("\n| {}", text::inline(line)));
+    lines.collect()
 }
 
 /// What has come of a request filed with the HA manager.
@@ -488,6 +745,8 @@ enum Outcome {
 /// What the client has been told of a task.
 #[derive(Default)]
 struct Progress {
+    /// The task whose log it is.
+    upid: String,
     /// The first line of the log that has not been read.
     next: u64,
     line: String,
@@ -499,6 +758,10 @@ impl Progress {
     fn tell(&mut self, task: &Task, client: &Client) {
         if !client.peer().wants_progress() {
             return;
+        }
+        if self.upid != task.upid {
+            self.upid.clone_from(&task.upid);
+            (self.next, self.percent) = (0, None);
         }
         const PAGE: u64 = 100;
         let Ok(mut page) = task.log(client, self.next, PAGE) else {
@@ -561,11 +824,50 @@ mod tests {
     }
 
     #[test]
-    fn reads_start_and_guest_out_of_the_upid() {
-        let task = Task {
-            what: String::new(),
-            upid: "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:".to_owned(),
+    fn finds_the_start_that_follows_a_task() {
+        let upid = |kind: &str, start: u64| {
+            format!("UPID:pve1:0012A4F3:03B6C2D1:{start:08X}:{kind}:100:root@pam:")
         };
+        let row = |kind: &str, start: u64, end: Option<u64>| json!({ "type": kind, "upid": upid(kind, start), "starttime": start, "endtime": end });
+        let found = |kind: &str, rows: &[Value]| {
+            let task = Task::new("", upid(kind, 100));
+            task.start_among(rows).map(|start| start.started())
+        };
+        let later = row("qmstart", 200, None);
+        let start = row("qmstart", 109, None);
+        for made in ["qmcreate", "qmrestore", "qmrollback"] {
+            let own = row(made, 100, Some(110));
+            assert_eq!(
+                found(made, &[later.clone(), start.clone(), own.clone()]),
+                Some(109)
+            );
+            assert_eq!(found(made, &[later.clone(), own]), None, "started by hand");
+            assert_eq!(
+                found(made, &[row(made, 100, None), start.clone()]),
+                Some(109)
+            );
+        }
+        let down = row("qmreboot", 100, Some(110));
+        assert_eq!(found("qmreboot", &[down, later.clone()]), Some(200));
+        assert_eq!(found("vzcreate", &[start]), None);
+        assert_eq!(found("vzcreate", &[row("vzstart", 100, None)]), Some(100));
+        assert_eq!(
+            found("qmcreate", &[json!({ "type": "qmstart", "upid": 5 })]),
+            None
+        );
+    }
+
+    #[test]
+    fn what_has_been_down_for_long_is_not_waited_for() {
+        assert!(may_still_start(Some(1_000.0), Some(1_599)));
+        assert!(!may_still_start(Some(1_000.0), Some(1_600)));
+        assert!(may_still_start(None, Some(1_600)) && may_still_start(Some(0.0), None));
+    }
+
+    #[test]
+    fn reads_start_and_guest_out_of_the_upid() {
+        let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
+        let task = Task::new("", upid);
         assert_eq!(task.node(), "pve1");
         assert_eq!(task.started(), 1_784_020_323);
         assert_eq!(task.guest(), Some("100"));

@@ -387,19 +387,22 @@ impl Tool {
             && asked.is_none()
             && answer.text.is_empty()
             && answer.data.is_empty()
+            && answer.made_up.is_none()
             && !task.only_files_a_request();
         let patience = if hands_over {
             Some(Patience::exactly(HAND_OVER))
         } else {
             asked
         };
-        let state = match patience {
-            Some(patience) => task
-                .wait(client, patience)
-                .map_err(|error| error.besides(&answer.text))?,
+        let state = match patience.map(|patience| task.wait(client, patience)) {
             None => State::Started,
+            Some(Ok(state)) => state,
+            Some(Err(error)) => {
+                let answer = answer.with_made_up("shown this once, valid if the task succeeded");
+                return Err(error.besides(&answer.text));
+            }
         };
-        if hands_over && matches!(state, State::Started | State::Running { .. }) {
+        if hands_over && state.is_open() {
             return Ok(End::Task(task));
         }
         let answer = task.report(client, state, patience, answer)?;

@@ -16,7 +16,7 @@ use crate::rpc::Fault;
 use crate::seal::Seal;
 use crate::server::era::{self, Era};
 use crate::server::tool_result;
-use crate::task::{State, Task};
+use crate::task::{Sequel, State, Task};
 use crate::text;
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
@@ -75,15 +75,6 @@ pub(super) fn cancel(
     params: &mut Map<String, Value>,
 ) -> Result<Option<Value>, Fault> {
     let (_, task) = open(context, params)?;
-    // Nothing is asked about for somebody who may not stop it anyway.
-    if context.safety().allow_elevated {
-        let status = context.client().and_then(|client| task.status(&client));
-        match status {
-            Ok(status) if status["status"] == "stopped" => return Ok(Some(json!({}))),
-            Err(Error::Cancelled) => return Ok(None),
-            Ok(_) | Err(_) => (),
-        }
-    }
     // It is held to all that the tool is: whoever started the task was allowed to, but perhaps the user
     // has since changed their mind.
     let caller = era::caller(&Era::Stateless, None, peer, params)?;
@@ -107,19 +98,24 @@ pub(super) fn update(context: &Context, params: &Map<String, Value>) -> Result<V
 
 /// What is known of the task now.
 fn look(client: &Client, id: &str, task: &Task) -> Result<Value, Error> {
-    let state = task.look(client)?;
-    let (status, message) = match &state {
-        State::Started | State::Running { .. } => {
-            let message = last_line(client, task)?;
-            return Ok(described(id, task, "working", &message, client.now()));
-        }
-        State::Failed { exit, .. } if INTERRUPTED.iter().any(|mark| exit.contains(mark)) => {
-            ("cancelled", exit)
-        }
-        State::Ended { exit, .. } | State::Failed { exit, .. } => ("completed", exit),
+    let state = task.followed_up(client, task.look(client)?)?;
+    let Some(exit) = state.exit().filter(|_| !state.is_open()) else {
+        let message = match &state {
+            State::Ended { sequel, .. } => match sequel {
+                Sequel::Start(start, _) => last_line(client, start)?,
+                _ => format!("{}: done, the guest does not run yet", task.what),
+            },
+            _ => last_line(client, task)?,
+        };
+        return Ok(described(id, task, "working", &message, client.now()));
+    };
+    let is_interrupted = INTERRUPTED.iter().any(|mark| exit.contains(mark));
+    let status = match &state {
+        State::Failed { .. } if is_interrupted => "cancelled",
+        _ => "completed",
     };
     let ended = task.ended(client).unwrap_or_else(|| client.now());
-    let mut result = described(id, task, status, message, ended);
+    let mut result = described(id, task, status, exit, ended);
     if status == "completed" {
         result["result"] = era::stateless("tools/call", reported(client, task, state));
     }
@@ -177,7 +173,9 @@ fn close(context: &Context, task: &Task) -> Option<String> {
     let random = ring::default_provider().secure_random;
     random.fill(&mut nonce).ok()?;
     let nonce = u64::from_be_bytes(nonce);
-    Some(seal(context)?.close(&json!({ "u": task.upid, "w": task.what, "n": nonce })))
+    Some(seal(context)?.close(&json!({
+        "u": task.upid, "w": task.what, "s": task.starts, "n": nonce,
+    })))
 }
 
 /// The id that `params` name, and its task. What is wrong with the request comes before what is wrong
@@ -195,8 +193,8 @@ fn task(content: &Value) -> Option<Task> {
     let (upid, what) = (content["u"].as_str()?, content["w"].as_str()?);
     format::upid_node(upid)?;
     Some(Task {
-        what: what.to_owned(),
-        upid: upid.to_owned(),
+        starts: content["s"].as_bool(),
+        ..Task::new(what, upid)
     })
 }
 
@@ -222,10 +220,7 @@ mod tests {
 
     #[test]
     fn describes_a_task_flatly() {
-        let task = Task {
-            what: "Start VM 100".to_owned(),
-            upid: UPID.to_owned(),
-        };
+        let task = Task::new("Start VM 100", UPID);
         let expected = json!({
             "taskId": "id",
             "status": "working",

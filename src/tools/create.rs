@@ -2,7 +2,7 @@
 
 use super::common::{NODE, POOL, STORAGE};
 use super::guest::NEW_VMID;
-use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table};
+use crate::answer::{self, Answer, Column, LIMIT, MadeUp, OFFSET, Order, Table};
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
@@ -12,6 +12,7 @@ use crate::pve::request::{
     Method::{Get, Post},
     Reply,
 };
+use crate::settings::Secret;
 use crate::task::{self, WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Tool};
 
@@ -147,11 +148,13 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         &args[&NEW_VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
     );
     let answer = task::begun(client, &request, Reply::Task, &what)?;
-    Ok(match password.filter(|_| is_made_up) {
-        None => answer,
-        Some(password) => answer
-            .line(format!("root password, shown this once: {password}"))
-            .with("password", password),
+    Ok(Answer {
+        made_up: password.filter(|_| is_made_up).map(|password| MadeUp {
+            name: PASSWORD.name,
+            what: "root password",
+            secret: Secret::new(password),
+        }),
+        ..answer
     })
 }
 

@@ -508,10 +508,7 @@ fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
             "node must be {node}, which runs this task, or absent"
         )]));
     }
-    let task = Task {
-        what: String::new(),
-        upid: upid.to_owned(),
-    };
+    let task = Task::new("", upid);
     let status = task.status(client)?;
     let state = match (status["status"].as_str(), status["exitstatus"].as_str()) {
         (Some("stopped"), Some(exit)) if exit == "OK" || exit.starts_with("WARNINGS") => {

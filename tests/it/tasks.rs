@@ -325,6 +325,125 @@ fn a_client_without_tasks_is_refused_their_methods() {
 }
 
 #[test]
+fn a_task_is_not_over_before_the_start_that_follows_it() {
+    let kinds = [("qmcreate", 111), ("qmreboot", 100)];
+    for ((kind, vmid), exit) in kinds.into_iter().zip(["OK", "start failed"]) {
+        let upid = UPID.replace("qmstart:100", &format!("{kind}:{vmid}"));
+        let start = UPID.replace("qmstart:100", &format!("qmstart:{vmid}"));
+        let path = |upid: &str| {
+            let encoded = upid
+                .replace(':', "%3A")
+                .replace('@', "%40")
+                .replace('!', "%21");
+            format!("GET /nodes/pve1/tasks/{encoded}/status")
+        };
+        let ended = |upid: &str, exit: &str| {
+            let data = json!({ "status": "stopped", "exitstatus": exit });
+            json!({ "request": path(upid), "answer": { "data": data } })
+        };
+        let state = |state: &str| {
+            let request = format!("GET /nodes/pve1/qemu/{vmid}/status/current");
+            json!({ "request": request, "answer": { "data": { "status": state } } })
+        };
+        let tasks = |with_start: bool| {
+            let starts = json!([{ "type": "qmstart", "upid": start, "starttime": 1_784_020_323 }]);
+            let rows = if with_start { starts } else { json!([]) };
+            json!({
+                "request": "GET /nodes/pve1/tasks",
+                "form": ["source=all", format!("vmid={vmid}"), "since=1784020323"],
+                "answer": { "data": rows },
+            })
+        };
+        let is_reboot = kind == "qmreboot";
+        let (request, form, name, arguments) = match is_reboot {
+            true => (
+                "POST /nodes/pve1/qemu/100/status/reboot",
+                json!([]),
+                "proxmox_reboot_vm",
+                json!({ "node": "pve1", "vmid": 100 }),
+            ),
+            false => (
+                "POST /nodes/pve1/qemu",
+                json!([
+                    "vmid=111",
+                    "name=app02",
+                    "memory=512",
+                    "cores=1",
+                    "sockets=1",
+                    "ostype=l26",
+                    "start=1",
+                    "scsihw=virtio-scsi-single",
+                    "scsi0=local-lvm:8",
+                    "net0=virtio,bridge=vmbr0",
+                    "boot=order=scsi0;net0",
+                ]),
+                "proxmox_create_vm",
+                json!({ "node": "pve1", "vmid": 111, "name": "app02", "start": true }),
+            ),
+        };
+        // How often it is looked at within the two seconds of a call.
+        let begun = json!({ "request": request, "form": form, "answer": { "data": upid } });
+        let running =
+            json!({ "request": path(&upid), "answer": { "data": { "status": "running" } } });
+        let mut exchanges = vec![
+            begun,
+            running.clone(),
+            running.clone(),
+            running.clone(),
+            running,
+        ];
+        // The task is over, and the guest not yet up.
+        let down = || is_reboot.then(|| state("stopped"));
+        exchanges.push(ended(&upid, "OK"));
+        exchanges.extend(down());
+        exchanges.push(tasks(false));
+        exchanges.extend((!is_reboot).then(|| state("stopped")));
+        // Its start has ended.
+        exchanges.push(ended(&upid, "OK"));
+        exchanges.extend(down());
+        exchanges.push(tasks(true));
+        exchanges.push(ended(&start, exit));
+        if is_reboot {
+            let mut log = log(8, &["no memory"]);
+            log["request"] = path(&start).replace("/status", "/log").into();
+            exchanges.push(log);
+        }
+        exchanges.push(json!({
+            "request": "GET /nodes/pve1/tasks",
+            "form": ["since=1784020323", "until=1784020323", "limit=500"],
+            "answer": { "data": [{ "upid": upid, "endtime": 1_784_020_380 }] },
+        }));
+        exchanges.extend((!is_reboot).then(|| state("running")));
+        let fake = Fake::playing(exchanges.into());
+        let mut session = server(&fake, &[]);
+        let call = json!({ "name": name, "arguments": arguments });
+        let created = ask(&mut session, "tools/call", call)["result"].take();
+        assert_eq!(created["resultType"], "task", "{created}");
+        let params = json!({ "taskId": created["taskId"] });
+        let answer = ask(&mut session, "tasks/get", params.clone())["result"].take();
+        assert_eq!(answer["status"], "working", "{answer}");
+        let message = answer["statusMessage"].as_str().unwrap_or_default();
+        assert!(
+            message.ends_with("done, the guest does not run yet"),
+            "{answer}"
+        );
+        let answer = ask(&mut session, "tasks/get", params)["result"].take();
+        assert_eq!(answer["status"], "completed", "{answer}");
+        assert_eq!(answer["statusMessage"], exit, "{answer}");
+        let result = &answer["result"];
+        assert_eq!(result["isError"] == true, is_reboot, "{answer}");
+        let text = result["content"][0]["text"].as_str().unwrap_or_default();
+        let told = match is_reboot {
+            true => "Reboot VM 100: done, but its start failed",
+            false => "done.\nIts start: done.\nstate: running",
+        };
+        assert!(text.contains(told), "{text}");
+        session.finish();
+        assert_eq!(fake.problems(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_call_that_says_whether_to_wait_is_no_task() {
     let started = json!({
         "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID },

@@ -145,6 +145,7 @@ fn a_made_up_password_is_sent_and_shown_once_and_never_made_up_again() {
         let structured = structured.as_ref().expect("a success has data");
         let password = structured["password"].as_str().expect("a text");
         assert_eq!(password.len(), 24, "{password}");
+        assert!(text.contains("valid once the task succeeds: "), "{text}");
         assert_eq!(text.matches(password).count(), 1, "{text}");
         assert_eq!(structured.to_string().matches(password).count(), 1);
         assert_eq!(
@@ -157,6 +158,113 @@ fn a_made_up_password_is_sent_and_shown_once_and_never_made_up_again() {
         passwords.insert(password);
     }
     assert_eq!(passwords.len(), 2, "{passwords:?}");
+}
+
+#[test]
+fn a_made_up_password_is_shown_only_where_there_is_a_container() {
+    let ok = Some("OK");
+    for (start, exit, of_start, headline, is_shown) in [
+        (
+            false,
+            ok,
+            None,
+            "done.\nstate: stopped\nroot password, shown this once: ",
+            true,
+        ),
+        (false, Some("no space"), None, " failed\n", false),
+        (false, None, None, "not finished after 1 s.", true),
+        (true, ok, ok, "done.\nIts start: done.", true),
+        (
+            true,
+            ok,
+            Some("no memory"),
+            ": done, but its start failed",
+            true,
+        ),
+        (true, Some("no space"), None, " failed\n", false),
+    ] {
+        let host = Arc::new(Server::http("127.0.0.1:0").expect("loopback has a free port"));
+        let address = format!("http://{}", host.server_addr());
+        let answering = thread::spawn({
+            let host = Arc::clone(&host);
+            move || create_a_container(&host, exit, of_start)
+        });
+        let mut session = Session::start(
+            &[],
+            &[
+                ("PROXMOX_HOST", &address),
+                ("PROXMOX_TOKEN_NAME", "mcp"),
+                ("PROXMOX_TOKEN_VALUE", TOKEN),
+                ("PROXMOX_ALLOW_ELEVATED", "true"),
+                ("RUST_LOG", "trace"),
+            ],
+        );
+        let arguments = json!({
+            "node": "pve1", "vmid": 110, "hostname": "app01", "start": start, "wait_timeout": 1,
+            "ostemplate": "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst",
+        });
+        let (text, structured) =
+            call(&mut session, "proxmox_create_lxc", arguments).expect("a call ends");
+        let log = session.finish().log;
+        host.unblock();
+        let password = answering.join().expect("the host answers");
+        assert_eq!(password.len(), 24, "{password}");
+        assert!(text.contains(headline), "{headline}: {text}");
+        assert_eq!(
+            text.matches(&password).count(),
+            usize::from(is_shown),
+            "{text}"
+        );
+        if let Some(structured) = structured {
+            assert_eq!(structured["password"], password, "{structured}");
+        }
+        assert!(!log.contains(&password), "{log}");
+    }
+}
+
+/// Answers as a host that makes a container and starts it, tasks that run for as long as they have no
+/// exit status; returns the password that it was given.
+fn create_a_container(host: &Server, exit: Option<&str>, of_start: Option<&str>) -> String {
+    let mut password = String::new();
+    for mut request in host.incoming_requests() {
+        let mut body = String::new();
+        request
+            .as_reader()
+            .read_to_string(&mut body)
+            .expect("a form is text");
+        let mut pairs = body.split('&');
+        if let Some(given) = pairs.find_map(|pair| pair.strip_prefix("password=")) {
+            password = given.to_owned();
+        }
+        let of_task =
+            |kind: &str| format!("UPID:pve1:0012D307:03BB26A5:6A5608A0:{kind}:110:root@pam!mcp:");
+        let status = |exit: Option<&str>| match exit {
+            None => json!({ "status": "running" }),
+            Some(exit) => json!({ "status": "stopped", "exitstatus": exit }),
+        };
+        let path = request.url().split('?').next().unwrap_or_default();
+        let data = if path.ends_with("/lxc") {
+            json!(of_task("vzcreate"))
+        } else if path.ends_with("/nodes/pve1/tasks") {
+            json!([{ "type": "vzstart", "upid": of_task("vzstart"), "starttime": 1_784_000_000 }])
+        } else if path.contains("vzcreate") && path.ends_with("/status") {
+            status(exit)
+        } else if path.contains("vzstart") && path.ends_with("/status") {
+            status(of_start)
+        } else if path.ends_with("/status/current") {
+            let state = if of_start.is_some() {
+                "running"
+            } else {
+                "stopped"
+            };
+            json!({ "status": state })
+        } else {
+            json!([])
+        };
+        let answer = json!({ "data": data }).to_string();
+        let _ = request.respond(Response::from_string(answer));
+    }
+    password
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::gate::Question;
 use crate::grant::Checked;
 use crate::pve::http::Failure;
 use crate::pve::request::{Form, Method, Request};
-use crate::text;
+use crate::text::{self, octets};
 
 /// Why a call failed. Every variant says what failed, why, and what to do next.
 #[derive(Debug)]
@@ -244,14 +244,15 @@ impl Refusal {
             .flatten()
             .map(|(name, why)| {
                 let why = why.as_str().map_or_else(|| why.to_string(), str::to_owned);
-                (name.clone(), why)
+                (name.clone(), octets::repaired(&why))
             });
         Self {
             method: request.method,
             path: request.path.clone(),
             form: request.form.clone(),
             status,
-            message: message.unwrap_or(reason.trim()).to_owned(),
+            // What the guest agent says comes encoded twice.
+            message: octets::repaired(message.unwrap_or(reason.trim())),
             errors: errors.collect(),
             token_id: token_id.to_owned(),
             hint: None,
@@ -309,11 +310,13 @@ impl Refusal {
         if !self.message.is_empty() {
             lines.push(text::inline(&self.message));
         }
-        lines.extend(
-            self.errors
-                .iter()
-                .map(|(name, why)| format!("{}: {}", text::inline(name), text::inline(why))),
-        );
+        lines.extend(self.errors.iter().map(|(name, why)| {
+            format!(
+                "{}: {}",
+                text::opening(&text::inline(name)),
+                text::inline(why)
+            )
+        }));
         if lines.is_empty() {
             lines.push(format!(
                 "Proxmox gave no reason beside the status {}",

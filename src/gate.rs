@@ -300,11 +300,11 @@ impl<'a> Gate<'a> {
                 "parameters": request.shown_parameters(),
             }),
         );
-        for (name, value) in request.masked() {
+        for (name, value) in request.readable() {
             answer = answer.line(format!(
                 "| {}: {}",
                 text::inline(name),
-                text::cut(&text::inline(value), 1_000)
+                text::cut(&text::inline(&value), 1_000)
             ));
         }
         let what = match &subject.harm {

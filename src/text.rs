@@ -1,5 +1,7 @@
 //! Readable forms of numbers and times, and foreign text made harmless.
 
+pub(crate) mod octets;
+
 use crate::pve::request::{MASK, encode};
 
 use std::fmt::{self, Write};
@@ -23,6 +25,16 @@ pub(crate) fn inline(text: &str) -> String {
             .replace('\r', "\\r");
     }
     line
+}
+
+/// `text`, which a host sent, to begin a line with: marked as foreign where it could pass for words of
+/// ours, which are never a single word of plain characters.
+pub(crate) fn opening(text: &str) -> String {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        text.to_owned()
+    } else {
+        format!("| {text}")
+    }
 }
 
 /// `text` with its control characters, but for line ends and tabs, and with what reorders or hides
@@ -230,6 +242,21 @@ mod tests {
             "a\\n✅ done\\r\\n\\tb\\u{1b}[2J\\u{202e}c\\u{2028}d"
         );
         assert_eq!(inline("Grüße"), "Grüße");
+    }
+
+    #[test]
+    fn marks_what_begins_a_line_unless_it_is_one_plain_word() {
+        for text in ["local:iso/a.iso", "100", "", "lxc.idmap", "N/A"] {
+            assert_eq!(opening(text), text);
+        }
+        for text in [
+            "✅",
+            "Nothing is left to do.",
+            "local:iso/my file.iso",
+            "Größe",
+        ] {
+            assert_eq!(opening(text), format!("| {text}"));
+        }
     }
 
     #[test]

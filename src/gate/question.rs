@@ -135,9 +135,9 @@ pub(super) fn options(request: &Request, harm: &Harm) -> Option<String> {
         _ => false,
     };
     let is_told = |name: &str| TOLD.contains(&name) || (name == "delete" && deletes_slots_alone);
-    let options = request.masked().filter(|(name, _)| !is_told(name));
+    let options = request.readable().filter(|(name, _)| !is_told(name));
     let options: Vec<String> = options
-        .map(|(name, value)| format!("{name}={}", text::cut(&text::inline(value), 200)))
+        .map(|(name, value)| format!("{name}={}", text::cut(&text::inline(&value), 200)))
         .collect();
     (!options.is_empty()).then(|| format!("with: {}", options.join(" ")))
 }

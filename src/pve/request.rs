@@ -1,10 +1,12 @@
 //! One request to the Proxmox API, as plain data.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::format;
+use crate::text::octets;
 
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,18 +117,29 @@ impl Request {
         self
     }
 
-    /// Its parameters in order, secrets masked.
-    pub(crate) fn masked(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// Adds a parameter for the guest agent, to which each character goes as one byte; so each byte of
+    /// the UTF-8 is sent as one character.
+    pub(crate) fn with_octets(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.form.0.push(Parameter {
+            name: name.into(),
+            value: value.into(),
+            goes_as_octets: true,
+        });
+        self
+    }
+
+    /// Its parameters in order, as they may be seen.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         self.form
             .iter()
-            .map(|(name, value)| (name, if is_secret(name) { MASK } else { value }))
+            .map(|(name, value)| (name, readable(name, value)))
     }
 
     /// The same as data, with an array for a name that is repeated.
     pub(crate) fn shown_parameters(&self) -> Value {
         let mut shown = Map::new();
-        for (name, value) in self.masked() {
-            let value = Value::from(value);
+        for (name, value) in self.readable() {
+            let value = Value::from(&*value);
             match shown.get_mut(name) {
                 None => {
                     shown.insert(name.to_owned(), value);
@@ -168,7 +181,15 @@ impl fmt::Display for Request {
 
 /// Parameters in the order they were added.
 #[derive(Clone, Default)]
-pub(crate) struct Form(Vec<(String, String)>);
+pub(crate) struct Form(Vec<Parameter>);
+
+#[derive(Clone)]
+struct Parameter {
+    name: String,
+    value: String,
+    /// See [`Request::with_octets`].
+    goes_as_octets: bool,
+}
 
 /// Its names: what they are set to can be secret.
 impl fmt::Debug for Form {
@@ -181,7 +202,11 @@ impl fmt::Debug for Form {
 
 impl Form {
     pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.0.push((name.into(), value.into()));
+        self.0.push(Parameter {
+            name: name.into(),
+            value: value.into(),
+            goes_as_octets: false,
+        });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -189,17 +214,22 @@ impl Form {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.0
+            .iter()
+            .map(|parameter| (&*parameter.name, &*parameter.value))
     }
 
     /// `application/x-www-form-urlencoded`, with every byte encoded that is not unreserved: pveproxy
     /// splits at `;` as well as at `&`, and cuts a value at a raw `=`.
     fn encoded(&self) -> String {
-        let pairs: Vec<String> = self
-            .iter()
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-            .collect();
-        pairs.join("&")
+        let pairs = self.0.iter().map(|parameter| {
+            let value = match parameter.goes_as_octets {
+                true => encode(&octets::of_text(&parameter.value)),
+                false => encode(&parameter.value),
+            };
+            format!("{}={value}", encode(&parameter.name))
+        });
+        pairs.collect::<Vec<_>>().join("&")
     }
 }
 
@@ -213,6 +243,16 @@ pub(crate) fn is_secret(name: &str) -> bool {
     const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token"];
     let name = name.to_ascii_lowercase().replace('_', "-");
     WHOLE.contains(&&*name) || PARTS.iter().any(|part| name.contains(part))
+}
+
+/// The value of a parameter or option of this name as it may be seen: hidden where it is a secret, SSH
+/// keys without the percent-encoding in which Proxmox keeps those of VMs.
+pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    match name {
+        name if is_secret(name) => MASK.into(),
+        "sshkeys" => decode(value).into(),
+        _ => value.into(),
+    }
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986.
@@ -355,6 +395,27 @@ mod tests {
         ] {
             assert!(!is_secret(name), "{name}");
         }
+    }
+
+    #[test]
+    fn shows_ssh_keys_decoded() {
+        let request = Request::new(Method::Put, "/nodes/pve1/qemu/100/config")
+            .with("sshkeys", encode("ssh-ed25519 AAAA+/= a@b\n"));
+        assert_eq!(
+            request.shown_parameters(),
+            json!({ "sshkeys": "ssh-ed25519 AAAA+/= a@b\n" })
+        );
+    }
+
+    #[test]
+    fn sends_the_agent_each_byte_as_a_character_and_shows_the_text() {
+        let request = Request::new(Method::Post, "/nodes/pve1/qemu/100/agent/exec")
+            .with_octets("input-data", "ä €");
+        assert_eq!(
+            request.body().as_deref(),
+            Some("input-data=%C3%83%C2%A4%20%C3%A2%C2%82%C2%AC")
+        );
+        assert_eq!(request.shown_parameters(), json!({ "input-data": "ä €" }));
     }
 
     #[test]

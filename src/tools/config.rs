@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::param::Args;
 use crate::pve::client::Client;
 use crate::pve::request::{
-    MASK,
+    self,
     Method::{Get, Post},
-    Reply, Request, decode, is_secret,
+    Reply, Request,
 };
 use crate::text;
 
@@ -210,14 +210,9 @@ pub(super) fn waits(rows: Vec<Value>) -> BTreeMap<String, Option<Value>> {
     waits.collect()
 }
 
-/// The value of a setting as it reads: a password hidden, SSH keys without the percent-encoding in
-/// which Proxmox keeps them.
+/// The value of a setting as it reads, on one line.
 pub(super) fn readable(key: &str, value: &str) -> String {
-    match key {
-        key if is_secret(key) => MASK.to_owned(),
-        "sshkeys" => text::inline(&decode(value)),
-        _ => text::inline(value),
-    }
+    text::inline(&request::readable(key, value))
 }
 
 /// `answer` with what waits for the guest to stop and start.

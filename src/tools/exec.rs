@@ -14,7 +14,7 @@ use crate::pve::request::{
     Method::{Get, Post},
     Reply,
 };
-use crate::text;
+use crate::text::{self, octets};
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const COMMAND: Param = Param::required(
@@ -25,7 +25,7 @@ const COMMAND: Param = Param::required(
 .unless(&["argv"]);
 const ARGV: Param = Param::optional("argv", Kind::List, "In place of command.");
 const INPUT: Param =
-    Param::optional("input_data", Kind::Text(0, 65_536), "Standard input.").sent_as("input-data");
+    Param::optional("input_data", Kind::Text(0, 65_536), "Standard input.").local();
 const WAIT_TIMEOUT: Param =
     Param::optional("wait_timeout", Kind::Integer(1, 600), "Seconds.").default("30");
 
@@ -60,10 +60,13 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
     let argv = argv(args).map_err(|problem| Error::Arguments(vec![problem]))?;
     let program = text::cut(&text::inline(&argv.join(" ")), 200);
     let start = args.request(Post, "/nodes/{node}/qemu/{vmid}/agent/exec");
-    let start = argv
+    let mut start = argv
         .into_iter()
-        .fold(start, |start, part| start.with("command", part));
-    let started = client.change(&args.send_given(start, &[INPUT]), Reply::Object("pid"))?;
+        .fold(start, |start, part| start.with_octets("command", part));
+    if let Some(input) = args.get(&INPUT) {
+        start = start.with_octets("input-data", input);
+    }
+    let started = client.change(&start, Reply::Object("pid"))?;
     let pid = plain(&started["pid"]);
 
     let request = args
@@ -160,7 +163,7 @@ fn split(command: &str) -> Result<Vec<String>, String> {
 fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
     let mut room = text::BUDGET / 2 - 1_000;
     let [output, errors] = ["out-data", "err-data"].map(|key| {
-        let printed = bytes_as_text(status[key].as_str().unwrap_or_default());
+        let printed = octets::text(status[key].as_str().unwrap_or_default());
         Printed::new(&printed, &mut room)
     });
     let mut text = match (&status["exitcode"], &status["signal"]) {
@@ -258,18 +261,6 @@ impl Printed {
 /// The most characters of one line.
 const LINE: usize = 2_000;
 
-/// The text that `data` is: each byte arrives as the code point of the same number.
-fn bytes_as_text(data: &str) -> String {
-    let bytes: Option<Vec<u8>> = data
-        .chars()
-        .map(|c| u8::try_from(u32::from(c)).ok())
-        .collect();
-    bytes.map_or_else(
-        || data.to_owned(),
-        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use std::ops::Add;
@@ -303,12 +294,5 @@ mod tests {
         assert_eq!(whole.lines, ["a\tb", "c"]);
         assert_eq!(whole.shown, ["a\\tb", "c"]);
         assert!(!whole.is_cut);
-    }
-
-    #[test]
-    fn turns_code_points_back_into_bytes() {
-        assert_eq!(bytes_as_text("Gr\u{c3}\u{bc}\u{c3}\u{9f}e"), "Grüße");
-        assert_eq!(bytes_as_text("already €"), "already €");
-        assert_eq!(bytes_as_text("\u{ff}"), "\u{fffd}");
     }
 }

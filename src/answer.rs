@@ -1,9 +1,12 @@
 //! What a successful call gives back: a text for reading and the same as data, neither needing the other.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::format;
 use crate::param::{Args, Kind, Param};
+use crate::pve::request;
 use crate::settings::Secret;
 use crate::task::Task;
 use crate::text;
@@ -49,7 +52,7 @@ pub(crate) struct Fields {
     pub(crate) heading: &'static str,
     /// The keys that are shown first and how; others follow as they are.
     pub(crate) columns: &'static [Column],
-    /// Keys that are left out.
+    /// Keys that the text leaves out and names at its end.
     pub(crate) hidden: &'static [&'static str],
 }
 
@@ -57,6 +60,10 @@ pub(crate) struct Fields {
 pub(crate) struct Column {
     key: &'static str,
     cell: Cell,
+    /// What a number is put into where it would be misread without words: `life left {}%`.
+    words: &'static str,
+    /// Whether the value says nothing in this row, such as the load of a guest that is stopped.
+    is_idle: fn(&Value, &str) -> bool,
 }
 
 /// How a value reads.
@@ -69,8 +76,12 @@ enum Cell {
     Flag,
     /// Also when it comes as a text.
     Number,
+    /// An object, of which these keys are shown.
+    Parts(&'static [&'static str]),
     /// 0 to 1.
     Share,
+    /// 0 to 1, of as many CPUs as this key says.
+    ShareOfCpus(&'static str),
     Text,
     /// Seconds since 1970.
     Time,
@@ -87,7 +98,12 @@ pub(crate) enum Order {
 
 impl Column {
     const fn new(key: &'static str, cell: Cell) -> Self {
-        Self { key, cell }
+        Self {
+            key,
+            cell,
+            words: "{}",
+            is_idle: |_, _| false,
+        }
     }
 
     pub(crate) const fn bytes(key: &'static str) -> Self {
@@ -106,8 +122,16 @@ impl Column {
         Self::new(key, Cell::Number)
     }
 
+    pub(crate) const fn parts(key: &'static str, parts: &'static [&'static str]) -> Self {
+        Self::new(key, Cell::Parts(parts))
+    }
+
     pub(crate) const fn share(key: &'static str) -> Self {
         Self::new(key, Cell::Share)
+    }
+
+    pub(crate) const fn share_of_cpus(key: &'static str, cpus: &'static str) -> Self {
+        Self::new(key, Cell::ShareOfCpus(cpus))
     }
 
     pub(crate) const fn text(key: &'static str) -> Self {
@@ -126,21 +150,34 @@ impl Column {
         Self::new(key, Cell::UsedOf(total))
     }
 
+    /// With words around a number, in the place of `{}`.
+    pub(crate) const fn worded(self, words: &'static str) -> Self {
+        Self { words, ..self }
+    }
+
+    /// Without the value in rows where it says nothing, which `is_idle` tells by the row and the key.
+    pub(crate) const fn unless(self, is_idle: fn(&Value, &str) -> bool) -> Self {
+        Self { is_idle, ..self }
+    }
+
     /// The keys of the object that this column shows, the first of which is its name.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
-        let total = match self.cell {
-            Cell::UsedOf(total) => Some(total),
+        let other = match self.cell {
+            Cell::ShareOfCpus(other) | Cell::UsedOf(other) => Some(other),
             _ => None,
         };
-        [Some(self.key), total].into_iter().flatten()
+        [Some(self.key), other].into_iter().flatten()
     }
 
     /// The value in `row` as it reads; empty when it has none.
     fn show(&self, row: &Value) -> String {
         let value = &row[self.key];
-        if value.is_null() {
+        if value.is_null() || (self.is_idle)(row, self.key) {
             // How much there is says something also where nobody knows how much of it is used.
             return match self.cell {
+                Cell::ShareOfCpus(count) if !row[count].is_null() => {
+                    format!("of {}", cpus(&row[count]))
+                }
                 Cell::UsedOf(total) => number(&row[total])
                     .map(|total| format!("of {}", text::bytes(total)))
                     .unwrap_or_default(),
@@ -154,12 +191,32 @@ impl Column {
                 number(value).map(|flag| (if flag == 0.0 { "no" } else { "yes" }).to_owned())
             }
             Cell::Share => number(value).map(text::percent),
-            Cell::Number | Cell::Text => None,
+            Cell::ShareOfCpus(count) => number(value).map(|share| match &row[count] {
+                Value::Null => text::percent(share),
+                count => format!("{} of {}", text::percent(share), cpus(count)),
+            }),
+            Cell::Number => number(value).map(|_| plain(value).trim().to_owned()),
+            Cell::Parts(parts) => value.as_object().map(|object| {
+                let parts = parts
+                    .iter()
+                    .filter_map(|part| Some((part, object.get(*part)?)));
+                let parts = parts.map(|(part, value)| format!("{part}={}", plain(value)));
+                parts.collect::<Vec<_>>().join(", ")
+            }),
+            Cell::Text => None,
             Cell::Time => number(value).map(|epoch| text::time(epoch as u64)),
             Cell::Usage => number(&value["used"]).and_then(|used| usage(used, &value["total"])),
             Cell::UsedOf(total) => number(value).and_then(|used| usage(used, &row[total])),
         };
-        shown.unwrap_or_else(|| plain(value))
+        match shown {
+            Some(shown) => self.words.replace("{}", &shown),
+            None => plain(value),
+        }
+    }
+
+    /// Whether it shows a text of the host as it came.
+    fn is_foreign(&self, row: &Value) -> bool {
+        row[self.key].is_string() && number(&row[self.key]).is_none()
     }
 }
 
@@ -180,6 +237,14 @@ struct Place {
     /// The argument that shows other rows.
     argument: &'static str,
 }
+
+/// The most bytes of the rows of one list as data. Their text is bounded by itself; this is for rows that
+/// have much more than their text shows.
+const DATA_BUDGET: usize = 3 * text::BUDGET;
+
+/// The most bytes of one row as data. Nothing that Proxmox keeps makes a row that large; one that is does
+/// not displace others, but is cut.
+const ROW: usize = 16_384;
 
 /// The most characters of one cell.
 const CELL: usize = 300;
@@ -249,6 +314,10 @@ impl Table {
             argument,
         } = *place;
         rows.truncate(args.integer(&LIMIT).unwrap_or(ROWS) as usize);
+        let mut rows: Vec<Value> = rows
+            .into_iter()
+            .map(|row| whole(row, self.columns))
+            .collect();
         let shown: Vec<&Column> = self
             .columns
             .iter()
@@ -260,15 +329,20 @@ impl Table {
             table = format!("\n{}", header.join("\t"));
         }
         let mut kept = 0;
-        let mut size = 0;
+        let (mut size, mut data_size) = (0, 0);
         for row in &rows {
-            let cells: Vec<String> = shown
+            let mut cells: Vec<String> = shown
                 .iter()
                 .map(|column| text::cut(&column.show(row), CELL))
                 .collect();
+            if shown.first().is_some_and(|column| column.is_foreign(row)) {
+                cells[0] = text::opening(&cells[0]);
+            }
             let line = cells.join("\t");
             size += line.chars().count() + 1;
-            if size > text::BUDGET - 2_000 && kept > 0 {
+            data_size += row.to_string().len().min(ROW);
+            let is_full = size > text::BUDGET - 2_000 || data_size > DATA_BUDGET;
+            if is_full && kept > 0 {
                 break;
             }
             table.push('\n');
@@ -276,6 +350,8 @@ impl Table {
             kept += 1;
         }
         rows.truncate(kept);
+        let rows = rows.into_iter().map(|row| bounded(row, self.columns));
+        let rows: Vec<Value> = rows.collect();
 
         let noun = self.noun[usize::from(total != 1)];
         let mut text = format!("{total} {noun}");
@@ -300,6 +376,12 @@ impl Table {
         if first > 0 {
             data.insert(argument.to_owned(), first.into());
         }
+        let done: Vec<&str> = self.columns.iter().flat_map(Column::keys).collect();
+        let more = rows.iter().filter_map(Value::as_object).flatten();
+        let more = more.filter(|(key, value)| !value.is_null() && !done.contains(&&***key));
+        if let Some(more) = more_in_data(more.map(|(key, _)| &**key)) {
+            text.push_str(&format!("; {more}"));
+        }
         for note in notes {
             text.push_str(&format!("\n{note}"));
         }
@@ -307,7 +389,6 @@ impl Table {
         if !notes.is_empty() {
             data.insert("notes".to_owned(), notes.into());
         }
-        let rows: Vec<Value> = rows.iter().map(|row| self.raw(row)).collect();
         data.insert(self.name.to_owned(), rows.into());
         Answer {
             data,
@@ -327,29 +408,16 @@ impl Table {
                 })
         });
     }
-
-    /// The keys of the columns, with numbers as numbers.
-    fn raw(&self, row: &Value) -> Value {
-        let keys = self
-            .columns
-            .iter()
-            .flat_map(|column| column.keys().map(move |key| (key, column.cell)));
-        let values = keys.filter_map(|(key, cell)| {
-            let value = &row[key];
-            (!value.is_null()).then(|| (key.to_owned(), raw(value, cell)))
-        });
-        Value::Object(values.collect())
-    }
 }
 
 impl Fields {
     pub(crate) fn answer(&self, object: Value, args: &Args, notes: &[String]) -> Answer {
-        let Value::Object(mut data) = object else {
-            return Answer::new(format!("{}: nothing", args.fill(self.heading)));
+        let heading = args.fill(self.heading);
+        let object = whole(object, self.columns);
+        let Some(fields) = object.as_object() else {
+            return Answer::new(format!("{heading}: nothing"));
         };
-        data.retain(|key, value| !self.hidden.contains(&&**key) && !value.is_null());
-        let object = Value::Object(data);
-        let mut lines = vec![args.fill(self.heading)];
+        let mut lines = vec![heading];
         lines.extend(notes.iter().cloned());
         for column in self.columns {
             let shown = column.show(&object);
@@ -358,29 +426,30 @@ impl Fields {
             }
         }
         let done: Vec<&str> = self.columns.iter().flat_map(Column::keys).collect();
+        let is_in_heading = |key: &str| self.heading.contains(&format!("{{{key}}}"));
+        let others = fields.iter().filter(|(key, value)| {
+            !value.is_null() && !done.contains(&&***key) && !is_in_heading(key)
+        });
+        let (hidden, others): (Vec<_>, Vec<_>) =
+            others.partition(|(key, _)| self.hidden.contains(&&***key));
+        let mut unseen: Vec<&str> = hidden.into_iter().map(|(key, _)| &**key).collect();
         let mut size = 0;
-        for (key, value) in object.as_object().into_iter().flatten() {
-            if done.contains(&&**key) {
-                continue;
-            }
-            let line = format!("{}: {}", text::inline(key), text::cut(&plain(value), 4_000));
-            size += line.chars().count() + 1;
+        for (key, value) in others {
+            let shown = lines_of(key, value);
+            size += shown
+                .iter()
+                .map(|line| line.chars().count() + 1)
+                .sum::<usize>();
             if size > text::BUDGET - 5_000 {
-                lines.push("The rest is only in the structured content.".to_owned());
-                break;
+                unseen.push(key);
+            } else {
+                lines.extend(shown);
             }
-            lines.push(line);
         }
-        let Value::Object(mut data) = object else {
+        lines.extend(more_in_data(unseen.into_iter()));
+        let Value::Object(mut data) = cut_texts(object, text::BUDGET) else {
             return Answer::new(lines.join("\n"));
         };
-        for column in self.columns {
-            for key in column.keys() {
-                if let Some(value) = data.get_mut(key) {
-                    *value = raw(value, column.cell);
-                }
-            }
-        }
         if !notes.is_empty() {
             data.insert("notes".to_owned(), notes.into());
         }
@@ -389,6 +458,41 @@ impl Fields {
             ..Answer::new(lines.join("\n"))
         }
     }
+}
+
+/// The lines of a key of an object: one, or one for each item of a list of pairs or objects.
+fn lines_of(key: &str, value: &Value) -> Vec<String> {
+    let key = text::opening(&text::inline(key));
+    let line = |shown: String| {
+        let line = format!("{key}: {}", text::cut(&shown, 4_000));
+        line.trim_end().to_owned()
+    };
+    match value {
+        Value::Array(items) if items.iter().any(is_nested) => {
+            let items = items.iter().map(|item| match item {
+                Value::Array(parts) => parts.iter().map(plain).collect::<Vec<_>>().join(": "),
+                other => plain(other),
+            });
+            items.map(line).collect()
+        }
+        value => vec![line(plain(value))],
+    }
+}
+
+fn is_nested(value: &Value) -> bool {
+    matches!(value, Value::Array(_) | Value::Object(_))
+}
+
+/// Names the keys that a text leaves out, for readers who may be looking for one of them.
+fn more_in_data<'a>(keys: impl Iterator<Item = &'a str>) -> Option<String> {
+    const NAMED: usize = 16;
+    let keys: BTreeSet<&str> = keys.collect();
+    let named = keys.iter().take(NAMED);
+    let mut named: Vec<String> = named.map(|key| text::cut(&text::inline(key), 40)).collect();
+    if keys.len() > NAMED {
+        named.push("…".to_owned());
+    }
+    (!named.is_empty()).then(|| format!("also in structuredContent: {}", named.join(", ")))
 }
 
 /// Lines of a log, or of what a command printed, each behind a `| ` that marks it as foreign.
@@ -460,10 +564,10 @@ impl Answer {
         }
     }
 
-    /// An action and how far it has come, in a word and in words.
+    /// An action and how far it has come, in a word and in words. The data says what a program needs and
+    /// does not know from the arguments.
     pub(crate) fn acted(what: &str, status: &str, outcome: &str) -> Self {
-        let data = json!({ "action": what, "status": status });
-        Self::of(format!("✅ {what}: {outcome}"), data)
+        Self::new(format!("✅ {what}: {outcome}")).with("status", status)
     }
 
     /// An action whose answer is `data`: the id of the task that was started, or nothing when it is
@@ -518,6 +622,31 @@ impl Answer {
         self
     }
 
+    /// Adds lines that a host sent, as many as there is room for, in characters.
+    pub(crate) fn foreign_lines(mut self, lines: &[&str], mut room: usize) -> Self {
+        for (at, line) in lines.iter().enumerate() {
+            let line = text::cut(&text::inline(line), CELL);
+            room = room.saturating_sub(line.chars().count() + 3);
+            if room == 0 {
+                let left = lines.len() - at;
+                return self.line(format!("{left} more lines are in structuredContent."));
+            }
+            self = self.line(format!("| {line}"));
+        }
+        self
+    }
+
+    /// Adds what Proxmox sent beside the data of `reply`, its whole answer, to our data.
+    pub(crate) fn beside(mut self, reply: Value) -> Self {
+        if let Value::Object(reply) = reply {
+            for (key, value) in reply.into_iter().filter(|(key, _)| key != "data") {
+                let value = cut_texts(seen(&key, value), text::BUDGET);
+                self.data.entry(key).or_insert(value);
+            }
+        }
+        self
+    }
+
     /// Adds a value to the data.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data.insert(name.to_owned(), value.into());
@@ -532,7 +661,13 @@ pub(crate) fn plain(value: &Value) -> String {
         Value::Bool(flag) => (if *flag { "yes" } else { "no" }).to_owned(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => text::inline(text),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| match is_nested(item) {
+                true => format!("[{}]", plain(item)),
+                false => plain(item),
+            });
+            items.collect::<Vec<_>>().join(", ")
+        }
         Value::Object(map) => {
             let pairs = map
                 .iter()
@@ -601,6 +736,12 @@ pub(crate) fn take(object: &mut Value, key: &str) -> Value {
     object.get_mut(key).map_or(Value::Null, Value::take)
 }
 
+fn cpus(count: &Value) -> String {
+    let count = plain(count);
+    let noun = if count == "1" { "CPU" } else { "CPUs" };
+    format!("{count} {noun}")
+}
+
 fn usage(used: f64, total: &Value) -> Option<String> {
     let total = number(total)?;
     if total == 0.0 {
@@ -614,19 +755,81 @@ fn usage(used: f64, total: &Value) -> Option<String> {
     ))
 }
 
-/// `value` with a number as a number and a text within bounds.
-fn raw(value: &Value, cell: Cell) -> Value {
-    match (value, cell) {
-        (Value::String(text), Cell::Text) => text::cut(text, CELL).into(),
-        (Value::String(text), _) => {
-            let integer = text.trim().parse::<i64>().map(Value::from);
-            integer
-                .ok()
-                .or_else(|| number(value).map(Value::from))
-                .unwrap_or_else(|| value.clone())
+/// An object of a host as data: all that it has, with a number as a number where a column says that it
+/// is one, and secrets hidden but for what a column shows.
+fn whole(object: Value, columns: &[Column]) -> Value {
+    let Value::Object(fields) = object else {
+        return object;
+    };
+    let fields = fields.into_iter().map(|(key, value)| {
+        let column = columns
+            .iter()
+            .find(|column| column.keys().any(|shown| shown == key));
+        let value = match (column.map(|column| column.cell), value) {
+            (None, value) => seen(&key, value),
+            (Some(cell), Value::String(text)) if !matches!(cell, Cell::Text) => as_number(text),
+            (Some(_), value) => seen("", value),
+        };
+        (key, value)
+    });
+    Value::Object(fields.collect())
+}
+
+/// What a host sent under `key` as it may be seen.
+pub(crate) fn seen(key: &str, value: Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        _ if request::is_secret(key) => request::MASK.into(),
+        Value::String(text) => request::readable(key, &text).into(),
+        Value::Array(items) => items.into_iter().map(|item| seen(key, item)).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let fields = fields.map(|(key, value)| (key.clone(), seen(&key, value)));
+            Value::Object(fields.collect())
         }
-        _ => value.clone(),
+        other => other,
     }
+}
+
+/// `row` with its texts cut if it is larger than any should be, and if need be without what no column
+/// shows.
+fn bounded(row: Value, columns: &[Column]) -> Value {
+    let fits = |row: &Value| row.to_string().len() <= ROW;
+    if fits(&row) {
+        return row;
+    }
+    let mut row = cut_texts(row, CELL);
+    if !fits(&row)
+        && let Some(fields) = row.as_object_mut()
+    {
+        let shown: Vec<&str> = columns.iter().flat_map(Column::keys).collect();
+        fields.retain(|key, _| shown.contains(&&**key));
+    }
+    row
+}
+
+/// The same with at most so many characters in each text.
+fn cut_texts(value: Value, most: usize) -> Value {
+    match value {
+        Value::String(text) => text::cut(&text, most).into(),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| cut_texts(item, most))
+            .collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let fields = fields.map(|(key, value)| (key, cut_texts(value, most)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
+}
+
+/// `text` as the number that it is, if it is one.
+fn as_number(text: String) -> Value {
+    let integer = text.trim().parse::<i64>().map(Value::from);
+    let number = || number(&Value::from(&*text)).map(Value::from);
+    integer.ok().or_else(number).unwrap_or_else(|| text.into())
 }
 
 /// What is missing first, then numbers by size, then everything else as text: one order for all kinds,
@@ -715,7 +918,7 @@ mod tests {
         let answer = GUESTS.answer(rows, &args(json!({})), &["A note.".to_owned()]);
         assert_eq!(
             answer.text,
-            "2 guests (1 running, 1 stopped)\nA note.\nvmid\tname\tstatus\tmem\n\
+            "2 guests (1 running, 1 stopped); also in structuredContent: more\nA note.\nvmid\tname\tstatus\tmem\n\
              100\ta\trunning\t512 B of 1 KiB (50%)\n101\tb\tstopped\tof 1 KiB"
         );
         assert_eq!(
@@ -725,7 +928,7 @@ mod tests {
                 "notes": ["A note."],
                 "guests": [
                     { "vmid": 100, "name": "a", "status": "running", "mem": 512, "maxmem": 1024 },
-                    { "vmid": 101, "name": "b", "status": "stopped", "maxmem": 1024 },
+                    { "vmid": 101, "name": "b", "status": "stopped", "maxmem": 1024, "more": 1 },
                 ],
             })
         );
@@ -878,22 +1081,132 @@ mod tests {
     }
 
     #[test]
-    fn fields_show_every_key_once_and_hide_what_they_must() {
+    fn fields_show_every_key_once_and_name_what_they_leave_out() {
         static FIELDS: Fields = Fields {
-            heading: "Guest",
+            heading: "Guest {vmid}",
             columns: &[Column::text("name"), Column::used_of("mem", "maxmem")],
-            hidden: &["secret"],
+            hidden: &["bulk"],
         };
-        let object = json!({ "a": [1, "b\n"], "mem": "512", "maxmem": 1024, "name": "x\ny", "secret": 1, "z": { "k": true }, "none": null });
+        let object = json!({ "a": [1, "b\n"], "mem": "512", "maxmem": 1024, "name": "x\ny", "bulk": 1, "z": { "k": true }, "none": null, "vmid": 100 });
         let answer = FIELDS.answer(object, &args(json!({})), &[]);
         assert_eq!(
             answer.text,
-            "Guest\nname: x\\ny\nmem: 512 B of 1 KiB (50%)\na: 1, b\nz: k=yes"
+            "Guest {vmid}\nname: x\\ny\nmem: 512 B of 1 KiB (50%)\na: 1, b\nz: k=yes\n\
+             also in structuredContent: bulk"
         );
         assert_eq!(
             Value::Object(answer.data),
-            json!({ "a": [1, "b\n"], "mem": 512, "maxmem": 1024, "name": "x\ny", "z": { "k": true } })
+            json!({ "a": [1, "b\n"], "mem": 512, "maxmem": 1024, "name": "x\ny", "bulk": 1, "z": { "k": true }, "none": null, "vmid": 100 })
         );
+    }
+
+    static ANY: Fields = Fields {
+        heading: "Any",
+        columns: &[],
+        hidden: &[],
+    };
+
+    #[test]
+    fn pairs_have_a_line_each() {
+        let object =
+            json!({ "lxc": [["lxc.idmap", "u 0 100000 65536"], ["lxc.mount.entry", "a\nb"]] });
+        assert_eq!(
+            ANY.answer(object, &args(json!({})), &[]).text,
+            "Any\nlxc: lxc.idmap: u 0 100000 65536\nlxc: lxc.mount.entry: a\\nb"
+        );
+        let nested = json!([["a", 1], { "b": [2, 3] }]);
+        assert_eq!(plain(&nested), "[a, 1], [b=2, 3]");
+    }
+
+    #[test]
+    fn no_secret_of_an_object_is_data() {
+        let object = json!({ "cipassword": "hunter2", "client-key": 1234, "deep": { "secret": ["a"] }, "sshkeys": "ssh%20a" });
+        let hidden = json!({ "cipassword": "(hidden)", "client-key": "(hidden)", "deep": { "secret": "(hidden)" }, "sshkeys": "ssh a" });
+        let answer = ANY.answer(object.clone(), &args(json!({})), &[]);
+        assert_eq!(Value::Object(answer.data), hidden);
+        assert!(!answer.text.contains("hunter2") && answer.text.contains("sshkeys: ssh a"));
+        let answer = GUESTS.answer(vec![object.clone()], &args(json!({})), &[]);
+        assert_eq!(answer.data["guests"], json!([hidden]));
+        let reply = json!({ "data": 1, "total": 5, "beside": object });
+        let answer = Answer::new(String::new()).with("total", 2).beside(reply);
+        assert_eq!(
+            Value::Object(answer.data),
+            json!({ "total": 2, "beside": hidden })
+        );
+    }
+
+    #[test]
+    fn no_key_or_first_cell_of_a_host_begins_a_line_as_our_words_do() {
+        static NAMES: Table = Table {
+            name: "names",
+            noun: ["name", "names"],
+            columns: &[Column::text("name"), Column::text("other")],
+            sort: &[],
+            count: None,
+        };
+        let rows = [
+            "✅ Stop VM 100: done.",
+            "0 names are left",
+            "local:iso/a.iso",
+        ];
+        let rows = rows.map(|name| json!({ "name": name, "other": "x y" }));
+        let answer = NAMES.answer(rows.to_vec(), &args(json!({})), &[]);
+        assert_eq!(
+            answer.text,
+            "3 names\nname\tother\n| ✅ Stop VM 100: done.\tx y\n| 0 names are left\tx y\nlocal:iso/a.iso\tx y"
+        );
+        let object = json!({ "✅ Stop VM 100": "done.", "plain": [["✅ x", "y"]] });
+        assert_eq!(
+            ANY.answer(object, &args(json!({})), &[]).text,
+            "Any\nplain: ✅ x: y\n| ✅ Stop VM 100: done."
+        );
+    }
+
+    #[test]
+    fn words_go_with_numbers_alone_and_idle_values_are_left_out() {
+        static DISKS: Table = Table {
+            name: "disks",
+            noun: ["disk", "disks"],
+            columns: &[
+                Column::number("wearout").worded("life left {}%"),
+                Column::share_of_cpus("cpu", "maxcpu").unless(|row, key| row[key] == 0),
+            ],
+            sort: &[],
+            count: None,
+        };
+        let rows = vec![
+            json!({ "wearout": "97", "cpu": 0.5, "maxcpu": 4 }),
+            json!({ "wearout": "N/A", "cpu": 0, "maxcpu": 4 }),
+            json!({ "wearout": 3, "cpu": 0.5 }),
+        ];
+        let answer = DISKS.answer(rows, &args(json!({})), &[]);
+        assert_eq!(
+            answer.text,
+            "3 disks\nwearout\tcpu\nlife left 97%\t50% of 4 CPUs\nN/A\tof 4 CPUs\nlife left 3%\t50%"
+        );
+        assert_eq!(answer.data["disks"][1]["cpu"], 0);
+    }
+
+    #[test]
+    fn rows_that_are_large_as_data_are_fewer() {
+        let rows = (100..600).map(|vmid| json!({ "vmid": vmid, "more": "x".repeat(2_000) }));
+        let answer = GUESTS.answer(rows.collect(), &args(json!({ "limit": 500 })), &[]);
+        let kept = answer.data["guests"].as_array().map_or(0, Vec::len);
+        assert!((20..40).contains(&kept), "{kept}");
+        let expected = format!("500 guests; 1 to {kept} shown, offset={kept} shows more");
+        assert!(answer.text.starts_with(&expected), "{}", answer.text);
+        // One that is out of all proportion is cut, and displaces none.
+        let rows =
+            [40_000, 1, 40_000].map(|length| json!({ "vmid": 100, "more": "x".repeat(length) }));
+        let answer = GUESTS.answer(rows.to_vec(), &args(json!({})), &[]);
+        let guests = answer.data["guests"].as_array().expect("they are rows");
+        assert_eq!(guests.len(), 3);
+        assert!(guests[2].to_string().len() < 1_000, "{}", guests[2]);
+        let many: Map<String, Value> = (0..10_000)
+            .map(|key| (format!("k{key}"), 1.into()))
+            .collect();
+        let answer = GUESTS.answer(vec![many.into()], &args(json!({})), &[]);
+        assert_eq!(answer.data["guests"], json!([{}]));
     }
 
     #[test]

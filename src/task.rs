@@ -55,6 +55,8 @@ pub(crate) struct Task {
     /// Whether it was asked to start its guest at its end, which is a task of its own; `None` where
     /// nobody knows.
     pub(crate) starts: Option<bool>,
+    /// The VMID that was chosen for the guest that it makes.
+    pub(crate) chosen: Option<u64>,
 }
 
 /// Sends a request that `reply` says may start a task, and tells what it does.
@@ -194,6 +196,7 @@ impl Task {
             what: what.into(),
             upid: upid.into(),
             starts: None,
+            chosen: None,
         }
     }
 
@@ -208,10 +211,13 @@ impl Task {
         Self { what, ..task }
     }
 
-    /// With a word about the VMID that was chosen for it.
-    pub(crate) fn of_free_id(self) -> Self {
-        let what = self.what + " (the next free VMID)";
-        Self { what, ..self }
+    /// The same for a guest whose VMID was chosen, which its text and data tell.
+    pub(crate) fn of_free_id(self, id: u64) -> Self {
+        Self {
+            what: self.what + " (the next free VMID)",
+            chosen: Some(id),
+            ..self
+        }
     }
 
     /// The node that runs it.
@@ -544,7 +550,10 @@ impl Task {
         };
         let Self { what, upid, .. } = self;
         let node = self.node();
-        let mut data = json!({ "action": what, "upid": upid, "node": node });
+        let mut data = json!({ "upid": upid });
+        if let Some(vmid) = self.chosen {
+            data["vmid"] = vmid.into();
+        }
         let text = match state {
             State::Started => {
                 data["status"] = "started".into();

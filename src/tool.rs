@@ -427,7 +427,8 @@ fn visible(data: Value) -> Value {
         Value::Array(items) => items.into_iter().map(visible).collect(),
         Value::Object(fields) => {
             let fields = fields.into_iter();
-            fields.map(|(key, value)| (key, visible(value))).collect()
+            let fields = fields.map(|(key, value)| (text::visible(&key), visible(value)));
+            Value::Object(fields.collect())
         }
         other => other,
     }
@@ -455,10 +456,15 @@ fn plain(
     match show {
         Show::Action(what) => act(Reply::Task, what),
         Show::ActionOrDone(what) => act(Reply::TaskOrNothing, what),
-        Show::Fields(fields) => Ok(fields.answer(client.send(&request)?, args, &[])),
+        Show::Fields(fields) => {
+            let mut reply = client.answer(&request)?;
+            let answer = fields.answer(answer::take(&mut reply, "data"), args, &[]);
+            Ok(answer.beside(reply))
+        }
         Show::Table(table) => {
-            let rows = answer::rows(client.send(&request)?);
-            Ok(table.answer(rows, args, &[]))
+            let mut reply = client.answer(&request)?;
+            let rows = answer::rows(answer::take(&mut reply, "data"));
+            Ok(table.answer(rows, args, &[]).beside(reply))
         }
     }
 }
@@ -469,5 +475,22 @@ impl fmt::Display for Permission {
             Permission::Basic => "basic",
             Permission::Elevated => "elevated",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_host_are_escaped_like_values() {
+        let answer = Answer::of(
+            "x".to_owned(),
+            json!({ "a\u{202e}b": { "\u{1b}[2J": ["\u{200b}"] } }),
+        );
+        assert_eq!(
+            Outcome::from(answer).structured,
+            Some(json!({ "a\\u{202e}b": { "\\u{1b}[2J": ["\\u{200b}"] } }))
+        );
     }
 }

@@ -174,7 +174,7 @@ fn close(context: &Context, task: &Task) -> Option<String> {
     random.fill(&mut nonce).ok()?;
     let nonce = u64::from_be_bytes(nonce);
     Some(seal(context)?.close(&json!({
-        "u": task.upid, "w": task.what, "s": task.starts, "n": nonce,
+        "u": task.upid, "w": task.what, "s": task.starts, "v": task.chosen, "n": nonce,
     })))
 }
 
@@ -194,6 +194,7 @@ fn task(content: &Value) -> Option<Task> {
     format::upid_node(upid)?;
     Some(Task {
         starts: content["s"].as_bool(),
+        chosen: content["v"].as_u64(),
         ..Task::new(what, upid)
     })
 }

@@ -26,34 +26,37 @@ pub(crate) fn text(characters: &str) -> String {
     }
 }
 
-/// The text in `bytes` if they are UTF-16, which the mark at its beginning tells, or else the zeros:
-/// every other byte of most texts is one, always on the same side.
+/// The text in `bytes` if they are UTF-16, which the mark at its beginning tells, or else the zeros.
 fn utf16(bytes: &[u8]) -> Option<String> {
-    let (bytes, unit): (&[u8], fn([u8; 2]) -> u16) = match bytes {
-        [0xff, 0xfe, rest @ ..] => (rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => (rest, u16::from_be_bytes),
-        // Too little to tell.
-        [] | [_] | [_, _] | [_, _, _] => return None,
-        bytes => {
-            let zeros = |side: usize| {
-                bytes
-                    .iter()
-                    .skip(side)
-                    .step_by(2)
-                    .filter(|byte| **byte == 0)
-            };
-            let most = |side: usize| zeros(side).count() * 4 >= bytes.len() / 2 * 3;
-            // The agent can cut it within a character.
-            match (zeros(0).count(), zeros(1).count()) {
-                (0, _) if most(1) => (bytes, u16::from_le_bytes),
-                (_, 0) if most(0) => (bytes, u16::from_be_bytes),
-                _ => return None,
-            }
-        }
+    let (is_little_endian, bytes) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (true, rest),
+        [0xfe, 0xff, rest @ ..] => (false, rest),
+        bytes => (has_zeros_of_little_endian(bytes)?, bytes),
     };
-    let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+    // The agent can cut it within a character.
+    let units = bytes.chunks_exact(2).map(|pair| match is_little_endian {
+        true => u16::from_le_bytes([pair[0], pair[1]]),
+        false => u16::from_be_bytes([pair[0], pair[1]]),
+    });
     let text = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
     Some(text.collect())
+}
+
+/// Whether the zeros in `bytes` are those of little-endian UTF-16 or of big-endian; `None` where they
+/// are neither. Every other byte of most texts is zero, always on the same side.
+fn has_zeros_of_little_endian(bytes: &[u8]) -> Option<bool> {
+    let zeros = |side: usize| {
+        let bytes = bytes.iter().skip(side).step_by(2);
+        bytes.filter(|byte| **byte == 0).count()
+    };
+    let pairs = bytes.len() / 2;
+    match (zeros(0), zeros(1)) {
+        // Too little to tell.
+        _ if pairs < 2 => None,
+        (0, zeros) if zeros * 4 >= pairs * 3 => Some(true),
+        (zeros, 0) if zeros * 4 >= pairs * 3 => Some(false),
+        _ => None,
+    }
 }
 
 /// `text` with the UTF-8 in it that was encoded twice repaired: `â€¦` for `…`. No letters that belong

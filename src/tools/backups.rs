@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::common::{Guest, NODE, STORAGE, located, resource, resources};
 use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID};
-use super::guests::leave_out_zero;
+use super::guests::is_zero;
 use super::volumes::{self, ON_NODE, Volumes};
 use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, compare, plain};
 use crate::error::Error;
@@ -156,7 +156,9 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
         return without_backup(client, args, &rows, notes);
     }
     for backup in &mut rows {
-        backup["verified"] = backup["verification"]["state"].clone();
+        if let Some(state) = backup["verification"].get("state") {
+            backup["verified"] = state.clone();
+        }
     }
     if rows.is_empty() {
         notes.push(
@@ -196,7 +198,7 @@ fn without_backup(
             Column::text("type"),
             Column::text("node"),
             Column::text("status"),
-            Column::flag("template"),
+            Column::flag("template").unless(is_zero),
         ],
         sort: &[Order::Up("vmid")],
         count: Some("status"),
@@ -211,9 +213,6 @@ fn without_backup(
         .map(|backup| plain(&backup["vmid"]))
         .collect();
     guests.retain(|guest| !saved.contains(&plain(&guest["vmid"])));
-    for guest in &mut guests {
-        leave_out_zero(guest, &["template"]);
-    }
     notes.push(if guests.is_empty() {
         format!("Looked for {seen}, all that the token sees.")
     } else {

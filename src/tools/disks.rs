@@ -80,9 +80,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
             .with("background_delay", "10"))
     })?;
     let what = format!("Add disk {slot} to VM {} as {line}", &args[&VMID]);
-    let answer = Answer::of_action(&what, &data)
-        .with("slot", slot)
-        .with("line", line.to_string());
+    let answer = Answer::of_action(&what, &data);
     let hotplugs = before.hotplugs("disk") && !slot.starts_with("ide") && !slot.starts_with("sata");
     Ok(if hotplugs {
         answer
@@ -173,9 +171,7 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         Err(error) => return Err(error),
     }
     let what = format!("Add {slot} to container {} as {line}", &args[&VMID]);
-    Ok(Answer::done(&what)
-        .with("slot", slot)
-        .with("line", line.to_string()))
+    Ok(Answer::done(&what))
 }
 
 const VM_DISK: Param = Param::required("disk", Kind::Format(&format::VM_DISK_OR_STATE), "");
@@ -305,7 +301,6 @@ fn remove(
     let what = format!("Remove {slot} from {} {}", guest.noun(), &args[&VMID]);
     let answer = Answer::done_or_saved(&what, waits == Some(true))
         .line(format!("before: {slot}: {line}"))
-        .with("slot", slot)
         .with("before", &*line);
     let fate = Fate::of(&args[&VMID], slot, &line, args.flag(&PURGE));
     match (waits, fate) {

@@ -238,12 +238,12 @@ pub(crate) fn with_free_id(
                 return called.map(|answer| match answer.task {
                     // What it does names the VMID.
                     Some(task) => Answer {
-                        task: Some(task.of_free_id()),
+                        task: Some(task.of_free_id(id)),
                         ..answer
                     },
                     None => answer
                         .line(format!("{}: {id}, the next free one", param.name))
-                        .with(param.name, id),
+                        .with("vmid", id),
                 });
             }
         }

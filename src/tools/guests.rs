@@ -5,13 +5,13 @@ use serde_json::Value;
 use super::common::resources;
 use super::guest::{NODE, TYPE, VMID};
 use crate::answer::{
-    self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, compare, number, plain, tally,
+    self, Answer, Column, Fields, LIMIT, OFFSET, Table, compare, number, plain, tally,
 };
 use crate::error::Error;
 use crate::format::{self, Format};
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::{MASK, Method::Get, is_secret};
+use crate::pve::request::Method::Get;
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool};
 
@@ -63,34 +63,22 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("type"),
             Column::text("node"),
             Column::text("status"),
-            Column::share("cpu"),
-            Column::text("maxcpu"),
-            Column::used_of("mem", "maxmem"),
-            Column::used_of("disk", "maxdisk"),
-            Column::duration("uptime"),
+            Column::share_of_cpus("cpu", "maxcpu").unless(is_stopped),
+            Column::used_of("mem", "maxmem").unless(is_stopped),
+            Column::used_of("disk", "maxdisk").unless(is_unknown_disk),
+            Column::duration("uptime").unless(is_stopped),
             Column::text("tags"),
             Column::text("pool"),
             Column::text("lock"),
             Column::text("hastate"),
-            Column::flag("template"),
+            Column::flag("template").unless(is_zero),
         ],
         sort: &[],
         count: None,
     };
-    let left_out = left_out(args.list(&FIELDS), GUESTS.columns)?;
+    let kept = keys_of(args.list(&FIELDS), GUESTS.columns)?;
     let mut guests = resources(client, "vm")?;
     retain_wanted(&mut guests, args);
-    for guest in &mut guests {
-        // Proxmox does not know how full the disks of a VM are and sends 0; what a stopped guest
-        // uses is no news either.
-        leave_out_zero(guest, &["uptime", "template"]);
-        if guest["type"] == "qemu" {
-            leave_out_zero(guest, &["disk"]);
-        }
-        if guest["status"] != "running" {
-            leave_out_zero(guest, &["cpu", "mem", "disk"]);
-        }
-    }
     sort(&mut guests, &args[&SORT]);
     let counts = match guests.len() {
         0 | 1 => String::new(),
@@ -100,9 +88,9 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
             tally(&guests, "node", "on ")
         ),
     };
-    for guest in &mut guests {
-        for key in &left_out {
-            guest[*key] = Value::Null;
+    if !kept.is_empty() {
+        for guest in guests.iter_mut().filter_map(Value::as_object_mut) {
+            guest.retain(|key, _| kept.contains(&&**key));
         }
     }
     let none = guests.is_empty().then(|| {
@@ -111,9 +99,24 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(GUESTS.counted(guests, args, &counts, none.as_slice()))
 }
 
-/// The keys of the columns that are not among `fields`; none when no field is named.
-fn left_out(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static str>, Error> {
-    let names = || columns.iter().filter_map(|column| column.keys().next());
+/// Whether a guest is stopped, when what it uses is no news.
+fn is_stopped(guest: &Value, _: &str) -> bool {
+    guest["status"] == "stopped"
+}
+
+/// Whether the use of a guest's disks says nothing: Proxmox does not know how full those of a VM are,
+/// and sends 0.
+fn is_unknown_disk(guest: &Value, disk: &str) -> bool {
+    is_stopped(guest, disk) || (guest["type"] != "lxc" && is_zero(guest, disk))
+}
+
+pub(super) fn is_zero(object: &Value, key: &str) -> bool {
+    number(&object[key]) == Some(0.0)
+}
+
+/// The keys of the columns that `fields` name; none when no field is named.
+fn keys_of(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static str>, Error> {
+    let names = || columns.iter().flat_map(Column::keys);
     let unknown = fields
         .iter()
         .find(|field| !names().any(|name| name == **field));
@@ -124,17 +127,12 @@ fn left_out(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'stati
             names().collect::<Vec<_>>().join(", ")
         )]));
     }
-    let wanted = |column: &&Column| {
-        let name = column.keys().next();
-        fields.is_empty() || fields.iter().any(|field| name == Some(field))
+    let is_wanted = |column: &&Column| {
+        let mut keys = column.keys();
+        keys.any(|key| fields.iter().any(|field| field == key))
     };
-    let kept: Vec<&str> = columns
-        .iter()
-        .filter(wanted)
-        .flat_map(Column::keys)
-        .collect();
-    let all = columns.iter().flat_map(Column::keys);
-    Ok(all.filter(|key| !kept.contains(key)).collect())
+    let wanted = columns.iter().filter(is_wanted);
+    Ok(wanted.flat_map(Column::keys).collect())
 }
 
 /// Keeps the guests that fit every filter in `args`.
@@ -184,14 +182,6 @@ fn sort(guests: &mut [Value], by: &str) {
     });
 }
 
-pub(super) fn leave_out_zero(object: &mut Value, keys: &[&str]) {
-    for key in keys {
-        if number(&object[*key]) == Some(0.0) {
-            object[*key] = Value::Null;
-        }
-    }
-}
-
 pub(super) static STATUS: Tool = Tool {
     title: "Guest status",
     summary: "Shows the current state and load of one VM or container.",
@@ -209,35 +199,53 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("status"),
             Column::text("qmpstatus"),
             Column::text("lock"),
-            Column::duration("uptime"),
-            Column::share("cpu"),
-            Column::text("cpus"),
-            Column::used_of("mem", "maxmem"),
+            Column::duration("uptime").unless(is_stopped),
+            Column::share_of_cpus("cpu", "cpus").unless(is_stopped),
+            Column::used_of("mem", "maxmem").unless(is_stopped),
             Column::bytes("freemem"),
-            Column::bytes("balloon"),
-            Column::bytes("balloon_min"),
-            Column::bytes("memhost"),
-            Column::used_of("swap", "maxswap"),
-            Column::used_of("disk", "maxdisk"),
-            Column::bytes("diskread"),
-            Column::bytes("diskwrite"),
-            Column::bytes("netin"),
-            Column::bytes("netout"),
+            // What the balloon leaves to the guest, not what it takes.
+            Column::bytes("balloon").worded("the guest has {}"),
+            Column::bytes("balloon_min").worded("the guest keeps {}"),
+            Column::bytes("memhost").unless(is_stopped),
+            Column::used_of("swap", "maxswap").unless(is_stopped),
+            Column::used_of("disk", "maxdisk").unless(is_unknown_disk),
+            Column::bytes("diskread")
+                .worded(SINCE_START)
+                .unless(is_stopped),
+            Column::bytes("diskwrite")
+                .worded(SINCE_START)
+                .unless(is_stopped),
+            Column::bytes("netin")
+                .worded("{} received since its start")
+                .unless(is_stopped),
+            Column::bytes("netout")
+                .worded("{} sent since its start")
+                .unless(is_stopped),
+            Column::number("pressurecpusome")
+                .worded(STALLED)
+                .unless(is_zero),
+            Column::number("pressurecpufull")
+                .worded(STALLED)
+                .unless(is_zero),
+            Column::number("pressureiosome")
+                .worded(STALLED)
+                .unless(is_zero),
+            Column::number("pressureiofull")
+                .worded(STALLED)
+                .unless(is_zero),
+            Column::number("pressurememorysome")
+                .worded(STALLED)
+                .unless(is_zero),
+            Column::number("pressurememoryfull")
+                .worded(STALLED)
+                .unless(is_zero),
         ],
-        hidden: &[
-            "ballooninfo",
-            "blockstat",
-            "nics",
-            "proxmox-support",
-            "vmid",
-            "type",
-        ],
+        hidden: &["ballooninfo", "blockstat", "nics", "proxmox-support"],
     };
+    const SINCE_START: &str = "{} since its start";
+    const STALLED: &str = "{}% of the last 10 s";
     let path = "/nodes/{node}/{type}/{vmid}/status/current";
-    let mut status = client.send(&args.request(Get, path))?;
-    if &args[&TYPE] == "qemu" {
-        leave_out_zero(&mut status, &["disk"]);
-    }
+    let status = client.send(&args.request(Get, path))?;
     Ok(FIELDS.answer(status, args, &[]))
 }
 
@@ -292,12 +300,7 @@ fn config(
         columns: &[],
         hidden: &[],
     };
-    let mut config = client.send(&args.whole_request(Get, path))?;
-    for (key, value) in config.as_object_mut().into_iter().flatten() {
-        if is_secret(key) {
-            *value = MASK.into();
-        }
-    }
+    let config = client.send(&args.whole_request(Get, path))?;
     Ok(fields.answer(config, args, &[]))
 }
 
@@ -331,7 +334,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::used_of("used", "total"),
             Column::bytes("avail"),
         ],
-        sort: FULLEST_FIRST,
+        sort: &[],
         count: None,
     };
     static OF_CLUSTER_TABLE: Table = Table {
@@ -346,6 +349,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("type"),
             Column::text("content"),
             Column::text("status"),
+            Column::flag("disable"),
             Column::flag("shared"),
             Column::used_of("disk", "maxdisk"),
             Column::text("path"),
@@ -354,19 +358,12 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("nodes"),
             Column::text("prune-backups"),
         ],
-        sort: FULLEST_FIRST,
+        sort: &[],
         count: None,
     };
-    const FULLEST_FIRST: &[Order] = &[
-        Order::Down("used_fraction"),
-        Order::Up("storage"),
-        Order::Up("node"),
-    ];
     if args.get(&OF_NODE).is_some() {
         let mut rows = answer::rows(client.send(&args.request(Get, "/nodes/{node}/storage"))?);
-        for row in &mut rows {
-            row["used_fraction"] = share(&row["used"], &row["total"]);
-        }
+        fullest_first(&mut rows, "used", "total");
         return Ok(OF_NODE_TABLE.answer(rows, args, &[]));
     }
     let configured = answer::rows(client.get("/storage")?);
@@ -386,9 +383,10 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
         for usage in &of_nodes {
             let mut row = storage.clone();
             for key in ["status", "disk", "maxdisk"] {
-                row[key] = usage[key].clone();
+                if !usage[key].is_null() {
+                    row[key] = usage[key].clone();
+                }
             }
-            row["used_fraction"] = share(&usage["disk"], &usage["maxdisk"]);
             row["node"] = if shared {
                 "(shared)".into()
             } else {
@@ -400,13 +398,24 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             rows.push(storage);
         }
     }
+    fullest_first(&mut rows, "disk", "maxdisk");
     Ok(OF_CLUSTER_TABLE.answer(rows, args, &[]))
 }
 
-/// `part` of `whole`; null when it cannot be told.
-fn share(part: &Value, whole: &Value) -> Value {
-    match (number(part), number(whole)) {
-        (Some(part), Some(whole)) if whole > 0.0 => (part / whole).into(),
-        _ => Value::Null,
-    }
+/// Sorts storages by how much is used of each. One whose use cannot be told comes last; Proxmox may send
+/// a share of it that was true once.
+fn fullest_first(storages: &mut [Value], used: &str, total: &str) {
+    let share = |storage: &Value| {
+        let total = number(&storage[total]).filter(|total| *total > 0.0);
+        Value::from(
+            number(&storage[used])
+                .zip(total)
+                .map(|(used, total)| used / total),
+        )
+    };
+    storages.sort_by(|a, b| {
+        compare(&share(b), &share(a))
+            .then_with(|| compare(&a["storage"], &b["storage"]))
+            .then_with(|| compare(&a["node"], &b["node"]))
+    });
 }

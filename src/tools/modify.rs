@@ -237,7 +237,6 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     let what = format!("Resize {} {}", guest.noun(), &args[&VMID]);
     let mut answer = Answer::done_or_saved(&what, waits_for_restart);
     let mut was = Map::new();
-    let mut is = Map::new();
     for value in given {
         let now = &args[value];
         let before = before.get(value.name);
@@ -247,9 +246,8 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
             before.as_deref().unwrap_or("default")
         ));
         was.insert(value.name.to_owned(), before.map_or(Value::Null, numeric));
-        is.insert(value.name.to_owned(), numeric(now.to_owned()));
     }
-    answer = answer.with("before", was).with("after", is);
+    answer = answer.with("before", was);
     Ok(with_waits(answer, guest, waits))
 }
 

@@ -160,7 +160,7 @@ fn add(
             (answer.line(told), sent)
         }
     };
-    let answer = answer.with("slot", slot).with("line", line);
+    let answer = answer.with("line", line);
     Ok(after_restart(answer, guest, &before))
 }
 
@@ -314,7 +314,6 @@ fn update(
     let what = format!("Change {slot} of {} {}", guest.noun(), &args[&VMID]);
     let answer = Answer::done(&what)
         .line(format!("before: {before}\nafter: {after}"))
-        .with("slot", slot)
         .with("before", before)
         .with("after", after);
     Ok(after_restart(answer, guest, &config))
@@ -424,7 +423,6 @@ fn remove(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let what = format!("Remove {slot} from {} {}", guest.noun(), &args[&VMID]);
     let answer = Answer::done_or_saved(&what, waits == Some(true))
         .line(format!("before: {slot}: {line}"))
-        .with("slot", slot)
         .with("before", line);
     Ok(match waits {
         None => answer.line(unknown_whether_it_waits(guest)),

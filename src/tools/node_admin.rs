@@ -400,13 +400,7 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
     let skipped = start.unwrap_or(0);
     let mut notes = Vec::new();
     let (rows, total) = match args.get(&TASKS_NODE) {
-        Some(node) => {
-            let (mut rows, total) = read(node, start, limit)?;
-            for row in &mut rows {
-                row["node"] = Value::Null; // the one that was asked for
-            }
-            (rows, total)
-        }
+        Some(node) => read(node, start, limit)?,
         None => {
             let (nodes, offline) = nodes(client)?;
             notes.extend(offline);
@@ -523,9 +517,14 @@ fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
         false => None,
     };
     let duration = ended.and_then(|ended| ended.checked_sub(task.started()));
+    let what = format!(
+        "{} {}",
+        text::opening(&plain(&status["type"])),
+        plain(&status["id"])
+    );
     let mut heading = format!(
         "{} on {node}: {state}\nstarted: {} by {}",
-        format!("{} {}", plain(&status["type"]), plain(&status["id"])).trim_end(),
+        what.trim_end(),
         text::time(task.started()),
         plain(&status["user"]),
     );
@@ -612,8 +611,9 @@ pub(super) static NETSTAT: Tool = Tool {
             columns: &[
                 Column::number("vmid"),
                 Column::text("dev"),
-                Column::bytes("in"),
-                Column::bytes("out"),
+                // As the guest sees it.
+                Column::bytes("in").worded("{} received"),
+                Column::bytes("out").worded("{} sent"),
             ],
             sort: &[Order::Up("vmid"), Order::Up("dev")],
             count: None,

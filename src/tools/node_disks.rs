@@ -12,6 +12,9 @@ use crate::pve::request::Method::Get;
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
+/// `wearout` begins at 100 and counts down (`PVE/Diskmanage.pm`).
+const LIFE_LEFT: &str = "life left {}%";
+
 const DISK_TYPE: Param = Param::optional("type", Kind::Choice(&["unused", "journal_disks"]), "");
 const PARTITIONS: Param =
     Param::optional("include_partitions", Kind::Flag, "").sent_as("include-partitions");
@@ -36,7 +39,7 @@ pub(super) static LIST: Tool = Tool {
                 Column::text("used"),
                 Column::text("mounted"),
                 Column::text("health"),
-                Column::number("wearout"),
+                Column::number("wearout").worded(LIFE_LEFT),
                 Column::text("model"),
                 Column::text("serial"),
                 Column::text("parent"),
@@ -64,10 +67,10 @@ fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
         heading: "Disk {disk} of node {node}",
         columns: &[
             Column::text("health"),
-            Column::number("wearout"),
+            Column::number("wearout").worded(LIFE_LEFT),
             Column::text("type"),
         ],
-        hidden: &["attributes", "text"],
+        hidden: &[],
     };
     static ATTRIBUTES: Table = Table {
         name: "attributes",
@@ -93,24 +96,13 @@ fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
-        let mut room = text::BUDGET / 2;
-        let mut kept = 0;
-        for line in &lines {
-            let line = text::cut(&text::inline(line), 300);
-            room = room.saturating_sub(line.chars().count() + 3);
-            if room == 0 {
-                break;
-            }
-            answer = answer.line(format!("| {line}"));
-            kept += 1;
-        }
-        if kept < lines.len() {
-            answer = answer.line(format!("{} more lines are left out.", lines.len() - kept));
-        }
-        answer = answer.with("text", lines[..kept].join("\n"));
+        answer = answer
+            .foreign_lines(&lines, text::BUDGET / 2)
+            .with("text", text::cut(report, text::BUDGET));
     }
     if !attributes.is_empty() {
-        let table = ATTRIBUTES.answer(attributes, args, &[]);
+        let scale = "value, worst and threshold are on a scale where lower is worse; raw is what was measured.";
+        let table = ATTRIBUTES.answer(attributes, args, &[scale.to_owned()]);
         let rows = table.data["attributes"].clone();
         answer = answer.line(table.text).with("attributes", rows);
     }
@@ -143,7 +135,7 @@ fn lvm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut tree = client.send(&args.request(Get, "/nodes/{node}/disks/lvm"))?;
     let mut groups = answer::rows(answer::take(&mut tree, "children"));
     for group in &mut groups {
-        let volumes = answer::rows(answer::take(group, "children"));
+        let volumes = answer::rows(group["children"].clone());
         let names: Vec<String> = volumes
             .iter()
             .map(|volume| plain(&volume["name"]))
@@ -171,8 +163,8 @@ pub(super) static ZFS: Tool = Tool {
                 Column::bytes("size"),
                 Column::bytes("alloc"),
                 Column::bytes("free"),
-                Column::number("frag"),
-                Column::number("dedup"),
+                Column::number("frag").worded("{}%"),
+                Column::number("dedup").worded("{}x"),
             ],
             sort: &[Order::Up("name")],
             count: Some("health"),

@@ -9,6 +9,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::Method::Get;
+use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 pub(super) static LIST: Tool = Tool {
@@ -26,8 +27,7 @@ static NODES: Table = Table {
     columns: &[
         Column::text("node"),
         Column::text("status"),
-        Column::share("cpu"),
-        Column::text("maxcpu"),
+        Column::share_of_cpus("cpu", "maxcpu"),
         Column::used_of("mem", "maxmem"),
         Column::used_of("disk", "maxdisk"),
         Column::duration("uptime"),
@@ -57,14 +57,12 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::usage("memory"),
             Column::usage("swap"),
             Column::usage("rootfs"),
+            Column::parts("cpuinfo", &["model", "sockets", "cores", "cpus", "mhz"]),
         ],
         // kversion says the same as current-kernel
         hidden: &["current-kernel", "idle"],
     };
-    let mut node = client.send(&args.request(Get, "/nodes/{node}/status"))?;
-    if let Some(cpu) = node.get_mut("cpuinfo").and_then(Value::as_object_mut) {
-        cpu.retain(|key, _| ["model", "sockets", "cores", "cpus", "mhz"].contains(&&**key));
-    }
+    let node = client.send(&args.request(Get, "/nodes/{node}/status"))?;
     Ok(FIELDS.answer(node, args, &[]))
 }
 
@@ -114,24 +112,51 @@ fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::text("gateway6"),
             Column::text("bridge_ports"),
             Column::flag("bridge_vlan_aware"),
+            Column::text("bridge_vids"),
             Column::text("slaves"),
             Column::text("bond_mode"),
+            Column::text("bond-primary"),
+            Column::text("bond_xmit_hash_policy"),
             Column::text("vlan-id"),
             Column::text("vlan-raw-device"),
+            Column::text("ovs_bridge"),
+            Column::text("ovs_ports"),
+            Column::text("ovs_bonds"),
+            Column::text("ovs_tag"),
+            Column::text("ovs_options"),
+            Column::text("mtu"),
             Column::text("comments"),
         ],
         sort: &[Order::Up("iface")],
         count: Some("type"),
     };
-    let mut answer = client.answer(&args.whole_request(Get, "/nodes/{node}/network"))?;
-    let unapplied = answer["changes"]
-        .as_str()
-        .is_some_and(|changes| !changes.is_empty());
-    let notes = unapplied.then(|| {
-        "The list shows unapplied changes: they take effect when the configuration is applied or the node restarts."
+    let mut reply = client.answer(&args.whole_request(Get, "/nodes/{node}/network"))?;
+    let rows = answer::rows(answer::take(&mut reply, "data"));
+    let changes = reply["changes"].as_str().unwrap_or_default();
+    let notes = (!changes.is_empty()).then(|| {
+        "The list shows unapplied changes, those below: they take effect when the configuration is applied or the node restarts."
             .to_owned()
     });
-    Ok(INTERFACES.answer(answer::rows(answer["data"].take()), args, notes.as_slice()))
+    let answer = INTERFACES.answer(rows, args, notes.as_slice());
+    Ok(answer
+        .foreign_lines(&changed_lines(changes), 1_500)
+        .beside(reply))
+}
+
+/// The settings that a unified diff adds or removes.
+fn changed_lines(diff: &str) -> Vec<&str> {
+    let says_nothing = |line: &str| {
+        let rest = &line[1..];
+        // The names of the files, and what Proxmox writes at the top of the new one.
+        rest.trim().is_empty()
+            || ["++ ", "-- ", "# "]
+                .iter()
+                .any(|mark| rest.starts_with(mark))
+            || rest == "#"
+    };
+    diff.lines()
+        .filter(|line| line.starts_with(['+', '-']) && !says_nothing(line))
+        .collect()
 }
 
 pub(super) static DNS: Tool = Tool {
@@ -193,8 +218,7 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::flag("local"),
             Column::text("ip"),
             Column::text("nodeid"),
-            Column::share("cpu"),
-            Column::text("maxcpu"),
+            Column::share_of_cpus("cpu", "maxcpu"),
             Column::used_of("mem", "maxmem"),
             Column::used_of("disk", "maxdisk"),
             Column::duration("uptime"),
@@ -211,10 +235,11 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
             continue;
         }
         if let Some(load) = load.iter().find(|load| load["node"] == row["name"]) {
-            for key in [
-                "cpu", "maxcpu", "mem", "maxmem", "disk", "maxdisk", "uptime",
-            ] {
-                row[key] = load[key].clone();
+            for (key, value) in load.as_object().into_iter().flatten() {
+                // The same under another name.
+                if row[key].is_null() && key != "node" {
+                    row[key] = value.clone();
+                }
             }
         }
         members.push(row);
@@ -241,8 +266,7 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
         ..members
     };
     if let Some(cluster) = cluster {
-        let known = ["name", "quorate", "version", "nodes"].map(|key| (key, cluster[key].clone()));
-        answer = answer.with("cluster", Value::from_iter(known));
+        answer = answer.with("cluster", cluster);
     }
     Ok(answer)
 }
@@ -271,7 +295,7 @@ fn next_vmid(client: &Client, args: &Args) -> Result<Answer, Error> {
         Err(error) => return Err(error),
     };
     let text = match free {
-        true => format!("{vmid} is free"),
+        true => format!("{} is free", text::opening(&vmid)),
         false => format!("{vmid} is taken"),
     };
     let number = vmid.parse::<u64>().map_or(Value::Null, Value::from);

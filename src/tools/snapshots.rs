@@ -107,13 +107,18 @@ fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
         answer::rows(client.send(&args.request(Get, path))?)
             .into_iter()
             .partition(|snapshot| snapshot["name"] == "current");
+    let current = current.into_iter().next();
     let parent = current
-        .first()
+        .as_ref()
         .map(|current| plain(&current["parent"]))
         .filter(|parent| !parent.is_empty());
     let note =
         parent.map(|parent| format!("The present state follows {}.", text::cut(&parent, 40)));
-    Ok(SNAPSHOTS.answer(snapshots, args, note.as_slice()))
+    let answer = SNAPSHOTS.answer(snapshots, args, note.as_slice());
+    Ok(match current {
+        Some(current) => answer.with("current", answer::seen("", current)),
+        None => answer,
+    })
 }
 
 pub(super) static ROLLBACK_LXC: Tool = Tool {

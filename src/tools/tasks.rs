@@ -5,15 +5,17 @@ use serde_json::{Map, Value};
 use super::common::{DIGEST, Guest};
 use super::config::{change, pending_rows, readable, waits, with_waits};
 use super::guest::{NODE, TYPE, VMID};
+use super::guests::is_zero;
 use super::node_admin::TASK_TABLE;
 use crate::answer::{
-    self, Answer, Column, Fields, LIMIT, Lines, OFFSET, Order, Table, compare, number, plain,
+    self, Answer, Column, Fields, LIMIT, Lines, OFFSET, Table, compare, number, plain,
 };
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::request::{
+    self,
     Method::{Delete, Get, Put},
     Reply, Request, encode,
 };
@@ -82,7 +84,7 @@ fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
         Err(error) => return Err(error),
     };
-    Ok(answer.with("upid", upid).with("node", node))
+    Ok(answer)
 }
 
 const VIEW: Param = Param::optional("view", Kind::Choice(&["tasks", "log"]), "").default("tasks");
@@ -119,14 +121,19 @@ fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut entries = answer::rows(client.send(&request)?);
     entries.sort_by(|a, b| compare(&a["time"], &b["time"]).then(compare(&a["uid"], &b["uid"])));
     let lines: Vec<String> = entries.iter().map(log_line).collect();
-    Ok(Lines {
+    let mut answer = Lines {
         heading: "Cluster log".to_owned(),
         first: 0,
         total: lines.len() as u64,
         lines,
         more: "a smaller max shows the newest",
     }
-    .answer())
+    .answer();
+    // The same lines, whole.
+    let lines = answer.data.remove("lines");
+    let shown = lines.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
+    let entries = entries.split_off(entries.len() - shown);
+    Ok(answer.with("entries", answer::seen("", entries.into())))
 }
 
 /// `2026-07-14 10:00:00Z pve1 pvedaemon root@pam error: text`
@@ -172,21 +179,21 @@ fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
     for row in &mut rows {
         let key = plain(&row["key"]);
         for part in ["value", "pending"] {
-            if let Some(value) = row[part].as_str().map(|value| readable(&key, value)) {
+            if let Some(value) = row[part]
+                .as_str()
+                .map(|value| request::readable(&key, value).into_owned())
+            {
                 row[part] = value.into();
             }
         }
-        if number(&row["delete"]) == Some(0.0) {
-            row["delete"] = Value::Null;
-        }
-        let waits = !row["pending"].is_null() || !row["delete"].is_null();
-        row["waits"] = u8::from(waits).into();
     }
-    let changes: Vec<Value> = rows
-        .iter()
-        .filter(|row| row["waits"] == 1)
-        .cloned()
-        .collect();
+    // Those that change first.
+    rows.sort_by(|a, b| {
+        waits_now(b)
+            .cmp(&waits_now(a))
+            .then(compare(&a["key"], &b["key"]))
+    });
+    let changes: Vec<Value> = rows.iter().filter(|row| waits_now(row)).cloned().collect();
     Ok(if args.flag(&ALL) {
         SETTINGS.counted(rows, args, &format!("{} pending", changes.len()), &[])
     } else {
@@ -194,19 +201,23 @@ fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
     })
 }
 
-/// Settings, those that change first.
+/// Whether a setting waits for the guest to stop: for a new value, or for its removal.
+fn waits_now(row: &Value) -> bool {
+    !row["pending"].is_null() || number(&row["delete"]).is_some_and(|delete| delete != 0.0)
+}
+
 const fn settings(noun: [&'static str; 2]) -> Table {
     const COLUMNS: &[Column] = &[
         Column::text("key"),
         Column::text("value"),
         Column::text("pending"),
-        Column::flag("delete"),
+        Column::flag("delete").unless(is_zero),
     ];
     Table {
         name: "settings",
         noun,
         columns: COLUMNS,
-        sort: &[Order::Down("waits"), Order::Up("key")],
+        sort: &[],
         count: None,
     }
 }
@@ -289,17 +300,22 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
             after.as_deref().unwrap_or("default")
         ));
         was.insert(key.to_owned(), before.into());
-        is.insert(key.to_owned(), after.into());
+        // What was set is known from the arguments.
+        if args.list(&REVERT).iter().any(|reverted| reverted == key) {
+            is.insert(key.to_owned(), after.into());
+        }
     }
     let waits = rows.map(waits);
     let pends = waits
         .as_ref()
-        .is_some_and(|waits| is.keys().any(|key| waits.contains_key(key)));
+        .is_some_and(|waits| was.keys().any(|key| waits.contains_key(key)));
     let what = format!("Change options of {} {}", guest.noun(), &args[&VMID]);
-    let answer = Answer::done_or_saved(&what, pends)
+    let mut answer = Answer::done_or_saved(&what, pends)
         .line(lines.join("\n"))
-        .with("before", was)
-        .with("after", is);
+        .with("before", was);
+    if !is.is_empty() {
+        answer = answer.with("after", is);
+    }
     Ok(with_waits(answer, guest, waits))
 }
 
@@ -459,7 +475,7 @@ fn version(client: &Client, args: &Args) -> Result<Answer, Error> {
     let fields = Fields {
         heading,
         columns: COLUMNS,
-        hidden: &["console"],
+        hidden: &[],
     };
     Ok(fields.answer(client.send(&args.request(Get, path))?, args, &[]))
 }

@@ -131,8 +131,8 @@ fn read(
     let data = client.send(&args.send_given(request, &[OF_GUEST]))?;
     let mut rows = answer::rows(data);
     for row in &mut rows {
-        if row["size"].is_null() {
-            row["size"] = row["approximate-size"].take();
+        if row["size"].is_null() && !row["approximate-size"].is_null() {
+            row["size"] = row["approximate-size"].clone();
         }
     }
     Ok(rows)

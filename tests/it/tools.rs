@@ -9,7 +9,7 @@ use tiny_http::{Response, Server};
 
 use crate::facts;
 use crate::fake::{Fake, TOKEN};
-use crate::fixture::{self, Answer, Exchange, Fixture};
+use crate::fixture::{self, Answer, Case, Exchange, Fixture};
 use crate::session::Session;
 use crate::snapshot;
 
@@ -268,6 +268,99 @@ fn create_a_container(host: &Server, exit: Option<&str>, of_start: Option<&str>)
 }
 
 #[test]
+fn what_a_host_sent_is_in_the_data_of_each_read() {
+    let mut checked = 0;
+    for tool in fixture::tools() {
+        let fixture = Fixture::of(&tool).expect("it is well-formed");
+        let case = &fixture.cases[0];
+        if case
+            .exchanges
+            .iter()
+            .any(|exchange| !exchange.request.starts_with("GET "))
+        {
+            continue;
+        }
+        let fake = Fake::start();
+        let mut session = start(&fake);
+        fake.play(case.exchanges.clone());
+        let (_, structured) = call(&mut session, &tool, json!(case.arguments)).expect("an answer");
+        let mut shown = BTreeSet::new();
+        keys(&structured.expect("a success has data"), &mut shown);
+        for exchange in &case.exchanges {
+            // What a tool looks up beside what it is asked for, and lines, each of them a text. Waiting
+            // asks how a task ended; the rest is in its id.
+            let path = exchange.request.trim_start_matches("GET ");
+            let is_aside = path == "/cluster/resources" && tool != "proxmox_get_vms"
+                || path == "/nodes" && tool != "proxmox_get_nodes"
+                || tool == "proxmox_wait_task"
+                || path.ends_with("/log")
+                || path.ends_with("/time")
+                || path.ends_with("/syslog")
+                || path.ends_with("/tasks") && tool == "proxmox_get_node_task";
+            let mut sent = BTreeSet::new();
+            keys(exchange.answer.as_ref().expect("an answer"), &mut sent);
+            // The envelope.
+            sent.retain(|key| !["data", "success"].contains(&&**key));
+            let lost: Vec<&String> = sent.difference(&shown).collect();
+            assert!(is_aside || lost.is_empty(), "{tool}: {path}: {lost:?}");
+        }
+        checked += 1;
+    }
+    assert!(checked >= 30, "{checked} tools");
+}
+
+/// All keys of all objects in `value`.
+fn keys(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| keys(item, into)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                into.insert(key.clone());
+                keys(value, into);
+            }
+        }
+        _ => (),
+    }
+}
+
+#[test]
+fn a_dry_run_shows_what_is_sent_encoded_as_the_text_that_it_is() {
+    let fake = Fake::start();
+    let mut session = start(&fake);
+    let config =
+        json!({ "data": { "digest": "b1f0", "sshkeys": "ssh-rsa%20AAAA%20old%40example" } });
+    let exchange = json!({ "request": "GET /nodes/pve1/qemu/100/config", "answer": config });
+    fake.play(vec![serde_json::from_value(exchange).expect("an exchange")]);
+    let set = json!({ "sshkeys": "ssh-ed25519 AAAA+/= new@example" });
+    let arguments =
+        json!({ "node": "pve1", "vmid": 100, "type": "qemu", "set": set, "dry_run": true });
+    let (text, data) =
+        call(&mut session, "proxmox_update_guest_config", arguments).expect("a preview");
+    let data = data.expect("a preview has data");
+    let sent = &data["request"]["parameters"]["sshkeys"];
+    assert_eq!(sent, "ssh-ed25519 AAAA+/= new@example");
+    assert_eq!(data["now"]["sshkeys"], "ssh-rsa AAAA old@example");
+    assert!(
+        text.contains("| sshkeys: ssh-ed25519 AAAA+/= new@example\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("now: sshkeys: ssh-rsa AAAA old@example"),
+        "{text}"
+    );
+
+    let arguments = json!({ "node": "pve1", "vmid": 100, "type": "qemu", "argv": ["tee", "größe"], "input_data": "10 €", "dry_run": true });
+    let (text, data) =
+        call(&mut session, "proxmox_execute_vm_command", arguments).expect("a preview");
+    let data = data.expect("a preview has data");
+    assert_eq!(
+        data["request"]["parameters"]["command"],
+        json!(["tee", "größe"])
+    );
+    assert!(text.contains("| input-data: 10 €"), "{text}");
+}
+
+#[test]
 fn no_answer_of_a_host_ends_the_program() {
     for answer in [
         json!(null),
@@ -411,6 +504,10 @@ fn replay(tool: &str) -> Vec<String> {
         let Ok((text, structured)) = called else {
             break;
         };
+        let repeats = structured
+            .iter()
+            .flat_map(|data| repeated(tool, case, &text, data));
+        problems.extend(repeats.map(|name| format!("{path}: {}: repeats {name}", case.shows)));
         answers.push(Answer { text, structured });
     }
     // What came of a wrong request is not worth a look, and must not get into the file.
@@ -419,6 +516,20 @@ fn replay(tool: &str) -> Vec<String> {
         problems.extend(snapshot::difference(&fixture::answers_path(tool), &answers));
     }
     problems
+}
+
+/// What the data of a change has that is known from the call or the text; that of a read is whole.
+fn repeated(tool: &str, case: &Case, text: &str, data: &Value) -> Vec<String> {
+    if !text.starts_with('✅') || tool == "proxmox_wait_task" {
+        return Vec::new();
+    }
+    let arguments = case.arguments.iter();
+    let repeated = arguments.filter(|(name, value)| data.get(name) == Some(value));
+    let repeated = repeated.map(|(name, _)| &**name);
+    let known = ["action", "node"]
+        .into_iter()
+        .filter(|name| data.get(name).is_some());
+    repeated.chain(known).map(str::to_owned).collect()
 }
 
 /// The program, connected to a fake host, with elevated tools allowed.

@@ -292,8 +292,13 @@ fn fault(error: Error) -> (String, String) {
         } => (format!("{what}: {cause}"), remedy),
         Error::Unanswered {
             request,
-            failure: Failure::MaybeProcessed { cause, remedy },
-        } => (format!("{request} got no answer: {cause}"), remedy),
+            failure:
+                Failure::MaybeProcessed {
+                    what,
+                    cause,
+                    remedy,
+                },
+        } => (format!("{request} {what}: {cause}"), remedy),
         other => match other.on_one_line().split_once('\n') {
             Some((told, remedy)) => (told.to_owned(), remedy.to_owned()),
             None => (other.on_one_line(), String::new()),

@@ -1,14 +1,16 @@
 //! Why a call failed, in words that a model can act on.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::gate::Question;
 use crate::grant::Checked;
-use crate::pve::http::Failure;
+use crate::pve::http::{Failure, Reply};
 use crate::pve::request::{Form, Method, Request};
+use crate::remedy::{self, Case, Transit};
 use crate::text::{self, octets};
 
 /// Why a call failed. Every variant says what failed, why, and what to do next.
@@ -58,6 +60,10 @@ pub(crate) struct Refusal {
     message: String,
     /// Its word on single parameters: name and text.
     errors: Vec<(String, String)>,
+    /// How long the answer took.
+    took: Duration,
+    /// Whether it is a web page.
+    is_page: bool,
     /// `user@realm!name`, for the remedy.
     token_id: String,
     /// What else is known, such as where the guest really is.
@@ -86,7 +92,7 @@ impl Error {
                     cause,
                     remedy,
                 } => vec![what, cause, remedy],
-                Failure::MaybeProcessed { cause, remedy } => vec![cause, remedy],
+                Failure::MaybeProcessed { cause, remedy, .. } => vec![cause, remedy],
                 Failure::NotRecorded { .. } | Failure::GivenUp { .. } => Vec::new(),
             },
             _ => Vec::new(),
@@ -143,7 +149,8 @@ impl Error {
                         cause,
                         remedy: advice.to_owned(),
                     },
-                    Failure::MaybeProcessed { cause, .. } => Failure::MaybeProcessed {
+                    Failure::MaybeProcessed { what, cause, .. } => Failure::MaybeProcessed {
+                        what,
                         cause,
                         remedy: advice.to_owned(),
                     },
@@ -190,7 +197,10 @@ impl fmt::Display for Error {
             Error::Refused(refusal) => (refusal.what(), refusal.cause()),
             Error::Settings(problems) => (
                 "not configured, nothing was sent".to_owned(),
-                problems.join("\n"),
+                format!(
+                    "{}\nproxmox-mcp check tests the settings and says what to set.",
+                    problems.join("\n")
+                ),
             ),
             Error::Unanswered { request, failure } => {
                 let (what, cause, remedy) = match failure {
@@ -209,9 +219,11 @@ impl fmt::Display for Error {
                         &**cause,
                         &**remedy,
                     ),
-                    Failure::MaybeProcessed { cause, remedy } => {
-                        (format!("{request} got no answer"), &**cause, &**remedy)
-                    }
+                    Failure::MaybeProcessed {
+                        what,
+                        cause,
+                        remedy,
+                    } => (format!("{request} {what}"), &**cause, &**remedy),
                 };
                 (what, format!("{cause}\n{remedy}"))
             }
@@ -225,15 +237,9 @@ impl fmt::Display for Error {
 }
 
 impl Refusal {
-    /// `body` is the answer's JSON, `reason` the phrase of its status line: hosts before PVE 8.4 say
-    /// what is wrong nowhere else.
-    pub(crate) fn new(
-        request: &Request,
-        status: u16,
-        reason: &str,
-        body: &Value,
-        token_id: &str,
-    ) -> Self {
+    /// Hosts before PVE 8.4 say what is wrong in the reason phrase alone.
+    pub(crate) fn new(request: &Request, reply: &Reply, token_id: &str) -> Self {
+        let body = &reply.body;
         let message = body["message"]
             .as_str()
             .map(str::trim)
@@ -250,10 +256,12 @@ impl Refusal {
             method: request.method,
             path: request.path.clone(),
             form: request.form.clone(),
-            status,
+            status: reply.status,
             // What the guest agent says comes encoded twice.
-            message: octets::repaired(message.unwrap_or(reason.trim())),
+            message: octets::repaired(message.unwrap_or(reply.reason.trim())),
             errors: errors.collect(),
+            took: reply.took,
+            is_page: reply.is_page,
             token_id: token_id.to_owned(),
             hint: None,
         }
@@ -291,9 +299,30 @@ impl Refusal {
         &self.token_id
     }
 
-    /// Whether the front daemon gave up on a request while the work may go on.
+    /// Whether the answer is of somebody in between, and what was asked for may be worked on.
     pub(crate) fn may_go_on(&self) -> bool {
-        self.status == 596
+        self.transit().may_go_on()
+    }
+
+    /// The failure, for what is known of its kind.
+    pub(crate) fn case(&self) -> Case {
+        let errors = self
+            .errors
+            .iter()
+            .map(|(name, why)| format!("{name}: {why}"));
+        let said: Vec<String> = [self.message.clone()].into_iter().chain(errors).collect();
+        Case::of_request(self.method, &self.path, said.join("\n"))
+    }
+
+    fn transit(&self) -> Transit<'_> {
+        Transit {
+            status: self.status,
+            said: &self.message,
+            is_page: self.is_page,
+            took: self.took,
+            method: self.method,
+            path: &self.path,
+        }
     }
 
     fn what(&self) -> String {
@@ -329,8 +358,11 @@ impl Refusal {
 
     /// What to do about it, where the status or the words tell.
     fn remedy(&self) -> Option<String> {
+        if let Some(remedy) = self.transit().remedy() {
+            return Some(remedy);
+        }
         if let Some(checked) = self.checked() {
-            return Some(permission_remedy(&checked).to_owned());
+            return Some(remedy::of_permission(&checked).to_owned());
         }
         match self.status {
             400 if self.errors.is_empty() => None,
@@ -340,170 +372,17 @@ impl Refusal {
             400 if self.says("not defined in schema") => {
                 Some("This version of Proxmox VE does not know that parameter: leave it out.".to_owned())
             }
-            400 => None,
             401 => Some(format!(
                 "Check PROXMOX_USER (with realm, such as root@pam), PROXMOX_TOKEN_NAME and PROXMOX_TOKEN_VALUE of {}; \
                  the token or its user may also be disabled or expired.",
                 self.token_id
             )),
-            500 => remedy(&self.message).map(str::to_owned),
+            400 | 500 => self.case().remedy(),
             501 => Some("This host's version of Proxmox VE does not have that endpoint, or PROXMOX_HOST is no Proxmox VE host.".to_owned()),
-            595 | 597 | 599 => Some(self.node_remedy("is not answering the cluster")),
-            596 if self.method.only_reads() => Some(self.node_remedy("took longer than 30 s to answer")),
-            596 => Some(format!(
-                "{} The work may go on: look at {} before you repeat it.",
-                self.node_remedy("took longer than 30 s to answer"),
-                // Neither of the two is done by a task.
-                match self.path.rsplit('/').next() {
-                    Some("config") => "the configuration of the guest",
-                    Some("exec") => "what runs in the guest",
-                    _ => "proxmox_get_node_tasks",
-                }
-            )),
             _ => None,
         }
     }
-
-    fn node_remedy(&self, what: &str) -> String {
-        let node = self
-            .path
-            .strip_prefix("/nodes/")
-            .and_then(|rest| rest.split('/').next());
-        let who = node.map_or("A node".to_owned(), |node| format!("Node {node}"));
-        format!("{who} {what}; proxmox_get_nodes shows which nodes are online.")
-    }
 }
-
-/// What to do about a refusal for want of privileges, where no more is known of the call. The lines that
-/// grant them need what the token has: see `privileges::explained`.
-fn permission_remedy(checked: &Checked) -> &'static str {
-    match checked {
-        Checked::Root => {
-            "Proxmox reserves this for root@pam itself: no API token can do it, whatever its roles."
-        }
-        Checked::Token => "Proxmox does not let API tokens do this.",
-        Checked::On(..) | Checked::Something => {
-            "proxmox-mcp check shows what the token lacks, and the lines that grant it."
-        }
-    }
-}
-
-/// What to do about what Proxmox said, in an answer or at the end of a task.
-pub(crate) fn remedy(said: &str) -> Option<&'static str> {
-    if let Some(checked) = Checked::of(said) {
-        return Some(permission_remedy(&checked));
-    }
-    let mut known = WORDS.iter();
-    let known = known.find(|(words, _)| words.iter().all(|part| said.contains(part)));
-    known.map(|(_, remedy)| *remedy)
-}
-
-/// Words of Proxmox, all of which must be there, and what to do; the first that match count.
-const WORDS: &[(&[&str], &str)] = &[
-    (
-        &["got timeout"],
-        "It did not get there in time: look at its state, then repeat it with a longer timeout or force it.",
-    ),
-    (
-        &["No space left on device"],
-        "A storage is full: proxmox_get_storage shows which.",
-    ),
-    (
-        &["not enough space"],
-        "A storage is full: proxmox_get_storage shows which.",
-    ),
-    (
-        &["Cannot allocate memory"],
-        "The node has not enough free memory: proxmox_get_nodes shows how much each has.",
-    ),
-    (
-        &["cluster not ready - no quorum"],
-        "The cluster has no quorum, so nothing can be changed: proxmox_get_cluster_status.",
-    ),
-    (
-        &["is not online"],
-        "A storage is not reachable: proxmox_get_storage shows which.",
-    ),
-    (
-        &["snapshot feature is not available"],
-        "A volume lies on a storage without snapshots: proxmox_get_storage, or back it up instead.",
-    ),
-    (&["hostname lookup"], "proxmox_get_nodes lists the nodes."),
-    (
-        &["no such cluster node"],
-        "proxmox_get_nodes lists the nodes.",
-    ),
-    (
-        &["is locked"],
-        "Another operation holds the lock: proxmox_get_node_tasks shows what runs. Call again when it has ended.",
-    ),
-    (
-        &["guest agent is not running"],
-        "The VM needs agent=1 in its configuration and qemu-guest-agent running inside.",
-    ),
-    (
-        &["No QEMU guest agent configured"],
-        "The VM needs agent=1 in its configuration and qemu-guest-agent running inside.",
-    ),
-    (
-        &["guest-exec has been disabled"],
-        "The guest's own settings of qemu-guest-agent forbid it (allow-rpcs or block-rpcs in qemu-ga.conf).",
-    ),
-    (
-        &["checksum mismatch"],
-        "Somebody changed it meanwhile: read the configuration again, then call with its new digest.",
-    ),
-    (
-        &["modified configuration"],
-        "Somebody changed it meanwhile: read the configuration again, then call with its new digest.",
-    ),
-    (
-        &["already exists"],
-        "proxmox_get_next_vmid names a free VMID.",
-    ),
-    (
-        &["is running - destroy failed"],
-        "Stop it first: proxmox_shutdown_vm or proxmox_stop_vm.",
-    ),
-    (
-        &["container is running"],
-        "Stop it first (proxmox_shutdown_lxc), or give force=true.",
-    ),
-    (
-        &["volumes of a running container"],
-        "Stop it first: proxmox_shutdown_lxc.",
-    ),
-    (
-        &["running container is only possible from a snapshot"],
-        "Give snapname (proxmox_list_snapshots_lxc), or stop it first.",
-    ),
-    (
-        &["purge parameter not set"],
-        "purge=true removes it from there as well.",
-    ),
-    (&["protection mode"], "Its option protection=1 forbids it."),
-    (
-        &["VM is paused"],
-        "Continue it first (proxmox_resume_vm), or give force_stop=true.",
-    ),
-    (
-        &["with snapshots and delete the source"],
-        "Give delete=false, or delete its snapshots first.",
-    ),
-    (
-        &["still in use (snapshot?)"],
-        "Delete the snapshots that hold it first.",
-    ),
-    (&["balloon value too large"], "Give a smaller balloon too."),
-    (
-        &["bridge '", "does not exist"],
-        "proxmox_get_node_network lists the bridges.",
-    ),
-    (
-        &["storage '", "does not exist"],
-        "proxmox_get_storage lists the storages.",
-    ),
-];
 
 #[cfg(test)]
 mod tests {
@@ -512,13 +391,8 @@ mod tests {
 
     fn refusal(method: Method, path: &str, status: u16, reason: &str, body: Value) -> Error {
         let request = Request::new(method, path);
-        Error::Refused(Box::new(Refusal::new(
-            &request,
-            status,
-            reason,
-            &body,
-            "ai@pve!mcp",
-        )))
+        let reply = Reply::at_once(status, reason, body);
+        Error::Refused(Box::new(Refusal::new(&request, &reply, "ai@pve!mcp")))
     }
 
     #[test]
@@ -630,6 +504,7 @@ mod tests {
         }
         // A task ends with such words as well.
         let exit = "only root can set 'args' config";
-        assert!(remedy(exit).is_some_and(|remedy| remedy.starts_with(root)));
+        let remedy = Case::of_task("", exit, &[]).remedy();
+        assert!(remedy.is_some_and(|remedy| remedy.starts_with(root)));
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod audit;
 mod check;
 mod cli;
+mod diagnosis;
 mod error;
 mod exposure;
 mod format;
@@ -19,6 +20,7 @@ mod privileges;
 mod pve;
 #[cfg(test)]
 mod readme;
+mod remedy;
 mod rpc;
 mod scope;
 mod seal;

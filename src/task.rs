@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, number, plain};
-use crate::error::{self, Error};
+use crate::diagnosis;
+use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::peer::Interruption;
 use crate::pve::client::Client;
 use crate::pve::request::{Method::Get, Reply, Request};
+use crate::remedy::Case;
 use crate::text;
 
 /// Whether to wait for the task that a call starts.
@@ -619,7 +621,7 @@ impl Task {
                             }
                             State::Failed { exit, log } => {
                                 let what = format!("{what}: {done}, but its start failed");
-                                let failure = start.failure(what, &exit, &log);
+                                let failure = start.failure(client, what, &exit, &log);
                                 let advice = "\nStart it instead of calling this again.";
                                 return Err(failure.besides(advice).besides(&answer.text));
                             }
@@ -639,7 +641,7 @@ impl Task {
                 text
             }
             State::Failed { exit, log } => {
-                let failure = self.failure(format!("{what} failed"), &exit, &log);
+                let failure = self.failure(client, format!("{what} failed"), &exit, &log);
                 return Err(failure.besides(&answer.text));
             }
         };
@@ -658,13 +660,13 @@ impl Task {
 
     /// `besides` is what the call has to say all the same: a copy that fails to start is made, and
     /// so can a container be whose password is known to nobody else.
-    fn failure(&self, what: String, exit: &str, log: &[String]) -> Error {
+    fn failure(&self, client: &Client, what: String, exit: &str, log: &[String]) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
             cause.push_str(&format!("\n| {}", text::cut(&text::inline(line), 300)));
         }
-        let said = format!("{exit}\n{}", log.join("\n"));
-        if let Some(remedy) = error::remedy(&said) {
+        let case = Case::of_task(&self.upid, exit, log);
+        if let Some(remedy) = diagnosis::remedy(client, &case) {
             cause.push_str(&format!("\n{remedy}"));
         }
         Error::impossible(what, format!("{cause}\nupid: {}", self.upid))

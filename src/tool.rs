@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, Fields, Table};
+use crate::diagnosis;
 use crate::error::Error;
 use crate::gate::consent::Asks;
 use crate::gate::nodes::refuse_alias;
@@ -372,7 +373,8 @@ impl Tool {
             Err(error) => {
                 let error = tools::find_guest(client, name, args, error);
                 let lines = privileges::lines(name, self);
-                return Err(privileges::explained(client, lines, args, error));
+                let error = privileges::explained(client, lines, args, error);
+                return Err(diagnosis::explain(client, error));
             }
         };
         let Some(task) = answer.task.take() else {

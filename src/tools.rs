@@ -171,6 +171,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::diagnosis;
     use crate::gate::facts;
     use crate::param::{Args, Param};
     use crate::settings::Safety;
@@ -410,7 +411,8 @@ mod tests {
                 cases.flat_map(|case| case["exchanges"].as_array().into_iter().flatten())
             {
                 let request = exchange["request"].as_str().expect("a request");
-                // Any tool may look a guest up, to find it or to say where it really is.
+                // Any tool may look a guest up, to find it or to say where it really is, and may look for
+                // the cause of a failure.
                 let has = |name: &str| tool.params.iter().any(|param| param.name == name);
                 let of_tool = |declared: &String| fits(request, declared);
                 let twin = twins::of(name).filter(|twin| twin.stands_in);
@@ -422,6 +424,7 @@ mod tests {
                         && facts::REQUESTS.iter().any(|of_fact| fits(request, of_fact)))
                     || (request == "GET /cluster/nextid"
                         && tool.params.iter().any(Param::names_new_guest))
+                    || diagnosis::REQUESTS.iter().any(|look| fits(request, look))
                     || tool.requests().iter().any(of_tool)
                     || stand_in.is_some_and(|twin| twin.requests().iter().any(of_tool));
                 assert!(declared, "{name}: {request}");

@@ -367,6 +367,7 @@ mod tests {
 
     use super::*;
     use crate::privileges::lines;
+    use crate::pve::http::Reply;
     use crate::tools;
 
     /// What is said of this refusal of a call: the request that was sent, what Proxmox said, and what the
@@ -383,7 +384,8 @@ mod tests {
         let arguments = arguments.as_object().expect("an object");
         let args = Args::parse(tool.params, arguments).expect("they are right");
         let body = json!({ "data": null, "message": format!("{said}\n") });
-        let refusal = Refusal::new(request, 403, said, &body, "mcp@pve!mcp");
+        let reply = Reply::at_once(403, said, body);
+        let refusal = Refusal::new(request, &reply, "mcp@pve!mcp");
         let call = Call {
             lines: lines(name, tool).collect(),
             args: &args,

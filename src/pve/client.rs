@@ -12,7 +12,7 @@ use crate::gate::Gate;
 use crate::peer::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
-use crate::pve::http::Failure;
+use crate::pve::http::{self, Failure};
 use crate::pve::request::{Method, Reply, Request};
 use crate::settings::{Connection, Secret};
 use crate::text;
@@ -193,7 +193,8 @@ impl<'a> Client<'a> {
                 return Err(Error::Unanswered {
                     request: request.to_string(),
                     failure: Failure::MaybeProcessed {
-                        cause: "the answer is not that of the Proxmox API".to_owned(),
+                        what: http::NOT_THE_API,
+                        cause: "the answer is JSON, but not that of the Proxmox API".to_owned(),
                         remedy: "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
                             .to_owned(),
                     },
@@ -202,13 +203,7 @@ impl<'a> Client<'a> {
             self.note_unwanted(request, &body["data"]);
             return Ok(body);
         }
-        let refusal = Refusal::new(
-            request,
-            reply.status,
-            &reply.reason,
-            &reply.body,
-            &self.cluster.token_id,
-        );
+        let refusal = Refusal::new(request, &reply, &self.cluster.token_id);
         Err(Error::Refused(Box::new(refusal)))
     }
 
@@ -222,6 +217,7 @@ impl<'a> Client<'a> {
                 remedy: "Keep standard input open until the answers have come.".to_owned(),
             },
             Failure::GivenUp { sent: true } => Failure::MaybeProcessed {
+                what: http::NO_ANSWER,
                 cause: "no answer came before the client closed its end, nor shortly after"
                     .to_owned(),
                 remedy: match request.method.only_reads() {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -95,7 +96,9 @@ impl Demonstration {
                 status: 200,
                 reason: "OK".to_owned(),
                 body: exchange.answer.clone(),
+                is_page: false,
                 date: None,
+                took: Duration::ZERO,
             })
             .ok_or_else(|| Failure::NotRecorded {
                 cause: format!(

@@ -180,10 +180,15 @@ impl Hosts {
     /// The failure of one host; where there are several, it says of which.
     fn naming(&self, place: usize, failure: Failure) -> Failure {
         match failure {
-            Failure::MaybeProcessed { cause, remedy } if self.nodes.len() > 1 => {
-                let cause = format!("{}: {cause}", self.nodes[place].name);
-                Failure::MaybeProcessed { cause, remedy }
-            }
+            Failure::MaybeProcessed {
+                what,
+                cause,
+                remedy,
+            } if self.nodes.len() > 1 => Failure::MaybeProcessed {
+                what,
+                cause: format!("{}: {cause}", self.nodes[place].name),
+                remedy,
+            },
             failure => failure,
         }
     }

@@ -4,6 +4,7 @@
 //! time limits but that on connecting are kept by the connection itself: ureq's would not end an answer
 //! that comes a byte at a time.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -35,6 +36,9 @@ const LONGEST_IDLE: Duration = Duration::from_secs(3);
 
 const BUFFER: usize = 32 << 10;
 
+/// The longest header of an answer, status line included.
+const LONGEST_HEADER: usize = BUFFER - 1;
+
 /// The connection to one host.
 pub(crate) struct Http {
     agent: Agent,
@@ -46,6 +50,8 @@ pub(crate) struct Http {
     largest_answer: u64,
     most_memory: usize,
     seen: Seen,
+    /// Whether the host has ever answered in HTTP.
+    speaks_http: Cell<bool>,
 }
 
 /// An answer, whatever its status.
@@ -55,8 +61,27 @@ pub(crate) struct Reply {
     pub(crate) reason: String,
     /// The body as JSON, or `Value::Null` where it is empty or, in an error answer, no JSON.
     pub(crate) body: Value,
+    /// Whether the body is a web page, which nothing of the API sends.
+    pub(crate) is_page: bool,
     /// The host's clock when it answered, in seconds since 1970, where it tells.
     pub(crate) date: Option<u64>,
+    /// How long the answer took.
+    pub(crate) took: Duration,
+}
+
+#[cfg(test)]
+impl Reply {
+    /// One that came at once.
+    pub(crate) fn at_once(status: u16, reason: &str, body: Value) -> Self {
+        Self {
+            status,
+            reason: reason.to_owned(),
+            body,
+            is_page: false,
+            date: None,
+            took: Duration::ZERO,
+        }
+    }
 }
 
 /// How far an exchange came.
@@ -83,6 +108,13 @@ fn site(location: Option<&HeaderValue>) -> String {
     site.map_or_else(String::new, |site| text::cut(&site, 100))
 }
 
+/// Nothing came, or not all of it.
+pub(super) const NO_ANSWER: &str = "got no answer";
+/// Something else answered.
+pub(super) const NOT_THE_API: &str = "was answered, but not by the Proxmox VE API";
+/// More came than is read.
+const UNREADABLE: &str = "got an answer that cannot be taken";
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -94,8 +126,12 @@ pub(crate) enum Failure {
     },
     /// The demonstration does not know the request.
     NotRecorded { cause: String, remedy: String },
-    /// The request was sent and may have been processed.
-    MaybeProcessed { cause: String, remedy: String },
+    /// The request was sent and may have been processed: what became of it, to follow its name.
+    MaybeProcessed {
+        what: &'static str,
+        cause: String,
+        remedy: String,
+    },
     /// The client no longer wants the answer.
     GivenUp { sent: bool },
 }
@@ -136,6 +172,8 @@ impl Http {
             .max_idle_age(LONGEST_IDLE)
             .max_idle_connections(1)
             .input_buffer_size(BUFFER)
+            // ureq takes a buffer that a longer header has filled for the end of the connection.
+            .max_response_header_size(LONGEST_HEADER)
             .output_buffer_size(BUFFER)
             .user_agent(concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION")))
             // Compression costs both sides more than it saves on a local network.
@@ -152,6 +190,7 @@ impl Http {
             largest_answer: LARGEST_ANSWER,
             most_memory: MOST_MEMORY,
             seen,
+            speaks_http: Cell::new(false),
         }
     }
 
@@ -201,9 +240,20 @@ impl Http {
             .map_err(ureq::Error::from)
             .and_then(|outcome| outcome)
             .map_err(|err| self.failure(request, err))?;
+        self.speaks_http.set(true);
         let status = answer.status().as_u16();
+        let is_page = is_page(answer.headers().get(CONTENT_TYPE));
+        if answer.status().is_success() && is_page {
+            return Err(maybe_processed(
+                request,
+                NOT_THE_API,
+                format!("{} sends a web page with status {status}", self.base),
+                "A proxy, a router or a web server is at that address instead: check PROXMOX_HOST and PROXMOX_PORT.",
+            ));
+        }
         if answer.status().is_redirection() {
             return Err(Failure::MaybeProcessed {
+                what: NOT_THE_API,
                 cause: format!(
                     "{} is not the API: it answers {status}, a redirection{}; the API has none",
                     self.base,
@@ -230,7 +280,9 @@ impl Http {
             status,
             reason,
             body,
+            is_page,
             date,
+            took: began.elapsed(),
         })
     }
 
@@ -292,56 +344,98 @@ impl Http {
         }
         let within = format!("within {} s (PROXMOX_TIMEOUT)", self.timeout.as_secs_f32());
         let answered = !exchange.status_line.is_empty();
-        // A host that expects TLS closes the connection, or answers with an alert.
-        let in_clear = self.base.starts_with("http:") && !exchange.status_line.starts_with(b"HTTP");
-        let (cause, hint) = match err {
+        // A host that expects TLS closes the connection, or answers with an alert. One that has answered
+        // in HTTP before does not.
+        let in_clear = self.base.starts_with("http:")
+            && !exchange.status_line.starts_with(b"HTTP")
+            && !self.speaks_http.get();
+        let (what, cause, hint) = match err {
             ureq::Error::Protocol(_) | ureq::Error::Io(_) if in_clear => (
+                NO_ANSWER,
                 "the host closed the connection or answered something that is not HTTP".to_owned(),
                 "PROXMOX_HOST says http://, but pveproxy speaks HTTPS: try https://.",
             ),
             ureq::Error::Timeout(_) if answered => (
+                NO_ANSWER,
                 format!("the answer was not complete {within}"),
                 "Narrow the request or raise PROXMOX_TIMEOUT.",
             ),
             ureq::Error::Timeout(Timeout::RecvResponse) => (
+                NO_ANSWER,
                 format!("no answer {within}"),
                 "Narrow the request or raise PROXMOX_TIMEOUT if it goes on.",
             ),
-            ureq::Error::Timeout(_) => (format!("the host did not take the request {within}"), ""),
+            ureq::Error::Timeout(_) => (
+                NO_ANSWER,
+                format!("the host did not take the request {within}"),
+                "",
+            ),
             ureq::Error::BodyExceedsLimit(limit) => (
+                UNREADABLE,
                 format!("the answer is longer than {limit} bytes, the most that is read"),
                 "Narrow the request: a filter, a lower limit, a shorter time.",
             ),
             ureq::Error::Other(err) if err.is::<TooLarge>() => (
+                UNREADABLE,
                 err.to_string(),
                 "Narrow the request: a filter, a lower limit, a shorter time.",
             ),
+            ureq::Error::LargeResponseHeader(_, limit) => (
+                UNREADABLE,
+                format!("its header is longer than {limit} bytes, the most that is read"),
+                "No header of Proxmox VE is: check PROXMOX_HOST, PROXMOX_PORT and what stands before them.",
+            ),
             ureq::Error::Protocol(err) => (
+                NOT_THE_API,
                 format!("the answer is not HTTP ({err})"),
                 "Check PROXMOX_HOST and PROXMOX_PORT.",
             ),
             ureq::Error::Io(err) if answered && err.kind() == io::ErrorKind::InvalidData => (
+                NOT_THE_API,
                 format!("the answer is not the JSON of the Proxmox API ({err})"),
                 "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node.",
             ),
-            ureq::Error::Io(err) if answered => (format!("the answer breaks off ({err})"), ""),
+            ureq::Error::Io(err) if answered => {
+                (NO_ANSWER, format!("the answer breaks off ({err})"), "")
+            }
             ureq::Error::Io(err) => (
+                NO_ANSWER,
                 format!("the connection broke before an answer came ({err})"),
                 "",
             ),
-            err => (format!("the answer cannot be read ({err})"), ""),
+            err => (UNREADABLE, format!("the answer cannot be read ({err})"), ""),
         };
-        if request.method.only_reads() {
-            let remedy = if hint.is_empty() { "Call again." } else { hint }.to_owned();
-            Failure::MaybeProcessed { cause, remedy }
-        } else {
-            let look = "Look at the object and the node's task list before repeating this.";
-            Failure::MaybeProcessed {
-                cause: format!("{cause}. The request was sent and may have been processed"),
-                remedy: format!("{look} {hint}").trim_end().to_owned(),
-            }
-        }
+        maybe_processed(request, what, cause, hint)
     }
+}
+
+/// The failure of a request that was sent: `what` follows its name, `hint` may be nothing.
+fn maybe_processed(
+    request: &Request,
+    what: &'static str,
+    cause: String,
+    hint: &'static str,
+) -> Failure {
+    if request.method.only_reads() {
+        let remedy = if hint.is_empty() { "Call again." } else { hint }.to_owned();
+        return Failure::MaybeProcessed {
+            what,
+            cause,
+            remedy,
+        };
+    }
+    let look = "Look at the object and the node's task list before repeating this.";
+    Failure::MaybeProcessed {
+        what,
+        cause: format!("{cause}. The request was sent and may have been processed"),
+        remedy: format!("{look} {hint}").trim_end().to_owned(),
+    }
+}
+
+/// Whether a body of this type is made for browsers.
+fn is_page(content_type: Option<&HeaderValue>) -> bool {
+    let text = content_type.and_then(|text| text.to_str().ok());
+    text.is_some_and(|text| text.trim().to_ascii_lowercase().starts_with("text/html"))
 }
 
 /// The header with the token, which no log shows.

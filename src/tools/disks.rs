@@ -18,6 +18,7 @@ const DISKS: &[&str] = &[
     "scsi", "virtio", "sata", "ide", "efidisk", "tpmstate", "unused",
 ];
 const VOLUMES: &[&str] = &["mp", "unused"];
+const MOVABLE: &[&str] = &["rootfs", "mp", "unused"];
 
 const NEW_DISK: Param = Param::required(
     "disk",
@@ -377,10 +378,12 @@ pub(super) static MOVE_VM: Tool = Tool {
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/move_disk",
-        Show::Action("Move {disk} of VM {vmid} to {storage}"),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "POST /nodes/{node}/qemu/{vmid}/move_disk",
+        ],
+        |client, args| relocate(client, args, Guest::Vm, &VM_DISK, DISKS),
     ),
 };
 
@@ -401,9 +404,36 @@ pub(super) static MOVE_LXC: Tool = Tool {
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/move_volume",
-        Show::Action("Move {disk} of container {vmid} to {storage}"),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "POST /nodes/{node}/lxc/{vmid}/move_volume",
+        ],
+        |client, args| relocate(client, args, Guest::Container, &MOVED_VOLUME, MOVABLE),
     ),
 };
+
+/// Moves what a slot holds. Of an empty one Proxmox says "format error", if that.
+fn relocate(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+    slot: &Param,
+    families: &[&str],
+) -> Result<Answer, Error> {
+    let path = guest.path(match guest {
+        Guest::Container => "move_volume",
+        Guest::Vm => "move_disk",
+    });
+    let (_, data) = change(client, args, guest, |config| {
+        config.used(args, guest, &args[slot], families)?;
+        let request = args.request(Post, &path);
+        Ok(args.send_given(request, &[*slot, TO_STORAGE, DELETE, IMAGE_FORMAT]))
+    })?;
+    let what = format!(
+        "Move {} of {} {{vmid}} to {{storage}}",
+        &args[slot],
+        guest.noun()
+    );
+    Ok(Answer::of_action(&args.fill(&what), &data))
+}

@@ -229,7 +229,11 @@ pub(crate) fn not_sent(outcome: Result<Reply, Failure>) -> String {
 #[track_caller]
 pub(crate) fn maybe_processed(outcome: Result<Reply, Failure>) -> String {
     match outcome {
-        Err(Failure::MaybeProcessed { cause, remedy }) => format!("{cause}\n{remedy}"),
+        Err(Failure::MaybeProcessed {
+            what,
+            cause,
+            remedy,
+        }) => format!("{what}: {cause}\n{remedy}"),
         Err(other) => panic!("{other:?}"),
         Ok(reply) => panic!("status {}", reply.status),
     }

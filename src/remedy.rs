@@ -1,0 +1,980 @@
+//! What to do about a failure that Proxmox reported: chosen by the request or task that failed together
+//! with the whole form of the message. A word of it alone decides nothing.
+
+mod transit;
+
+use crate::format;
+use crate::glob::Glob;
+use crate::grant::Checked;
+use crate::pve::request::Method;
+pub(crate) use transit::Transit;
+
+/// A failure as Proxmox reported it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Case {
+    /// `POST /nodes/pve1/qemu/100/status/shutdown`, or the type of a task: `qmshutdown`.
+    pub(crate) what: String,
+    /// The message, or the exit status of the task and then its log, the last line first.
+    pub(crate) said: String,
+    pub(crate) node: Option<String>,
+    /// `qemu` or `lxc`, where that is known.
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) vmid: Option<String>,
+    /// The task that failed, if it was one.
+    pub(crate) upid: Option<String>,
+}
+
+/// How the types of tasks begin for a kind of guest, and what paths call it.
+const KINDS: &[(&str, &str)] = &[("qm", "qemu"), ("vz", "lxc")];
+
+/// What helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advice {
+    /// A sentence.
+    Say(&'static str),
+    /// Whoever holds the `lock` in the guest's configuration has to end, or nobody does.
+    GuestLock,
+    /// The same for the lock file of a guest, which goes with the process that holds it.
+    LockFile,
+    /// A volume of the guest cannot have snapshots.
+    NoSnapshots,
+}
+
+/// What failed, how Proxmox says it, and what helps.
+struct Row {
+    /// Globs for [`Case::what`]; none for any.
+    of: &'static [&'static str],
+    /// Globs, one of which a whole line matches.
+    said: &'static [&'static str],
+    advice: Advice,
+}
+
+use Advice::{GuestLock, LockFile, NoSnapshots, Say};
+
+const ANYWHERE: &[&str] = &[];
+const AGENT: &[&str] = &["* */agent/*"];
+const CLONE: &[&str] = &["POST */clone", "qmclone", "vzclone"];
+const SHUTDOWN: &[&str] = &[
+    "POST */status/shutdown",
+    "qmshutdown",
+    "vzshutdown",
+    "hastop",
+];
+const PAUSED: &[&str] = &["POST */status/shutdown", "qmshutdown"];
+const REBOOT: &[&str] = &["POST */status/reboot", "qmreboot"];
+const NEEDS_AGENT: Advice =
+    Say("The VM needs agent=1 in its configuration and qemu-guest-agent running inside.");
+const CHANGED: Advice =
+    Say("It was changed meanwhile: read the configuration again, then call with its new digest.");
+const FULL: Advice = Say("A storage is full: proxmox_get_storage shows which.");
+
+/// The first row that matches counts. The messages are those of the sources of Proxmox VE.
+static ROWS: &[Row] = &[
+    // Without an answer: QMPClient.pm says "got timeout" of the agent, of QEMU, and of nothing else.
+    Row {
+        of: AGENT,
+        said: &["VM * command 'guest-*' failed - got timeout"],
+        advice: Say(
+            "qemu-guest-agent did not answer: see whether the guest hangs, or restart that service inside it. What it was asked to do may have been done.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*VM * command 'guest-fsfreeze-*' failed - got timeout",
+            "*querying status after freezing guest fs failed - *",
+            "*unable to freeze guest fs - *",
+        ],
+        advice: Say(
+            "qemu-guest-agent did not freeze the guest's file systems: restart that service inside the guest, or leave freezing out with freeze-fs-on-backup=0 in the option agent.",
+        ),
+    },
+    Row {
+        of: AGENT,
+        said: &["*Agent error: *guest-exec* has been disabled*"],
+        advice: Say(
+            "The guest's own settings of qemu-guest-agent forbid it (allow-rpcs or block-rpcs in qemu-ga.conf).",
+        ),
+    },
+    Row {
+        of: AGENT,
+        said: &[
+            "QEMU guest agent is not running",
+            "No QEMU guest agent configured",
+        ],
+        advice: NEEDS_AGENT,
+    },
+    Row {
+        of: AGENT,
+        said: &["VM * is not running"],
+        advice: Say("Start it first: proxmox_start_vm."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*VM * qmp command '*' failed - got timeout"],
+        advice: Say(
+            "QEMU did not answer in time: the VM or its storage may hang. Look at its state before you repeat this.",
+        ),
+    },
+    Row {
+        of: SHUTDOWN,
+        said: &[
+            "VM quit/powerdown failed",
+            "VM quit/powerdown failed - got timeout",
+            "container did not stop",
+        ],
+        advice: Say(
+            "The guest did not shut down in time: look at its state, then repeat it with a longer timeout, or with force_stop=true, which cuts it off.",
+        ),
+    },
+    Row {
+        of: REBOOT,
+        said: &[
+            "VM quit/powerdown failed",
+            "VM quit/powerdown failed - got timeout",
+        ],
+        advice: Say(
+            "The guest did not shut down in time: look at its state, then repeat it with a longer timeout, or force it: proxmox_stop_vm, then proxmox_start_vm.",
+        ),
+    },
+    Row {
+        of: PAUSED,
+        said: &["VM is paused - cannot shutdown"],
+        advice: Say("Continue it first (proxmox_resume_vm), or give force_stop=true."),
+    },
+    Row {
+        of: REBOOT,
+        said: &["VM is paused - cannot shutdown"],
+        advice: Say("Continue it first (proxmox_resume_vm)."),
+    },
+    // Locks. Two of them are states that a person has put the guest into.
+    Row {
+        of: ANYWHERE,
+        said: &["*VM is locked (suspended)"],
+        advice: Say(
+            "The VM is hibernated: start it (proxmox_start_vm resumes it), then repeat this.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*CT is locked (mounted)"],
+        advice: Say(
+            "The file systems of the container are mounted on its node: pct unmount there ends that.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*VM is locked (*)", "*CT is locked (*)"],
+        advice: GuestLock,
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*can't lock file '*' - got timeout"],
+        advice: LockFile,
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*cfs-lock '*' error: got lock request timeout",
+            // Before PVE 8.
+            "*error during cfs-locked '*' operation: got lock request timeout",
+        ],
+        advice: Say(
+            "Another task holds that lock of the cluster: proxmox_list_cluster_tasks shows what runs; repeat this when it has ended. When none runs, the lock is stale and expires within two minutes.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*can't acquire lock '*vzdump.lock' - got timeout*"],
+        advice: Say(
+            "Another backup runs on that node: proxmox_get_node_tasks shows it. Repeat this when it has ended.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*cluster not ready - no quorum?",
+            "*cfs-lock '*' error: no quorum!",
+        ],
+        advice: Say(
+            "The cluster has no quorum, so nothing can be changed: proxmox_get_cluster_status.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*checksum mismatch (file change by other user?)",
+            "*detected modified configuration - file changed by other user? Try again.",
+        ],
+        advice: CHANGED,
+    },
+    // Volumes and storages.
+    Row {
+        of: CLONE,
+        said: &[
+            "Linked clone feature is not supported for *",
+            "Linked clone feature for '*' is not available",
+        ],
+        advice: Say("That volume cannot have linked clones: give full=true."),
+    },
+    Row {
+        of: CLONE,
+        said: &["*parameter '*' not allowed for linked clones"],
+        advice: Say("Give full=true, or leave that parameter out."),
+    },
+    Row {
+        of: CLONE,
+        said: &["Full clone feature is not supported for a snapshot of *"],
+        advice: Say("That volume can only be copied as it is now: leave snapname out."),
+    },
+    Row {
+        of: CLONE,
+        said: &["Full clone of a running container is only possible from a snapshot"],
+        advice: Say("Give snapname (proxmox_list_snapshots_lxc), or stop it first."),
+    },
+    Row {
+        of: CLONE,
+        said: &["can't clone VM to node '*' (VM uses local storage)"],
+        advice: Say(
+            "Leave target out: only volumes on shared storages can be cloned to another node.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["snapshot feature is not available"],
+        advice: NoSnapshots,
+    },
+    Row {
+        of: ANYWHERE,
+        // Whatever is full or missing then is so inside the guest.
+        said: &["Agent error: *"],
+        advice: Say("That is the guest's own error."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*No space left on device*",
+            "*insufficient free space*",
+            "*not enough free space*",
+        ],
+        advice: FULL,
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*storage '*' is not online"],
+        advice: Say("That storage is not reachable: proxmox_get_storage shows which are."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*storage '*' is not available on node '*'"],
+        advice: Say("proxmox_get_storage with node lists the storages of that node."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*storage '*' does not exist"],
+        advice: Say("proxmox_get_storage lists the storages."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*bridge '*' does not exist"],
+        advice: Say("proxmox_get_node_network lists the bridges."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*unable to delete '*' - volume is still in use (snapshot?)"],
+        advice: Say("Delete the snapshots that hold it first."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["base volume '*' is still in use by linked clone*"],
+        advice: Say("Delete its linked clones first."),
+    },
+    Row {
+        of: &[
+            "POST */move_disk",
+            "POST */move_volume",
+            "qmmove",
+            "move_volume",
+        ],
+        said: &["*with snapshots and delete the source"],
+        advice: Say("Give delete=false, or delete its snapshots first."),
+    },
+    Row {
+        of: &["POST */move_volume", "move_volume"],
+        said: &["cannot move volumes of a running container"],
+        advice: Say("Stop it first: proxmox_shutdown_lxc."),
+    },
+    // Guests and nodes.
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*hostname lookup '*' failed - *",
+            "*address lookup for '*' did not find any IP address",
+            "*no such cluster node '*'",
+        ],
+        advice: Say("proxmox_get_nodes lists the nodes."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*VM * already exists on node '*'",
+            "*CT * already exists on node '*'",
+            "unable to create VM *: config file already exists",
+        ],
+        advice: Say("proxmox_get_next_vmid names a free VMID."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*Cannot allocate memory*"],
+        advice: Say(
+            "The node has not enough free memory: proxmox_get_nodes shows how much each has.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["VM * is running - destroy failed"],
+        advice: Say("Stop it first: proxmox_shutdown_vm or proxmox_stop_vm."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["unable to destroy CT * - container is running"],
+        advice: Say("Stop it first (proxmox_shutdown_lxc), or give force=true."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*purge parameter not set."],
+        advice: Say("purge=true removes it from there as well."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["* - protection mode enabled"],
+        advice: Say("Its option protection=1 forbids it."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["balloon value too large *"],
+        advice: Say("Give a smaller balloon too."),
+    },
+];
+
+impl Case {
+    /// Of a request, whose path is as it was sent.
+    pub(crate) fn of_request(method: Method, path: &str, said: String) -> Self {
+        let mut parts = path.split('/').skip(1);
+        let node = parts
+            .next()
+            .filter(|part| *part == "nodes")
+            .and(parts.next());
+        let kind = parts
+            .next()
+            .and_then(|kind| KINDS.iter().find(|(_, known)| *known == kind));
+        let vmid = kind.and(parts.next()).filter(|vmid| is_vmid(vmid));
+        Self {
+            what: format!("{} {path}", method.as_str()),
+            said,
+            node: node.map(str::to_owned),
+            kind: kind.map(|(_, kind)| *kind),
+            vmid: vmid.map(str::to_owned),
+            upid: None,
+        }
+    }
+
+    /// Of a task that ended with `exit`, `log` being the last lines of its log.
+    pub(crate) fn of_task(upid: &str, exit: &str, log: &[String]) -> Self {
+        let what = format::upid_type(upid).unwrap_or_default();
+        let kind = KINDS.iter().find(|(prefix, _)| what.starts_with(prefix));
+        let vmid = upid.split(':').nth(6).filter(|vmid| is_vmid(vmid));
+        let lines = log.iter().rev().map(|line| &**line);
+        let lines: Vec<&str> = [exit].into_iter().chain(lines).collect();
+        Self {
+            what: what.to_owned(),
+            said: lines.join("\n"),
+            node: format::upid_node(upid).map(str::to_owned),
+            // `vzdump` is of both.
+            kind: kind.map(|(_, kind)| *kind).filter(|_| what != "vzdump"),
+            vmid: vmid.map(str::to_owned),
+            upid: Some(upid.to_owned()),
+        }
+    }
+
+    /// What helps, where the table knows.
+    pub(crate) fn advice(&self) -> Option<Advice> {
+        self.row().map(|row| row.advice)
+    }
+
+    fn row(&self) -> Option<&'static Row> {
+        // The line that comes first is the one that matters most, so it has the whole table to itself.
+        let lines = self.said.lines().map(str::trim);
+        let mut rows =
+            lines.filter_map(|line| ROWS.iter().find(|row| row.matches(&self.what, line)));
+        rows.next()
+    }
+
+    /// The advice in words, for want of a look at what holds a lock or has no snapshots.
+    pub(crate) fn remedy(&self) -> Option<String> {
+        if let Some(checked) = Checked::of(&self.said) {
+            return Some(of_permission(&checked).to_owned());
+        }
+        Some(match self.advice()? {
+            Say(text) => text.to_owned(),
+            GuestLock => format!(
+                "A task holds the lock: proxmox_get_node_tasks with running=true shows it; call again when it has ended. \
+                 If no task of the guest runs, the lock is stale and stays: {}.",
+                self.unlock()
+            ),
+            LockFile => format!(
+                "Another task holds the lock: proxmox_get_node_tasks with running=true shows it; call again when it has ended. \
+                 If none runs, {}.",
+                self.hung()
+            ),
+            NoSnapshots => "A volume cannot have snapshots, for its format (raw on a directory) or its storage (LVM): \
+                            the guest's configuration names its volumes. Move that one, or back the guest up instead."
+                .to_owned(),
+        })
+    }
+
+    /// How a person ends a lock that nothing ends.
+    pub(crate) fn unlock(&self) -> String {
+        // Messages name the kind of guest, tasks such as vzdump do not.
+        let command = if self.said.contains("CT is locked") {
+            "pct"
+        } else {
+            "qm"
+        };
+        let vmid = self.vmid.as_deref().unwrap_or("with its VMID");
+        format!(
+            "{command} unlock {vmid} on {}, as root, removes it",
+            self.on_node()
+        )
+    }
+
+    /// Who holds a lock file that no task holds.
+    pub(crate) fn hung(&self) -> String {
+        format!(
+            "the lock is stale: a process that hangs on {} holds it",
+            self.on_node()
+        )
+    }
+
+    fn on_node(&self) -> String {
+        let node = self.node.as_ref();
+        node.map_or("its node".to_owned(), |node| format!("node {node}"))
+    }
+}
+
+/// What to do about a refusal for want of privileges, where no more is known of the call. The lines that
+/// grant them need what the token has: see `privileges::explained`.
+pub(crate) fn of_permission(checked: &Checked) -> &'static str {
+    match checked {
+        Checked::Root => {
+            "Proxmox reserves this for root@pam itself: no API token can do it, whatever its roles."
+        }
+        Checked::Token => "Proxmox does not let API tokens do this.",
+        Checked::On(..) | Checked::Something => {
+            "proxmox-mcp check shows what the token lacks, and the lines that grant it."
+        }
+    }
+}
+
+fn is_vmid(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+impl Row {
+    fn matches(&self, what: &str, line: &str) -> bool {
+        let any = |globs: &[&str], text| globs.iter().any(|glob| Glob::new(glob).matches(text));
+        (self.of.is_empty() || any(self.of, what)) && any(self.said, line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use super::*;
+
+    const START: &str = "POST /nodes/pve1/qemu/100/status/start";
+    const CONFIG: &str = "PUT /nodes/pve1/qemu/100/config";
+    const EXEC: &str = "POST /nodes/pve1/qemu/100/agent/exec";
+    const COPY: &str = "POST /nodes/pve1/qemu/100/clone";
+    const CREATE: &str = "POST /nodes/pve1/qemu";
+
+    /// What failed, what Proxmox says (recorded, or with the form of its sources), and how the advice
+    /// begins: at least one of each glob.
+    const CASES: &[(&str, &str, &str)] = &[
+        (
+            EXEC,
+            "VM 100 qga command 'guest-exec' failed - got timeout",
+            "qemu-guest-agent did not answer",
+        ),
+        (
+            "GET /nodes/pve1/qemu/100/agent/exec-status",
+            "VM 100 qmp command 'guest-exec-status' failed - got timeout",
+            "qemu-guest-agent did not answer",
+        ),
+        (
+            "qmsnapshot",
+            "VM 100 qga command 'guest-fsfreeze-freeze' failed - got timeout",
+            "qemu-guest-agent did not freeze",
+        ),
+        (
+            "vzdump",
+            "job errors\nERROR: Backup of VM 100 failed - VM 100 qga command 'guest-fsfreeze-thaw' failed - got timeout",
+            "qemu-guest-agent did not freeze",
+        ),
+        (
+            "qmsnapshot",
+            "querying status after freezing guest fs failed - timeout after 60 minutes",
+            "qemu-guest-agent did not freeze",
+        ),
+        (
+            "qmsnapshot",
+            "unable to freeze guest fs - unexpected status 'thawed'",
+            "qemu-guest-agent did not freeze",
+        ),
+        (
+            EXEC,
+            "Agent error: Command guest-exec has been disabled: the command is not allowed",
+            "The guest's own settings",
+        ),
+        (
+            EXEC,
+            "QEMU guest agent is not running",
+            "The VM needs agent=1",
+        ),
+        (
+            EXEC,
+            "No QEMU guest agent configured",
+            "The VM needs agent=1",
+        ),
+        (EXEC, "VM 101 is not running", "Start it first"),
+        (
+            "qmstop",
+            "VM 100 qmp command 'quit' failed - got timeout",
+            "QEMU did not answer",
+        ),
+        (
+            "qmshutdown",
+            "VM quit/powerdown failed - got timeout",
+            "The guest did not shut down in time: look at its state, then repeat it with a longer timeout, or with force_stop=true",
+        ),
+        (
+            "qmshutdown",
+            "VM quit/powerdown failed",
+            "The guest did not shut down",
+        ),
+        (
+            "vzshutdown",
+            "container did not stop",
+            "The guest did not shut down",
+        ),
+        (
+            "qmreboot",
+            "VM quit/powerdown failed - got timeout",
+            "The guest did not shut down in time: look at its state, then repeat it with a longer timeout, or force it: proxmox_stop_vm",
+        ),
+        (
+            "qmreboot",
+            "VM quit/powerdown failed",
+            "The guest did not shut down",
+        ),
+        (
+            "POST /nodes/pve1/qemu/100/status/shutdown",
+            "VM is paused - cannot shutdown",
+            "Continue it first (proxmox_resume_vm), or",
+        ),
+        (
+            "POST /nodes/pve1/qemu/100/status/reboot",
+            "VM is paused - cannot shutdown",
+            "Continue it first (proxmox_resume_vm).",
+        ),
+        (CONFIG, "VM is locked (suspended)", "The VM is hibernated"),
+        (
+            "POST /nodes/pve1/lxc/200/status/start",
+            "CT is locked (mounted)",
+            "The file systems of the container",
+        ),
+        (START, "VM is locked (backup)", "A task holds the lock"),
+        (
+            "vzdump",
+            "job errors\nERROR: Backup of VM 200 failed - CT is locked (snapshot)",
+            "A task holds the lock",
+        ),
+        (
+            START,
+            "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout",
+            "Another task holds the lock",
+        ),
+        (
+            "qmstart",
+            "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout",
+            "Another task holds the lock",
+        ),
+        (
+            "vzstart",
+            "can't lock file '/run/lock/lxc/pve-config-200.lock' - got timeout",
+            "Another task holds the lock",
+        ),
+        (
+            "qmcreate",
+            "unable to create VM 110 - cfs-lock 'storage-nas' error: got lock request timeout",
+            "Another task holds that lock of the cluster",
+        ),
+        (
+            "vzcreate",
+            "error during cfs-locked 'storage-nas' operation: got lock request timeout",
+            "Another task holds that lock of the cluster",
+        ),
+        (
+            "vzdump",
+            "can't acquire lock '/var/run/vzdump.lock' - got timeout",
+            "Another backup runs",
+        ),
+        (
+            START,
+            "cluster not ready - no quorum?",
+            "The cluster has no quorum",
+        ),
+        (
+            "PUT /access/acl",
+            "ACL update failed: cfs-lock 'file-user_cfg' error: no quorum!",
+            "The cluster has no quorum",
+        ),
+        (
+            CONFIG,
+            "checksum mismatch (file change by other user?)",
+            "It was changed meanwhile",
+        ),
+        (
+            CONFIG,
+            "detected modified configuration - file changed by other user? Try again.",
+            "It was changed meanwhile",
+        ),
+        (
+            COPY,
+            "Linked clone feature is not supported for 'local:100/vm-100-disk-0.qcow2' (scsi0)",
+            "That volume cannot have linked clones: give full=true",
+        ),
+        (
+            "POST /nodes/pve1/lxc/200/clone",
+            "Linked clone feature for 'local:200/vm-200-disk-0.raw' is not available",
+            "That volume cannot have linked clones: give full=true",
+        ),
+        (
+            COPY,
+            "parameter 'storage' not allowed for linked clones",
+            "Give full=true, or leave",
+        ),
+        (
+            COPY,
+            "Full clone feature is not supported for a snapshot of 'vg:vm-100-disk-0' (scsi0)",
+            "That volume can only be copied as it is now",
+        ),
+        (
+            "POST /nodes/pve1/lxc/200/clone",
+            "Full clone of a running container is only possible from a snapshot",
+            "Give snapname",
+        ),
+        (
+            COPY,
+            "can't clone VM to node 'pve2' (VM uses local storage)",
+            "Leave target out",
+        ),
+        (
+            "qmsnapshot",
+            "snapshot feature is not available",
+            "A volume cannot have snapshots",
+        ),
+        (
+            EXEC,
+            "Agent error: Guest agent command failed, error was 'write: No space left on device'",
+            "That is the guest's own error",
+        ),
+        (
+            "vzdump",
+            "job errors\nINFO: zstd: error 70 : Write error : cannot write block : No space left on device",
+            "A storage is full",
+        ),
+        (
+            "qmcreate",
+            "unable to create VM 110 - lvcreate 'pve/vm-110-disk-0' error:   Volume group \"pve\" has insufficient free space (10 extents): 8192 required.",
+            "A storage is full",
+        ),
+        (
+            "qmcreate",
+            "unable to create VM 110 - not enough free space (4096 < 33554432)",
+            "A storage is full",
+        ),
+        (
+            "POST /storage",
+            "create storage failed: storage 'nfs2' is not online",
+            "That storage is not reachable",
+        ),
+        (
+            CONFIG,
+            "failed to update VM 100: storage 'only-pve2' is not available on node 'pve1'",
+            "proxmox_get_storage with node",
+        ),
+        (
+            CREATE,
+            "storage 'local-lvm' does not exist",
+            "proxmox_get_storage lists",
+        ),
+        (
+            START,
+            "bridge 'vmbr9' does not exist",
+            "proxmox_get_node_network",
+        ),
+        (
+            CONFIG,
+            "unable to delete 'local-lvm:vm-100-disk-1' - volume is still in use (snapshot?)",
+            "Delete the snapshots",
+        ),
+        (
+            "qmdestroy",
+            "base volume 'local:9000/base-9000-disk-0.qcow2' is still in use by linked cloned",
+            "Delete its linked clones",
+        ),
+        (
+            "POST /nodes/pve1/qemu/100/move_disk",
+            "you can't move a disk with snapshots and delete the source",
+            "Give delete=false",
+        ),
+        (
+            "POST /nodes/pve1/lxc/200/move_volume",
+            "you can't move a volume with snapshots and delete the source",
+            "Give delete=false",
+        ),
+        (
+            "POST /nodes/pve1/lxc/200/move_volume",
+            "cannot move volumes of a running container",
+            "Stop it first",
+        ),
+        (
+            "GET /nodes/nope/qemu",
+            "hostname lookup 'nope' failed - failed to get address info for: nope: Temporary failure in name resolution",
+            "proxmox_get_nodes lists",
+        ),
+        (
+            "GET /nodes/pve2/qemu/300/status/current",
+            "address lookup for 'pve2' did not find any IP address",
+            "proxmox_get_nodes lists",
+        ),
+        (
+            "POST /nodes/pve1/migrateall",
+            "no such cluster node 'pve9'",
+            "proxmox_get_nodes lists",
+        ),
+        (
+            CREATE,
+            "unable to create VM 110 - VM 110 already exists on node 'pve1'",
+            "proxmox_get_next_vmid",
+        ),
+        (
+            "POST /nodes/pve1/lxc",
+            "CT 200 already exists on node 'pve1'",
+            "proxmox_get_next_vmid",
+        ),
+        (
+            COPY,
+            "unable to create VM 121: config file already exists",
+            "proxmox_get_next_vmid",
+        ),
+        (
+            "qmstart",
+            "start failed: QEMU exited with code 1\nTASK ERROR: start failed: QEMU exited with code 1\nkvm: cannot set up guest memory 'pc.ram': Cannot allocate memory",
+            "The node has not enough free memory",
+        ),
+        (
+            "DELETE /nodes/pve1/qemu/110",
+            "VM 110 is running - destroy failed",
+            "Stop it first",
+        ),
+        (
+            "DELETE /nodes/pve1/lxc/200",
+            "unable to destroy CT 200 - container is running",
+            "Stop it first",
+        ),
+        (
+            "DELETE /nodes/pve1/lxc/200",
+            "unable to remove CT 200 - used in HA resources and purge parameter not set.",
+            "purge=true",
+        ),
+        (
+            "DELETE /nodes/pve1/lxc/200",
+            "can't remove CT 200 - protection mode enabled",
+            "Its option protection=1",
+        ),
+        (
+            CONFIG,
+            "balloon value too large (must be smaller than assigned memory)",
+            "Give a smaller balloon",
+        ),
+    ];
+
+    /// Messages that hold the words of a row, and are something else.
+    const OTHERS: &[(&str, &str)] = &[
+        ("GET /cluster/resources", "got timeout"),
+        (
+            START,
+            "start failed: command '/usr/bin/kvm -id 100' failed: got timeout",
+        ),
+        (
+            "GET /nodes/pve1/storage",
+            "command '/sbin/vgs --noheadings' failed: got timeout",
+        ),
+        ("qmrestore", "got timeout preparing VMA restore"),
+        (START, "VM quit/powerdown failed - got timeout"),
+        (
+            "download",
+            "checksum mismatch: got 'ab' != expect 'cd', aborting",
+        ),
+        (
+            "POST /pools",
+            "create pool failed: pool 'p1' already exists",
+        ),
+        (
+            "POST /access/groups",
+            "create group failed: group 'devs' already exists",
+        ),
+        (
+            "PUT /nodes/pve1/qemu/100/config",
+            "IPSet 'is locked' is not empty",
+        ),
+        (
+            "POST /cluster/ha/resources/vm:100/migrate",
+            "node 'pve2' is not online",
+        ),
+        (
+            COPY,
+            "Full clone feature is not supported for 'vg:vm-100-disk-0' (scsi0)",
+        ),
+        (
+            "GET /nodes/pve1/storage/local/content",
+            "storage 'nas' is disabled",
+        ),
+        ("POST /nodes/pve1/disks/lvm", "vg 'a' has not enough fans"),
+        ("GET /cluster/sdn/vnets/v1", "sdn vnet 'v1' does not exist"),
+    ];
+
+    fn case(what: &str, said: &str) -> Case {
+        Case {
+            what: what.to_owned(),
+            said: said.to_owned(),
+            ..Case::default()
+        }
+    }
+
+    #[test]
+    fn each_row_is_chosen_by_what_failed_and_the_whole_message() {
+        for (what, said, expected) in CASES {
+            let remedy = case(what, said).remedy();
+            let fits = remedy
+                .as_ref()
+                .is_some_and(|text| text.starts_with(expected));
+            assert!(fits, "{what}: {said}: {remedy:?}");
+        }
+        for (what, said) in OTHERS {
+            assert_eq!(case(what, said).remedy(), None, "{what}: {said}");
+        }
+    }
+
+    #[test]
+    fn each_form_of_a_message_is_proven() {
+        for (place, row) in ROWS.iter().enumerate() {
+            for glob in row.said {
+                let proves = |(what, said, _): &&(&str, &str, &str)| {
+                    let chosen = case(what, said)
+                        .row()
+                        .is_some_and(|chosen| ptr::eq(chosen, row));
+                    chosen && said.lines().any(|line| Glob::new(glob).matches(line))
+                };
+                assert!(
+                    CASES.iter().any(|case| proves(&case)),
+                    "row {place}: {glob}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn force_and_a_longer_timeout_are_for_shutdown_and_reboot_alone() {
+        for row in ROWS {
+            let Say(text) = row.advice else { continue };
+            let advises = text.contains("longer timeout") || text.contains("force");
+            let ends_guest = [SHUTDOWN, REBOOT, PAUSED].contains(&row.of);
+            // To delete one that runs is forced by a parameter of its own.
+            assert!(
+                ends_guest || !advises || text.contains("force=true"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stale_lock_is_ended_on_the_node_of_its_guest() {
+        let path = "/nodes/pve1/lxc/200/status/start";
+        let locked = Case::of_request(Method::Post, path, "CT is locked (backup)".to_owned());
+        let text = locked.remedy().expect("it is known");
+        assert!(
+            text.ends_with("stays: pct unlock 200 on node pve1, as root, removes it."),
+            "{text}"
+        );
+        let upid = "UPID:pve2:0012B0AA:03B71B44:6A55F95E:vzdump:103:root@pam!mcp:";
+        let log = ["ERROR: Backup of VM 103 failed - VM is locked (migrate)".to_owned()];
+        let text = Case::of_task(upid, "job errors", &log).remedy();
+        let text = text.expect("the log says it");
+        assert!(
+            text.ends_with("stays: qm unlock 103 on node pve2, as root, removes it."),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_exit_status_counts_before_the_log_and_its_end_before_the_rest() {
+        let upid = "UPID:pve1:0012B0AA:03B71B44:6A55F95E:qmsnapshot:103:root@pam!mcp:";
+        let log = [
+            "VM 103 qga command 'guest-fsfreeze-freeze' failed - got timeout",
+            "bridge 'vmbr9' does not exist",
+        ]
+        .map(str::to_owned);
+        let advice = |exit| {
+            Case::of_task(upid, exit, &log)
+                .remedy()
+                .expect("it is known")
+        };
+        assert!(advice("VM is locked (backup)").contains("qm unlock 103"));
+        assert!(advice("failed").contains("bridges"));
+    }
+
+    #[test]
+    fn knows_the_guest_of_a_path_and_of_no_other() {
+        for (path, node, kind, vmid) in [
+            (
+                "/nodes/pve1/qemu/100/config",
+                Some("pve1"),
+                Some("qemu"),
+                Some("100"),
+            ),
+            (
+                "/nodes/pve1/lxc/200",
+                Some("pve1"),
+                Some("lxc"),
+                Some("200"),
+            ),
+            ("/nodes/pve1/qemu", Some("pve1"), Some("qemu"), None),
+            ("/nodes/pve1/storage/100", Some("pve1"), None, None),
+            (
+                "/nodes/pve1/qemu/%2e%2e/config",
+                Some("pve1"),
+                Some("qemu"),
+                None,
+            ),
+            ("/cluster/ha/100", None, None, None),
+        ] {
+            let case = Case::of_request(Method::Get, path, String::new());
+            let found = (case.node.as_deref(), case.kind, case.vmid.as_deref());
+            assert_eq!(found, (node, kind, vmid), "{path}");
+        }
+    }
+}

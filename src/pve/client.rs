@@ -194,7 +194,7 @@ impl<'a> Client<'a> {
                     request: request.to_string(),
                     failure: Failure::MaybeProcessed {
                         what: http::NOT_THE_API,
-                        cause: "the answer is JSON, but not that of the Proxmox API".to_owned(),
+                        cause: "the answer has no data, as each of the API has".to_owned(),
                         remedy: "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
                             .to_owned(),
                     },

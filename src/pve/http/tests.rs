@@ -728,7 +728,7 @@ mod exchanging {
             ),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
-                "not the JSON of the Proxmox API",
+                "not by the Proxmox VE API: the answer is not the JSON of the Proxmox API",
             ),
             ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "something that is not HTTP"),
         ] {
@@ -737,6 +737,73 @@ mod exchanging {
             assert_holds(&text, &[why, "may have been processed", "task list"]);
             assert_eq!(host.requests().len(), 1);
         }
+    }
+
+    #[test]
+    fn a_web_page_is_not_an_answer_of_the_api() {
+        let page = |status: &str| {
+            raw(&format!(
+                "HTTP/1.1 {status}\r\nContent-Type: Text/HTML; charset=utf-8\r\nContent-Length: 6\r\n\r\n<html>"
+            ))
+        };
+        for request in [get(), post()] {
+            let host = Host::plain(vec![vec![page("200 OK")]]);
+            let text = maybe_processed(plain(&host).exchange(&request));
+            assert_holds(
+                &text,
+                &[
+                    "was answered, but not by the Proxmox VE API: ",
+                    "sends a web page with status 200",
+                    "A proxy, a router or a web server",
+                    "check PROXMOX_HOST and PROXMOX_PORT",
+                ],
+            );
+            assert_eq!(
+                text.contains("may have been processed"),
+                request.method == Method::Post
+            );
+        }
+        for (answer, is_page) in [
+            (page("502 Bad Gateway"), true),
+            (raw("HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n"), false),
+        ] {
+            let host = Host::plain(vec![vec![answer]]);
+            let reply = plain(&host).exchange(&get()).unwrap();
+            assert_eq!(reply.is_page, is_page, "{}", reply.status);
+        }
+    }
+
+    #[test]
+    fn says_that_a_header_is_too_long() {
+        let long = |length: usize| {
+            let filler = "x".repeat(length);
+            raw(&format!(
+                "HTTP/1.1 200 OK\r\nX-Filler: {filler}\r\nContent-Length: 2\r\n\r\n{{}}"
+            ))
+        };
+        let host = Host::plain(vec![vec![long(LONGEST_HEADER - 200)]]);
+        assert!(plain(&host).exchange(&get()).is_ok());
+        for length in [LONGEST_HEADER, 4 * LONGEST_HEADER] {
+            let host = Host::plain(vec![vec![long(length)]]);
+            let text = maybe_processed(plain(&host).exchange(&get()));
+            assert_holds(
+                &text,
+                &["got an answer that cannot be taken: its header is longer than 32767 bytes"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_that_has_spoken_http_is_not_taken_for_one_of_tls() {
+        let host = Host::plain(vec![vec![ok("{}"), Answer(Vec::new())]]);
+        let http = plain(&host);
+        http.exchange(&get()).unwrap();
+        let text = maybe_processed(http.exchange(&get()));
+        assert_holds(
+            &text,
+            &["got no answer: the connection broke before an answer came"],
+        );
+        assert!(!text.contains("https://"), "{text}");
     }
 
     #[test]
@@ -774,7 +841,14 @@ mod exchanging {
                 assert_eq!(outcome.unwrap().body, json!(["12345"]));
             } else {
                 let text = maybe_processed(outcome);
-                assert_holds(&text, &["longer than 9 bytes", "Narrow the request"]);
+                assert_holds(
+                    &text,
+                    &[
+                        "got an answer that cannot be taken: ",
+                        "longer than 9 bytes",
+                        "Narrow the request",
+                    ],
+                );
             }
         }
     }

@@ -90,7 +90,7 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
         match &opinion.refusal {
             None if opinion.tolerated => format!("{mode}{set} takes it, tolerating its issuer"),
             None => format!("{mode}{set} takes it"),
-            Some((why, _)) => format!("{mode}{set} refuses it: {why}"),
+            Some(reason) => format!("{mode}{set} refuses it: {}", reason.why),
         }
     });
     lines.extend(modes);
@@ -101,20 +101,23 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
          (pveproxy-ssl.pem where that exists), and if it is the same, set:\n  {}",
         presented.line_to_set
     );
-    if let Some((why, advice)) = refusal {
-        let headline = format!("{host}: the certificate is not trusted, {why}");
-        let advice = match *advice {
-            "" => String::new(),
-            advice if advice.ends_with("/etc/pve/pve-root-ca.pem") => format!(
-                "{advice}:\n  scp root@{}:/etc/pve/pve-root-ca.pem . && export \
-                 PROXMOX_CA_FILE=$PWD/pve-root-ca.pem\n",
-                match host.name.contains(':') {
-                    true => format!("[{}]", host.name),
-                    false => host.name.clone(),
-                }
-            ),
-            advice => format!("{advice}.\n"),
-        };
+    if let Some(reason) = refusal {
+        let headline = format!("{host}: the certificate is not trusted, {}", reason.why);
+        let advice = reason.remedies.iter().map(|advice| {
+            if advice.ends_with("/etc/pve/pve-root-ca.pem") {
+                format!(
+                    "{advice}:\n  scp root@{}:/etc/pve/pve-root-ca.pem . && export \
+                     PROXMOX_CA_FILE=$PWD/pve-root-ca.pem\n",
+                    match host.name.contains(':') {
+                        true => format!("[{}]", host.name),
+                        false => host.name.clone(),
+                    }
+                )
+            } else {
+                format!("{advice}.\n")
+            }
+        });
+        let advice: String = advice.collect();
         report.failed(
             TLS,
             format!("{headline}\n{lines}"),

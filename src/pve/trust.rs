@@ -74,8 +74,16 @@ pub(crate) struct Opinion {
     pub(crate) is_set: bool,
     /// Whether the certificate is accepted though its issuer is unknown.
     pub(crate) tolerated: bool,
-    /// Why it is refused, a phrase, and what to do about it if not to pin it, which may be nothing.
-    pub(crate) refusal: Option<(String, &'static str)>,
+    /// Why it is refused, if it is.
+    pub(crate) refusal: Option<Reason>,
+}
+
+/// Why a certificate is refused.
+pub(crate) struct Reason {
+    /// Everything that is wrong with it, as a phrase.
+    pub(crate) why: String,
+    /// What to do if not to pin it: all of it, which may be nothing.
+    pub(crate) remedies: Vec<&'static str>,
 }
 
 /// What each way of checking says of the certificates that a host presented, its own first.
@@ -107,7 +115,9 @@ pub(super) fn opinions(
             },
             is_set: check == set,
             tolerated: matches!(outcome, Ok(Accepted::Tolerated)),
-            refusal: outcome.err().map(|refusal| verifier.reason(leaf, &refusal)),
+            refusal: outcome
+                .err()
+                .map(|refusals| verifier.reason(leaf, &refusals)),
         }
     });
     opinions.collect()
@@ -187,7 +197,7 @@ impl ServerCertVerifier for Verifier {
                     line_to_set(&self.host.trust, leaf)
                 );
             }),
-            Err(refusal) => return Err(self.rejection(leaf, &refusal)),
+            Err(refusals) => return Err(self.rejection(leaf, &refusals)),
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -235,18 +245,37 @@ impl Verifier {
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
-    ) -> Result<Accepted, Refusal> {
+    ) -> Result<Accepted, Vec<Refusal>> {
         let trust = &self.host.trust;
         let tolerant = match trust.check {
             Check::Insecure => return Ok(Accepted::Trusted),
             Check::Pin(pinned) if pinned == sha256(leaf) => return Ok(Accepted::Trusted),
-            Check::Pin(pinned) => return Err(Refusal::NotPinned(pinned)),
+            Check::Pin(pinned) => return Err(vec![Refusal::NotPinned(pinned)]),
             Check::Strict => false,
             Check::Verify => true,
         };
-        let server = ParsedCertificate::try_from(leaf)?;
-        if trust.listed.contains(leaf) {
-            verify_server_name(&server, name)?;
+        let server = ParsedCertificate::try_from(leaf).map_err(|err| vec![err.into()])?;
+        let name = verify_server_name(&server, name);
+        let issuer = self.check_issuer(leaf, &server, chain, tolerant, now);
+        match (issuer, name) {
+            (Ok(accepted), Ok(())) => Ok(accepted),
+            (issuer, name) => {
+                let name = name.err().map(Refusal::from);
+                Err(issuer.err().into_iter().chain(name).collect())
+            }
+        }
+    }
+
+    /// All but the name.
+    fn check_issuer(
+        &self,
+        leaf: &CertificateDer<'_>,
+        server: &ParsedCertificate<'_>,
+        chain: &[CertificateDer<'_>],
+        tolerant: bool,
+        now: UnixTime,
+    ) -> Result<Accepted, Refusal> {
+        if self.host.trust.listed.contains(leaf) {
             return Ok(Accepted::Trusted);
         }
         if self.roots.is_empty() && !tolerant {
@@ -254,55 +283,67 @@ impl Verifier {
         }
         let path = |roots, chain| {
             let all = self.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&server, roots, chain, now, all)
+            verify_server_cert_signed_by_trust_anchor(server, roots, chain, now, all)
         };
-        let accepted = match path(&self.roots, chain) {
-            Ok(()) => Accepted::Trusted,
+        match path(&self.roots, chain) {
+            Ok(()) => Ok(Accepted::Trusted),
             // webpki looks for an issuer after all else, so nothing but the issuer is missing.
             Err(err) if tolerant && is(&err, &CertificateError::UnknownIssuer) => {
-                Accepted::Tolerated
+                Ok(Accepted::Tolerated)
             }
             // It looks at the dates before. Whether such a certificate bears its own signature is
             // not asked: whoever can make one can sign it.
-            Err(err) if tolerant && is_lone_ca(&err, leaf) => Accepted::Tolerated,
+            Err(err) if tolerant && is_lone_ca(&err, leaf) => Ok(Accepted::Tolerated),
             Err(err) => {
                 // Alone, a certificate that is in order lacks an issuer and nothing else.
                 let alone = path(&RootCertStore::empty(), &[]);
                 let in_order = alone.is_err_and(|err| is(&err, &CertificateError::UnknownIssuer));
-                return Err(match err {
+                Err(match err {
                     Error::InvalidCertificate(
                         CertificateError::ExpiredContext { .. }
                         | CertificateError::NotValidYetContext { .. },
                     ) if in_order => Refusal::ChainOutOfDate,
                     err => err.into(),
-                });
+                })
             }
-        };
-        verify_server_name(&server, name)?;
-        Ok(accepted)
+        }
     }
 
-    fn rejection(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> Error {
-        let (what, remedy) = self.reason(leaf, refusal);
+    fn rejection(&self, leaf: &CertificateDer<'_>, refusals: &[Refusal]) -> Error {
+        let Reason { why, remedies } = self.reason(leaf, refusals);
         let pin = format!(
             "if on the node `openssl x509 -noout -fingerprint -sha256 -in \
              /etc/pve/local/pve-ssl.pem` (pveproxy-ssl.pem where that exists) shows the \
              same fingerprint, set:\n{}",
             line_to_set(&self.host.trust, leaf)
         );
-        let remedy = match remedy {
-            "" => format!("Only {pin}"),
-            TAKE_CA => format!(
+        let remedy = match &*remedies {
+            [] => format!("Only {pin}"),
+            // Whatever else is wrong, verify refuses as well.
+            [TAKE_CA] => format!(
                 "{TAKE_CA}. Or {pin}\n\
                  (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)"
             ),
-            remedy => format!("{remedy}. Or {pin}"),
+            remedies => format!("{}. Or {pin}", remedies.join(". ")),
         };
-        self.error(leaf, &what, remedy)
+        self.error(leaf, &why, remedy)
     }
 
-    /// Why the certificate is not trusted, and what to do about it beside pinning it.
-    fn reason(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> (String, &'static str) {
+    /// Why the certificate is not trusted, and what to do about it if not to pin it.
+    fn reason(&self, leaf: &CertificateDer<'_>, refusals: &[Refusal]) -> Reason {
+        let faults = refusals.iter().map(|refusal| self.fault(leaf, refusal));
+        let (whys, remedies): (Vec<String>, Vec<&str>) = faults.unzip();
+        Reason {
+            why: whys.join(", and "),
+            remedies: remedies
+                .into_iter()
+                .filter(|remedy| !remedy.is_empty())
+                .collect(),
+        }
+    }
+
+    /// One thing that is wrong, and what to do about it, which may be nothing.
+    fn fault(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> (String, &'static str) {
         const LIST_IT: &str =
             "Set PROXMOX_CA_FILE to a copy of this certificate, taken from the node";
         const RENEW: &str = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert \
@@ -412,7 +453,7 @@ enum Accepted {
     Tolerated,
 }
 
-/// Why a certificate is not trusted.
+/// One thing for which a certificate is not trusted.
 enum Refusal {
     NotPinned([u8; 32]),
     NoRoots,

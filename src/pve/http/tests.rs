@@ -438,6 +438,31 @@ mod trusting {
     }
 
     #[test]
+    fn names_an_unknown_issuer_and_a_wrong_name_together() {
+        for (certificate, bundles, issuer) in [
+            ("elsewhere", ["alone"].as_slice(), "unknown issuer"),
+            ("elsewhere", &["missing"], "no CA certificates"),
+            ("nameless", &["alone"], "unknown issuer"),
+        ] {
+            let text = call_with(certificate, Check::Strict, &[], bundles);
+            assert_holds(
+                &text,
+                &[
+                    issuer,
+                    ", and wrong name: asked for 127.0.0.1, it has",
+                    "Give a name that it has in PROXMOX_HOST. Or if",
+                    &pin_line(certificate),
+                ],
+            );
+            assert_holds(&text, &["/etc/pve/pve-root-ca.pem. Give"]);
+            assert!(!text.contains("PROXMOX_SSL_MODE=verify"), "{text}");
+        }
+        // Where nothing but the issuer is wrong, verify would take it.
+        let text = call_with("server", Check::Strict, &[], &["alone"]);
+        assert_holds(&text, &["PROXMOX_SSL_MODE=verify tolerates"]);
+    }
+
+    #[test]
     fn does_not_blame_the_certificate_for_one_above_it() {
         for check in [Check::Strict, Check::Verify] {
             let text = call_with("below-middle middle", check, &["ca"], &[]);

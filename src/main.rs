@@ -142,8 +142,21 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         }
         Command::Fingerprint => {
             let hosts = settings::hosts(&command_line.flags, |name| env::var_os(name));
-            let hosts = hosts.map_err(Error::Settings);
-            return finish(hosts.and_then(|hosts| fingerprint::show(&hosts)));
+            let hosts = match hosts {
+                Ok(hosts) => hosts,
+                Err(problems) => return finish(Err(Error::Settings(problems))),
+            };
+            let (shown, failures) = fingerprint::show(&hosts);
+            if let Some(text) = shown {
+                print(&text)?;
+            }
+            for failure in &failures {
+                report(failure);
+            }
+            return Ok(match failures.is_empty() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            });
         }
         Command::Config { write, with_secret } => {
             let entry = Entry::new(&command_line.flags, command_line.demo, *with_secret);
@@ -168,12 +181,16 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
 fn finish(outcome: Result<String, Error>) -> io::Result<ExitCode> {
     match outcome {
         Ok(text) => print(&text).map(|()| ExitCode::SUCCESS),
-        Err(err) => {
-            // Where standard error is closed, the exit status says it.
-            let _ = writeln!(io::stderr(), "{err}");
+        Err(error) => {
+            report(&error);
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Says on standard error what failed. Where that is closed, the exit status says it.
+fn report(error: &Error) {
+    let _ = writeln!(io::stderr(), "{error}");
 }
 
 /// What calls need, with a warning about what they will run into.

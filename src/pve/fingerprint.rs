@@ -5,19 +5,24 @@ use crate::peer::Peer;
 use crate::pve::certificate::Certificate;
 use crate::pve::connector::{HostConnector, NoConnection, Seen};
 use crate::pve::hosts::LONGEST_CONNECT;
-use crate::pve::http::Failure;
 use crate::pve::trust;
 use crate::settings::Host;
 
 /// Connects to each host without a token and shows the certificates, their fingerprints and the line
-/// that pins them.
-pub(crate) fn show(hosts: &[Host]) -> Result<String, Error> {
+/// that pins them, if any host presents one; and why the others do not.
+pub(crate) fn show(hosts: &[Host]) -> (Option<String>, Vec<Error>) {
     let mut text = String::new();
     let mut fingerprints = Vec::new();
+    let mut failures = Vec::new();
     for host in hosts {
-        let (seen, fingerprint) = look(host)?;
+        let looked = look(host).map_err(|error| failures.push(error));
+        let (seen, fingerprint) = looked.unwrap_or_default();
         text.push_str(&seen);
+        // An empty entry leaves its host to the SSL mode.
         fingerprints.push(fingerprint);
+    }
+    if text.is_empty() {
+        return (None, failures);
     }
     text.push_str(
         "Whoever sits in between could have shown another one. If on the node\n  \
@@ -25,7 +30,9 @@ pub(crate) fn show(hosts: &[Host]) -> Result<String, Error> {
          (pveproxy-ssl.pem where that exists) shows the same fingerprint, set:\n\
          PROXMOX_FINGERPRINT=",
     );
-    Ok(text + &fingerprints.join(",") + "\n")
+    text.push_str(&fingerprints.join(","));
+    text.push('\n');
+    (Some(text), failures)
 }
 
 /// What a host presents, and its fingerprint.
@@ -65,12 +72,5 @@ fn failure(
         remedy,
     }: NoConnection,
 ) -> Error {
-    Error::Unanswered {
-        request: "anything".to_owned(),
-        failure: Failure::NotSent {
-            what,
-            cause,
-            remedy,
-        },
-    }
+    Error::impossible(what, format!("{cause}\n{remedy}"))
 }

@@ -123,11 +123,44 @@ fn fingerprint_of_several_hosts_pins_each() {
     assert_eq!((pins[0].len(), pins[0]), (95, pins[1]));
 }
 
+/// An address where nobody listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").to_string()
+}
+
+#[test]
+fn fingerprint_shows_the_host_that_answers_though_another_does_not() {
+    let closed = nowhere();
+    for answers_first in [true, false] {
+        let (at, _) = tls_server();
+        let (hosts, pins) = match answers_first {
+            true => (format!("{at},{closed}"), [95, 0]),
+            false => (format!("{closed},{at}"), [0, 95]),
+        };
+        let output = run(&["fingerprint", "--host", &hosts], &[]);
+        assert_eq!(output.status.code(), Some(1));
+        let shown = text(&output.stdout);
+        assert_holds(shown, &[&format!("{at} presents this certificate")]);
+        let line = shown.lines().last().expect("there are lines");
+        let line = line
+            .strip_prefix("PROXMOX_FINGERPRINT=")
+            .expect("it sets the variable");
+        let lengths: Vec<usize> = line.split(',').map(str::len).collect();
+        assert_eq!(lengths, pins);
+        let errors = text(&output.stderr);
+        assert_holds(
+            errors,
+            &[&format!(
+                "❌ Error: cannot reach {closed}\n\nCause: connection refused\n"
+            )],
+        );
+    }
+}
+
 #[test]
 fn fingerprint_says_why_there_is_no_certificate() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let closed = listener.local_addr().expect("it is bound").to_string();
-    drop(listener);
+    let closed = nowhere();
     let plain = format!("http://{closed}");
     for (host, parts) in [
         ("", ["PROXMOX_HOST is missing", "any node"]),

@@ -58,8 +58,8 @@ pub(crate) struct Beside {
     hosts: Vec<Host>,
     /// The variables that are probably misspelt locks, with which no call is sent.
     misspelt: Vec<String>,
-    /// Which other variables look like settings and are none.
-    ignored: Option<String>,
+    /// Which other variables look like settings and are none, and what else is not as it should be.
+    warnings: Vec<String>,
 }
 
 impl Beside {
@@ -69,7 +69,10 @@ impl Beside {
         Self {
             hosts: Host::all(flags, |name| env::var_os(name)),
             misspelt: misspelt.map(|(name, _)| name).collect(),
-            ignored: settings::ignored(env::vars_os()),
+            warnings: settings::ignored(env::vars_os())
+                .into_iter()
+                .chain(settings::warnings(flags, |name| env::var_os(name)))
+                .collect(),
         }
     }
 }
@@ -77,9 +80,8 @@ impl Beside {
 /// Checks everything.
 pub(crate) fn run(settings: &Settings, beside: &Beside) -> Report {
     let mut report = Report::default();
-    let ignored = beside.ignored.iter();
-    let with_ignored = |told: String| {
-        let lines = iter::once(told).chain(ignored.cloned());
+    let with_warnings = |told: String| {
+        let lines = iter::once(told).chain(beside.warnings.iter().cloned());
         lines.collect::<Vec<_>>().join("\n")
     };
     // Without a connection each step takes what it may take at most.
@@ -90,17 +92,17 @@ pub(crate) fn run(settings: &Settings, beside: &Beside) -> Report {
     match &settings.connection {
         Err(problems) => report.failed(
             SETTINGS,
-            with_ignored(problems.join("\n")),
+            with_warnings(problems.join("\n")),
             setting_remedy(problems, &beside.misspelt),
         ),
         Ok(connection) => {
             let names: Vec<String> = hosts.iter().map(Host::to_string).collect();
             let told = format!("{} as {}", names.join(", "), connection.token_id);
-            match beside.ignored {
-                None => report.ok(SETTINGS, told),
-                Some(_) => report.warning(
+            match beside.warnings.is_empty() {
+                true => report.ok(SETTINGS, told),
+                false => report.warning(
                     SETTINGS,
-                    with_ignored(told),
+                    with_warnings(told),
                     "Correct or unset them; proxmox-mcp --help lists the settings.",
                 ),
             }

@@ -1,6 +1,7 @@
 //! Which tools a configuration shows to clients, and why it hides the others.
 
 use crate::glob::Glob;
+use crate::list;
 use crate::nearest::nearest;
 use crate::tool::{Effect, Tool};
 use crate::tools::{self, Domain};
@@ -72,22 +73,20 @@ pub(crate) struct Names(Vec<Glob>);
 impl Toolsets {
     /// Reads a list; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let names = text.split(',').map(str::trim).enumerate();
-        let names = names.map(|(index, name)| {
+        let names = list::each(text, |name| {
             let to_come = TO_COME.iter().copied();
             known()
                 .chain(to_come)
                 .find(|known| *known == name)
                 .ok_or_else(|| {
                     format!(
-                        "has an entry {} that is no toolset{}; known: {}",
-                        index + 1,
-                        hint(nearest(name, known())),
+                        "{}; known: {}",
+                        not_a("toolset", name, nearest(name, known())),
                         known().collect::<Vec<_>>().join(", ")
                     )
                 })
         });
-        names.collect::<Result<_, _>>().map(Self)
+        names.map(Self)
     }
 
     /// Those of them that have no tools yet.
@@ -117,8 +116,13 @@ fn known() -> impl Iterator<Item = &'static str> {
     [DEFAULT, ALL].into_iter().chain(toolsets)
 }
 
-fn hint(meant: Option<&str>) -> String {
-    meant.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
+/// What is wrong with an entry that is none of what there is.
+fn not_a(kind: &str, name: &str, meant: Option<&str>) -> String {
+    let meant = meant.map_or_else(String::new, |name| format!(" (did you mean {name}?)"));
+    match name.is_empty() {
+        true => "is empty".to_owned(),
+        false => format!("is not a {kind}{meant}"),
+    }
 }
 
 impl Names {
@@ -126,21 +130,18 @@ impl Names {
     /// a single tool is as wrong as a name.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let all = || tools::DOMAINS.iter().flat_map(|domain| domain.tools);
-        let names = text.split(',').map(str::trim).enumerate();
-        let names = names.map(|(index, name)| {
+        let names = list::each(text, |name| {
             let glob = Glob::new(name);
             if all().any(|(name, _)| glob.matches(name)) {
                 return Ok(glob);
             }
-            let known: Vec<&str> = all().map(|(name, _)| *name).collect();
+            let known = all().map(|(name, _)| *name);
             Err(format!(
-                "has an entry {} that matches no tool{}; known: {}",
-                index + 1,
-                hint(nearest(name, known.iter().copied())),
-                known.join(", ")
+                "{}; proxmox-mcp tools lists them",
+                not_a("tool, nor a pattern of any", name, nearest(name, known))
             ))
         });
-        names.collect::<Result<_, _>>().map(Self)
+        names.map(Self)
     }
 
     fn contain(&self, tool: &str) -> bool {
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_answered_with_the_known_ones() {
+    fn unknown_names_are_answered_with_what_is_known() {
         let problem = Toolsets::parse("nodes,snapshot").expect_err("there is none");
         assert!(
             problem.contains("known: default, all, nodes, node-admin, guests"),
@@ -307,7 +308,7 @@ mod tests {
             problem.contains("did you mean proxmox_get_vms?"),
             "{problem}"
         );
-        assert!(problem.contains("proxmox_get_version"), "{problem}");
+        assert!(problem.starts_with("is not a tool"), "{problem}");
         assert!(Names::parse("*_nothing").is_err() && Names::parse("").is_err());
     }
 }

@@ -13,6 +13,7 @@ mod glob;
 mod grant;
 mod input;
 mod json;
+mod list;
 mod nearest;
 mod param;
 mod peer;

@@ -636,7 +636,11 @@ mod tests {
     fn what_another_need_implies_is_not_asked_for() {
         assert_eq!(
             needs_of("proxmox_move_disk_vm", 9),
-            ["/vms:VM.Config.Disk", "/storage:Datastore.AllocateSpace"]
+            [
+                "/vms:VM.Audit",
+                "/vms:VM.Config.Disk",
+                "/storage:Datastore.AllocateSpace"
+            ]
         );
         assert_eq!(
             needs_of("proxmox_resize_vm", 9),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::answer::plain;
 use crate::format;
+use crate::list;
 use crate::text;
 
 /// The most tags or pools that are named to choose from.
@@ -78,10 +79,8 @@ pub(crate) fn tags(text: &str) -> Vec<String> {
 impl Guests {
     /// Reads a set; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str = "guests are listed between commas: VMIDs (100), ranges (100-199), \
-                            pool:NAME or tag:NAME, no names, each with a ! in front to exclude it";
         Ok(Self {
-            items: items(text, |part| part.parse().ok(), FORM)?,
+            items: items(text, Guest::parse)?,
             text: text.trim().to_owned(),
         })
     }
@@ -190,12 +189,14 @@ fn instead(kind: &str, mut there: Vec<String>) -> String {
     format!("; {kind}: {}{more}", there.join(", "))
 }
 
-impl std::str::FromStr for Guest {
-    type Err = ();
-
-    fn from_str(part: &str) -> Result<Self, ()> {
+impl Guest {
+    /// Reads one part of a set; an error says what is wrong with it.
+    fn parse(part: &str) -> Result<Self, &'static str> {
         if let Some(pool) = part.strip_prefix("pool:") {
-            return (format::POOL.parse)(pool).map(Guest::Pool).ok_or(());
+            let pool = (format::POOL.parse)(pool);
+            return pool
+                .map(Guest::Pool)
+                .ok_or("has no name of a pool after pool:");
         }
         if let Some(tag) = part.strip_prefix("tag:") {
             // pve-tag (`PVE/JSONSchema.pm`)
@@ -206,19 +207,37 @@ impl std::str::FromStr for Guest {
                     .all(|c| first(c) || ['+', '.', '-'].contains(&c));
             return match is_tag {
                 true => Ok(Guest::Tag(tag.to_lowercase())),
-                false => Err(()),
+                false => Err("has no tag after tag:"),
             };
         }
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if part.contains([';', ' ']) && !part.contains('-') {
+            return Err("has VMIDs that no comma separates");
+        }
+        let is_number =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (first, last) = match part.split_once('-') {
+            None if !is_number(part) => {
+                return Err(
+                    "is not a VMID, a range, pool:NAME or tag:NAME; names of guests are not taken",
+                );
+            }
+            None => (part, part),
+            Some((first, last)) => (first.trim(), last.trim()),
+        };
+        match (is_number(first), is_number(last)) {
+            (true, true) => (),
+            (true, false) if last.is_empty() => return Err("is a range without an end"),
+            (false, true) if first.is_empty() => return Err("is a range without a beginning"),
+            _ => return Err("is not a range of two VMIDs"),
+        }
         let id = |text: &str| {
-            let text = text.trim();
-            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-            let id = text.parse::<u64>().ok().filter(|_| is_number);
+            let id = text.parse::<u64>().ok();
             id.filter(|id| (100..=999_999_999).contains(id))
         };
         match (id(first), id(last)) {
             (Some(first), Some(last)) if first <= last => Ok(Guest::Ids(first, last)),
-            _ => Err(()),
+            (Some(_), Some(_)) => Err("is a range that ends before it begins"),
+            _ => Err("has a VMID that is not within 100 to 999999999"),
         }
     }
 }
@@ -226,10 +245,12 @@ impl std::str::FromStr for Guest {
 impl Nodes {
     /// Reads a set; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str =
-            "node names are listed between commas, each with a ! in front to exclude it";
+        let node = |part: &str| {
+            let node = (format::NODE.parse)(part);
+            node.ok_or("is not the name of a node (letters, digits, dashes)")
+        };
         Ok(Self {
-            items: items(text, |part| (format::NODE.parse)(part), FORM)?,
+            items: items(text, node)?,
             text: text.trim().to_owned(),
         })
     }
@@ -255,23 +276,27 @@ impl Nodes {
     }
 }
 
-/// The parts between commas; the first that cannot be read is named by its place, with the `form`.
+/// The parts between commas.
 fn items<T>(
     text: &str,
-    means: impl Fn(&str) -> Option<T>,
-    form: &str,
+    means: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Result<Vec<Item<T>>, String> {
-    let parts = text.split(',').enumerate().map(|(index, part)| {
-        let part = part.trim();
+    list::each(text, |part| {
         let (is_excluded, part) = match part.strip_prefix('!') {
             Some(rest) => (true, rest.trim()),
             None => (false, part),
         };
-        let means = means(part)
-            .ok_or_else(|| format!("has an entry {} that is none: {form}", index + 1))?;
-        Ok(Item { means, is_excluded })
-    });
-    parts.collect()
+        let means = match part {
+            "" if is_excluded => Err("excludes nothing: it is a ! alone"),
+            "" => Err("is empty"),
+            part if part.starts_with('!') => Err("has more than one !"),
+            part => means(part),
+        };
+        Ok(Item {
+            means: means?,
+            is_excluded,
+        })
+    })
 }
 
 /// Whether a thing is in a set: in one of its parts, or there are only parts that are taken out, and
@@ -393,25 +418,52 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_guest() {
-        for set in [
-            "99",
-            "web01",
-            "100-",
-            "200-100",
-            "100;101",
-            "100,,101",
-            ",",
-            "pool:",
-            "tag:",
-            "tag:a b",
-            "+100",
-            "!",
-            "!!100",
-            "pool:../x",
-            "100-199-300",
+    fn says_what_is_wrong_with_an_entry() {
+        for (set, expected) in [
+            ("100-", "is a range without an end"),
+            ("-199", "is a range without a beginning"),
+            ("-", "is not a range of two VMIDs"),
+            ("100-199-300", "is not a range of two VMIDs"),
+            ("web-01", "is not a range of two VMIDs"),
+            ("200-100", "is a range that ends before it begins"),
+            ("99", "has a VMID that is not within 100 to 999999999"),
+            (
+                "100-1000000000",
+                "has a VMID that is not within 100 to 999999999",
+            ),
+            ("100;101", "has VMIDs that no comma separates"),
+            ("100 101", "has VMIDs that no comma separates"),
+            (
+                "web01",
+                "is not a VMID, a range, pool:NAME or tag:NAME; names of guests are not taken",
+            ),
+            (
+                "+100",
+                "is not a VMID, a range, pool:NAME or tag:NAME; names of guests are not taken",
+            ),
+            ("", "is empty"),
+            ("100,,101", "entry 2 is empty"),
+            (",", "entry 1 is empty"),
+            ("100, 101-", "entry 2 is a range without an end"),
+            ("pool:", "has no name of a pool after pool:"),
+            ("pool:../x", "has no name of a pool after pool:"),
+            ("tag:", "has no tag after tag:"),
+            ("tag:a b", "has no tag after tag:"),
+            ("!", "excludes nothing: it is a ! alone"),
+            ("!!100", "has more than one !"),
         ] {
-            assert!(Guests::parse(set).is_err(), "{set}");
+            assert_eq!(Guests::parse(set), Err(expected.to_owned()), "{set}");
+        }
+        for (set, expected) in [
+            (
+                "pve1/x",
+                "is not the name of a node (letters, digits, dashes)",
+            ),
+            ("a_b", "is not the name of a node (letters, digits, dashes)"),
+            ("", "is empty"),
+            ("pve1,,pve2", "entry 2 is empty"),
+        ] {
+            assert_eq!(Nodes::parse(set), Err(expected.to_owned()), "{set}");
         }
     }
 
@@ -420,8 +472,5 @@ mod tests {
         let set = |text| Nodes::parse(text).expect("it is well-formed");
         assert!(set("pve1,pve2").contain("pve2") && !set("pve1").contain("pve2"));
         assert!(set("!pve1").contain("pve2") && !set("!pve1").contain("pve1"));
-        for text in ["pve1/x", "", "pve1,,pve2", "a_b"] {
-            assert!(Nodes::parse(text).is_err(), "{text}");
-        }
     }
 }

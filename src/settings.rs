@@ -24,6 +24,8 @@ use crate::text;
 /// A declared setting, from which its flag, its line in `--help` and its README row follow.
 pub(crate) struct Setting {
     pub(crate) variable: &'static str,
+    /// A right value, to show beside what is wrong with another; empty where none is of use.
+    pub(crate) example: &'static str,
     pub(crate) flag: Flag,
     pub(crate) unset: Unset,
     pub(crate) meaning: &'static str,
@@ -53,6 +55,7 @@ pub(crate) enum Unset {
 
 static HOST: Setting = Setting {
     variable: "PROXMOX_HOST",
+    example: "pve1.example.com",
     flag: Flag::Takes("HOST"),
     unset: Unset::Missing,
     meaning: "any node, or several with commas: name, `host:port` or `https://` URL",
@@ -60,6 +63,7 @@ static HOST: Setting = Setting {
 
 static PORT: Setting = Setting {
     variable: "PROXMOX_PORT",
+    example: "8006",
     flag: Flag::Takes("PORT"),
     unset: Unset::Means("8006"),
     meaning: "port of the API",
@@ -67,6 +71,7 @@ static PORT: Setting = Setting {
 
 static USER: Setting = Setting {
     variable: "PROXMOX_USER",
+    example: "mcp@pve",
     flag: Flag::Takes("USER@REALM"),
     unset: Unset::Means("root@pam"),
     meaning: "user that owns the API token, with its realm",
@@ -74,6 +79,7 @@ static USER: Setting = Setting {
 
 static TOKEN_NAME: Setting = Setting {
     variable: "PROXMOX_TOKEN_NAME",
+    example: "mcp",
     flag: Flag::Takes("NAME"),
     unset: Unset::Missing,
     meaning: "name of the API token: the part after `!`",
@@ -81,6 +87,7 @@ static TOKEN_NAME: Setting = Setting {
 
 static TOKEN_VALUE: Setting = Setting {
     variable: "PROXMOX_TOKEN_VALUE",
+    example: "01234567-89ab-4cde-8f01-23456789abcd",
     flag: Flag::None,
     unset: Unset::Absent,
     meaning: "secret of the API token; required unless `PROXMOX_TOKEN_FILE` is given",
@@ -88,6 +95,7 @@ static TOKEN_VALUE: Setting = Setting {
 
 static TOKEN_FILE: Setting = Setting {
     variable: "PROXMOX_TOKEN_FILE",
+    example: "/etc/proxmox-mcp/token",
     flag: Flag::Takes("FILE"),
     unset: Unset::Absent,
     meaning: "file that holds the secret, instead of `PROXMOX_TOKEN_VALUE`",
@@ -95,6 +103,7 @@ static TOKEN_FILE: Setting = Setting {
 
 static SSL_MODE: Setting = Setting {
     variable: "PROXMOX_SSL_MODE",
+    example: "strict",
     flag: Flag::OneOf("MODE", &["strict", "verify", "insecure"]),
     unset: Unset::Means("strict"),
     meaning: "`strict`, `verify` (any issuer) or `insecure` (no check at all)",
@@ -102,6 +111,7 @@ static SSL_MODE: Setting = Setting {
 
 static CA_FILE: Setting = Setting {
     variable: "PROXMOX_CA_FILE",
+    example: "/etc/proxmox-mcp/pve-root-ca.pem",
     flag: Flag::Takes("FILE"),
     unset: Unset::Absent,
     meaning: "PEM file of certificates to trust beside the system's",
@@ -109,6 +119,7 @@ static CA_FILE: Setting = Setting {
 
 static FINGERPRINT: Setting = Setting {
     variable: "PROXMOX_FINGERPRINT",
+    example: "",
     flag: Flag::Takes("SHA256"),
     unset: Unset::Absent,
     meaning: "SHA-256 of the certificate to trust whatever the SSL mode, or one per host",
@@ -116,6 +127,7 @@ static FINGERPRINT: Setting = Setting {
 
 static TIMEOUT: Setting = Setting {
     variable: "PROXMOX_TIMEOUT",
+    example: "40",
     flag: Flag::Takes("SECONDS"),
     unset: Unset::Means("40"),
     meaning: "seconds that a request and its answer may take, 1 to 600",
@@ -123,6 +135,7 @@ static TIMEOUT: Setting = Setting {
 
 static ALLOW_ELEVATED: Setting = Setting {
     variable: "PROXMOX_ALLOW_ELEVATED",
+    example: "true",
     flag: Flag::Switch,
     unset: Unset::Means("false"),
     meaning: "`true` allows the elevated tools, which change the cluster",
@@ -130,6 +143,7 @@ static ALLOW_ELEVATED: Setting = Setting {
 
 static READ_ONLY: Setting = Setting {
     variable: "PROXMOX_READ_ONLY",
+    example: "true",
     flag: Flag::Switch,
     unset: Unset::Means("false"),
     meaning: "`true` leaves only tools that change nothing",
@@ -137,6 +151,7 @@ static READ_ONLY: Setting = Setting {
 
 static TOOLSETS: Setting = Setting {
     variable: "PROXMOX_TOOLSETS",
+    example: "default,ha",
     flag: Flag::Takes("NAMES"),
     unset: Unset::Means("default"),
     meaning: "groups of tools, or `all`; `proxmox-mcp tools` names them",
@@ -144,6 +159,7 @@ static TOOLSETS: Setting = Setting {
 
 static TOOLS: Setting = Setting {
     variable: "PROXMOX_TOOLS",
+    example: "proxmox_get_vms,proxmox_list_*",
     flag: Flag::Takes("NAMES"),
     unset: Unset::Absent,
     meaning: "tools to list, names or globs: with the toolsets, or alone",
@@ -151,6 +167,7 @@ static TOOLS: Setting = Setting {
 
 static EXCLUDE_TOOLS: Setting = Setting {
     variable: "PROXMOX_EXCLUDE_TOOLS",
+    example: "proxmox_delete_*,proxmox_execute_vm_command",
     flag: Flag::Takes("NAMES"),
     unset: Unset::Absent,
     meaning: "tools to hide, names or globs",
@@ -158,6 +175,7 @@ static EXCLUDE_TOOLS: Setting = Setting {
 
 static GUESTS: Setting = Setting {
     variable: "PROXMOX_GUESTS",
+    example: "100-199,pool:dev,!tag:prod",
     flag: Flag::Takes("GUESTS"),
     unset: Unset::Absent,
     meaning: "guests that elevated tools may touch: `100-199,pool:x,!tag:y`",
@@ -165,6 +183,7 @@ static GUESTS: Setting = Setting {
 
 static NODES: Setting = Setting {
     variable: "PROXMOX_NODES",
+    example: "pve1,pve2",
     flag: Flag::Takes("NODES"),
     unset: Unset::Absent,
     meaning: "nodes that elevated tools may touch: `pve1,pve2` or `!pve3`",
@@ -172,6 +191,7 @@ static NODES: Setting = Setting {
 
 static PROTECTED: Setting = Setting {
     variable: "PROXMOX_PROTECTED",
+    example: "100,pool:prod",
     flag: Flag::Takes("GUESTS"),
     unset: Unset::Absent,
     meaning: "guests that no tool may stop, change or destroy",
@@ -179,6 +199,7 @@ static PROTECTED: Setting = Setting {
 
 static ALLOW_COMMANDS: Setting = Setting {
     variable: "PROXMOX_ALLOW_COMMANDS",
+    example: "uptime,systemctl status *",
     flag: Flag::Takes("GLOBS"),
     unset: Unset::Absent,
     meaning: "command lines that may be run in VMs, between commas",
@@ -186,6 +207,7 @@ static ALLOW_COMMANDS: Setting = Setting {
 
 static DRY_RUN: Setting = Setting {
     variable: "PROXMOX_DRY_RUN",
+    example: "true",
     flag: Flag::Switch,
     unset: Unset::Means("false"),
     meaning: "`true` shows what elevated tools would send instead of it",
@@ -193,6 +215,7 @@ static DRY_RUN: Setting = Setting {
 
 static CONFIRM: Setting = Setting {
     variable: "PROXMOX_CONFIRM",
+    example: "auto",
     flag: Flag::OneOf("POLICY", &["auto", "always", "never"]),
     unset: Unset::Means("auto"),
     meaning: "confirm what destroys or interrupts: `auto`, `always` or `never`",
@@ -200,6 +223,7 @@ static CONFIRM: Setting = Setting {
 
 static AUDIT_LOG: Setting = Setting {
     variable: "PROXMOX_AUDIT_LOG",
+    example: "/var/log/proxmox-mcp.jsonl",
     flag: Flag::Takes("FILE"),
     unset: Unset::Absent,
     meaning: "file for one line of JSON for each elevated call",
@@ -235,6 +259,8 @@ pub(crate) static SETTINGS: &[&Setting] = &[
 pub(crate) const MISSING: &str = " is missing: ";
 
 const NO_TEXT: &str = "must be text in UTF-8";
+
+const QUOTED: &str = "is in quotes, which count as part of it: leave them out";
 
 /// How other programs call what is set here, by the ends of their names.
 static FOREIGN: &[(&str, &Setting)] = &[
@@ -405,6 +431,14 @@ pub(crate) fn given(
     }
 }
 
+/// What is set, has its form and is still not what anybody wants.
+pub(crate) fn warnings(
+    flags: &[(&'static Setting, OsString)],
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Vec<String> {
+    Reader::new(flags, &environment).warnings()
+}
+
 /// Reads where the hosts are and nothing else, no token and no file: whatever they present is taken.
 pub(crate) fn hosts(
     flags: &[(&'static Setting, OsString)],
@@ -521,7 +555,7 @@ impl Settings {
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
         let safety = reader.safety();
-        if let Some(warning) = reader.contradiction() {
+        for warning in reader.warnings() {
             log::warn!("{warning}");
         }
         Self {
@@ -628,9 +662,19 @@ impl<'a> Reader<'a> {
                 return None;
             }
         };
-        check(&given.value)
-            .map_err(|problem| self.problems.push(format!("{} {problem}", given.name)))
-            .ok()
+        let read = match is_quoted(&given.value) {
+            true => Err(QUOTED.to_owned()),
+            false => check(&given.value),
+        };
+        read.map_err(|problem| {
+            let example = match setting.example {
+                "" => String::new(),
+                example => format!("; a right value: {example}"),
+            };
+            self.problems
+                .push(format!("{} {problem}{example}", given.name));
+        })
+        .ok()
     }
 
     fn read_text<T>(
@@ -652,6 +696,25 @@ impl<'a> Reader<'a> {
             bytes
                 .and_then(|bytes| check(&bytes))
                 .map_err(|problem| format!("{problem}{}", place(path)))
+        })
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        [self.contradiction(), self.open_token_file()]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// That the file of the token is not only for its owner.
+    fn open_token_file(&self) -> Option<String> {
+        let file = self.given(&TOKEN_FILE)?;
+        is_open_to_all(&file.value).then(|| {
+            format!(
+                "{} names a file that every user of this machine can read: chmod 600 leaves it to its owner{}",
+                file.name,
+                place(&file.value)
+            )
         })
     }
 
@@ -748,6 +811,29 @@ fn is_set(value: &OsString) -> bool {
     !value.is_empty() && !placeholder
 }
 
+/// Whether users other than the owner of a file and those of its group can read it.
+#[cfg(unix)]
+fn is_open_to_all(path: &OsStr) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
+}
+
+/// Access lists say that here, and the home folder is for its owner alone.
+#[cfg(not(unix))]
+fn is_open_to_all(_: &OsStr) -> bool {
+    false
+}
+
+/// Whether a value is in quotes that a shell would have taken away: nothing else does, such as a file of
+/// variables for a container.
+fn is_quoted(value: &OsStr) -> bool {
+    let bytes = value.as_encoded_bytes();
+    let [first @ (b'"' | b'\''), inner @ .., last] = bytes else {
+        return false;
+    };
+    first == last && !inner.contains(first)
+}
+
 /// Where a file was looked for, to follow a problem with it.
 ///
 /// The path is shown if it is beyond doubt that it is one and no secret.
@@ -801,15 +887,13 @@ fn user(text: &str) -> Result<String, String> {
             TOKEN_NAME.variable, TOKEN_VALUE.variable
         ));
     }
+    if !is_visible(text) {
+        return Err("must have visible ASCII characters alone".into());
+    }
     match text.rsplit_once('@') {
-        Some((name, realm)) if !name.is_empty() && !realm.is_empty() && is_visible(text) => {
-            Ok(text.to_owned())
-        }
-        _ => Err(
-            "must be a user and its realm, like `root@pam` or `mcp@pve`, in visible ASCII \
-             characters"
-                .into(),
-        ),
+        None | Some((_, "")) => Err("lacks its realm, the part after `@`".into()),
+        Some(("", _)) => Err("lacks the user before its realm".into()),
+        Some(_) => Ok(text.to_owned()),
     }
 }
 
@@ -838,6 +922,9 @@ fn token_secret(text: &str) -> Result<Secret, String> {
              {}, the part before `=` for {}",
             USER.variable, TOKEN_NAME.variable
         ));
+    }
+    if is_quoted(text.as_ref()) {
+        return Err(QUOTED.into());
     }
     if !is_visible(text) {
         return Err(
@@ -899,7 +986,7 @@ fn commands(text: &str) -> Result<Vec<Glob>, String> {
         program.contains(['*', '?'])
     };
     if globs.is_empty() {
-        return Err("must list command lines, such as `uptime, systemctl status *`".into());
+        return Err("must list command lines".into());
     }
     if globs.len() > 1 && globs.iter().any(is_wide) {
         return Err(
@@ -915,7 +1002,7 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         // The error would quote the file.
         .map_err(|_| "must name a PEM file, but a section of that file is cut or garbled")?;
     if listed.is_empty() {
-        return Err("must name a PEM file, but no certificate is in that file".into());
+        return Err("must name a PEM file, but no certificate is in that file (a node has one: /etc/pve/pve-root-ca.pem)".into());
     }
     Ok(listed)
 }
@@ -1057,6 +1144,7 @@ mod tests {
             ("https://pve1:443/#v1:0:18:4:::::::", true, "pve1", 443),
             ("https://pve1/#v1:0:=node%2Fpve1", true, "pve1", 8006),
             ("pve1:443/", true, "pve1", 443),
+            (" pve1\n", true, "pve1", 8006),
             ("http://localhost:8001", false, "localhost", 8001),
             ("http://127.1.2.3", false, "127.1.2.3", 8006),
             ("http://[::1]:8001/", false, "::1", 8001),
@@ -1074,8 +1162,6 @@ mod tests {
     #[test]
     fn refuses_what_is_no_host() {
         for text in [
-            " pve1",
-            "pve1\n",
             "pve 1",
             "-pve1",
             "pvé1",
@@ -1183,8 +1269,8 @@ mod tests {
         assert_eq!(
             rejected(read_with(&flags, &variables)),
             [
-                "PROXMOX_PORT must be a whole number from 1 to 65535",
-                "--ssl-mode must be strict, verify or insecure",
+                "PROXMOX_PORT must be a whole number from 1 to 65535; a right value: 8006",
+                "--ssl-mode must be strict, verify or insecure; a right value: strict",
             ]
         );
     }
@@ -1246,15 +1332,15 @@ mod tests {
             connection(&[("PROXMOX_USER", "mcp@pve")]).token_id,
             "mcp@pve!mcp"
         );
-        for text in [
-            "root",
-            "root@",
-            "@pam",
-            "ro ot@pam",
-            "root@pam\r\nX: y",
-            "rööt@pam",
+        for (text, expected) in [
+            ("root", "lacks its realm"),
+            ("root@", "lacks its realm"),
+            ("@pam", "lacks the user"),
+            ("ro ot@pam", "visible ASCII"),
+            ("root@pam\r\nX: y", "visible ASCII"),
+            ("rööt@pam", "visible ASCII"),
         ] {
-            assert!(problem("PROXMOX_USER", text).contains("its realm"));
+            assert!(problem("PROXMOX_USER", text).contains(expected), "{text}");
         }
         assert!(problem("PROXMOX_USER", "root@pam!mcp").contains("PROXMOX_TOKEN_NAME"));
     }
@@ -1296,7 +1382,17 @@ mod tests {
             assert_eq!(accepted(read_file(&path)).token_secret.expose(), SECRET);
             fs::remove_file(path).expect("it was written");
         }
-        for content in ["", "\n", "a\n\n", "a\r", "a\nb\n", "a=b", "\u{feff}a"] {
+        for content in [
+            "",
+            "\n",
+            "a\n\n",
+            "a\r",
+            "a\nb\n",
+            "a=b",
+            "\u{feff}a",
+            "'a'\n",
+            "\"a\"",
+        ] {
             let path = file("no-secret", content.as_bytes());
             let problems = rejected(read_file(&path));
             assert_eq!(problems.len(), 1, "{content:?}");
@@ -1314,7 +1410,12 @@ mod tests {
             ("/nonexistent/ca.pem", "(/nonexistent/ca.pem)"),
             ("~/ca.pem", "(~/ca.pem; ~ is not expanded here"),
             ("./ca.pem", "(./ca.pem; a relative path begins in /"),
-            (&empty, &format!("no certificate is in that file ({empty})")),
+            (
+                &empty,
+                &format!(
+                    "no certificate is in that file (a node has one: /etc/pve/pve-root-ca.pem) ({empty})"
+                ),
+            ),
             ("/\u{1b}[2Jx", "(/\\u{1b}[2Jx)"),
         ] {
             let problems = problems(&[("PROXMOX_CA_FILE", path)]);
@@ -1497,7 +1598,9 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let flags = [(&USER, OsString::from_vec(b"root@\xff".to_vec()))];
         let problems = rejected(read_with(&flags, &[]));
-        assert!(problems.contains(&"--user must be text in UTF-8".to_owned()));
+        assert!(
+            problems.contains(&"--user must be text in UTF-8; a right value: mcp@pve".to_owned())
+        );
     }
 
     #[test]
@@ -1530,6 +1633,162 @@ mod tests {
                 assert_eq!(about, None, "{word}");
             }
         }
+    }
+
+    /// A wrong value of each setting, and what is said of it.
+    const WRONG: &[(&str, &str, &str)] = &[
+        ("PROXMOX_HOST", "pve1/x", "must end after the host"),
+        ("PROXMOX_HOST", "pve1,,pve2", "entry 2 is empty"),
+        (
+            "PROXMOX_HOST",
+            "ssh://pve1",
+            "has a scheme that is not https",
+        ),
+        (
+            "PROXMOX_PORT",
+            "https",
+            "must be a whole number from 1 to 65535",
+        ),
+        ("PROXMOX_USER", "root", "lacks its realm"),
+        ("PROXMOX_TOKEN_NAME", "my token", "must consist of letters"),
+        (
+            "PROXMOX_TOKEN_VALUE",
+            "two words",
+            "must be the secret as Proxmox showed it",
+        ),
+        (
+            "PROXMOX_SSL_MODE",
+            "off",
+            "must be strict, verify or insecure",
+        ),
+        (
+            "PROXMOX_CA_FILE",
+            "/no",
+            "must name a file that can be read",
+        ),
+        (
+            "PROXMOX_FINGERPRINT",
+            "AA:BB",
+            "has 2 pairs; a SHA-256 fingerprint has 32",
+        ),
+        (
+            "PROXMOX_FINGERPRINT",
+            "0123456789abcdef0123456789abcdef01234567",
+            "is one of SHA-1",
+        ),
+        (
+            "PROXMOX_FINGERPRINT",
+            "SHA256:x",
+            "has something else than pairs",
+        ),
+        (
+            "PROXMOX_TIMEOUT",
+            "40s",
+            "must be a whole number from 1 to 600",
+        ),
+        ("PROXMOX_ALLOW_ELEVATED", "maybe", "must be true"),
+        ("PROXMOX_READ_ONLY", "y", "must be true"),
+        (
+            "PROXMOX_TOOLSETS",
+            "nodes,snapshot",
+            "entry 2 is not a toolset (did you mean snapshots?)",
+        ),
+        (
+            "PROXMOX_TOOLS",
+            "proxmox_get_vmz",
+            "is not a tool, nor a pattern of any (did you mean",
+        ),
+        ("PROXMOX_EXCLUDE_TOOLS", "proxmox_*,", "entry 2 is empty"),
+        ("PROXMOX_GUESTS", "100-", "is a range without an end"),
+        (
+            "PROXMOX_NODES",
+            "pve1,pve_2",
+            "entry 2 is not the name of a node",
+        ),
+        ("PROXMOX_PROTECTED", "web01", "is not a VMID"),
+        (
+            "PROXMOX_ALLOW_COMMANDS",
+            "uptime,*",
+            "has a part that allows many programs",
+        ),
+        ("PROXMOX_DRY_RUN", "2", "must be true"),
+        ("PROXMOX_CONFIRM", "ask", "must be auto, always or never"),
+    ];
+
+    #[test]
+    fn says_what_is_wrong_with_a_value_and_shows_a_right_one() {
+        for (variable, value, expected) in WRONG {
+            let problem = problem(variable, value);
+            assert!(
+                problem.starts_with(&format!("{variable} {expected}")),
+                "{problem}"
+            );
+            let (_, shown) = problem.rsplit_once("; a right value: ").unwrap_or_else(|| {
+                assert!(problem.contains("`proxmox-mcp fingerprint` shows the right one"));
+                ("", "")
+            });
+            // No file of the example is here.
+            if !shown.starts_with('/') {
+                connection(&[(variable, shown)]);
+            }
+        }
+        for setting in SETTINGS {
+            let is_shown = WRONG
+                .iter()
+                .any(|(variable, ..)| *variable == setting.variable);
+            // The secret's file has a test of its own, and any path is one for the audit log.
+            let is_elsewhere = [&TOKEN_FILE, &AUDIT_LOG]
+                .iter()
+                .any(|other| other.variable == setting.variable);
+            assert!(is_shown || is_elsewhere, "{}", setting.variable);
+        }
+    }
+
+    #[test]
+    fn refuses_quotes_that_no_shell_took_away() {
+        for setting in SETTINGS
+            .iter()
+            .filter(|setting| !setting.stands_for_secret())
+        {
+            for quote in ['"', '\''] {
+                let value = format!("{quote}{}{quote}", setting.example);
+                let problem = problem(setting.variable, &value);
+                assert!(problem.contains(QUOTED), "{problem}");
+            }
+        }
+        for (value, refused) in [
+            ("\"", false),
+            ("\"a\" \"b\"", false),
+            ("\"\"", true),
+            ("'a\"", false),
+        ] {
+            assert_eq!(is_quoted(value.as_ref()), refused, "{value}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn warns_of_a_token_file_that_everybody_can_read() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = file("open-secret", SECRET.as_bytes());
+        for (mode, warns) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+            let said = warnings(&[], |name| {
+                (name == "PROXMOX_TOKEN_FILE").then(|| path.clone().into())
+            });
+            assert_eq!(said.len(), usize::from(warns), "{mode:o}: {said:?}");
+            for warning in said {
+                assert!(
+                    warning.starts_with("PROXMOX_TOKEN_FILE names a file that every user"),
+                    "{warning}"
+                );
+                assert!(
+                    warning.contains("chmod 600") && warning.contains(&path),
+                    "{warning}"
+                );
+            }
+        }
+        fs::remove_file(path).expect("it was written");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustls::pki_types::DnsName;
 
+use crate::list;
 use crate::settings::{
     self, CA_FILE, Check, FINGERPRINT, HOST, PORT, Reader, SSL_MODE, Setting, Trust, USER,
 };
@@ -125,7 +126,7 @@ impl Reader<'_> {
         let Some(given) = self.given(&FINGERPRINT) else {
             return Some(vec![None; hosts?]);
         };
-        let pins = self.read_text(&FINGERPRINT, |text| each(text, pin))?;
+        let pins = self.read_text(&FINGERPRINT, |text| list::each(text, pin))?;
         match (pins.len(), hosts?) {
             (1, hosts) => Some(vec![pins[0]; hosts]),
             (entries, hosts) if entries == hosts => Some(pins),
@@ -141,21 +142,8 @@ impl Reader<'_> {
     }
 }
 
-/// Each entry of a list with commas, blanks around which do not count.
-fn each<T>(text: &str, check: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    if !text.contains(',') {
-        return Ok(vec![check(text)?]);
-    }
-    let entries = text.split(',').enumerate();
-    entries
-        .map(|(place, entry)| {
-            check(entry.trim()).map_err(|problem| format!("entry {} {problem}", place + 1))
-        })
-        .collect()
-}
-
 fn addresses(text: &str) -> Result<Vec<Address>, String> {
-    let addresses = each(text, address)?;
+    let addresses = list::each(text, address)?;
     if addresses.len() > MOST {
         return Err(format!("must have at most {MOST} hosts"));
     }
@@ -186,6 +174,12 @@ struct Address {
 fn address(text: &str) -> Result<Address, String> {
     const FORM: &str = "must be a host name, an IPv4 or IPv6 address, `host:port`, `[IPv6]:port` \
                         or an `https://` URL";
+    if text.is_empty() {
+        return Err("is empty".into());
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!("has a blank or line end in it; it {FORM}"));
+    }
     // As a browser shows it: `https://pve1:8006/#v1:0:18:4`.
     let text = match text.split_once("/#") {
         Some((url, _)) => url,
@@ -197,7 +191,7 @@ fn address(text: &str) -> Result<Address, String> {
             let tls = match scheme.to_ascii_lowercase().as_str() {
                 "https" => true,
                 "http" => false,
-                _ => return Err(FORM.into()),
+                _ => return Err(format!("has a scheme that is not https; it {FORM}")),
             };
             (tls, rest)
         }
@@ -279,12 +273,16 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
             _ => None,
         })
         .collect();
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| {
-            "must be a SHA-256 fingerprint: 32 bytes as hexadecimal pairs, with or without colons"
-                .into()
-        })
+    let problem = match bytes.map(<[u8; 32]>::try_from) {
+        Some(Ok(bytes)) => return Ok(bytes),
+        Some(Err(bytes)) if bytes.len() == 20 => "is one of SHA-1, with 20 pairs".to_owned(),
+        Some(Err(bytes)) => format!("has {} pairs", bytes.len()),
+        None => "has something else than pairs of hexadecimal digits".to_owned(),
+    };
+    Err(format!(
+        "{problem}; a SHA-256 fingerprint has 32 pairs of hexadecimal digits, with or without \
+         colons: `proxmox-mcp fingerprint` shows the right one"
+    ))
 }
 
 #[cfg(test)]
@@ -341,10 +339,13 @@ mod tests {
     #[test]
     fn says_which_entry_is_wrong() {
         for (list, expected) in [
-            ("pve1,", "PROXMOX_HOST entry 2 must be a host name"),
-            (",pve1", "PROXMOX_HOST entry 1 must be a host name"),
-            ("pve1,,pve2", "PROXMOX_HOST entry 2 must be a host name"),
-            ("pve1,pve 2", "PROXMOX_HOST entry 2 must be a host name"),
+            ("pve1,", "PROXMOX_HOST entry 2 is empty"),
+            (",pve1", "PROXMOX_HOST entry 1 is empty"),
+            ("pve1,,pve2", "PROXMOX_HOST entry 2 is empty"),
+            (
+                "pve1,pve 2",
+                "PROXMOX_HOST entry 2 has a blank or line end in it; it must be a host name",
+            ),
             ("pve1,pve2:0", "PROXMOX_HOST entry 2 has a port, which must"),
             ("pve1,http://pve2", "PROXMOX_HOST entry 2 must be an `https"),
         ] {
@@ -370,7 +371,7 @@ mod tests {
         );
         assert_eq!(
             problem(&[("PROXMOX_HOST", &names.join(","))]),
-            "PROXMOX_HOST must have at most 16 hosts"
+            "PROXMOX_HOST must have at most 16 hosts; a right value: pve1.example.com"
         );
     }
 
@@ -413,7 +414,7 @@ mod tests {
             ),
             (
                 format!("{a},{}", &b[1..]),
-                "PROXMOX_FINGERPRINT entry 2 must be a SHA-256 fingerprint",
+                "PROXMOX_FINGERPRINT entry 2 has something else than pairs of hexadecimal digits; a SHA-256 fingerprint has 32 pairs",
             ),
         ] {
             let problem = problem(&[

@@ -1,0 +1,36 @@
+//! Lists in settings: entries between commas, blanks around which do not count.
+
+/// What `read` makes of each entry. An error of it follows the entry, which is named by its place where
+/// there are several: what it says may be a secret in the wrong setting.
+pub(crate) fn each<T>(
+    text: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let is_alone = !text.contains(',');
+    let entries = text.split(',').map(str::trim).enumerate();
+    let entries = entries.map(|(place, entry)| match read(entry) {
+        Err(problem) if !is_alone => Err(format!("entry {} {problem}", place + 1)),
+        read => read,
+    });
+    entries.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_first_wrong_entry_by_its_place() {
+        let read = |text| {
+            each(text, |entry| {
+                entry
+                    .parse::<u8>()
+                    .map_err(|_| "is not a number".to_owned())
+            })
+        };
+        assert_eq!(read(" 1 ,2"), Ok(vec![1, 2]));
+        assert_eq!(read("1,x,y"), Err("entry 2 is not a number".to_owned()));
+        assert_eq!(read("1,"), Err("entry 2 is not a number".to_owned()));
+        assert_eq!(read("x"), Err("is not a number".to_owned()));
+    }
+}

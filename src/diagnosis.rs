@@ -34,7 +34,7 @@ pub(crate) fn explain(client: &Client, error: Error) -> Error {
     Error::Refused(refusal)
 }
 
-/// What to do about a failure, with what a look tells where the table knows no more than the kind of it.
+/// What to do about a failure: what a look tells of it, or else what the table has.
 pub(crate) fn remedy(client: &Client, case: &Case) -> Option<String> {
     look(client, case).or_else(|| case.remedy())
 }
@@ -159,7 +159,7 @@ fn lacks_snapshots<'a>(volume: &str, type_of: impl Fn(&str) -> Option<&'a str>) 
         Some("lvm") if format != "qcow2" => Some("is on LVM, which has no snapshots".to_owned()),
         Some("iscsi" | "iscsidirect") => Some("is on iSCSI, which has no snapshots".to_owned()),
         Some(_) => None,
-        // Files have a folder; of which kind the rest is cannot be seen.
+        // A folder is part of the name of files alone.
         None if name.contains('/') && format != "qcow2" => {
             Some(format!("has the format {format}, qcow2 has snapshots"))
         }

@@ -390,9 +390,67 @@ mod tests {
     use serde_json::json;
 
     fn refusal(method: Method, path: &str, status: u16, reason: &str, body: Value) -> Error {
+        refused(method, path, &Reply::at_once(status, reason, body))
+    }
+
+    fn refused(method: Method, path: &str, reply: &Reply) -> Error {
         let request = Request::new(method, path);
-        let reply = Reply::at_once(status, reason, body);
-        Error::Refused(Box::new(Refusal::new(&request, &reply, "ai@pve!mcp")))
+        Error::Refused(Box::new(Refusal::new(&request, reply, "ai@pve!mcp")))
+    }
+
+    #[test]
+    fn how_long_it_took_and_what_came_tell_who_answered() {
+        let text = |reply: &Reply| refused(Method::Get, "/nodes/pve2/status", reply).to_string();
+        let broken = Reply::at_once(596, "Connection timed out", Value::Null);
+        assert!(text(&broken).contains("The connection to node pve2 broke"));
+        let slow = Reply {
+            took: Duration::from_secs(30),
+            ..broken
+        };
+        assert!(text(&slow).contains("Node pve2 took longer than 30 s"));
+        let page = Reply {
+            is_page: true,
+            ..Reply::at_once(403, "Forbidden", Value::Null)
+        };
+        let text = text(&page);
+        assert!(
+            text.contains("is a web page") && !text.contains("pveum"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn advice_follows_the_request_and_the_whole_message() {
+        let timeout =
+            json!({ "message": "VM 100 qga command 'guest-exec' failed - got timeout\n" });
+        let exec = "/nodes/pve1/qemu/100/agent/exec";
+        let text = refusal(Method::Post, exec, 500, "x", timeout).to_string();
+        assert!(text.contains("\nqemu-guest-agent did not answer"), "{text}");
+        let linked =
+            json!({ "errors": { "storage": "parameter 'storage' not allowed for linked clones" } });
+        let clone = "/nodes/pve1/qemu/100/clone";
+        let text = refusal(
+            Method::Post,
+            clone,
+            400,
+            "Parameter verification failed.",
+            linked,
+        )
+        .to_string();
+        assert!(
+            text.ends_with("\nGive full=true, or leave that parameter out."),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn names_the_check_where_settings_are_wrong() {
+        let text = Error::Settings(vec!["PROXMOX_HOST is missing".to_owned()]).to_string();
+        assert_eq!(
+            text,
+            "❌ Error: not configured, nothing was sent\n\nCause: PROXMOX_HOST is missing\n\
+             proxmox-mcp check tests the settings and says what to set."
+        );
     }
 
     #[test]

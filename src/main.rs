@@ -125,12 +125,12 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             }
         }
         Command::Check { json } => {
-            let settings = Settings::read(&command_line.flags, |name| env::var_os(name))
-                .checked(env::vars_os());
             if env::var_os("RUST_LOG").is_none() {
                 // The report says all of it.
                 log::set_max_level(log::LevelFilter::Error);
             }
+            let settings = Settings::read(&command_line.flags, |name| env::var_os(name))
+                .checked(env::vars_os());
             let beside = check::Beside::new(&command_line.flags);
             let report = check::run(&settings, &beside);
             if *json {

@@ -32,9 +32,9 @@ const KINDS: &[(&str, &str)] = &[("qm", "qemu"), ("vz", "lxc")];
 pub(crate) enum Advice {
     /// A sentence.
     Say(&'static str),
-    /// Whoever holds the `lock` in the guest's configuration has to end, or nobody does.
+    /// A task has locked the guest in its configuration, or has left that behind.
     GuestLock,
-    /// The same for the lock file of a guest, which goes with the process that holds it.
+    /// A process holds the lock file of the guest; the lock goes with it.
     LockFile,
     /// A volume of the guest cannot have snapshots.
     NoSnapshots,
@@ -403,7 +403,7 @@ impl Case {
     }
 
     fn row(&self) -> Option<&'static Row> {
-        // The line that comes first is the one that matters most, so it has the whole table to itself.
+        // The first line matters most: the whole table is tried on it before the next one.
         let lines = self.said.lines().map(str::trim);
         let mut rows =
             lines.filter_map(|line| ROWS.iter().find(|row| row.matches(&self.what, line)));

@@ -33,9 +33,10 @@ impl Config {
 
     /// Sends a change of it; what a dry run shows is completed by what stands there now.
     pub(super) fn send(&self, client: &Client, request: &Request) -> Result<Value, Error> {
-        // POST makes a task of what takes long.
+        // POST makes a task of what takes long; to move a volume always does.
         let reply = match request.method {
-            Post => Reply::TaskOrNothing,
+            Post if request.path.ends_with("/config") => Reply::TaskOrNothing,
+            Post => Reply::Task,
             _ => Reply::Nothing,
         };
         client.change(request, reply).map_err(|error| {

@@ -532,6 +532,30 @@ fn a_misspelt_lock_fails_and_is_not_called_ignored() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_token_file_that_everybody_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("proxmox-mcp-token-{}", std::process::id()));
+    std::fs::write(&path, "5b6e7a1c-90d2-4f83-a417-2c86f0e9d35b\n").expect("it can be written");
+    let open = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(&path, open).expect("it is ours");
+    let file = path.to_str().expect("it is UTF-8");
+    let mut variables = settings(&nowhere());
+    variables.retain(|(name, _)| *name != "PROXMOX_TOKEN_VALUE");
+    variables.push(("PROXMOX_TOKEN_FILE", file.to_owned()));
+    let (_, text) = text(&variables, &[]);
+    assert_holds(
+        &text,
+        &[
+            "warning  settings ",
+            "PROXMOX_TOKEN_FILE names a file that every user of this machine can read:\n",
+            " chmod 600 leaves it to its owner",
+        ],
+    );
+    std::fs::remove_file(path).expect("it was written");
+}
+
 #[test]
 fn an_audit_log_that_cannot_be_written_fails_and_one_that_can_is_left_alone() {
     let folder = std::env::temp_dir().join(format!("proxmox-mcp-check-{}", std::process::id()));

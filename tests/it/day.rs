@@ -185,6 +185,12 @@ fn exchanges(step: &Step) -> Vec<Value> {
             "request": "GET /nodes/pve1/qemu/100/config", "answer": { "data": {} },
         }));
     }
+    if step.task == "qmmove" {
+        exchanges.push(json!({
+            "request": "GET /nodes/pve1/qemu/100/config",
+            "answer": { "data": { "scsi0": "local-lvm:vm-100-disk-0,size=8G" } },
+        }));
+    }
     exchanges
         .push(json!({ "request": step.request, "form": step.form, "answer": { "data": upid } }));
     let mut lines = 0;

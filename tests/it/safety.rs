@@ -264,15 +264,15 @@ fn toolsets_and_names_choose_the_tools_in_both_eras() {
 }
 
 #[test]
-fn an_unknown_name_stops_every_call_and_lists_the_known_ones() {
+fn an_unknown_name_stops_every_call_and_shows_right_ones() {
     let host = Host::start();
     for (setting, value, known) in [
         ("PROXMOX_TOOLSETS", "nodez", "node-disks"),
-        ("PROXMOX_TOOLS", "proxmox_nothing", "proxmox_get_nodes"),
-        ("PROXMOX_EXCLUDE_TOOLS", "*nothing*", "proxmox_get_nodes"),
+        ("PROXMOX_TOOLS", "proxmox_nothing", "proxmox_get_vms"),
+        ("PROXMOX_EXCLUDE_TOOLS", "*nothing*", "proxmox-mcp tools"),
         ("PROXMOX_GUESTS", "web01", "pool:NAME"),
-        ("PROXMOX_NODES", "a/b", "node names"),
-        ("PROXMOX_PROTECTED", "1-2", "ranges"),
+        ("PROXMOX_NODES", "a/b", "pve1,pve2"),
+        ("PROXMOX_PROTECTED", "1-2", "not within 100"),
         ("PROXMOX_CONFIRM", "maybe", "auto, always or never"),
         ("PROXMOX_ALLOW_COMMANDS", "ps -eo pid,*", "many programs"),
         (

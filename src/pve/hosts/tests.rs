@@ -171,7 +171,10 @@ fn nothing_is_sent_to_another_host_once_one_took_it() {
         let second = Host::plain(vec![vec![ok("{}")]]);
         let hosts = plain(&[first.at, second.at]);
         let text = maybe_processed(hosts.exchange(&request));
-        assert!(text.starts_with(&format!("got no answer: {}: ", first.at)), "{text}");
+        assert!(
+            text.starts_with(&format!("got no answer: {}: ", first.at)),
+            "{text}"
+        );
         assert!(hosts.answered_by().is_none());
 
         // The next request begins where there may be an answer, and for long: it was a whole call

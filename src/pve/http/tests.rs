@@ -795,6 +795,7 @@ mod exchanging {
             let host = Host::plain(vec![vec![answer]]);
             let reply = plain(&host).exchange(&get()).unwrap();
             assert_eq!(reply.is_page, is_page, "{}", reply.status);
+            assert!(reply.took > Duration::ZERO);
         }
     }
 

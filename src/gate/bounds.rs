@@ -99,13 +99,13 @@ impl Gate<'_> {
         else {
             return Ok(());
         };
-        // What it reads can be as good as a command, so a `*` at the end of one does not stand for it. No
-        // argument holds a `<`.
+        // What it reads can be as good as a command, so a `*` at the end of one does not stand for it, nor
+        // does a pattern with standard input for a command without.
         let (line, is_fed) = match input {
             Some(input) => (format!("{} < {input}", command_line(argv)), true),
             None => (command_line(argv), false),
         };
-        let counts = |glob: &&Glob| !is_fed || glob.pattern().contains(" < ");
+        let counts = |glob: &&Glob| is_fed == glob.pattern().contains(" < ");
         if allowed
             .iter()
             .filter(counts)

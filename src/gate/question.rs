@@ -220,11 +220,11 @@ impl GuestOption {
     }
 }
 
-/// `argv` as a person would type it: what holds blanks or quotes is quoted, so that no two vectors
-/// look the same.
+/// `argv` as a person would type it: what holds blanks, quotes or a `<` is quoted, so that no two vectors
+/// look the same, nor an argument like standard input.
 pub(super) fn command_line(argv: &[String]) -> String {
     let parts = argv.iter().map(|part| {
-        let is_plain = !part.is_empty() && !part.contains([' ', '\t', '\'', '"']);
+        let is_plain = !part.is_empty() && !part.contains([' ', '\t', '\'', '"', '<']);
         match (is_plain, part.contains('\'')) {
             (true, _) => part.clone(),
             (false, false) => format!("'{part}'"),

@@ -20,17 +20,26 @@ use crate::tool::{Call, Effect, Permission, Tool};
 const COMMAND: Param = Param::required(
     "command",
     Kind::Text(1, 65_536),
-    "Program and arguments, POSIX quoting.",
+    "Program and arguments, POSIX quoting, no shell characters.",
 )
 .unless(&["argv"]);
-const ARGV: Param = Param::optional("argv", Kind::List, "In place of command.");
-const INPUT: Param =
-    Param::optional("input_data", Kind::Text(0, 65_536), "Standard input.").local();
-const WAIT_TIMEOUT: Param =
-    Param::optional("wait_timeout", Kind::Integer(1, 600), "Seconds.").default("30");
+const ARGV: Param = Param::optional("argv", Kind::List, "In place of command, any characters.");
+const INPUT: Param = Param::optional(
+    "input_data",
+    Kind::Text(0, 65_536),
+    "Standard input, such as the script for bash -s.",
+)
+.local();
+const WAIT_TIMEOUT: Param = Param::optional(
+    "wait_timeout",
+    Kind::Integer(1, 600),
+    "Seconds to wait for its end.",
+)
+.default("30")
+.local();
 
-/// What no part of a command may hold: the agent starts programs without a shell, so these would
-/// not do what whoever writes them expects.
+/// What a command line may not hold: the agent starts programs without a shell, so these would not do
+/// what whoever writes them expects. Whoever lists arguments one by one expects no shell.
 const REFUSED: &[char] = &[
     ';', '&', '|', '`', '$', '<', '>', '(', ')', '{', '}', '\\', '\n', '\r', '\0',
 ];
@@ -111,7 +120,17 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
 /// The program and its arguments, from whichever form was given. Both together are taken only when
 /// they say the same, so that nobody has to guess which one was meant.
 fn argv(args: &Args) -> Result<Vec<String>, String> {
-    let split = args.get(&COMMAND).map(split).transpose()?;
+    let command = args.get(&COMMAND);
+    if command.is_some_and(|command| command.contains(REFUSED)) {
+        let refused = REFUSED.iter().filter(|c| !c.is_control());
+        return Err(format!(
+            "command must not hold line breaks or any of {}: no shell reads it. To run a script, give \
+             command as bash -s, or as powershell.exe -Command -, and the script as input_data. \
+             In argv these characters are taken as they are",
+            refused.collect::<String>()
+        ));
+    }
+    let split = command.map(split).transpose()?;
     let listed = args.list(&ARGV);
     let argv = match split {
         Some(split) if !listed.is_empty() && split != listed => {
@@ -123,14 +142,9 @@ fn argv(args: &Args) -> Result<Vec<String>, String> {
     if argv.first().is_none_or(String::is_empty) {
         return Err("command is empty".to_owned());
     }
-    if argv.iter().any(|part| part.contains(REFUSED)) {
-        return Err(format!(
-            "command and argv must not hold line breaks or any of {}: no shell runs them",
-            REFUSED
-                .iter()
-                .filter(|c| !c.is_control())
-                .collect::<String>()
-        ));
+    // The end of an argument to every program.
+    if argv.iter().any(|part| part.contains('\0')) {
+        return Err("argv must not hold NUL characters".to_owned());
     }
     Ok(argv)
 }

@@ -57,6 +57,8 @@ struct Desk {
 struct Call {
     id: Id,
     is_cancelled: bool,
+    /// What it has begun and somebody must hear of, even if nobody wants its answer.
+    begun: Vec<String>,
     /// Where the client wants to hear of progress.
     token: Option<Value>,
     /// What it was last told, and when.
@@ -137,6 +139,7 @@ impl Peer {
         desk.call = Some(Call {
             id: id.clone(),
             is_cancelled: false,
+            begun: Vec::new(),
             token: token
                 .filter(|token| token.is_string() || token.is_i64() || token.is_u64())
                 .cloned(),
@@ -151,6 +154,24 @@ impl Peer {
             call.is_cancelled |= is_cancelled;
         }
         desk.interruption() == Some(Interruption::Cancelled)
+    }
+
+    /// Remembers what the call under way has begun, and what it waits for: each task once.
+    pub(crate) fn note_begun(&self, what: String) {
+        if let Some(mut desk) = self.desk()
+            && let Some(call) = &mut desk.call
+            && !call.begun.iter().any(|begun| begun.contains(&what))
+        {
+            call.begun.push(what);
+        }
+    }
+
+    /// What the call under way has begun.
+    pub(crate) fn begun(&self) -> Vec<String> {
+        let mut desk = self.desk();
+        let call = desk.as_mut().and_then(|desk| desk.call.as_mut());
+        call.map(|call| mem::take(&mut call.begun))
+            .unwrap_or_default()
     }
 
     /// Looks at what has come, without waiting.

@@ -138,6 +138,9 @@ impl Server<'_> {
         log::debug!("{subject}: {} ms", start.elapsed().as_millis());
         // Not all that is done for a cancelled request breaks off, but nothing is sent for it.
         if can_be_cancelled && self.peer.interruption() == Some(Interruption::Cancelled) {
+            for begun in self.peer.begun() {
+                log::warn!("{subject} was cancelled; what it began goes on: {begun}");
+            }
             return Ok(None);
         }
         match outcome {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::answer::number;
 use crate::error::{Error, Refusal};
 use crate::format;
 use crate::gate::Gate;
@@ -200,7 +201,7 @@ impl<'a> Client<'a> {
                     },
                 });
             }
-            self.note_unwanted(request, &body["data"]);
+            self.note_begun(request, &body["data"]);
             return Ok(body);
         }
         let refusal = Refusal::new(request, &reply, &self.cluster.token_id);
@@ -236,16 +237,20 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Leaves a trace of a change whose answer nobody will see.
-    fn note_unwanted(&self, request: &Request, data: &Value) {
-        if !request.method.only_reads() && self.peer.interruption() == Some(Interruption::Cancelled)
-        {
-            let upid = data
-                .as_str()
-                .filter(|upid| format::upid_node(upid).is_some());
-            let upid = upid.unwrap_or("no task");
-            log::warn!("{request}: cancelled after it was sent, and done: {upid}");
+    /// Remembers a change, for the log where the client cancels the call that made it: then nobody sees
+    /// the answer.
+    fn note_begun(&self, request: &Request, data: &Value) {
+        if request.method.only_reads() {
+            return;
         }
+        let what = match data {
+            Value::String(upid) if format::upid_node(upid).is_some() => upid.clone(),
+            data => match number(&data["pid"]) {
+                Some(pid) => format!("pid {pid}"),
+                None => "no task".to_owned(),
+            },
+        };
+        self.peer.note_begun(format!("{request}: {what}"));
     }
 
     /// Seconds since 1970.

@@ -251,8 +251,41 @@ fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
         ));
         assert_eq!(answer(&mut session)["id"], "nodes");
         assert_eq!(fake.problems(), Vec::<String>::new());
-        assert_eq!(session.finish().messages, Vec::<Value>::new());
+        let remains = session.finish();
+        assert_eq!(remains.messages, Vec::<Value>::new());
+        assert_eq!(remains.log.matches(UPID).count(), 1, "{}", remains.log);
     }
+}
+
+#[test]
+fn a_cancelled_wait_for_the_task_of_another_call_leaves_its_id_as_well() {
+    let fake = Fake::start();
+    let mut exchanges = Vec::new();
+    for look in 0..50 {
+        exchanges.push(json!({
+            "request": format!("GET {TASK}/status"), "answer": { "data": { "status": "running" } },
+        }));
+        exchanges.push(json!({
+            "request": format!("GET {TASK}/log"),
+            "form": [format!("start={look}"), "limit=100"],
+            "answer": { "data": [{ "n": look + 1, "t": "done" }] },
+        }));
+    }
+    fake.play(serde_json::from_value(exchanges.into()).expect("exchanges as in a fixture"));
+    let mut session = start(&fake, Session::start);
+    let call = json!({
+        "name": "proxmox_wait_task",
+        "arguments": { "upid": UPID },
+        "_meta": { "progressToken": "call" },
+    });
+    session.send(&request("call", "tools/call", call));
+    progress(&mut session);
+    session.send(&cancel("call"));
+    session.send(&ping("ping"));
+    assert_eq!(answer(&mut session)["id"], "ping");
+    let remains = session.finish();
+    assert_eq!(remains.messages, Vec::<Value>::new());
+    assert_eq!(remains.log.matches(UPID).count(), 1, "{}", remains.log);
 }
 
 /// A host whose every byte the test sends.
@@ -480,6 +513,34 @@ fn a_change_that_is_cancelled_on_its_way_is_done_and_not_answered() {
         assert_eq!(remains.messages, Vec::<Value>::new());
         assert!(remains.log.contains(UPID), "{}", remains.log);
     }
+}
+
+#[test]
+fn a_call_that_is_cancelled_after_its_change_leaves_the_change_in_the_log() {
+    let host = Host::new("http");
+    let mut session = host.connect();
+    let resize = json!({
+        "name": "proxmox_resize_vm", "arguments": { "node": "pve1", "vmid": 100, "cores": 2 },
+    });
+    session.send(&request("resize", "tools/call", resize));
+    let settings = json!([{ "key": "digest", "value": "d1" }, { "key": "cores", "value": 1 }]);
+    for (method, data) in [("GET ", settings), ("PUT ", Value::Null)] {
+        let mut stream = host.take(method);
+        let body = json!({ "data": data });
+        let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}");
+        let sent = stream.write_all(answer.as_bytes());
+        sent.expect("the server reads");
+    }
+    // Nobody is told any more what came of the change.
+    let stream = host.take("GET ");
+    session.send(&cancel("resize"));
+    session.send(&ping("ping"));
+    assert_eq!(session.receive()["id"], "ping");
+    let remains = session.finish();
+    drop(stream);
+    assert_eq!(remains.messages, Vec::<Value>::new());
+    let change = "PUT /nodes/pve1/qemu/100/config";
+    assert_eq!(remains.log.matches(change).count(), 1, "{}", remains.log);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::format;
 use crate::param::{Args, Kind, Param};
+use crate::pve::client::Client;
 use crate::pve::request;
 use crate::settings::Secret;
 use crate::task::Task;
@@ -21,6 +22,8 @@ pub(crate) struct Answer {
     pub(crate) task: Option<Task>,
     /// What was made up for what the task makes, and is told with it alone.
     pub(crate) made_up: Option<MadeUp>,
+    /// Adds what can be read once the action, and its task where there is one, has ended well.
+    pub(crate) then: Option<Then>,
 }
 
 /// A secret that was made up for a call, and is known to nobody else.
@@ -32,6 +35,8 @@ pub(crate) struct MadeUp {
     pub(crate) what: &'static str,
     pub(crate) secret: Secret,
 }
+
+pub(crate) type Then = fn(&Client, &Args, Answer) -> Answer;
 
 /// How a list is shown: a count line, then a tab-separated table.
 pub(crate) struct Table {
@@ -564,6 +569,14 @@ impl Answer {
         }
     }
 
+    /// The same action, where it turns out that it waits.
+    pub(crate) fn saved(self) -> Self {
+        let text = self
+            .text
+            .replacen(": done.", ": saved, not in effect yet.", 1);
+        Self { text, ..self }.with("status", "pending")
+    }
+
     /// An action and how far it has come, in a word and in words. The data says what a program needs and
     /// does not know from the arguments.
     pub(crate) fn acted(what: &str, status: &str, outcome: &str) -> Self {
@@ -591,6 +604,7 @@ impl Answer {
             data: Map::new(),
             task: None,
             made_up: None,
+            then: None,
         }
     }
 
@@ -645,6 +659,35 @@ impl Answer {
             }
         }
         self
+    }
+
+    /// Adds a line of ours that the data have as well.
+    pub(crate) fn note(self, note: String) -> Self {
+        let mut notes = match self.data.get("notes") {
+            Some(Value::Array(notes)) => notes.clone(),
+            _ => Vec::new(),
+        };
+        notes.push(note.as_str().into());
+        self.line(note).with("notes", notes)
+    }
+
+    /// Adds a remark to what the action is called, which a task carries to its end, wherever that is
+    /// told.
+    pub(crate) fn remark(self, remark: &str) -> Self {
+        match self.task {
+            Some(task) => Self {
+                task: Some(task.remark(remark)),
+                ..self
+            },
+            None => self.note(remark.to_owned()),
+        }
+    }
+
+    pub(crate) fn then(self, then: Then) -> Self {
+        Self {
+            then: Some(then),
+            ..self
+        }
     }
 
     /// Adds a value to the data.

@@ -61,7 +61,8 @@ enum Need {
     Default(&'static str),
     Optional,
     Required,
-    /// Listed as required, but each of these other parameters serves as well.
+    /// Each of these other parameters serves as well, which a schema without combinators cannot say: it
+    /// is listed as optional.
     RequiredUnless(&'static [&'static str]),
 }
 
@@ -163,7 +164,7 @@ impl Param {
     }
 
     pub(crate) fn is_listed_as_required(&self) -> bool {
-        matches!(self.need, Need::Required | Need::RequiredUnless(_))
+        matches!(self.need, Need::Required)
     }
 
     pub(crate) fn names_guest(&self) -> bool {
@@ -352,6 +353,8 @@ pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Val
 pub(crate) struct Args {
     params: Vec<&'static Param>,
     values: BTreeMap<&'static str, Vec<String>>,
+    /// The values that were not given, and are sent all the same: `storage=local`.
+    defaults: Vec<String>,
     /// What `/cluster/resources` shows of the guest that they name, where that was looked up.
     pub(crate) guest: Option<Value>,
 }
@@ -412,16 +415,22 @@ impl Args {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let mut defaults = Vec::new();
         for param in &params {
             if let Need::Default(value) = param.need
                 && let Some(sent) = param.wire_values(&value.into())
+                && !values.contains_key(param.name)
             {
-                values.entry(param.name).or_insert(sent);
+                values.insert(param.name, sent);
+                if param.wire_name().is_some() {
+                    defaults.push(format!("{}={value}", param.name));
+                }
             }
         }
         Ok(Self {
             params,
             values,
+            defaults,
             guest: None,
         })
     }
@@ -429,6 +438,11 @@ impl Args {
     /// The parameters of the tool.
     pub(crate) fn params(&self) -> impl Iterator<Item = &'static Param> {
         self.params.iter().copied()
+    }
+
+    /// What this server chose where the caller said nothing: `memory=512, storage=local-lvm`.
+    pub(crate) fn defaults(&self) -> String {
+        self.defaults.join(", ")
     }
 
     /// All of them for a record, each value as `tell` makes it of its name and itself. What this server

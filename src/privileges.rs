@@ -100,6 +100,7 @@ static REQUESTS: &[(&str, Needs)] = &[
     ("GET /nodes/{node}/network", &[]),
     ("GET /nodes/{node}/network/{iface}", NODE),
     ("GET /nodes/{node}/qemu/{vmid}/agent/exec-status", AGENT),
+    ("GET /nodes/{node}/qemu/{vmid}/cloudinit", AUDIT),
     ("GET /nodes/{node}/qemu/{vmid}/config", AUDIT),
     ("GET /nodes/{node}/qemu/{vmid}/pending", AUDIT),
     ("GET /nodes/{node}/qemu/{vmid}/snapshot", AUDIT),

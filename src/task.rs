@@ -19,8 +19,12 @@ use crate::text;
 pub(crate) const WAIT: Param = Param::optional("wait", Kind::Flag, "").local();
 
 /// How long to wait, which is also a way to say that.
-pub(crate) const WAIT_TIMEOUT: Param =
-    Param::optional("wait_timeout", Kind::Integer(1, 600), "").local();
+pub(crate) const WAIT_TIMEOUT: Param = Param::optional(
+    "wait_timeout",
+    Kind::Integer(1, 600),
+    "Seconds to wait for the task.",
+)
+.local();
 
 /// How long to wait where nothing else is said: clients give up on a call after 60 s.
 const PATIENCE: u64 = 45;
@@ -59,6 +63,8 @@ pub(crate) struct Task {
     pub(crate) starts: Option<bool>,
     /// The VMID that was chosen for the guest that it makes.
     pub(crate) chosen: Option<u64>,
+    /// What else there is to know of what it does: what was chosen for it, what has no effect.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Sends a request that `reply` says may start a task, and tells what it does.
@@ -199,6 +205,7 @@ impl Task {
             upid: upid.into(),
             starts: None,
             chosen: None,
+            remarks: Vec::new(),
         }
     }
 
@@ -219,6 +226,22 @@ impl Task {
             what: self.what + " (the next free VMID)",
             chosen: Some(id),
             ..self
+        }
+    }
+
+    /// With a remark on what it does, for where it is told and for the data.
+    pub(crate) fn remark(mut self, remark: &str) -> Self {
+        self.remarks.push(remark.to_owned());
+        self
+    }
+
+    /// What it does, with the remarks in brackets at the end.
+    fn told(&self) -> String {
+        let remarks = self.remarks.join("; ");
+        match self.what.strip_suffix(')') {
+            _ if remarks.is_empty() => self.what.clone(),
+            Some(open) => format!("{open}; {remarks})"),
+            None => format!("{} ({remarks})", self.what),
         }
     }
 
@@ -346,6 +369,7 @@ impl Task {
         let tasks = unless_refused(self.tasks_since(client))?.unwrap_or_default();
         if let Some(mut start) = self.start_among(&tasks) {
             start.starts = Some(false);
+            client.peer().note_begun(start.upid.clone());
             let state = start.look(client).or_else(|error| start.doubt(error))?;
             return Ok(Sequel::Start(start, Box::new(state)));
         }
@@ -397,6 +421,7 @@ impl Task {
     /// Waits for its end and for what follows, or until patience or client have an end. What of it only
     /// files a request with the HA manager is followed to what that does.
     pub(crate) fn wait(&self, client: &Client, patience: Patience) -> Result<State, Error> {
+        client.peer().note_begun(self.upid.clone());
         let mut followed = self.clone();
         // Its end, once it was seen.
         let mut ended = None;
@@ -456,6 +481,7 @@ impl Task {
             Outcome::Open => Ok(State::Running { doubt: None }),
             Outcome::Reached => Ok(state),
             Outcome::Worker(worker) => {
+                client.peer().note_begun(worker.clone());
                 self.upid = worker;
                 self.step(client)
             }
@@ -550,9 +576,13 @@ impl Task {
             State::Ended { .. } => answer.with_made_up("shown this once"),
             _ => answer.with_made_up("shown this once, valid once the task succeeds"),
         };
-        let Self { what, upid, .. } = self;
+        let what = self.told();
+        let upid = &self.upid;
         let node = self.node();
         let mut data = json!({ "upid": upid });
+        if !self.remarks.is_empty() {
+            data["notes"] = self.remarks.clone().into();
+        }
         if let Some(vmid) = self.chosen {
             data["vmid"] = vmid.into();
         }
@@ -638,6 +668,14 @@ impl Task {
                     text.push_str(&format!("\nstate: {reached}"));
                     data["state"] = reached.into();
                 }
+                if let Some(Backup { volume, mode }) = self.backup(client)? {
+                    text.push_str(&format!("\nvolume: {volume}"));
+                    data["volume"] = volume.into();
+                    if let Some(mode) = mode {
+                        text.push_str(&format!("\nmode: {mode}"));
+                        data["mode"] = mode.into();
+                    }
+                }
                 text
             }
             State::Failed { exit, log } => {
@@ -655,6 +693,7 @@ impl Task {
             data: merged,
             task: None,
             made_up: None,
+            then: None,
         })
     }
 
@@ -670,6 +709,18 @@ impl Task {
             cause.push_str(&format!("\n{remedy}"));
         }
         Error::impossible(what, format!("{cause}\nupid: {}", self.upid))
+    }
+
+    /// What it has backed up, where it is a backup of one guest.
+    fn backup(&self, client: &Client) -> Result<Option<Backup>, Error> {
+        /// The archive is named before the data is written, below a line for each disk.
+        const LINES: u64 = 500;
+        if format::upid_type(&self.upid) != Some("vzdump") || self.guest().is_none() {
+            return Ok(None);
+        }
+        let page = unless_refused(self.log(client, 0, LINES))?;
+        let lines = page.map(|mut page| answer::log_lines(page["data"].take()));
+        Ok(lines.and_then(|lines| Backup::of(&lines)))
     }
 
     /// The state of the guest after a task that may have started it.
@@ -743,6 +794,49 @@ fn done(exit: &str) -> String {
 fn quoted(log: &[String]) -> String {
     let lines = log.iter().map(|line| format!("\n| {}", text::inline(line)));
     lines.collect()
+}
+
+/// What a task that backed up one guest has made.
+#[derive(Debug, PartialEq)]
+struct Backup {
+    /// The volume id, or the path of a file that lies on no storage.
+    volume: String,
+    /// How it was made: a guest that is down is never backed up by snapshot.
+    mode: Option<String>,
+}
+
+impl Backup {
+    /// Reads the log of vzdump (`PVE/VZDump.pm`), whose first line names the storage:
+    /// `INFO: creating vzdump archive '/var/lib/vz/dump/vzdump-qemu-100-….vma.zst'`.
+    fn of(log: &[String]) -> Option<Self> {
+        let path = log.iter().find_map(|line| {
+            let (_, rest) = line
+                .split_once("creating vzdump archive '")
+                .or(line.split_once("creating Proxmox Backup Server archive '"))?;
+            rest.strip_suffix('\'')
+        })?;
+        let name = match path.strip_prefix('/') {
+            Some(path) => path.rsplit('/').next().unwrap_or(path),
+            None => path,
+        };
+        let storage = log.iter().find_map(|line| {
+            let (_, job) = line.split_once("starting new backup job: ")?;
+            let (_, rest) = job.split_once("--storage ")?;
+            rest.split(' ').next()
+        });
+        let volume = match storage {
+            Some(storage) => format!("{storage}:backup/{name}"),
+            None => path.to_owned(),
+        };
+        let mode = log.iter().rev().find_map(|line| {
+            let (_, mode) = line.split_once("INFO: backup mode: ")?;
+            Some(text::inline(mode))
+        });
+        Some(Self {
+            volume: text::inline(&volume),
+            mode,
+        })
+    }
 }
 
 /// What has come of a request filed with the HA manager.
@@ -832,6 +926,53 @@ mod tests {
         ] {
             assert_eq!(percent(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn finds_the_volume_in_the_log_of_a_backup() {
+        let backup = |lines: &[&str]| {
+            let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+            let backup = Backup::of(&lines)?;
+            Some((backup.volume, backup.mode))
+        };
+        let found =
+            |volume: &str, mode: Option<&str>| Some((volume.to_owned(), mode.map(str::to_owned)));
+        let started =
+            "INFO: starting new backup job: vzdump 100 --storage nfs-backup --mode snapshot";
+        assert_eq!(
+            backup(&[
+                started,
+                "INFO: backup mode: snapshot",
+                "INFO: mode failure - some volumes do not support snapshots",
+                "INFO: backup mode: suspend",
+                "INFO: creating vzdump archive '/mnt/pve/nfs/dump/vzdump-lxc-100-2026_07_14-09_12_03.tar.zst'",
+            ]),
+            found(
+                "nfs-backup:backup/vzdump-lxc-100-2026_07_14-09_12_03.tar.zst",
+                Some("suspend")
+            )
+        );
+        assert_eq!(
+            backup(&[
+                started,
+                "INFO: creating Proxmox Backup Server archive 'vm/100/2026-07-14T09:12:03Z'",
+            ]),
+            found("nfs-backup:backup/vm/100/2026-07-14T09:12:03Z", None)
+        );
+        let path = "/tmp/vzdump-qemu-100-2026_07_14-09_12_03.vma";
+        let line = format!("INFO: creating vzdump archive '{path}'");
+        assert_eq!(backup(&[&line]), found(path, None));
+        assert_eq!(backup(&[started]), None);
+    }
+
+    #[test]
+    fn puts_remarks_behind_what_a_task_does() {
+        let task = Task::new("Clone VM 100 to 105", "")
+            .of_free_id(105)
+            .remark("by default full=0")
+            .remark("linked");
+        let told = "Clone VM 100 to 105 (the next free VMID; by default full=0; linked)";
+        assert_eq!(task.told(), told);
     }
 
     #[test]

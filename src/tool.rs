@@ -103,8 +103,6 @@ pub(crate) enum Call {
 pub(crate) enum Show {
     /// As the start of a task: what it does, a template like `Start VM {vmid}`.
     Action(&'static str),
-    /// The same, where Proxmox makes no task of what is done at once.
-    ActionOrDone(&'static str),
     Fields(&'static Fields),
     Table(&'static Table),
 }
@@ -377,8 +375,17 @@ impl Tool {
                 return Err(diagnosis::explain(client, error));
             }
         };
+        let defaults = args.defaults();
+        if self.effect != Effect::Reads && !defaults.is_empty() {
+            answer = answer.remark(&format!("by default {defaults}"));
+        }
+        let then = answer.then.take();
+        let with_rest = |answer: Answer| match then {
+            Some(then) => then(client, args, answer),
+            None => answer,
+        };
         let Some(task) = answer.task.take() else {
-            return Ok(End::Outcome(answer.into()));
+            return Ok(End::Outcome(with_rest(answer).into()));
         };
         let asked = Patience::asked(client, args);
         // What the call has to say besides must be said now, and not be left to whoever follows the
@@ -407,7 +414,11 @@ impl Tool {
         if hands_over && state.is_open() {
             return Ok(End::Task(task));
         }
-        let answer = task.report(client, state, patience, answer)?;
+        let has_ended = matches!(state, State::Ended { .. });
+        let mut answer = task.report(client, state, patience, answer)?;
+        if has_ended {
+            answer = with_rest(answer);
+        }
         Ok(End::Outcome(answer.into()))
     }
 }
@@ -454,10 +465,8 @@ fn plain(
     show: &Show,
 ) -> Result<Answer, Error> {
     let request = args.whole_request(method, path);
-    let act = |reply, what| task::begun(client, &request, reply, &args.fill(what));
     match show {
-        Show::Action(what) => act(Reply::Task, what),
-        Show::ActionOrDone(what) => act(Reply::TaskOrNothing, what),
+        Show::Action(what) => task::begun(client, &request, Reply::Task, &args.fill(what)),
         Show::Fields(fields) => {
             let mut reply = client.answer(&request)?;
             let answer = fields.answer(answer::take(&mut reply, "data"), args, &[]);

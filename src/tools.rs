@@ -392,6 +392,80 @@ mod tests {
         }
     }
 
+    fn summary(name: &str) -> &'static str {
+        find(name).expect(name).1.summary
+    }
+
+    #[test]
+    fn tools_that_read_and_are_elevated_say_so_first() {
+        for (name, tool) in tools() {
+            let is_it = tool.permission == Permission::Elevated && tool.effect == Effect::Reads;
+            assert_eq!(tool.summary.starts_with("Elevated"), is_it, "{name}");
+        }
+    }
+
+    #[test]
+    fn tools_that_are_easily_confused_name_each_other() {
+        for (one, other) in [
+            ("proxmox_get_node_journal", "proxmox_get_node_syslog"),
+            ("proxmox_get_node_status", "proxmox_get_nodes"),
+            ("proxmox_get_node_syslog", "proxmox_get_node_journal"),
+            ("proxmox_list_backups", "proxmox_list_storage_content"),
+            ("proxmox_list_cluster_tasks", "proxmox_get_node_tasks"),
+        ] {
+            assert!(summary(one).contains(other), "{one}: {}", summary(one));
+        }
+    }
+
+    #[test]
+    fn parameters_that_a_name_does_not_explain_have_a_description() {
+        const UNCLEAR: &[&str] = &[
+            "archive",
+            "argv",
+            "command",
+            "delete",
+            "digest",
+            "force",
+            "force_stop",
+            "iso",
+            "ostemplate",
+            "overrule_shutdown",
+            "purge",
+            "revert",
+            "set",
+            "target",
+            "timeout",
+            "volume",
+            "wait_timeout",
+        ];
+        for (name, tool) in tools() {
+            // Its values say it.
+            let explained = tool
+                .params
+                .iter()
+                .filter(|param| param.schema()["enum"].is_null());
+            for param in explained.filter(|param| UNCLEAR.contains(&param.name)) {
+                let schema = param.schema();
+                assert!(schema["description"].is_string(), "{name}: {}", param.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_parameter_can_replace_is_not_required() {
+        for (name, optional) in [
+            ("proxmox_execute_vm_command", ["command", "argv"]),
+            ("proxmox_update_guest_config", ["set", "delete"]),
+        ] {
+            let (name, tool) = find(name).expect(name);
+            let definition = tool.definition(name, &Safety::default());
+            let required = &definition["inputSchema"]["required"];
+            assert_eq!(required, &serde_json::json!(["vmid"]), "{name}");
+            let properties = &definition["inputSchema"]["properties"];
+            assert!(optional.iter().all(|name| properties[name].is_object()));
+        }
+    }
+
     #[test]
     fn an_older_name_is_answered_and_not_listed() {
         let (name, _) = find("proxmox_get_node_disk_smart").expect("it is answered");

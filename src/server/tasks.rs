@@ -174,7 +174,7 @@ fn close(context: &Context, task: &Task) -> Option<String> {
     random.fill(&mut nonce).ok()?;
     let nonce = u64::from_be_bytes(nonce);
     Some(seal(context)?.close(&json!({
-        "u": task.upid, "w": task.what, "s": task.starts, "v": task.chosen, "n": nonce,
+        "u": task.upid, "w": task.what, "s": task.starts, "v": task.chosen, "r": task.remarks, "n": nonce,
     })))
 }
 
@@ -195,6 +195,12 @@ fn task(content: &Value) -> Option<Task> {
     Some(Task {
         starts: content["s"].as_bool(),
         chosen: content["v"].as_u64(),
+        remarks: content["r"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|remark| Some(remark.as_str()?.to_owned()))
+            .collect(),
         ..Task::new(what, upid)
     })
 }

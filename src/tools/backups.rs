@@ -33,7 +33,7 @@ const COMPRESS: Param = Param::optional(
 .default("zstd")
 .synonyms(&[("none", "0")]);
 const NOTES: Param = Param::optional("notes", Kind::Text(0, 1_024), "May hold {{guestname}}.");
-const PROTECTED: Param = Param::optional("protected", Kind::Flag, "From pruning.");
+const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
 const BACKUP_PARAMS: &[Param] = &[
     guest::NODE,
     VMID,
@@ -119,11 +119,11 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
 }
 
 const ON_STORAGE: Param = Param::optional("storage", Kind::Format(&format::STORAGE), "");
-const MISSING: Param = Param::optional("missing", Kind::Flag, "List guests without one.");
+const MISSING: Param = Param::optional("missing", Kind::Flag, "Lists guests without a backup.");
 
 pub(super) static LIST: Tool = Tool {
     title: "List backups",
-    summary: "Lists backups on all storages or one, newest first.",
+    summary: "Elevated, unlike proxmox_list_storage_content: lists backups on all storages or one, newest first.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
     params: &[ON_NODE, ON_STORAGE, OF_GUEST, MISSING, LIMIT, OFFSET],
@@ -221,16 +221,20 @@ fn without_backup(
     Ok(GUESTS.answer(guests, args, &notes))
 }
 
-const ARCHIVE: Param = Param::required("archive", Kind::Format(&format::BACKUP), "");
+const ARCHIVE: Param = Param::required(
+    "archive",
+    Kind::Format(&format::BACKUP),
+    "volid of the backup.",
+);
 const RESTORE_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
     "As backed up if absent.",
 );
-const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MACs.");
+const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MAC addresses.");
 const START: Param = Param::optional("start", Kind::Flag, "");
 const LIVE_RESTORE: Param =
-    Param::optional("live_restore", Kind::Flag, "Start it meanwhile; PBS only.")
+    Param::optional("live_restore", Kind::Flag, "Starts it meanwhile; PBS only.")
         .sent_as("live-restore");
 
 pub(super) static RESTORE_LXC: Tool = Tool {
@@ -323,7 +327,11 @@ pub(super) static RESTORE_VM: Tool = Tool {
     ),
 };
 
-const VOLUME: Param = Param::required("volume", Kind::Format(&format::VOLUME_OR_NAME), "");
+const VOLUME: Param = Param::required(
+    "volume",
+    Kind::Format(&format::VOLUME_OR_NAME),
+    "volid of the backup.",
+);
 
 pub(super) static DELETE: Tool = Tool {
     title: "Delete backup",

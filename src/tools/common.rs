@@ -17,9 +17,16 @@ pub(super) const STORAGE: Param = Param::required("storage", Kind::Format(&forma
 pub(super) const START: Param = Param::optional("start", Kind::Flag, "");
 pub(super) const POOL: Param = Param::optional("pool", Kind::Format(&format::POOL), "");
 pub(super) const DESCRIPTION: Param = Param::optional("description", Kind::Text(0, 8_192), "");
-pub(super) const DIGEST: Param = Param::optional("digest", Kind::Format(&format::DIGEST), "");
-/// In seconds.
-pub(super) const TIMEOUT: Param = Param::optional("timeout", Kind::Integer(0, u64::MAX), "");
+pub(super) const DIGEST: Param = Param::optional(
+    "digest",
+    Kind::Format(&format::DIGEST),
+    "Refused if the configuration has another by now.",
+);
+pub(super) const TIMEOUT: Param = Param::optional(
+    "timeout",
+    Kind::Integer(0, u64::MAX),
+    "Seconds that Proxmox gives the guest.",
+);
 
 /// The two kinds of guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,11 +10,7 @@ use crate::answer::{self, Answer, plain};
 use crate::error::Error;
 use crate::param::Args;
 use crate::pve::client::Client;
-use crate::pve::request::{
-    self,
-    Method::{Get, Post},
-    Reply, Request,
-};
+use crate::pve::request::{self, Method::Get, Reply, Request};
 use crate::text;
 
 /// A configuration as it was read.
@@ -22,44 +18,22 @@ pub(super) struct Config(Map<String, Value>);
 
 impl Config {
     pub(super) fn read(client: &Client, args: &Args, guest: Guest) -> Result<Self, Error> {
-        let data = client.send(&args.request(Get, &guest.path("config")))?;
+        Self::fetch(client, &args.request(Get, &guest.path("config")))
+    }
+
+    /// The view of it that `request` asks for.
+    pub(super) fn fetch(client: &Client, request: &Request) -> Result<Self, Error> {
+        let data = client.send(request)?;
         Ok(Self(data.as_object().cloned().unwrap_or_default()))
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// The value of `key`, such as the line of `net0`.
     pub(super) fn get(&self, key: &str) -> Option<String> {
         self.0.get(key).map(plain)
-    }
-
-    /// Sends a change of it; what a dry run shows is completed by what stands there now.
-    pub(super) fn send(&self, client: &Client, request: &Request) -> Result<Value, Error> {
-        // POST makes a task of what takes long; to move a volume always does.
-        let reply = match request.method {
-            Post if request.path.ends_with("/config") => Reply::TaskOrNothing,
-            Post => Reply::Task,
-            _ => Reply::Nothing,
-        };
-        client.change(request, reply).map_err(|error| {
-            let Error::Withheld(preview) = error else {
-                return error;
-            };
-            let form = || request.form.iter();
-            let deleted = form().filter(|(name, _)| *name == "delete");
-            let deleted = deleted.flat_map(|(_, keys)| keys.split(','));
-            let keys = form().map(|(name, _)| name).chain(deleted);
-            let now: Vec<(&str, String)> = keys
-                .filter(|key| *key != "digest")
-                .filter_map(|key| Some((key, readable(key, &self.get(key)?))))
-                .collect();
-            let told = now.iter().fold(*preview, |preview, (key, value)| {
-                preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
-            });
-            let now: Map<String, Value> = now
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value.into()))
-                .collect();
-            Error::Withheld(Box::new(told.with("now", now)))
-        })
     }
 
     /// The keys of a family such as `net`, in order.
@@ -154,18 +128,36 @@ pub(super) fn change(
     client: &Client,
     args: &Args,
     guest: Guest,
+    reply: Reply,
     edit: impl Fn(&Config) -> Result<Request, Error>,
 ) -> Result<(Config, Value), Error> {
-    let attempt = || {
+    unless_outrun(args, || {
         let config = Config::read(client, args, guest)?;
-        let mut request = edit(&config)?;
-        let given = args.get(&DIGEST).map(str::to_owned);
-        if let Some(digest) = given.or_else(|| config.get("digest")) {
-            request = request.with("digest", digest);
-        }
-        let data = config.send(client, &request)?;
+        let request = with_digest(edit(&config)?, args, config.get("digest"));
+        let data = send(client, &request, reply, |key| config.get(key))?;
         Ok((config, data))
-    };
+    })
+}
+
+/// The same for what is told apart from what waits: sends `request` with the digest that the settings
+/// were read with, and returns them as they were before.
+pub(super) fn change_settings(
+    client: &Client,
+    args: &Args,
+    guest: Guest,
+    request: &Request,
+) -> Result<Settings, Error> {
+    unless_outrun(args, || {
+        let settings = Settings::read(client, args, guest)?;
+        let request = with_digest(request.clone(), args, settings.active("digest"));
+        send(client, &request, Reply::Nothing, |key| settings.told(key))?;
+        Ok(settings)
+    })
+}
+
+/// Makes `attempt`, and once more when somebody else changed the configuration in between, unless the
+/// caller named the one that was meant.
+fn unless_outrun<T>(args: &Args, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     match attempt() {
         Err(Error::Refused(refusal))
             if args.get(&DIGEST).is_none()
@@ -178,37 +170,143 @@ pub(super) fn change(
     }
 }
 
-/// What waits for the guest to stop or restart: options with their new values, `None` for those that
-/// will be removed. `None` when it cannot be read.
-pub(super) fn pending(
-    client: &Client,
-    args: &Args,
-    guest: Guest,
-) -> Option<BTreeMap<String, Option<Value>>> {
-    pending_rows(client, args, guest).ok().map(waits)
+/// `request` with the digest that the caller gave, else with the one that was read.
+fn with_digest(request: Request, args: &Args, read: Option<String>) -> Request {
+    match args.get(&DIGEST).map(str::to_owned).or(read) {
+        Some(digest) => request.with(DIGEST.name, digest),
+        None => request,
+    }
 }
 
-/// All settings, each with what waits for it.
-pub(super) fn pending_rows(
+/// Sends a change of a configuration; what a dry run shows is completed by what `now` says stands
+/// there.
+fn send(
     client: &Client,
-    args: &Args,
-    guest: Guest,
-) -> Result<Vec<Value>, Error> {
-    let data = client.send(&args.request(Get, &guest.path("pending")))?;
-    Ok(answer::rows(data))
+    request: &Request,
+    reply: Reply,
+    now: impl Fn(&str) -> Option<String>,
+) -> Result<Value, Error> {
+    client.change(request, reply).map_err(|error| {
+        let Error::Withheld(preview) = error else {
+            return error;
+        };
+        let form = || request.form.iter();
+        let listed = form().filter(|(name, _)| ["delete", "revert"].contains(name));
+        let listed = listed.flat_map(|(_, keys)| keys.split(','));
+        // `disk` and `volume` name the slot that is grown or moved.
+        let slots = form().filter(|(name, _)| ["disk", "volume"].contains(name));
+        let slots = slots.map(|(_, slot)| slot);
+        let keys = form().map(|(name, _)| name).chain(listed).chain(slots);
+        let now: Vec<(&str, String)> = keys
+            .filter(|key| *key != DIGEST.name)
+            .filter_map(|key| Some((key, readable(key, &now(key)?))))
+            .collect();
+        let told = now.iter().fold(*preview, |preview, (key, value)| {
+            preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
+        });
+        let now: Map<String, Value> = now
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect();
+        Error::Withheld(Box::new(told.with("now", now)))
+    })
 }
 
-/// Those of the settings that wait, as [`pending`] returns them.
-pub(super) fn waits(rows: Vec<Value>) -> BTreeMap<String, Option<Value>> {
-    let waits = rows.into_iter().filter_map(|mut row| {
-        let key = plain(&row["key"]);
-        match (row["pending"].take(), plain(&row["delete"]).as_str()) {
-            (Value::Null, "" | "0") => None,
-            (Value::Null, _) => Some((key, None)),
-            (value, _) => Some((key, Some(value))),
+/// The settings of a guest, what is in effect apart from what waits for it to stop and start: the rows
+/// of `pending`.
+pub(super) struct Settings(Vec<Value>);
+
+impl Settings {
+    pub(super) fn read(client: &Client, args: &Args, guest: Guest) -> Result<Self, Error> {
+        let data = client.send(&args.request(Get, &guest.path("pending")))?;
+        Ok(Self(answer::rows(data)))
+    }
+
+    pub(super) fn rows(self) -> Vec<Value> {
+        self.0
+    }
+
+    fn row(&self, key: &str) -> Option<&Value> {
+        self.0.iter().find(|row| row["key"] == key)
+    }
+
+    /// The value in effect.
+    pub(super) fn active(&self, key: &str) -> Option<String> {
+        let value = &self.row(key)?["value"];
+        (!value.is_null()).then(|| plain(value))
+    }
+
+    /// The value once nothing waits any more.
+    pub(super) fn coming(&self, key: &str) -> Option<String> {
+        match self.waiting(key) {
+            Some(waiting) => waiting.as_ref().map(plain),
+            None => self.active(key),
         }
-    });
-    waits.collect()
+    }
+
+    /// The value that waits, `Some(None)` where the removal does.
+    pub(super) fn waiting(&self, key: &str) -> Option<Option<Value>> {
+        waiting(self.row(key)?)
+    }
+
+    /// The value in effect, and what waits: `1 (pending: 4)`.
+    pub(super) fn told(&self, key: &str) -> Option<String> {
+        let active = self.active(key);
+        let Some(waiting) = self.waiting(key) else {
+            return active;
+        };
+        let active = active.as_deref().unwrap_or(DEFAULT);
+        let waiting = waiting.as_ref().map_or(REMOVED.to_owned(), plain);
+        Some(format!("{active} (pending: {waiting})"))
+    }
+
+    /// What waits: settings with their new values, `None` for those that will be removed.
+    pub(super) fn waits(&self) -> BTreeMap<String, Option<Value>> {
+        let waits = self.0.iter();
+        waits
+            .filter_map(|row| Some((plain(&row["key"]), waiting(row)?)))
+            .collect()
+    }
+
+    /// Whether a drive holds the settings of cloud-init for the guest.
+    pub(super) fn have_cloud_init_drive(&self) -> bool {
+        let mut rows = self.0.iter();
+        rows.any(|row| {
+            let drive = ["ide", "sata", "scsi"].iter().any(|family| {
+                let number = row["key"].as_str().and_then(|key| key.strip_prefix(family));
+                number.is_some_and(|number| number.parse::<u32>().is_ok())
+            });
+            drive
+                && ["value", "pending"]
+                    .iter()
+                    .filter_map(|part| row[part].as_str())
+                    .any(is_cloud_init_drive)
+        })
+    }
+}
+
+/// What stands for the value of a setting that has none of its own.
+pub(super) const DEFAULT: &str = "default";
+
+/// What stands for the value of a setting whose removal waits.
+pub(super) const REMOVED: &str = "removed";
+
+/// What waits in a row of `pending`.
+fn waiting(row: &Value) -> Option<Option<Value>> {
+    match (&row["pending"], plain(&row["delete"]).as_str()) {
+        (Value::Null, "" | "0") => None,
+        (Value::Null, _) => Some(None),
+        (value, _) => Some(Some(value.clone())),
+    }
+}
+
+/// Whether the volume of a drive is that of cloud-init: `local-lvm:vm-100-cloudinit,media=cdrom`
+/// (`PVE/QemuServer/Drive.pm`, `drive_is_cloudinit`).
+fn is_cloud_init_drive(line: &str) -> bool {
+    let volume = line.split(',').next().unwrap_or_default();
+    let name = volume.rsplit(['/', ':']).next().unwrap_or_default();
+    let name = name.split('.').next().unwrap_or_default();
+    name == "cloudinit" || (name.starts_with("vm-") && name.ends_with("-cloudinit"))
 }
 
 /// The value of a setting as it reads, on one line.
@@ -236,7 +334,7 @@ pub(super) fn with_waits(
             other => other.unwrap_or_default(),
         };
         shown.push(match &value {
-            Value::Null => format!("{key}: removed"),
+            Value::Null => format!("{key}: {REMOVED}"),
             value => format!("{key}: {}", text::cut(&plain(value), 300)),
         });
         pending.insert(key, value);
@@ -244,32 +342,100 @@ pub(super) fn with_waits(
     answer
         .line(format!(
             "Waits for {}, or a stop and start: {}",
-            match guest {
-                Guest::Container => "proxmox_reboot_lxc",
-                Guest::Vm => "proxmox_reboot_vm",
-            },
+            reboot(guest),
             shown.join("; ")
         ))
         .with("pending", pending)
 }
 
-/// Whether the removal of `slot` waits for the guest to stop; `None` when nobody knows.
-pub(super) fn removal_waits(
+/// What came of a change of one slot.
+pub(super) struct Settled {
+    /// Its line as Proxmox has it, which fills in what was not given.
+    pub(super) line: Option<String>,
+    /// Whether the change waits for the guest to stop and start.
+    pub(super) waits: bool,
+}
+
+impl Settled {
+    /// `None` when it cannot be read.
+    pub(super) fn read(client: &Client, args: &Args, guest: Guest, slot: &str) -> Option<Self> {
+        let settings = Settings::read(client, args, guest).ok()?;
+        Some(Self {
+            line: settings.coming(slot),
+            waits: settings.waiting(slot).is_some(),
+        })
+    }
+}
+
+/// `answer` with the line of `slot` as Proxmox has it now, and whether it waits.
+pub(super) fn with_slot(
     client: &Client,
     args: &Args,
     guest: Guest,
     slot: &str,
-) -> Option<bool> {
-    pending(client, args, guest).map(|waits| waits.get(slot) == Some(&None))
+    answer: Answer,
+) -> Answer {
+    match Settled::read(client, args, guest, slot) {
+        None => answer.line(format!("What {slot} is now could not be read.")),
+        Some(Settled { line: None, .. }) => answer,
+        Some(Settled {
+            line: Some(line),
+            waits,
+        }) => {
+            let answer = answer.line(format!("{slot}: {line}")).with("line", line);
+            match waits {
+                true => answer.saved().line(waits_for_stop(guest)),
+                false => answer,
+            }
+        }
+    }
 }
 
-/// What to add to an answer when a running VM does not take the change at once.
-pub(super) const AFTER_RESTART: &str = "A running VM sees it after a stop and start.";
+/// What to add to an answer when a change waits.
+pub(super) fn waits_for_stop(guest: Guest) -> String {
+    format!(
+        "It waits until the {} stops and starts ({}).",
+        guest.noun(),
+        reboot(guest)
+    )
+}
 
-/// What to add to an answer when [`removal_waits`] does not know.
+/// What to add to an answer when nobody knows whether the change waits.
 pub(super) fn unknown_whether_it_waits(guest: Guest) -> String {
     format!(
         "Whether it waits for the {} to stop could not be read.",
         guest.noun()
     )
+}
+
+/// The tool that applies what waits.
+fn reboot(guest: Guest) -> &'static str {
+    match guest {
+        Guest::Container => "proxmox_reboot_lxc",
+        Guest::Vm => "proxmox_reboot_vm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_drive_of_cloud_init() {
+        for line in [
+            "local:cloudinit",
+            "local:cloudinit,format=raw",
+            "local-lvm:vm-100-cloudinit,media=cdrom",
+            "local:100/vm-100-cloudinit.qcow2,media=cdrom,size=4M",
+        ] {
+            assert!(is_cloud_init_drive(line), "{line}");
+        }
+        for line in [
+            "none,media=cdrom",
+            "local:iso/cloudinit-tools.iso,media=cdrom",
+            "local-lvm:vm-100-disk-0,size=8G",
+        ] {
+            assert!(!is_cloud_init_drive(line), "{line}");
+        }
+    }
 }

@@ -53,19 +53,26 @@ const ON_STORAGE: Param =
     Param::optional("storage", Kind::Format(&format::STORAGE), "").default("local-lvm");
 const START: Param = Param::optional("start", Kind::Flag, "");
 
-const OSTEMPLATE: Param = Param::required("ostemplate", Kind::Format(&format::TEMPLATE), "");
+const OSTEMPLATE: Param = Param::required(
+    "ostemplate",
+    Kind::Format(&format::TEMPLATE),
+    "volid of proxmox_list_templates.",
+);
 const HOSTNAME: Param = Param::required("hostname", Kind::Format(&format::DNS_NAME), "");
 const PASSWORD: Param = Param::optional(
     "password",
     Kind::Text(5, 256),
-    "Of root; made up without it and a key.",
+    "Of root; generated where no key is given either.",
 );
 const ROOTFS_SIZE: Param =
     Param::optional("rootfs_size", Kind::Format(&format::NEW_SIZE), "GiB.").default("8");
 const LXC_CORES: Param = Param::optional("cores", Kind::Integer(1, 8_192), "");
 const SWAP: Param = Param::optional("swap", Kind::Integer(0, u64::MAX), "MiB.");
-const LXC_BRIDGE: Param =
-    Param::optional("bridge", Kind::Format(&format::BRIDGE), "Adds net0 on it.");
+const LXC_BRIDGE: Param = Param::optional(
+    "bridge",
+    Kind::Format(&format::BRIDGE),
+    "Bridge of net0; none, no card.",
+);
 const IP: Param = Param::optional(
     "ip",
     Kind::Format(&format::IPV4_CONFIG),
@@ -75,7 +82,7 @@ const GW: Param = Param::optional("gw", Kind::Format(&format::IPV4), "");
 const UNPRIVILEGED: Param = Param::optional("unprivileged", Kind::Flag, "").default("true");
 const NESTING: Param = Param::optional("nesting", Kind::Flag, "");
 const SSH_PUBLIC_KEYS: Param =
-    Param::optional("ssh_public_keys", Kind::Text(1, 32_768), "One a line.")
+    Param::optional("ssh_public_keys", Kind::Text(1, 32_768), "One per line.")
         .sent_as("ssh-public-keys");
 
 pub(super) static CREATE_LXC: Tool = Tool {
@@ -129,7 +136,8 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
             POOL,
         ],
     );
-    if let Some(card) = network_card(args)? {
+    let card = network_card(args)?;
+    if let Some(card) = &card {
         request = request.with("net0", card.to_string());
     }
     if args.flag(&NESTING) {
@@ -148,6 +156,10 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         &args[&NEW_VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
     );
     let answer = task::begun(client, &request, Reply::Task, &what)?;
+    let answer = match card {
+        Some(card) => answer.remark(&format!("net0 {card}")),
+        None => answer.remark("no network card"),
+    };
     Ok(Answer {
         made_up: password.filter(|_| is_made_up).map(|password| MadeUp {
             name: PASSWORD.name,
@@ -213,7 +225,11 @@ const DISK_SIZE: Param = Param::optional(
     "GiB, or with M, G, T.",
 )
 .default("8G");
-const ISO: Param = Param::optional("iso", Kind::Format(&format::VOLUME), "");
+const ISO: Param = Param::optional(
+    "iso",
+    Kind::Format(&format::VOLUME),
+    "volid for a CD drive.",
+);
 const OSTYPE: Param = Param::optional(
     "ostype",
     Kind::Choice(&[
@@ -286,7 +302,11 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Create VM {} ({}, {} GiB on {})",
         &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
     );
-    task::begun(client, &request.with("boot", boot), Reply::Task, &what)
+    let answer = task::begun(client, &request.with("boot", boot), Reply::Task, &what)?;
+    Ok(match args.get(&BIOS) {
+        Some("ovmf") => answer.remark("without an EFI disk, so boot entries are lost at each stop"),
+        _ => answer,
+    })
 }
 
 #[cfg(test)]

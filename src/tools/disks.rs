@@ -1,7 +1,7 @@
 //! Disks of VMs and volumes of containers: add, grow, remove, move.
 
 use super::common::{DIGEST, Guest, STORAGE};
-use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
+use super::config::{Config, Settled, change, unknown_whether_it_waits, with_slot};
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::error::Error;
@@ -9,16 +9,19 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::{self, PropertyString};
-use crate::pve::request::Method::{Post, Put};
+use crate::pve::request::{
+    Method::{Post, Put},
+    Reply,
+};
 use crate::task::{WAIT, WAIT_TIMEOUT};
-use crate::tool::{Call, Effect, Permission, Show, Tool};
+use crate::text;
+use crate::tool::{Call, Effect, Permission, Tool};
 use crate::volume::{Fate, volume};
 
 const DISKS: &[&str] = &[
     "scsi", "virtio", "sata", "ide", "efidisk", "tpmstate", "unused",
 ];
 const VOLUMES: &[&str] = &["mp", "unused"];
-const MOVABLE: &[&str] = &["rootfs", "mp", "unused"];
 
 const NEW_DISK: Param = Param::required(
     "disk",
@@ -54,6 +57,7 @@ pub(super) static ADD_VM: Tool = Tool {
         &[
             "GET /nodes/{node}/qemu/{vmid}/config",
             "POST /nodes/{node}/qemu/{vmid}/config",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
         ],
         add_vm,
     ),
@@ -73,7 +77,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     add_options(&mut line, args, &DISK_OPTIONS, &["format", "size"])?;
     // POST makes a task of what takes long; PUT would run into the limit of 30 s.
-    let (before, data) = change(client, args, Guest::Vm, |config| {
+    let (before, data) = change(client, args, Guest::Vm, Reply::TaskOrNothing, |config| {
         config.free(args, Guest::Vm, slot, last)?;
         let request = args.request(Post, &Guest::Vm.path("config"));
         Ok(request
@@ -81,13 +85,21 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
             .with("background_delay", "10"))
     })?;
     let what = format!("Add disk {slot} to VM {} as {line}", &args[&VMID]);
-    let answer = Answer::of_action(&what, &data);
+    let mut answer = Answer::of_action(&what, &data);
+    // Only a controller of its own gives a disk a thread of its own (`PVE/QemuServer.pm`).
+    if line.get("iothread").is_some_and(|value| value != "0")
+        && slot.starts_with("scsi")
+        && before.get("scsihw").as_deref() != Some("virtio-scsi-single")
+    {
+        answer = answer.remark("iothread has no effect without scsihw=virtio-scsi-single");
+    }
+    // Whether it waits is known once the task has ended.
     let hotplugs = before.hotplugs("disk") && !slot.starts_with("ide") && !slot.starts_with("sata");
-    Ok(if hotplugs {
-        answer
-    } else {
-        answer.line(AFTER_RESTART)
-    })
+    if answer.task.is_some() && !hotplugs {
+        answer = answer.remark("a running VM sees it after a stop and start");
+    }
+    Ok(answer
+        .then(|client, args, answer| with_slot(client, args, Guest::Vm, &args[&NEW_DISK], answer)))
 }
 
 /// Sets what the `options` of a call say.
@@ -136,6 +148,7 @@ pub(super) static ADD_LXC: Tool = Tool {
         &[
             "GET /nodes/{node}/lxc/{vmid}/config",
             "PUT /nodes/{node}/lxc/{vmid}/config",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
         ],
         add_lxc,
     ),
@@ -153,7 +166,7 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         line.set("backup", backup);
     }
     add_options(&mut line, args, &MOUNT_OPTIONS, &["backup", "size"])?;
-    let added = change(client, args, Guest::Container, |config| {
+    let added = change(client, args, Guest::Container, Reply::Nothing, |config| {
         config.free(args, Guest::Container, slot, 255)?;
         Ok(args
             .request(Put, &Guest::Container.path("config"))
@@ -172,7 +185,8 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         Err(error) => return Err(error),
     }
     let what = format!("Add {slot} to container {} as {line}", &args[&VMID]);
-    Ok(Answer::done(&what))
+    let answer = Answer::done(&what);
+    Ok(with_slot(client, args, Guest::Container, slot, answer))
 }
 
 const VM_DISK: Param = Param::required("disk", Kind::Format(&format::VM_DISK_OR_STATE), "");
@@ -194,11 +208,13 @@ pub(super) static RESIZE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, VM_DISK, GROWN_SIZE, DIGEST, WAIT, WAIT_TIMEOUT],
-    call: Call::Plain(
-        Put,
-        "/nodes/{node}/qemu/{vmid}/resize",
-        // PVE 7 answers null when it is done.
-        Show::ActionOrDone("Resize {disk} of VM {vmid} ({size})"),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "PUT /nodes/{node}/qemu/{vmid}/resize",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
+        ],
+        |client, args| grow(client, args, Guest::Vm, &VM_DISK),
     ),
 };
 
@@ -216,12 +232,87 @@ pub(super) static RESIZE_LXC: Tool = Tool {
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Put,
-        "/nodes/{node}/lxc/{vmid}/resize",
-        Show::Action("Resize {disk} of container {vmid} ({size})"),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "PUT /nodes/{node}/lxc/{vmid}/resize",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
+        ],
+        |client, args| grow(client, args, Guest::Container, &LXC_VOLUME),
     ),
 };
+
+fn grow(client: &Client, args: &Args, guest: Guest, slot: &Param) -> Result<Answer, Error> {
+    let request = args.request(Put, &guest.path("resize"));
+    let request = args.send_given(request, &[*slot, GROWN_SIZE]);
+    // PVE 7 answers nothing once a disk of a VM has grown.
+    let reply = match guest {
+        Guest::Container => Reply::Task,
+        Guest::Vm => Reply::TaskOrNothing,
+    };
+    let (before, data) = change(client, args, guest, reply, |config| {
+        config.used(args, guest, &args[slot], families(guest))?;
+        Ok(request.clone())
+    })?;
+    let what = format!(
+        "Resize {} of {} {}",
+        &args[slot],
+        guest.noun(),
+        &args[&VMID]
+    );
+    let line = before.get(&args[slot]).unwrap_or_default();
+    let sizes = PropertyString::parse(&line)
+        .get("size")
+        .and_then(|size| grown(size, &args[&GROWN_SIZE]));
+    let answer = match sizes {
+        Some((from, to)) => Answer::of_action(&what, &data).remark(&format!("from {from} to {to}")),
+        None => Answer::of_action(&format!("{what} ({})", &args[&GROWN_SIZE]), &data),
+    };
+    Ok(settling(answer, guest))
+}
+
+/// How large a volume of size `now` is before and after it grows to `wanted`, or by it.
+fn grown(now: &str, wanted: &str) -> Option<(String, String)> {
+    let before = bytes(now)?;
+    let after = match wanted.strip_prefix('+') {
+        Some(more) => before + bytes(more)?,
+        None => bytes(wanted)?,
+    };
+    Some((text::bytes(before), text::bytes(after)))
+}
+
+/// `32G` as a number of bytes.
+fn bytes(size: &str) -> Option<f64> {
+    let (number, factor) = match size.char_indices().next_back()? {
+        (at, 'K') => (&size[..at], 10),
+        (at, 'M') => (&size[..at], 20),
+        (at, 'G') => (&size[..at], 30),
+        (at, 'T') => (&size[..at], 40),
+        _ => (size, 0),
+    };
+    let number: f64 = number.parse().ok()?;
+    Some(number * f64::from(factor).exp2())
+}
+
+/// `answer` with the slot that it is about as Proxmox has it, once that can be known.
+fn settling(answer: Answer, guest: Guest) -> Answer {
+    answer.then(match guest {
+        Guest::Container => |client, args, answer| {
+            with_slot(client, args, Guest::Container, &args[&LXC_VOLUME], answer)
+        },
+        Guest::Vm => {
+            |client, args, answer| with_slot(client, args, Guest::Vm, &args[&VM_DISK], answer)
+        }
+    })
+}
+
+/// The slots that can be grown and moved.
+fn families(guest: Guest) -> &'static [&'static str] {
+    match guest {
+        Guest::Container => &["rootfs", "mp"],
+        Guest::Vm => DISKS,
+    }
+}
 
 const REMOVED_DISK: Param = Param::required(
     "disk",
@@ -286,7 +377,7 @@ fn remove(
     families: &[&str],
 ) -> Result<Answer, Error> {
     let slot = &args[slot];
-    let (before, _) = change(client, args, guest, |config| {
+    let (before, _) = change(client, args, guest, Reply::Nothing, |config| {
         config.used(args, guest, slot, families)?;
         let request = args
             .request(Put, &guest.path("config"))
@@ -298,7 +389,8 @@ fn remove(
         })
     })?;
     let line = before.get(slot).unwrap_or_default();
-    let waits = removal_waits(client, args, guest, slot);
+    let settled = Settled::read(client, args, guest, slot);
+    let waits = settled.map(|settled| settled.waits);
     let what = format!("Remove {slot} from {} {}", guest.noun(), &args[&VMID]);
     let answer = Answer::done_or_saved(&what, waits == Some(true))
         .line(format!("before: {slot}: {line}"))
@@ -359,8 +451,12 @@ fn remove(
 }
 
 const TO_STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "");
-const DELETE: Param =
-    Param::optional("delete", Kind::Flag, "Else kept as unusedN.").default("true");
+const DELETE: Param = Param::optional(
+    "delete",
+    Kind::Flag,
+    "Erase the source volume; false keeps it as unusedN.",
+)
+.default("true");
 
 pub(super) static MOVE_VM: Tool = Tool {
     title: "Move VM disk",
@@ -382,8 +478,12 @@ pub(super) static MOVE_VM: Tool = Tool {
         &[
             "GET /nodes/{node}/qemu/{vmid}/config",
             "POST /nodes/{node}/qemu/{vmid}/move_disk",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
         ],
-        |client, args| relocate(client, args, Guest::Vm, &VM_DISK, DISKS),
+        |client, args| {
+            let params = &[VM_DISK, TO_STORAGE, DELETE, IMAGE_FORMAT];
+            relocate(client, args, Guest::Vm, "move_disk", params)
+        },
     ),
 };
 
@@ -408,32 +508,54 @@ pub(super) static MOVE_LXC: Tool = Tool {
         &[
             "GET /nodes/{node}/lxc/{vmid}/config",
             "POST /nodes/{node}/lxc/{vmid}/move_volume",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
         ],
-        |client, args| relocate(client, args, Guest::Container, &MOVED_VOLUME, MOVABLE),
+        |client, args| {
+            let params = &[MOVED_VOLUME, TO_STORAGE, DELETE];
+            relocate(client, args, Guest::Container, "move_volume", params)
+        },
     ),
 };
 
-/// Moves what a slot holds. Of an empty one Proxmox says "format error", if that.
+/// Moves the slot that the first of `params` names, all of which are sent.
 fn relocate(
     client: &Client,
     args: &Args,
     guest: Guest,
-    slot: &Param,
-    families: &[&str],
+    path: &str,
+    params: &[Param],
 ) -> Result<Answer, Error> {
-    let path = guest.path(match guest {
-        Guest::Container => "move_volume",
-        Guest::Vm => "move_disk",
-    });
-    let (_, data) = change(client, args, guest, |config| {
-        config.used(args, guest, &args[slot], families)?;
-        let request = args.request(Post, &path);
-        Ok(args.send_given(request, &[*slot, TO_STORAGE, DELETE, IMAGE_FORMAT]))
+    let slot = &args[&params[0]];
+    let (_, data) = change(client, args, guest, Reply::Task, |config| {
+        config.used(args, guest, slot, families(guest))?;
+        let request = args.request(Post, &guest.path(path));
+        Ok(args.send_given(request, params))
     })?;
     let what = format!(
-        "Move {} of {} {{vmid}} to {{storage}}",
-        &args[slot],
-        guest.noun()
+        "Move {slot} of {} {} to {}",
+        guest.noun(),
+        &args[&VMID],
+        &args[&TO_STORAGE]
     );
-    Ok(Answer::of_action(&args.fill(&what), &data))
+    Ok(settling(Answer::of_action(&what, &data), guest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_how_large_a_volume_is_before_and_after() {
+        for (now, wanted, sizes) in [
+            ("32G", "+10G", Some(("32 GiB", "42 GiB"))),
+            ("512M", "+1G", Some(("512 MiB", "1.5 GiB"))),
+            ("4M", "1T", Some(("4 MiB", "1 TiB"))),
+            ("528K", "1G", Some(("528 KiB", "1 GiB"))),
+            ("large", "+1G", None),
+            ("", "+1G", None),
+        ] {
+            let sizes = sizes.map(|(from, to)| (from.to_owned(), to.to_owned()));
+            assert_eq!(grown(now, wanted), sizes, "{now} {wanted}");
+        }
+    }
 }

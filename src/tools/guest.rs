@@ -223,6 +223,7 @@ pub(crate) fn with_free_id(
         return call(args);
     };
     // What has the VMID when another client was faster is not for us to overwrite.
+    let overwrites = args.flag(&OVERWRITE);
     args.unset(&OVERWRITE);
     let mut taken = None;
     let mut attempt = 1;
@@ -237,10 +238,16 @@ pub(crate) fn with_free_id(
             called => {
                 return called.map(|answer| match answer.task {
                     // What it does names the VMID.
-                    Some(task) => Answer {
-                        task: Some(task.of_free_id(id)),
-                        ..answer
-                    },
+                    Some(task) => {
+                        let answer = Answer {
+                            task: Some(task.of_free_id(id)),
+                            ..answer
+                        };
+                        match overwrites {
+                            true => answer.remark("force has no effect on a new guest"),
+                            false => answer,
+                        }
+                    }
                     None => answer
                         .line(format!("{}: {id}, the next free one", param.name))
                         .with("vmid", id),

@@ -1,8 +1,9 @@
 //! Guest queries, and the storages they lie on.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::common::resources;
+use super::common::{Guest, resources};
+use super::config::{DEFAULT, REMOVED, Settings, readable};
 use super::guest::{NODE, TYPE, VMID};
 use crate::answer::{
     self, Answer, Column, Fields, LIMIT, OFFSET, Table, compare, number, plain, tally,
@@ -15,7 +16,7 @@ use crate::pve::request::Method::Get;
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool};
 
-const OF_NAME: Param = Param::optional("name", Kind::Text(1, 128), "Part of it.");
+const OF_NAME: Param = Param::optional("name", Kind::Text(1, 128), "Part of the name.");
 const OF_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 const OF_TYPE: Param = Param::optional("type", Kind::Choice(&["qemu", "lxc"]), "");
 const OF_STATUS: Param = Param::optional("status", Kind::Choice(&["running", "stopped"]), "");
@@ -249,45 +250,43 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(FIELDS.answer(status, args, &[]))
 }
 
-const CURRENT: Param = Param::optional("current", Kind::Flag, "Without pending changes.");
+const CURRENT: Param = Param::optional("current", Kind::Flag, "Only what is in effect.");
 const OF_SNAPSHOT: Param = Param::optional("snapshot", Kind::Format(&format::SNAPSHOT), "");
 
 pub(super) static VM_CONFIG: Tool = Tool {
     title: "VM configuration",
-    summary: "Shows hardware and options of a VM, pending changes included, or of a snapshot.",
+    summary: "Shows hardware and options of a VM with pending values marked, or of a snapshot.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
-    call: Call::Steps(&["GET /nodes/{node}/qemu/{vmid}/config"], |client, args| {
-        config(
-            client,
-            args,
-            "/nodes/{node}/qemu/{vmid}/config",
-            "VM {vmid} on {node}",
-        )
-    }),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "GET /nodes/{node}/qemu/{vmid}/pending",
+        ],
+        |client, args| config(client, args, Guest::Vm, "VM {vmid} on {node}"),
+    ),
 };
 
 pub(super) static LXC_CONFIG: Tool = Tool {
     title: "Container configuration",
-    summary: "Shows hardware and options of a container, pending changes included, or of a snapshot.",
+    summary: "Shows hardware and options of a container with pending values marked, or of a snapshot.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
-    call: Call::Steps(&["GET /nodes/{node}/lxc/{vmid}/config"], |client, args| {
-        config(
-            client,
-            args,
-            "/nodes/{node}/lxc/{vmid}/config",
-            "Container {vmid} on {node}",
-        )
-    }),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
+        ],
+        |client, args| config(client, args, Guest::Container, "Container {vmid} on {node}"),
+    ),
 };
 
 fn config(
     client: &Client,
     args: &Args,
-    path: &str,
+    guest: Guest,
     heading: &'static str,
 ) -> Result<Answer, Error> {
     if args.flag(&CURRENT) && args.get(&OF_SNAPSHOT).is_some() {
@@ -300,8 +299,56 @@ fn config(
         columns: &[],
         hidden: &[],
     };
-    let config = client.send(&args.whole_request(Get, path))?;
-    Ok(fields.answer(config, args, &[]))
+    let config = client.send(&args.whole_request(Get, &guest.path("config")))?;
+    // These views hold nothing that waits.
+    if args.flag(&CURRENT) || args.get(&OF_SNAPSHOT).is_some() {
+        return Ok(fields.answer(config, args, &[]));
+    }
+    Ok(match Settings::read(client, args, guest) {
+        Ok(settings) => marked(fields.answer(config, args, &[]), &settings),
+        Err(Error::Cancelled) => return Err(Error::Cancelled),
+        Err(_) => {
+            let note = "Which of these values are pending could not be read.".to_owned();
+            fields.answer(config, args, &[note])
+        }
+    })
+}
+
+/// `answer`, the merged view of a configuration, with what waits marked.
+fn marked(answer: Answer, settings: &Settings) -> Answer {
+    let waits = settings.waits();
+    if waits.is_empty() {
+        return answer;
+    }
+    let active = |key: &str| {
+        let active = settings.active(key);
+        active.map(|active| text::cut(&readable(key, &active), 1_000))
+    };
+    let mut lines: Vec<String> = answer.text.lines().map(str::to_owned).collect();
+    let mut pending = Map::new();
+    for (key, value) in waits {
+        let now = active(&key);
+        let told = now.as_deref().unwrap_or(DEFAULT);
+        match &value {
+            None => lines.push(format!("{key}: {told} (pending: {REMOVED})")),
+            Some(_) => {
+                let start = format!("{key}: ");
+                if let Some(line) = lines.iter_mut().find(|line| line.starts_with(&start)) {
+                    line.push_str(&format!(" (pending, now {told})"));
+                }
+            }
+        }
+        let value = match value {
+            Some(Value::String(text)) => readable(&key, &text).into(),
+            other => other.unwrap_or_default(),
+        };
+        pending.insert(key, json!({ "now": now, "pending": value }));
+    }
+    Answer {
+        text: lines.join("\n"),
+        ..answer
+    }
+    .with("pending", pending)
 }
 
 pub(super) static STORAGE: Tool = Tool {

@@ -18,9 +18,15 @@ use crate::task::{self, WAIT, WAIT_TIMEOUT};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 use crate::volume;
 
-const FORCE_STOP: Param = Param::optional("force_stop", Kind::Flag, "").sent_as("forceStop");
-const OVERRULE_SHUTDOWN: Param =
-    Param::optional("overrule_shutdown", Kind::Flag, "").sent_as("overrule-shutdown");
+const FORCE_STOP: Param =
+    Param::optional("force_stop", Kind::Flag, "Stop it hard after the timeout.")
+        .sent_as("forceStop");
+const OVERRULE_SHUTDOWN: Param = Param::optional(
+    "overrule_shutdown",
+    Kind::Flag,
+    "End a shutdown that waits.",
+)
+.sent_as("overrule-shutdown");
 
 pub(super) static START_LXC: Tool = Tool {
     title: "Start container",
@@ -163,7 +169,11 @@ pub(super) static RESUME_VM: Tool = Tool {
     ),
 };
 
-const PURGE: Param = Param::optional("purge", Kind::Flag, "From jobs, replication, HA too.");
+const PURGE: Param = Param::optional(
+    "purge",
+    Kind::Flag,
+    "Also from backup jobs, replication and HA.",
+);
 const UNREFERENCED: Param = Param::optional("destroy_unreferenced_disks", Kind::Flag, "")
     .sent_as("destroy-unreferenced-disks");
 const FORCE: Param = Param::optional("force", Kind::Flag, "Even if it runs.");

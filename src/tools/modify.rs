@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 
 use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
-use super::config::{Config, pending, with_waits};
+use super::config::{DEFAULT, Settings, change_settings, with_waits};
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::error::Error;
@@ -27,16 +27,29 @@ const HOSTNAME: Param =
     Param::optional("hostname", Kind::Format(&format::DNS_NAME), "").alias(&["name"]);
 const NAME: Param =
     Param::optional("name", Kind::Format(&format::DNS_NAME), "").alias(&["hostname"]);
-const FULL: Param = Param::optional("full", Kind::Flag, "Not linked.");
-const TO_STORAGE: Param = Param::optional("storage", Kind::Format(&format::STORAGE), "Full only.");
+const FULL: Param = Param::optional("full", Kind::Flag, "Full clone, not linked.");
+const TO_STORAGE: Param = Param::optional(
+    "storage",
+    Kind::Format(&format::STORAGE),
+    "Full clone only.",
+);
 const IMAGE_FORMAT: Param = Param::optional(
     "format",
     Kind::Choice(&["raw", "qcow2", "vmdk"]),
-    "Full only.",
+    "Full clone only.",
 );
-const TARGET: Param = Param::optional("target", Kind::Format(&format::NODE), "Shared storage.");
-const START_COPY: Param = Param::optional("start", Kind::Flag, "The copy; waits for it.").local();
-const OF_SNAPSHOT: Param = Param::optional("snapname", Kind::Format(&format::SNAPSHOT), "");
+const TARGET: Param = Param::optional(
+    "target",
+    Kind::Format(&format::NODE),
+    "Node for the copy; needs shared storage.",
+);
+const START_COPY: Param =
+    Param::optional("start", Kind::Flag, "Waits for the copy and starts it.").local();
+const OF_SNAPSHOT: Param = Param::optional(
+    "snapname",
+    Kind::Format(&format::SNAPSHOT),
+    "Copies this snapshot.",
+);
 
 pub(super) static CLONE_LXC: Tool = Tool {
     title: "Clone container",
@@ -156,13 +169,14 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
 const MEMORY: Param = Param::optional("memory", Kind::Integer(16, u64::MAX), "MiB.");
 const LXC_CORES: Param = Param::optional("cores", Kind::Integer(1, 8_192), "");
 const SWAP: Param = Param::optional("swap", Kind::Integer(0, u64::MAX), "MiB.");
-const CPU_LIMIT: Param = Param::optional("cpulimit", Kind::Number(0.0, 8_192.0), "CPUs; 0: all.");
+const CPU_LIMIT: Param =
+    Param::optional("cpulimit", Kind::Number(0.0, 8_192.0), "CPUs; 0: no limit.");
 const VM_CORES: Param = Param::optional("cores", Kind::Integer(1, u64::MAX), "Per socket.");
 const SOCKETS: Param = Param::optional("sockets", Kind::Integer(1, u64::MAX), "");
 const BALLOON: Param = Param::optional(
     "balloon",
     Kind::Integer(0, u64::MAX),
-    "MiB at least; 0: none.",
+    "Least MiB; 0: no ballooning.",
 );
 
 pub(super) static RESIZE_LXC: Tool = Tool {
@@ -173,7 +187,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     params: &[NODE, VMID, MEMORY, LXC_CORES, SWAP, CPU_LIMIT, DIGEST],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
+            "GET /nodes/{node}/lxc/{vmid}/pending",
             "PUT /nodes/{node}/lxc/{vmid}/config",
         ],
         |client, args| {
@@ -195,9 +209,8 @@ pub(super) static RESIZE_VM: Tool = Tool {
     params: &[NODE, VMID, MEMORY, VM_CORES, SOCKETS, BALLOON, DIGEST],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "PUT /nodes/{node}/qemu/{vmid}/config",
             "GET /nodes/{node}/qemu/{vmid}/pending",
+            "PUT /nodes/{node}/qemu/{vmid}/config",
         ],
         |client, args| {
             resize(
@@ -219,13 +232,14 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
             names.join(", ")
         )]));
     }
-    let before = Config::read(client, args, guest)?;
     let request = args.send_given(args.request(Put, &guest.path("config")), values);
-    before.send(client, &args.send_given(request, &[DIGEST]))?;
+    let before = change_settings(client, args, guest, &request)?;
     // A container takes them at once.
     let waits = match guest {
         Guest::Container => Some(BTreeMap::new()),
-        Guest::Vm => pending(client, args, guest),
+        Guest::Vm => Settings::read(client, args, guest)
+            .ok()
+            .map(|settings| settings.waits()),
     };
     let given: Vec<&Param> = values
         .iter()
@@ -239,12 +253,10 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     let mut was = Map::new();
     for value in given {
         let now = &args[value];
-        let before = before.get(value.name);
-        answer = answer.line(format!(
-            "{}: {} → {now}",
-            value.name,
-            before.as_deref().unwrap_or("default")
-        ));
+        let told = before.told(value.name);
+        let told = told.as_deref().unwrap_or(DEFAULT);
+        answer = answer.line(format!("{}: {told} → {now}", value.name));
+        let before = before.active(value.name);
         was.insert(value.name.to_owned(), before.map_or(Value::Null, numeric));
     }
     answer = answer.with("before", was);

@@ -1,7 +1,7 @@
 //! Network cards of guests: add, change, remove.
 
 use super::common::Guest;
-use super::config::{AFTER_RESTART, Config, change, removal_waits, unknown_whether_it_waits};
+use super::config::{Config, Settled, change, unknown_whether_it_waits, waits_for_stop};
 use super::disks::add_options;
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
@@ -10,7 +10,7 @@ use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
-use crate::pve::request::Method::Put;
+use crate::pve::request::{Method::Put, Reply};
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const MODELS: &[&str] = &[
@@ -46,7 +46,7 @@ const NEW_OPTIONS: Param = Param::optional("options", Kind::Text(1, 512), "");
 const NAME: Param = Param::optional(
     "name",
     Kind::Format(&format::INTERFACE_NAME),
-    "Inside; ethN if absent.",
+    "Name inside; ethN if absent.",
 );
 const NEW_NAME: Param = Param::optional("name", Kind::Format(&format::INTERFACE_NAME), "");
 const IP: Param = Param::optional(
@@ -70,10 +70,12 @@ const HWADDR: Param = Param::optional("hwaddr", Kind::Format(&format::MAC), "").
 const VM_REQUESTS: &[&str] = &[
     "GET /nodes/{node}/qemu/{vmid}/config",
     "PUT /nodes/{node}/qemu/{vmid}/config",
+    "GET /nodes/{node}/qemu/{vmid}/pending",
 ];
 const LXC_REQUESTS: &[&str] = &[
     "GET /nodes/{node}/lxc/{vmid}/config",
     "PUT /nodes/{node}/lxc/{vmid}/config",
+    "GET /nodes/{node}/lxc/{vmid}/pending",
 ];
 
 /// Keys of a line that the tools have parameters for. The model is a key as well, with the MAC address.
@@ -140,36 +142,68 @@ fn add(
     line: impl Fn(&Config) -> PropertyString,
 ) -> Result<Answer, Error> {
     let slot = &args[&NET];
-    let (before, _) = change(client, args, guest, |config| {
+    let (before, _) = change(client, args, guest, Reply::Nothing, |config| {
         config.free(args, guest, slot, 31)?;
         Ok(args
             .request(Put, &guest.path("config"))
             .with(slot, line(config).to_string()))
     })?;
     let what = format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]);
-    let answer = Answer::done(&what);
+    let settled = Settled::read(client, args, guest, slot);
     // Proxmox makes up what was not given, the MAC address before all.
-    let made = Config::read(client, args, guest)
-        .ok()
-        .and_then(|after| after.get(slot));
-    let (answer, line) = match made {
-        Some(line) => (answer.line(format!("{slot}: {line}")), line),
-        None => {
-            let sent = line(&before).to_string();
-            let told = format!("{slot}: {sent} (as sent; what Proxmox added could not be read)");
-            (answer.line(told), sent)
-        }
+    let made = settled.as_ref().and_then(|settled| settled.line.clone());
+    let sent = line(&before);
+    let (told, line) = match made {
+        Some(line) => (format!("{slot}: {line}"), line),
+        None => (
+            format!("{slot}: {sent} (as sent; what Proxmox added could not be read)"),
+            sent.to_string(),
+        ),
     };
-    let answer = answer.with("line", line);
-    Ok(after_restart(answer, guest, &before))
+    let later = taken_up_later(guest, &PropertyString::default(), &sent);
+    let answer = done(&what, guest, settled.as_ref(), &later, told);
+    Ok(answer.with("line", line))
 }
 
-/// `answer`, and that a running VM sees the change later where its option `hotplug` says so.
-fn after_restart(answer: Answer, guest: Guest, config: &Config) -> Answer {
-    if guest == Guest::Vm && !config.hotplugs("network") {
-        answer.line(AFTER_RESTART)
-    } else {
-        answer
+/// What came of a change of a card, with the lines that tell it.
+fn done(
+    what: &str,
+    guest: Guest,
+    settled: Option<&Settled>,
+    later: &[&str],
+    told: String,
+) -> Answer {
+    let waits = settled.is_some_and(|settled| settled.waits);
+    let answer = Answer::done_or_saved(what, waits).line(told);
+    let answer = match settled {
+        None => answer.line(unknown_whether_it_waits(guest)),
+        Some(_) if waits => answer.line(waits_for_stop(guest)),
+        Some(_) => answer,
+    };
+    match later {
+        [] => answer,
+        later => answer.note(format!(
+            "{}: a running container takes this up when it next starts.",
+            later.join(", ")
+        )),
+    }
+}
+
+/// The parts of a line that Proxmox saves and a running container does not get
+/// (`PVE/LXC.pm`, `update_net`). Of a VM what is not in effect counts as pending.
+fn taken_up_later(
+    guest: Guest,
+    before: &PropertyString,
+    after: &PropertyString,
+) -> Vec<&'static str> {
+    const LATER: &[&str] = &["mtu", "trunks"];
+    match guest {
+        Guest::Vm => Vec::new(),
+        Guest::Container => LATER
+            .iter()
+            .filter(|key| before.get(key) != after.get(key))
+            .copied()
+            .collect(),
     }
 }
 
@@ -292,7 +326,7 @@ fn update(
         line.merge(&options);
         line
     };
-    let (config, _) = change(client, args, guest, |config| {
+    let (config, _) = change(client, args, guest, Reply::Nothing, |config| {
         let before = config.used(args, guest, slot, &["net"])?;
         let line = edited(&before);
         if let Some(gateway) = gateway_without_address(&line) {
@@ -310,13 +344,15 @@ fn update(
             .with(slot, line.to_string()))
     })?;
     let before = config.get(slot).unwrap_or_default();
-    let after = edited(&before).to_string();
+    let after = edited(&before);
+    let later = taken_up_later(guest, &PropertyString::parse(&before), &after);
     let what = format!("Change {slot} of {} {}", guest.noun(), &args[&VMID]);
-    let answer = Answer::done(&what)
-        .line(format!("before: {before}\nafter: {after}"))
+    let settled = Settled::read(client, args, guest, slot);
+    let told = format!("before: {before}\nafter: {after}");
+    let answer = done(&what, guest, settled.as_ref(), &later, told);
+    Ok(answer
         .with("before", before)
-        .with("after", after);
-    Ok(after_restart(answer, guest, &config))
+        .with("after", after.to_string()))
 }
 
 /// Sets the parameters that were given; a tag of 0 and an empty gateway remove theirs.
@@ -412,14 +448,15 @@ pub(super) static REMOVE_LXC: Tool = Tool {
 
 fn remove(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let slot = &args[&NET];
-    let (before, _) = change(client, args, guest, |config| {
+    let (before, _) = change(client, args, guest, Reply::Nothing, |config| {
         config.used(args, guest, slot, &["net"])?;
         Ok(args
             .request(Put, &guest.path("config"))
             .with("delete", slot))
     })?;
     let line = before.get(slot).unwrap_or_default();
-    let waits = removal_waits(client, args, guest, slot);
+    let settled = Settled::read(client, args, guest, slot);
+    let waits = settled.map(|settled| settled.waits);
     let what = format!("Remove {slot} from {} {}", guest.noun(), &args[&VMID]);
     let answer = Answer::done_or_saved(&what, waits == Some(true))
         .line(format!("before: {slot}: {line}"))

@@ -109,7 +109,7 @@ const UNIT: Param = Param::optional("service", Kind::Format(&format::UNIT), "Uni
 
 pub(super) static SYSLOG: Tool = Tool {
     title: "Read the system log",
-    summary: "Shows the newest lines of a node's system log since a time, all units or one.",
+    summary: "Shows a node's system log, newest lines: of a time span, of one unit. proxmox_get_node_journal reads on where a call ended.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, LINES, FIRST_LINE, SINCE, UNTIL, UNIT],
@@ -226,7 +226,7 @@ const END_CURSOR: Param = Param::optional("endcursor", Kind::Text(1, 512), "");
 
 pub(super) static JOURNAL: Tool = Tool {
     title: "Read the journal",
-    summary: "Shows lines of a node's systemd journal, by default the newest 200.",
+    summary: "Shows a node's systemd journal, by default the newest 200 lines, or what came after a cursor. For one unit use proxmox_get_node_syslog.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
@@ -304,8 +304,12 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
 }
 
 const TASKS_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
-const SOURCE: Param =
-    Param::optional("source", Kind::Choice(&["all", "active", "archive"]), "").default("all");
+const SOURCE: Param = Param::optional(
+    "source",
+    Kind::Choice(&["all", "active", "archive"]),
+    "active: running or just ended.",
+)
+.default("all");
 const RUNNING: Param = Param::optional("running", Kind::Flag, "");
 const TASK_LIMIT: Param = Param::optional("limit", Kind::Integer(1, 500), "").default("50");
 const TASK_START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
@@ -331,7 +335,7 @@ const TASK_FILTERS: &[Param] = &[
 
 pub(super) static TASKS: Tool = Tool {
     title: "List tasks",
-    summary: "Lists tasks of all nodes or one, newest first; the status of a failed one says why.",
+    summary: "Searches tasks of all nodes or one by type, guest, user, result and time, also old ones, newest first; the status of a failed one says why.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
@@ -478,7 +482,7 @@ const LOG_START: Param = Param::optional(
 
 pub(super) static TASK: Tool = Tool {
     title: "Task status",
-    summary: "Tells whether a task runs or how it ended, with the last lines of its log.",
+    summary: "Tells at once whether a task runs or how it ended, with the last lines of its log.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[TASK_NODE, UPID, LOG_LINES, LOG_START],

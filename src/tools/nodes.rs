@@ -38,7 +38,7 @@ static NODES: Table = Table {
 
 pub(super) static STATUS: Tool = Tool {
     title: "Node status",
-    summary: "Shows load, memory, swap, root disk, uptime, kernel and version of a node.",
+    summary: "Elevated, unlike proxmox_get_nodes: shows load, memory, swap, root disk, uptime, kernel and version of a node.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
     params: &[NODE],
@@ -274,7 +274,7 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
 const WANTED: Param = Param::optional(
     "vmid",
     Kind::Integer(100, 999_999_999),
-    "Whether it is free.",
+    "Tells whether this one is free.",
 );
 
 pub(super) static NEXT_VMID: Tool = Tool {

@@ -2,15 +2,19 @@
 
 use serde_json::Value;
 
-use super::common::START;
+use super::common::{Guest, START, resource};
+use super::config::{Config, DEFAULT, REMOVED, readable};
 use super::guest::{NODE, VMID};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::Method::{Delete, Get, Post};
-use crate::task::{WAIT, WAIT_TIMEOUT};
+use crate::pve::request::{
+    Method::{Delete, Get, Post},
+    Reply,
+};
+use crate::task::{self, WAIT, WAIT_TIMEOUT};
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -20,8 +24,8 @@ const NEW_LXC_SNAPNAME: Param =
 const NEW_VM_SNAPNAME: Param =
     Param::required("snapname", Kind::Format(&format::NEW_VM_SNAPSHOT), "");
 const DESCRIPTION: Param = Param::optional("description", Kind::Text(0, 8_192), "");
-const VMSTATE: Param = Param::optional("vmstate", Kind::Flag, "Include its memory.");
-const FORCE: Param = Param::optional("force", Kind::Flag, "Even if a volume stays.");
+const VMSTATE: Param = Param::optional("vmstate", Kind::Flag, "With its memory.");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Also if a volume cannot be deleted.");
 
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Snapshot container",
@@ -57,12 +61,28 @@ pub(super) static CREATE_VM: Tool = Tool {
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/snapshot",
-        Show::Action("Snapshot {snapname} of VM {vmid}"),
+    call: Call::Steps(
+        &[
+            "POST /nodes/{node}/qemu/{vmid}/snapshot",
+            "GET /cluster/resources",
+        ],
+        create_vm,
     ),
 };
+
+fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let request = args.whole_request(Post, &Guest::Vm.path("snapshot"));
+    let what = args.fill("Snapshot {snapname} of VM {vmid}");
+    let answer = task::begun(client, &request, Reply::Task, &what)?;
+    // Proxmox leaves the memory of a VM that does not run out of it, and says nothing.
+    let is_down = args.flag(&VMSTATE)
+        && resource(client, args, &args[&VMID])
+            .is_ok_and(|row| row.is_some_and(|row| row["status"] == "stopped"));
+    Ok(match is_down {
+        true => answer.remark("vmstate has no effect, the VM is not running"),
+        false => answer,
+    })
+}
 
 pub(super) static LIST_LXC: Tool = Tool {
     title: "List snapshots of a container",
@@ -127,10 +147,12 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
-    call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
-        Show::Action("Roll back container {vmid} to {snapname}"),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/lxc/{vmid}/config",
+            "POST /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
+        ],
+        |client, args| roll_back(client, args, Guest::Container),
     ),
 };
 
@@ -140,12 +162,88 @@ pub(super) static ROLLBACK_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
-    call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
-        Show::Action("Roll back VM {vmid} to {snapname}"),
+    call: Call::Steps(
+        &[
+            "GET /nodes/{node}/qemu/{vmid}/config",
+            "POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
+        ],
+        |client, args| roll_back(client, args, Guest::Vm),
     ),
 };
+
+fn roll_back(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
+    let settings = restored(client, args, guest);
+    let request = args.whole_request(Post, &guest.path("snapshot/{snapname}/rollback"));
+    let what = format!(
+        "Roll back {} {} to {}",
+        guest.noun(),
+        &args[&VMID],
+        &args[&SNAPNAME]
+    );
+    let answer = task::begun(client, &request, Reply::Task, &what)?;
+    Ok(match settings {
+        Some(settings) => answer.remark(&settings),
+        None => answer,
+    })
+}
+
+/// Which settings come back with a snapshot: `settings that come back: memory 4096 → 2048`; `None`
+/// when that cannot be read.
+fn restored(client: &Client, args: &Args, guest: Guest) -> Option<String> {
+    let read = |name: &str, value: &str| {
+        let request = args.request(Get, &guest.path("config"));
+        Config::fetch(client, &request.with(name, value)).ok()
+    };
+    let now = read("current", "1")?;
+    let then = read("snapshot", &args[&SNAPNAME])?;
+    let mut keys: Vec<&str> = now.keys().chain(then.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let changes: Vec<String> = keys
+        .into_iter()
+        .filter(|key| comes_back(key) && now.get(key) != then.get(key))
+        .map(|key| {
+            let shown = |value: Option<String>, none: &str| {
+                let value = value.map(|value| text::cut(&readable(key, &value), 100));
+                value.unwrap_or_else(|| none.to_owned())
+            };
+            let (before, after) = (shown(now.get(key), DEFAULT), shown(then.get(key), REMOVED));
+            format!("{key} {before} → {after}")
+        })
+        .collect();
+    Some(match changes.len() {
+        0 => "no setting changes".to_owned(),
+        count if count > MOST => format!(
+            "settings that come back: {} and {} more",
+            changes[..MOST].join(", "),
+            count - MOST
+        ),
+        _ => format!("settings that come back: {}", changes.join(", ")),
+    })
+}
+
+/// The most settings that are named.
+const MOST: usize = 12;
+
+/// Whether a rollback sets an option to what it was (`PVE/AbstractConfig.pm`, `snapshot_rollback`);
+/// the rest is about the snapshot, or made new.
+fn comes_back(key: &str) -> bool {
+    const STAYS: &[&str] = &[
+        "description",
+        "digest",
+        "lock",
+        "meta",
+        "parent",
+        "running-nets-host-mtu",
+        "runningcpu",
+        "runningmachine",
+        "snapstate",
+        "snaptime",
+        "vmgenid",
+        "vmstate",
+    ];
+    !key.starts_with("unused") && !STAYS.contains(&key)
+}
 
 pub(super) static DELETE_LXC: Tool = Tool {
     title: "Delete snapshot of a container",

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{DIGEST, Guest};
-use super::config::{change, pending_rows, readable, waits, with_waits};
+use super::common::{DIGEST, Guest, resource};
+use super::config::{DEFAULT, Settings, change_settings, readable, with_waits};
 use super::guest::{NODE, TYPE, VMID};
 use super::guests::is_zero;
 use super::node_admin::TASK_TABLE;
@@ -34,7 +34,7 @@ const TIMEOUT: Param = Param::optional(
 
 pub(super) static WAIT_TASK: Tool = Tool {
     title: "Wait for a task",
-    summary: "Waits until a task has ended and tells how, with the last lines of its log when that was not well.",
+    summary: "Waits for a task to end and reports the result, with the last log lines if it failed.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[UPID, TIMEOUT],
@@ -92,7 +92,7 @@ const MAX: Param = Param::optional("max", Kind::Integer(1, 5_000), "").default("
 
 pub(super) static OF_CLUSTER: Tool = Tool {
     title: "Cluster tasks and log",
-    summary: "Lists the newest tasks of the cluster, or its log. proxmox_get_node_tasks filters and goes back further.",
+    summary: "Lists the newest tasks of the whole cluster in one request, or the cluster log. To search or go back further use proxmox_get_node_tasks.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[VIEW, MAX],
@@ -154,17 +154,18 @@ fn log_line(entry: &Value) -> String {
     words.join(" ")
 }
 
-const ALL: Param = Param::optional("all", Kind::Flag, "With unchanged ones.");
+const ALL: Param = Param::optional("all", Kind::Flag, "Also unchanged settings.");
 
 pub(super) static PENDING: Tool = Tool {
     title: "Pending configuration",
-    summary: "Shows which settings of a guest wait for it to stop and start, current and pending value side by side.",
+    summary: "Shows which settings of a guest, cloud-init included, wait for it to stop and start, current and pending value side by side.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID, TYPE, ALL, LIMIT, OFFSET],
     call: Call::Steps(
         &[
             "GET /nodes/{node}/qemu/{vmid}/pending",
+            "GET /nodes/{node}/qemu/{vmid}/cloudinit",
             "GET /nodes/{node}/lxc/{vmid}/pending",
         ],
         pending,
@@ -174,7 +175,19 @@ pub(super) static PENDING: Tool = Tool {
 fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
     static CHANGES: Table = settings(["pending change", "pending changes"]);
     static SETTINGS: Table = settings(["setting", "settings"]);
-    let mut rows = pending_rows(client, args, guest(args))?;
+    let guest = guest(args);
+    let mut rows = Settings::read(client, args, guest)?.rows();
+    let mut notes = Vec::new();
+    if guest == Guest::Vm {
+        match client.send(&args.request(Get, &guest.path("cloudinit"))) {
+            Ok(data) => notes.extend(add_cloud_init(&mut rows, answer::rows(data))),
+            Err(Error::Refused(refusal)) => notes.push(format!(
+                "What waits for cloud-init could not be read: {}",
+                Error::Refused(refusal).brief()
+            )),
+            Err(error) => return Err(error),
+        }
+    }
     let total = rows.len();
     for row in &mut rows {
         let key = plain(&row["key"]);
@@ -195,9 +208,34 @@ fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
     });
     let changes: Vec<Value> = rows.iter().filter(|row| waits_now(row)).cloned().collect();
     Ok(if args.flag(&ALL) {
-        SETTINGS.counted(rows, args, &format!("{} pending", changes.len()), &[])
+        let counts = format!("{} pending", changes.len());
+        SETTINGS.counted(rows, args, &counts, &notes)
     } else {
-        CHANGES.counted(changes, args, &format!("of {total} settings"), &[])
+        CHANGES.counted(changes, args, &format!("of {total} settings"), &notes)
+    })
+}
+
+/// Puts what waits for cloud-init in the place of the same settings, which count as in effect once they
+/// are saved; a note names them.
+fn add_cloud_init(rows: &mut Vec<Value>, cloud_init: Vec<Value>) -> Option<String> {
+    let mut names = Vec::new();
+    for row in cloud_init {
+        let is_deleted = number(&row["delete"]).is_some_and(|delete| delete != 0.0);
+        if row["pending"].is_null() && !is_deleted {
+            continue;
+        }
+        names.push(plain(&row["key"]));
+        match rows.iter_mut().find(|other| other["key"] == row["key"]) {
+            Some(other) => *other = row,
+            None => rows.push(row),
+        }
+    }
+    names.sort();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Saved, and given to the guest by cloud-init when it stops and starts: {}",
+            names.join(", ")
+        )
     })
 }
 
@@ -229,15 +267,16 @@ fn guest(args: &Args) -> Guest {
     }
 }
 
-const SET: Param = Param::required(
-    "set",
-    Kind::Pairs,
-    "{\"onboot\": \"1\"}; {} to delete or revert only.",
+const SET: Param = Param::required("set", Kind::Pairs, "Such as {\"onboot\": \"1\"}.")
+    .local()
+    .unless(&["delete", "revert"]);
+const DELETE: Param = Param::optional("delete", Kind::List, "Options to remove.").local();
+const REVERT: Param = Param::optional(
+    "revert",
+    Kind::List,
+    "Options whose pending change is dropped.",
 )
-.local()
-.unless(&["delete", "revert"]);
-const DELETE: Param = Param::optional("delete", Kind::List, "Names of options.").local();
-const REVERT: Param = Param::optional("revert", Kind::List, "Drop pending changes.").local();
+.local();
 
 pub(super) static UPDATE: Tool = Tool {
     title: "Change guest options",
@@ -247,12 +286,11 @@ pub(super) static UPDATE: Tool = Tool {
     params: &[NODE, VMID, TYPE, SET, DELETE, REVERT, DIGEST],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "PUT /nodes/{node}/qemu/{vmid}/config",
             "GET /nodes/{node}/qemu/{vmid}/pending",
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "PUT /nodes/{node}/lxc/{vmid}/config",
+            "PUT /nodes/{node}/qemu/{vmid}/config",
             "GET /nodes/{node}/lxc/{vmid}/pending",
+            "PUT /nodes/{node}/lxc/{vmid}/config",
+            "GET /cluster/resources",
         ],
         update,
     ),
@@ -264,48 +302,52 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     if !problems.is_empty() {
         return Err(Error::Arguments(problems));
     }
-    let (before, _) = change(client, args, guest, |_| {
-        let mut request = args.request(Put, &guest.path("config"));
-        for (key, value) in args.pairs(&SET) {
-            request = request.with(key, wire(key, value));
+    let mut request = args.request(Put, &guest.path("config"));
+    for (key, value) in args.pairs(&SET) {
+        request = request.with(key, wire(key, value));
+    }
+    for param in [DELETE, REVERT] {
+        let keys = args.list(&param);
+        if !keys.is_empty() {
+            request = request.with(param.name, keys.join(","));
         }
-        for param in [DELETE, REVERT] {
-            let keys = args.list(&param);
-            if !keys.is_empty() {
-                request = request.with(param.name, keys.join(","));
-            }
-        }
-        Ok(request)
-    })?;
-    let rows = pending_rows(client, args, guest).ok();
-    let current = |key: &str| {
-        let row = rows.iter().flatten().find(|row| row["key"] == *key)?;
-        (!row["value"].is_null()).then(|| plain(&row["value"]))
-    };
+    }
+    let before = change_settings(client, args, guest, &request)?;
+    let settings = Settings::read(client, args, guest).ok();
     let set = args
         .pairs(&SET)
         .map(|(key, value)| (key, Some(wire(key, value))));
     let deleted = args.list(&DELETE).iter().map(|key| (&**key, None));
-    let reverted = args.list(&REVERT).iter().map(|key| (&**key, current(key)));
+    let shown = |key: &str, value: &str| text::cut(&readable(key, value), 1_000);
     let mut lines = Vec::new();
     let mut was = Map::new();
-    let mut is = Map::new();
-    for (key, after) in set.chain(deleted).chain(reverted) {
-        let shown =
-            |value: Option<String>| value.map(|value| text::cut(&readable(key, &value), 1_000));
-        let (before, after) = (shown(before.get(key)), shown(after));
+    for (key, after) in set.chain(deleted) {
+        let told = before.told(key).map(|told| shown(key, &told));
+        let told = told.as_deref().unwrap_or(DEFAULT);
+        let after = after.map(|after| shown(key, &after));
         lines.push(format!(
-            "{key}: {} → {}",
-            before.as_deref().unwrap_or("default"),
-            after.as_deref().unwrap_or("default")
+            "{key}: {told} → {}",
+            after.as_deref().unwrap_or(DEFAULT)
         ));
+        let before = before.active(key).map(|value| shown(key, &value));
         was.insert(key.to_owned(), before.into());
-        // What was set is known from the arguments.
-        if args.list(&REVERT).iter().any(|reverted| reverted == key) {
-            is.insert(key.to_owned(), after.into());
-        }
     }
-    let waits = rows.map(waits);
+    let mut dropped = Map::new();
+    for key in args.list(&REVERT) {
+        let active = before.active(key).map(|value| shown(key, &value));
+        let stays = active.as_deref().unwrap_or(DEFAULT);
+        lines.push(match before.waiting(key) {
+            None => format!("{key}: nothing was pending, stays {stays}"),
+            Some(waiting) => {
+                let waiting = waiting.map(|value| shown(key, &plain(&value)));
+                let told = waiting.as_deref().unwrap_or("removal");
+                dropped.insert(key.to_owned(), waiting.clone().into());
+                format!("{key}: pending {told} was dropped, stays {stays}")
+            }
+        });
+        was.insert(key.to_owned(), active.into());
+    }
+    let waits = settings.as_ref().map(Settings::waits);
     let pends = waits
         .as_ref()
         .is_some_and(|waits| was.keys().any(|key| waits.contains_key(key)));
@@ -313,10 +355,65 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut answer = Answer::done_or_saved(&what, pends)
         .line(lines.join("\n"))
         .with("before", was);
-    if !is.is_empty() {
-        answer = answer.with("after", is);
+    if !dropped.is_empty() {
+        answer = answer.with("dropped", dropped);
+    }
+    for without_effect in without_effect(client, args, guest, settings.as_ref().unwrap_or(&before))
+    {
+        answer = answer.note(without_effect);
     }
     Ok(with_waits(answer, guest, waits))
+}
+
+/// What Proxmox saved and does not act on, or not yet, although it does not count as pending.
+fn without_effect(client: &Client, args: &Args, guest: Guest, settings: &Settings) -> Vec<String> {
+    let set: Vec<&str> = args.pairs(&SET).map(|(key, _)| key).collect();
+    let among = |is: fn(&str) -> bool| {
+        let keys: Vec<&str> = set.iter().copied().filter(|key| is(key)).collect();
+        keys.join(", ")
+    };
+    let mut lines = Vec::new();
+    let cloud_init = among(is_cloud_init);
+    if guest == Guest::Vm && !cloud_init.is_empty() {
+        lines.push(match settings.have_cloud_init_drive() {
+            true => format!(
+                "{cloud_init}: the VM gets this when it stops and starts (proxmox_reboot_vm)."
+            ),
+            false => format!(
+                "{cloud_init}: without effect, since the VM has no cloud-init drive. It can be added on the node (qm set) or in the web interface."
+            ),
+        });
+    }
+    let at_boot = among(|key| ["onboot", "startup"].contains(&key));
+    if !at_boot.is_empty()
+        && let Ok(Some(row)) = resource(client, args, &args[&VMID])
+        && !["", "ignored"].contains(&&*plain(&row["hastate"]))
+    {
+        lines.push(format!(
+            "{at_boot}: without effect while the guest is HA-managed: the HA manager starts and stops it."
+        ));
+    }
+    if guest == Guest::Vm && set.contains(&"autostart") {
+        lines.push("autostart: Proxmox ignores it; onboot starts a VM with its node.".to_owned());
+    }
+    lines
+}
+
+/// Whether an option of a VM is for cloud-init alone.
+fn is_cloud_init(key: &str) -> bool {
+    let number = key.strip_prefix("ipconfig");
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+        || [
+            "cicustom",
+            "cipassword",
+            "citype",
+            "ciupgrade",
+            "ciuser",
+            "nameserver",
+            "searchdomain",
+            "sshkeys",
+        ]
+        .contains(&key)
 }
 
 /// Options that take 0 or 1, but not true or false.

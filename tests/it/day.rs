@@ -109,16 +109,23 @@ fn day() -> Vec<Step> {
             ],
             task: "vzdump",
             course: Ends(2, "OK"),
-            says: &["✅ Back up VM 100 to local: done."],
+            says: &[
+                "✅ Back up VM 100 to local (by default storage=local, mode=snapshot, compress=zstd): done.",
+                "\nvolume: local:backup/vzdump-qemu-100-2026_07_14-09_12_03.vma.zst",
+                "\nmode: stop",
+            ],
         },
         Step {
             tool: "proxmox_move_disk_vm",
             arguments: guest(json!({ "disk": "scsi0", "storage": "fast" })),
             request: "POST /nodes/pve1/qemu/100/move_disk",
-            form: &["disk=scsi0", "storage=fast", "delete=1"],
+            form: &["disk=scsi0", "storage=fast", "delete=1", "digest=d1"],
             task: "qmmove",
             course: Ends(2, "OK"),
-            says: &["✅ Move scsi0 of VM 100 to fast", "done."],
+            says: &[
+                "✅ Move scsi0 of VM 100 to fast (by default delete=true): done.",
+                "\nscsi0: fast:vm-100-disk-0,size=8G",
+            ],
         },
         Step {
             tool: "proxmox_rollback_snapshot_vm",
@@ -179,17 +186,24 @@ fn exchanges(step: &Step) -> Vec<Value> {
             "answer": { "data": [{ "vmid": 100, "type": "qemu", "node": "pve1" }] },
         }));
     }
-    if step.task == "qmdestroy" {
-        // Which of its disks are its own.
-        exchanges.push(json!({
-            "request": "GET /nodes/pve1/qemu/100/config", "answer": { "data": {} },
-        }));
-    }
-    if step.task == "qmmove" {
-        exchanges.push(json!({
+    let config = |form: Value, cores: u32| {
+        json!({
             "request": "GET /nodes/pve1/qemu/100/config",
-            "answer": { "data": { "scsi0": "local-lvm:vm-100-disk-0,size=8G" } },
-        }));
+            "form": form,
+            "answer": { "data": { "cores": cores, "digest": "d1", "scsi0": "local-lvm:vm-100-disk-0,size=8G" } },
+        })
+    };
+    match step.task {
+        "qmmove" => exchanges.push(config(json!([]), 4)),
+        "qmrollback" => exchanges.extend([
+            config(json!(["current=1"]), 4),
+            config(json!(["snapshot=first"]), 1),
+        ]),
+        // Which of its disks are its own.
+        "qmdestroy" => exchanges.push(json!({
+            "request": "GET /nodes/pve1/qemu/100/config", "answer": { "data": {} },
+        })),
+        _ => (),
     }
     exchanges
         .push(json!({ "request": step.request, "form": step.form, "answer": { "data": upid } }));
@@ -236,6 +250,26 @@ fn exchanges(step: &Step) -> Vec<Value> {
                 "answer": { "data": null, "errors": { "upid": "no such task" }, "message": "Parameter verification failed.\n" },
             }));
         }
+    }
+    match step.task {
+        "qmmove" => exchanges.push(json!({
+            "request": "GET /nodes/pve1/qemu/100/pending",
+            "answer": { "data": [{ "key": "scsi0", "value": "fast:vm-100-disk-0,size=8G" }] },
+        })),
+        "vzdump" => {
+            let lines = [
+                "INFO: starting new backup job: vzdump 100 --storage local --mode snapshot",
+                "INFO: backup mode: stop",
+                "INFO: creating vzdump archive '/var/lib/vz/dump/vzdump-qemu-100-2026_07_14-09_12_03.vma.zst'",
+            ];
+            let lines = lines.map(|line| json!({ "t": line }));
+            exchanges.push(json!({
+                "request": format!("GET {task}/log"),
+                "form": ["start=0", "limit=500"],
+                "answer": { "data": lines, "total": 3 },
+            }));
+        }
+        _ => (),
     }
     let starts = ["qmcreate", "qmstart", "qmrollback"].contains(&step.task);
     if starts

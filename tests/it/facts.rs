@@ -38,6 +38,31 @@ fn each_request_in_a_fixture_is_one_the_api_declares() {
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n\n"));
 }
 
+/// README: "Configurations are written with the digest they were read with."
+#[test]
+fn each_change_sends_the_digest_that_its_endpoint_takes() {
+    let text = fs::read_to_string(snapshot::below_package(PATH)).expect("the facts can be read");
+    let endpoints: Vec<Endpoint> = lines(&text).map(Endpoint::parse).collect();
+    let takes_digest = |exchange: &&Exchange| {
+        let (method, path) = exchange.request.split_once(' ').unwrap_or_default();
+        let mut endpoints = endpoints.iter();
+        let endpoint = endpoints.find(|endpoint| endpoint.matches(method, path));
+        method != "GET" && endpoint.is_some_and(|found| found.params.contains_key("digest"))
+    };
+    let mut seen = 0;
+    for tool in fixture::tools() {
+        let fixture = Fixture::of(&tool).expect("it is well-formed");
+        for case in &fixture.cases {
+            for change in case.exchanges.iter().filter(takes_digest) {
+                let sent = change.form.iter().any(|pair| pair.starts_with("digest="));
+                assert!(sent, "{tool}: {}: {}", case.shows, change.request);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 60, "{seen} changes");
+}
+
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
 fn the_facts_are_those_of_the_api_description() {

@@ -28,7 +28,7 @@ fn refused(request: &str, form: Value, said: &str) -> Value {
     json!({ "request": request, "form": form, "status": 403, "answer": answer })
 }
 
-const CONFIG: &str = "GET /nodes/pve1/qemu/100/config";
+const SETTINGS: &str = "GET /nodes/pve1/qemu/100/pending";
 const PERMISSIONS: &str = "GET /access/permissions";
 
 /// A change of memory that is refused, and the answer to the question what the token has.
@@ -37,7 +37,7 @@ fn resize(permissions: Value) -> Value {
                 VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|\
                 VM.Config.Cloudinit)";
     json!([
-        { "request": CONFIG, "answer": { "data": { "memory": "512" } } },
+        { "request": SETTINGS, "answer": { "data": [{ "key": "memory", "value": "512" }] } },
         refused(
             "PUT /nodes/pve1/qemu/100/config",
             json!(["memory=1024"]),
@@ -180,7 +180,7 @@ fn what_no_role_allows_has_no_line() {
         ),
         ("Permission check failed (pool 'nopool' does not exist)", ""),
     ] {
-        let exchanges = json!([refused(CONFIG, json!([]), said)]);
+        let exchanges = json!([refused(SETTINGS, json!([]), said)]);
         let text = told("proxmox_update_guest_config", arguments.clone(), exchanges);
         assert_eq!(text, format!("{said}{advice}"));
     }

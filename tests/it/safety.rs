@@ -170,11 +170,25 @@ fn answer(request: &tiny_http::Request, body: &str, state: &Mutex<State>) -> (u1
             200,
             json!({ "data": { "exited": 1, "exitcode": 0, "out-data": "ok\n" } }),
         ),
-        None => (
-            500,
-            json!({ "data": null, "message": format!("Configuration file '{path}' does not exist\n") }),
-        ),
+        None => match pending(&state, path) {
+            Some(rows) => (200, json!({ "data": rows })),
+            None => (
+                500,
+                json!({ "data": null, "message": format!("Configuration file '{path}' does not exist\n") }),
+            ),
+        },
     }
+}
+
+/// The settings of a guest where nothing waits, as rows.
+fn pending(state: &State, path: &str) -> Option<Value> {
+    let config = path.strip_suffix("/pending")?;
+    let config = state.holds.get(&format!("{config}/config"))?.as_object()?;
+    let rows = config.iter();
+    Some(
+        rows.map(|(key, value)| json!({ "key": key, "value": value }))
+            .collect(),
+    )
 }
 
 /// The text of a call, and whether it is an error.
@@ -922,6 +936,17 @@ fn only_the_command_lines_that_are_allowed_run() {
             json!({ "vmid": 100, "argv": ["systemctl", "stop", "nginx"] }),
             false,
         ),
+        // No shell sees these, so they name one more unit.
+        (
+            json!({ "vmid": 100, "argv": ["systemctl", "status", "nginx; reboot"] }),
+            true,
+        ),
+        // These are arguments of tee, and no standard input.
+        (
+            json!({ "vmid": 100, "argv": ["tee", "log", "<", "x"] }),
+            false,
+        ),
+        (json!({ "vmid": 100, "argv": ["tee", "log < x"] }), false),
         (
             json!({ "vmid": 100, "command": "/bin/sh -c 'uptime'" }),
             false,
@@ -951,9 +976,12 @@ fn only_the_command_lines_that_are_allowed_run() {
         let (text, is_error) = call(
             &mut session,
             "proxmox_execute_vm_command",
-            json!({ "vmid": 100, "argv": [command] }),
+            json!({ "vmid": 100, "command": command }),
         );
         assert!(is_error && text.contains("no shell"), "{command:?}: {text}");
+        for way in ["input_data", "bash -s", "powershell.exe -Command -", "argv"] {
+            assert!(text.contains(way), "{way}: {text}");
+        }
     }
     assert_eq!(host.changes(), [""; 0]);
 }
@@ -1046,12 +1074,13 @@ fn a_preview_shows_the_request_and_what_it_would_do() {
         "🔎 Dry run: nothing was changed. proxmox_resize_vm would send\n\
          PUT /nodes/pve1/qemu/100/config\n\
          | memory: 4096\n\
+         | digest: d1\n\
          What it does: Changes CPU cores and memory of a VM. A running one mostly needs a stop and start.\n\
          now: memory: 2048"
     );
     assert_eq!(
         result["structuredContent"]["request"],
-        json!({ "method": "PUT", "path": "/nodes/pve1/qemu/100/config", "parameters": { "memory": "4096" } })
+        json!({ "method": "PUT", "path": "/nodes/pve1/qemu/100/config", "parameters": { "memory": "4096", "digest": "d1" } })
     );
     assert_eq!(
         result["structuredContent"]["now"],

@@ -104,7 +104,7 @@ fn the_demonstration_answers_calls_that_leave_out_what_can_be_found_out() {
                 arguments.remove(id);
                 let (text, _) = call(&mut session, name, json!(arguments)).expect("an answer");
                 assert!(
-                    text.contains("105") && text.contains("(the next free VMID)"),
+                    text.contains("105") && text.contains("the next free VMID"),
                     "{name}: {text}"
                 );
             }
@@ -296,7 +296,8 @@ fn what_a_host_sent_is_in_the_data_of_each_read() {
                 || path.ends_with("/log")
                 || path.ends_with("/time")
                 || path.ends_with("/syslog")
-                || path.ends_with("/tasks") && tool == "proxmox_get_node_task";
+                || path.ends_with("/tasks") && tool == "proxmox_get_node_task"
+                || path.ends_with("/pending") && tool != "proxmox_get_pending_config";
             let mut sent = BTreeSet::new();
             keys(exchange.answer.as_ref().expect("an answer"), &mut sent);
             // The envelope.
@@ -327,9 +328,11 @@ fn keys(value: &Value, into: &mut BTreeSet<String>) {
 fn a_dry_run_shows_what_is_sent_encoded_as_the_text_that_it_is() {
     let fake = Fake::start();
     let mut session = start(&fake);
-    let config =
-        json!({ "data": { "digest": "b1f0", "sshkeys": "ssh-rsa%20AAAA%20old%40example" } });
-    let exchange = json!({ "request": "GET /nodes/pve1/qemu/100/config", "answer": config });
+    let settings = json!({ "data": [
+        { "key": "digest", "value": "b1f0" },
+        { "key": "sshkeys", "value": "ssh-rsa%20AAAA%20old%40example" },
+    ] });
+    let exchange = json!({ "request": "GET /nodes/pve1/qemu/100/pending", "answer": settings });
     fake.play(vec![serde_json::from_value(exchange).expect("an exchange")]);
     let set = json!({ "sshkeys": "ssh-ed25519 AAAA+/= new@example" });
     let arguments =

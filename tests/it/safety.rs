@@ -915,7 +915,7 @@ fn only_the_command_lines_that_are_allowed_run() {
     let host = Host::start();
     let mut session = host.serve(&[(
         "PROXMOX_ALLOW_COMMANDS",
-        "uptime, systemctl status *, tee log < *",
+        "uptime, systemctl status *, tee log < *, sort * < *",
     )]);
     for (arguments, is_let) in [
         (json!({ "vmid": 100, "command": "uptime" }), true),
@@ -946,7 +946,11 @@ fn only_the_command_lines_that_are_allowed_run() {
             json!({ "vmid": 100, "argv": ["tee", "log", "<", "x"] }),
             false,
         ),
-        (json!({ "vmid": 100, "argv": ["tee", "log < x"] }), false),
+        (
+            json!({ "vmid": 100, "argv": ["tee", "log", "<", "x"], "input_data": "y" }),
+            false,
+        ),
+        (json!({ "vmid": 100, "argv": ["sort", "a < b"] }), false),
         (
             json!({ "vmid": 100, "command": "/bin/sh -c 'uptime'" }),
             false,

@@ -214,6 +214,18 @@ static TOOLS: &[(&str, Needs)] = &[
     ("proxmox_update_network_vm", NETWORK),
 ];
 
+/// Reads that a tool does its work without where they are refused.
+static DISPENSABLE: &[(&str, &str)] = &[
+    (
+        "proxmox_rollback_snapshot_lxc",
+        "GET /nodes/{node}/lxc/{vmid}/config",
+    ),
+    (
+        "proxmox_rollback_snapshot_vm",
+        "GET /nodes/{node}/qemu/{vmid}/config",
+    ),
+];
+
 /// One thing that a tool needs: one of some privileges at one of some places, of which there is at least
 /// one each.
 #[derive(Debug)]
@@ -318,14 +330,17 @@ fn exists(privilege: &str, major: u32) -> bool {
     }
 }
 
-/// The lines of a tool: those of its requests, and its own.
+/// The lines of a tool: those of the requests that it cannot do without, and its own.
 pub(crate) fn lines(name: &str, tool: &Tool) -> impl Iterator<Item = &'static str> {
     let of = |table: &'static [(&str, Needs)], key: &str| {
         let row = table.iter().find(|(known, _)| *known == key);
         row.map_or(&[][..], |(_, needs)| *needs)
     };
-    let requests = tool.requests().into_iter();
-    let lines = requests.flat_map(move |request| of(REQUESTS, &request));
+    let mut requests = tool.requests();
+    requests.retain(|request| !DISPENSABLE.contains(&(name, request)));
+    let lines = requests
+        .into_iter()
+        .flat_map(move |request| of(REQUESTS, &request));
     lines.chain(of(TOOLS, name)).copied()
 }
 

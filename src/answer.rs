@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::format;
+use crate::cluster::tasks::Task;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request;
+use crate::request;
 use crate::settings::Secret;
-use crate::task::Task;
 use crate::text;
+use crate::text::format;
 
 /// The result of a call that succeeded.
 #[derive(Debug)]

@@ -14,18 +14,18 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::answer;
-use crate::audit;
 use crate::check::report::Report;
 use crate::cli;
+use crate::error::grant::quoted;
 use crate::error::{Error, Refusal};
-use crate::grant::quoted;
-use crate::peer::Peer;
-use crate::privileges::Granted;
+use crate::mcp::connection::Peer;
 use crate::pve::client::{Client, Cluster};
 use crate::pve::http::Failure;
 use crate::pve::probe::Probe;
+use crate::safety::audit;
 use crate::settings::{self, Confirm, Connection, Host, MISSING, Safety, Setting, Settings};
 use crate::text;
+use crate::tool::privileges::Granted;
 use crate::tool::{Effect, Permission};
 use crate::tools;
 

@@ -16,13 +16,13 @@ use serde_json::{Map, Value};
 use crate::cli::clients::Entry;
 use crate::cli::commands::Switch;
 pub(crate) use crate::cli::man::page as man;
-use crate::exposure::Toolsets;
-use crate::nearest::nearest;
 use crate::pve::demo;
 use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
 use crate::text::add;
+use crate::text::nearest::nearest;
 use crate::tool::{Permission, Tool};
 use crate::tools;
+use crate::tools::exposure::Toolsets;
 
 /// What the command line says.
 pub(crate) struct CommandLine {
@@ -568,8 +568,8 @@ mod tests {
 
     use super::*;
     use crate::cli::commands::{Argument, Values};
-    use crate::gate::consent::Asks;
-    use crate::peer::Peer;
+    use crate::mcp::connection::Peer;
+    use crate::safety::consent::Asks;
     use crate::settings::Settings;
     use crate::tool::{Caller, Context, End};
 

@@ -1,16 +1,19 @@
 //! Why a call failed, in words that a model can act on.
 
+pub(crate) mod grant;
+pub(crate) mod remedy;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::answer::Answer;
-use crate::gate::Question;
-use crate::grant::Checked;
+use crate::error::grant::Checked;
+use crate::error::remedy::{Case, Transit};
 use crate::pve::http::{Failure, Reply};
-use crate::pve::request::{Form, Method, Request};
-use crate::remedy::{self, Case, Transit};
+use crate::request::{Form, Method, Request};
+use crate::safety::Question;
 use crate::text::{self, octets};
 
 /// Why a call failed. Every variant says what failed, why, and what to do next.

@@ -1,37 +1,22 @@
 //! A Model Context Protocol server for Proxmox VE.
 
 mod answer;
-mod audit;
 mod check;
 mod cli;
-mod diagnosis;
+mod cluster;
 mod error;
-mod exposure;
-mod format;
-mod gate;
-mod glob;
-mod grant;
-mod input;
-mod json;
-mod list;
-mod nearest;
+mod mcp;
 mod param;
-mod peer;
-mod privileges;
 mod pve;
 #[cfg(test)]
 mod readme;
-mod remedy;
-mod rpc;
-mod scope;
-mod seal;
+mod request;
+mod safety;
 mod server;
 mod settings;
-mod task;
 mod text;
 mod tool;
 mod tools;
-mod volume;
 
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -40,9 +25,10 @@ use std::process::ExitCode;
 use crate::cli::clients::Entry;
 use crate::cli::{Command, CommandLine, package};
 use crate::error::Error;
-use crate::gate::consent::Asks;
-use crate::peer::Peer;
+use crate::mcp::connection::Peer;
+use crate::mcp::lines;
 use crate::pve::fingerprint;
+use crate::safety::consent::Asks;
 use crate::settings::Settings;
 use crate::tool::{Caller, Context, End};
 
@@ -168,7 +154,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         Command::Completions(script) => print(&script())?,
         Command::Man => print(&cli::man())?,
         Command::Serve => {
-            let context = context(Peer::new(input::standard()?, io::stdout()));
+            let context = context(Peer::new(lines::standard()?, io::stdout()));
             if io::stdin().is_terminal() {
                 log::warn!("waiting for an MCP client on standard input; --help shows the usage");
             }

@@ -6,11 +6,11 @@ use std::ptr;
 
 use serde_json::{Map, Value, json};
 
-use crate::format::{self, Format};
-use crate::json;
-use crate::nearest::nearest;
-use crate::pve::request::{Method, Request};
+use crate::request::{Method, Request};
 use crate::text;
+use crate::text::format::{self, Format};
+use crate::text::json;
+use crate::text::nearest::nearest;
 
 /// The VMIDs that there can be.
 const VMIDS: RangeInclusive<u64> = 100..=999_999_999;
@@ -661,7 +661,7 @@ fn pairs(value: &Value) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format;
+    use crate::text::format;
 
     #[test]
     fn takes_a_vmid_or_what_can_be_the_name_of_a_guest() {

@@ -9,5 +9,4 @@ pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod probe;
 pub(crate) mod property;
-pub(crate) mod request;
 pub(crate) mod trust;

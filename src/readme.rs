@@ -3,7 +3,7 @@
 use std::{env, fs};
 
 use crate::cli;
-use crate::gate::harm::KINDS;
+use crate::safety::harm::KINDS;
 use crate::settings::{Flag, SETTINGS, Unset};
 
 #[test]

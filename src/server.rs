@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use crate::json;
-use crate::nearest::nearest;
-use crate::peer::{Interruption, Peer};
-use crate::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
+use crate::mcp::connection::{Interruption, Peer};
+use crate::mcp::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
 pub(crate) use crate::server::era::names_revision;
 use crate::server::era::{Era, Revision, Session};
+use crate::text::json;
+use crate::text::nearest::nearest;
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
 
@@ -335,7 +335,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::peer::Output;
+    use crate::mcp::connection::Output;
     use crate::settings::{Safety, Settings};
 
     fn context(peer: Peer) -> Context {

@@ -3,6 +3,7 @@
 //! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the
 //! path of a file is shown, where it cannot be taken for anything else.
 
+pub(crate) mod boundaries;
 mod hosts;
 
 use std::ffi::{OsStr, OsString};
@@ -14,12 +15,12 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::exposure::{Exposure, Names, Toolsets};
-use crate::glob::Glob;
-use crate::nearest::nearest;
-use crate::scope::{Guests, Nodes};
+use crate::settings::boundaries::{Guests, Nodes};
 pub(crate) use crate::settings::hosts::Host;
 use crate::text;
+use crate::text::glob::Glob;
+use crate::text::nearest::nearest;
+use crate::tools::exposure::{Exposure, Names, Toolsets};
 
 /// A declared setting, from which its flag, its line in `--help` and its README row follow.
 pub(crate) struct Setting {

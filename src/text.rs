@@ -1,8 +1,15 @@
 //! Readable forms of numbers and times, and foreign text made harmless.
 
+pub(crate) mod format;
+pub(crate) mod glob;
+pub(crate) mod json;
+pub(crate) mod list;
+pub(crate) mod nearest;
+pub(crate) mod seal;
+
 pub(crate) mod octets;
 
-use crate::pve::request::{MASK, encode};
+use crate::request::{MASK, encode};
 
 use std::fmt::{self, Write};
 

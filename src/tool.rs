@@ -1,6 +1,7 @@
 //! What a tool is, and how a call of one runs.
 
 mod host;
+pub(crate) mod privileges;
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -9,20 +10,19 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, Fields, Table};
-use crate::diagnosis;
+use crate::cluster::diagnosis;
+use crate::cluster::tasks::{self, Patience, State, Task};
 use crate::error::Error;
-use crate::gate::consent::Asks;
-use crate::gate::nodes::refuse_alias;
-use crate::gate::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper, Question};
+use crate::mcp::connection::Peer;
 use crate::param::{self, Args, Param};
-use crate::peer::Peer;
-use crate::privileges;
 use crate::pve;
 use crate::pve::client::{Client, Cluster};
 use crate::pve::demo::{Demonstration, RECORDED};
-use crate::pve::request::{Method, Reply};
+use crate::request::{Method, Reply};
+use crate::safety::consent::Asks;
+use crate::safety::nodes::refuse_alias;
+use crate::safety::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper, Question};
 use crate::settings::{Confirm, Safety, Secret, Settings};
-use crate::task::{self, Patience, State, Task};
 use crate::text;
 use crate::tools;
 
@@ -392,7 +392,7 @@ impl Tool {
         // task: a password that was made up is known to nobody else. A task that only files a request
         // ends before anything is done.
         let hands_over = caller.follows_tasks
-            && args.get(&task::WAIT).is_none()
+            && args.get(&tasks::WAIT).is_none()
             && asked.is_none()
             && answer.text.is_empty()
             && answer.data.is_empty()
@@ -466,7 +466,7 @@ fn plain(
 ) -> Result<Answer, Error> {
     let request = args.whole_request(method, path);
     match show {
-        Show::Action(what) => task::begun(client, &request, Reply::Task, &args.fill(what)),
+        Show::Action(what) => tasks::begun(client, &request, Reply::Task, &args.fill(what)),
         Show::Fields(fields) => {
             let mut reply = client.answer(&request)?;
             let answer = fields.answer(answer::take(&mut reply, "data"), args, &[]);

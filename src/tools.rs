@@ -6,6 +6,7 @@ mod config;
 mod create;
 mod disks;
 mod exec;
+pub(crate) mod exposure;
 mod guest;
 mod guests;
 mod lifecycle;
@@ -171,11 +172,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::diagnosis;
-    use crate::gate::facts;
+    use crate::cluster::diagnosis;
+    use crate::cluster::tasks;
     use crate::param::{Args, Param};
+    use crate::safety::facts;
     use crate::settings::Safety;
-    use crate::task;
     use crate::tool::{Call, Effect, Permission};
 
     fn tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
@@ -491,9 +492,9 @@ mod tests {
                 let of_tool = |declared: &String| fits(request, declared);
                 let twin = twins::of(name).filter(|twin| twin.stands_in);
                 let stand_in = twin.and_then(|twin| Some(find(twin.other?)?.1));
-                let of_waiting = || task::REQUESTS.iter().any(|of_task| fits(request, of_task));
+                let of_waiting = || tasks::REQUESTS.iter().any(|of_task| fits(request, of_task));
                 let declared = request == "GET /cluster/resources"
-                    || (has(task::WAIT.name) && of_waiting())
+                    || (has(tasks::WAIT.name) && of_waiting())
                     || (tool.permission == Permission::Elevated
                         && facts::REQUESTS.iter().any(|of_fact| fits(request, of_fact)))
                     || (request == "GET /cluster/nextid"

@@ -6,9 +6,9 @@ use crate::answer::{self, plain};
 use crate::check::report::Report;
 use crate::check::{BOUNDARIES, fault};
 use crate::pve::client::Client;
-use crate::pve::request::{Method, Request};
-use crate::scope::{Known, Labels};
+use crate::request::{Method, Request};
 use crate::settings::Safety;
+use crate::settings::boundaries::{Known, Labels};
 use crate::text::{self, add};
 
 /// The most guests or nodes that are named of each boundary.

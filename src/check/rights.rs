@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 
 use crate::check::report::Report;
-use crate::exposure;
-use crate::grant::{self, Before, Grant, owners, quoted};
-use crate::privileges::{self, Below, Granted, Reach, Spot};
-use crate::scope::Guests;
+use crate::error::grant::{self, Before, Grant, owners, quoted};
 use crate::settings::Safety;
+use crate::settings::boundaries::Guests;
 use crate::text::{self, add};
+use crate::tool::privileges::{self, Below, Granted, Reach, Spot};
 use crate::tool::{Permission, Tool};
+use crate::tools::exposure;
 
 const CHECK: &str = "privileges";
 

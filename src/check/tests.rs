@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::*;
 use crate::check::host::reach;
-use crate::exposure::Names;
 use crate::pve::http::tests::Step::{self, Hold};
 use crate::pve::http::tests::{Host as Server, assert_holds, connection, nowhere, read};
 use crate::pve::probe::sha256;
-use crate::scope::Guests;
 use crate::settings::Check;
+use crate::settings::boundaries::Guests;
+use crate::tools::exposure::Names;
 
 fn probe(connection: &Connection) -> Probe<'_> {
     Probe::new(&connection.hosts[0], 1, connection.timeout)

@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::answer::number;
 use crate::error::{Error, Refusal};
-use crate::format;
-use crate::gate::Gate;
-use crate::peer::{Interruption, Peer};
+use crate::mcp::connection::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http::{self, Failure};
-use crate::pve::request::{Method, Reply, Request};
+use crate::request::{Method, Reply, Request};
+use crate::safety::Gate;
 use crate::settings::{Connection, Secret};
 use crate::text;
+use crate::text::format;
 
 /// The one way to the cluster, shared by all calls.
 pub(crate) struct Cluster {

@@ -20,7 +20,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::peer::{GLANCE, Peer};
+use crate::mcp::connection::{GLANCE, Peer};
 use crate::pve::trust;
 use crate::settings::{Check, Host};
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::pve::http::{Failure, Reply};
-use crate::pve::request::Request;
+use crate::request::Request;
 use crate::text;
 
 /// What the fixtures of the tools record, each exchange once, as lines of JSON.
@@ -213,7 +213,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pve::request::Method;
+    use crate::request::Method;
     use crate::tools::DOMAINS;
 
     /// Lines like [`RECORDED`], from the name and the fixture of each tool.

@@ -1,7 +1,7 @@
 //! The certificates that hosts present, for a person to compare and to pin.
 
 use crate::error::Error;
-use crate::peer::Peer;
+use crate::mcp::connection::Peer;
 use crate::pve::certificate::Certificate;
 use crate::pve::connector::{HostConnector, NoConnection, Seen};
 use crate::pve::hosts::LONGEST_CONNECT;

@@ -6,10 +6,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::peer::Peer;
+use crate::mcp::connection::Peer;
 use crate::pve::http::{Failure, Http, Progress, Reply};
-use crate::pve::request::Request;
 use crate::pve::trust;
+use crate::request::Request;
 use crate::settings::Connection;
 use crate::text;
 

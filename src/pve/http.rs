@@ -15,12 +15,12 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use ureq::http::{self, HeaderValue};
 use ureq::{Agent, Body, Timeout};
 
-use crate::json::{self, Unread};
-use crate::peer::Peer;
+use crate::mcp::connection::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
-use crate::pve::request::Request;
+use crate::request::Request;
 use crate::settings::{Connection, Host};
 use crate::text;
+use crate::text::json::{self, Unread};
 
 #[cfg(test)]
 pub(crate) mod tests;

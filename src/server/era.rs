@@ -6,10 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::gate::consent::{Asks, Returned};
-use crate::gate::{self, Question};
-use crate::peer::Peer;
-use crate::rpc::{Fault, Id, Request};
+use crate::mcp::connection::Peer;
+use crate::mcp::rpc::{Fault, Id, Request};
+use crate::safety::consent::{Asks, Returned};
+use crate::safety::{self, Question};
 use crate::server::instructions::instructions;
 use crate::text;
 use crate::tool::{Caller, Context};
@@ -251,7 +251,7 @@ fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> 
         None | Some(Value::Null) => None,
         Some(Value::Object(mut responses)) => match responses.remove(QUESTION) {
             None => None,
-            Some(response @ Value::Object(_)) => Some(gate::reply(&response)),
+            Some(response @ Value::Object(_)) => Some(safety::reply(&response)),
             Some(_) => {
                 return Err(Fault::invalid_params(format!(
                     "inputResponses.{QUESTION} must be an object"

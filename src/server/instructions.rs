@@ -56,7 +56,7 @@ pub(super) fn instructions(context: &Context) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::Peer;
+    use crate::mcp::connection::Peer;
     use crate::settings::{Safety, Settings};
 
     fn text() -> String {

@@ -8,16 +8,16 @@ use rustls::crypto::ring;
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
+use crate::cluster::tasks::{Sequel, State, Task};
 use crate::error::Error;
-use crate::format;
-use crate::peer::Peer;
+use crate::mcp::connection::Peer;
+use crate::mcp::rpc::Fault;
 use crate::pve::client::Client;
-use crate::rpc::Fault;
-use crate::seal::Seal;
 use crate::server::era::{self, Era};
 use crate::server::tool_result;
-use crate::task::{Sequel, State, Task};
 use crate::text;
+use crate::text::format;
+use crate::text::seal::Seal;
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
 

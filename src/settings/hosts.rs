@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustls::pki_types::DnsName;
 
-use crate::list;
 use crate::settings::{
     self, CA_FILE, Check, FINGERPRINT, HOST, PORT, Reader, SSL_MODE, Setting, Trust, USER,
 };
+use crate::text::list;
 
 /// The most hosts: with more there would be too little time left to connect to each.
 const MOST: usize = 16;

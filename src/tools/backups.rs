@@ -9,16 +9,16 @@ use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID};
 use super::guests::is_zero;
 use super::volumes::{self, ON_NODE, Volumes};
 use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, compare, plain};
+use crate::cluster::tasks::{self, WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
-use crate::pve::request::{
+use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
-use crate::task::{self, WAIT, WAIT_TIMEOUT};
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const TO_STORAGE: Param =
@@ -285,7 +285,7 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Restore container {} from {archive} to {storage}",
         &args[&NEW_VMID]
     );
-    task::begun(client, &request, Reply::Task, &what)
+    tasks::begun(client, &request, Reply::Task, &what)
 }
 
 /// The storage of the root volume in the configuration that the backup holds.
@@ -377,7 +377,7 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
         .segment("backup", &volume)
         .with("delay", "5");
     let what = format!("Delete backup {}", plain(&volume.into()));
-    let answer = task::begun(client, &request, Reply::TaskOrNothing, &what)?;
+    let answer = tasks::begun(client, &request, Reply::TaskOrNothing, &what)?;
     Ok(match answer.task {
         None if is_gone => Answer::acted(
             &what,

@@ -6,11 +6,11 @@ use super::guest::VMID;
 use super::twins;
 use crate::answer::{self, plain};
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::{Method::Get, Request};
+use crate::request::{Method::Get, Request};
 use crate::text;
+use crate::text::format;
 
 pub(super) const NODE: Param = Param::required("node", Kind::Format(&format::NODE), "");
 pub(super) const STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "");

@@ -10,7 +10,7 @@ use crate::answer::{self, Answer, plain};
 use crate::error::Error;
 use crate::param::Args;
 use crate::pve::client::Client;
-use crate::pve::request::{self, Method::Get, Reply, Request};
+use crate::request::{self, Method::Get, Reply, Request};
 use crate::text;
 
 /// A configuration as it was read.

@@ -4,19 +4,19 @@ use super::common::{DIGEST, Guest, STORAGE};
 use super::config::{Config, Settled, change, unknown_whether_it_waits, with_slot};
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
+use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
+use crate::cluster::volume::{Fate, volume};
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::{self, PropertyString};
-use crate::pve::request::{
+use crate::request::{
     Method::{Post, Put},
     Reply,
 };
-use crate::task::{WAIT, WAIT_TIMEOUT};
 use crate::text;
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
-use crate::volume::{Fate, volume};
 
 const DISKS: &[&str] = &[
     "scsi", "virtio", "sata", "ide", "efidisk", "tpmstate", "unused",

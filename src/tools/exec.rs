@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::guest::{NODE, TYPE, VMID};
 use crate::answer::{Answer, plain};
 use crate::error::Error;
+use crate::mcp::connection::Interruption;
 use crate::param::{Args, Kind, Param};
-use crate::peer::Interruption;
 use crate::pve::client::Client;
-use crate::pve::request::{
+use crate::request::{
     Method::{Get, Post},
     Reply,
 };

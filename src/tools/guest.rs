@@ -6,11 +6,11 @@ use super::common::{Guest, identified, resources};
 use super::twins;
 use crate::answer::{Answer, plain};
 use crate::error::{Error, Refusal};
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::{Method::Get, Request};
+use crate::request::{Method::Get, Request};
 use crate::settings::Safety;
+use crate::text::format;
 use crate::tool::Tool;
 
 /// The node of the guest; looked up where it is absent.

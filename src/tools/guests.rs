@@ -9,11 +9,11 @@ use crate::answer::{
     self, Answer, Column, Fields, LIMIT, OFFSET, Table, compare, number, plain, tally,
 };
 use crate::error::Error;
-use crate::format::{self, Format};
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::Method::Get;
+use crate::request::Method::Get;
 use crate::text;
+use crate::text::format::{self, Format};
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const OF_NAME: Param = Param::optional("name", Kind::Text(1, 128), "Part of the name.");

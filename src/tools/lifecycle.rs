@@ -6,17 +6,17 @@ use super::common::{Guest, TIMEOUT};
 use super::guest::{NODE, VMID};
 use super::volumes;
 use crate::answer::Answer;
+use crate::cluster::tasks::{self, WAIT, WAIT_TIMEOUT};
+use crate::cluster::volume;
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::{
+use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
-use crate::task::{self, WAIT, WAIT_TIMEOUT};
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
-use crate::volume;
 
 const FORCE_STOP: Param =
     Param::optional("force_stop", Kind::Flag, "Stop it hard after the timeout.")
@@ -214,7 +214,7 @@ fn delete(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let path = format!("/nodes/{{node}}/{}/{{vmid}}", guest.api_type());
     let request = args.whole_request(Delete, &path);
     let what = format!("Delete {} {vmid}", guest.noun());
-    let mut answer = task::begun(client, &request, Reply::Task, &what)?;
+    let mut answer = tasks::begun(client, &request, Reply::Task, &what)?;
     let spared = volume::spared(&config, vmid);
     if !spared.is_empty() {
         let listed = spared.join(", ");

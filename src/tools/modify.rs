@@ -10,16 +10,16 @@ use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
 use super::config::{DEFAULT, Settings, change_settings, with_waits};
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
+use crate::cluster::tasks::{self, Patience, State, WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
-use crate::privileges;
 use crate::pve::client::Client;
-use crate::pve::request::{
+use crate::request::{
     Method::{Post, Put},
     Reply, Request,
 };
-use crate::task::{self, Patience, State, WAIT, WAIT_TIMEOUT};
+use crate::text::format;
+use crate::tool::privileges;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
@@ -121,7 +121,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     }
     let request = args.whole_request(Post, &guest.path("clone"));
     let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
-    let answer = task::begun(client, &request, Reply::Task, &args.fill(&what))?;
+    let answer = tasks::begun(client, &request, Reply::Task, &args.fill(&what))?;
     let Some(copying) = answer.task.clone().filter(|_| args.flag(&START_COPY)) else {
         return Ok(answer);
     };
@@ -142,7 +142,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         .segment("node", node)
         .segment("newid", &args[&NEWID]);
     let name = format!("{} {}", guest.noun(), &args[&NEWID]);
-    let starting = task::begun(client, &request, Reply::Task, &format!("Start {name}"));
+    let starting = tasks::begun(client, &request, Reply::Task, &format!("Start {name}"));
     let starting = starting.map_err(|error| match error {
         Error::Cancelled => error,
         // Whoever takes this for the whole and calls again makes another copy.

@@ -6,11 +6,11 @@ use super::disks::add_options;
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
-use crate::pve::request::{Method::Put, Reply};
+use crate::request::{Method::Put, Reply};
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const MODELS: &[&str] = &[

@@ -7,16 +7,16 @@ use super::guest::OF_GUEST;
 use crate::answer::{
     self, Answer, Column, LIMIT, Lines, OFFSET, Order, Table, compare, number, plain,
 };
+use crate::cluster::tasks::{Task, WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::{
+use crate::request::{
     Method::{Get, Post},
     Request,
 };
-use crate::task::{Task, WAIT, WAIT_TIMEOUT};
 use crate::text;
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 pub(super) static SERVICES: Tool = Tool {

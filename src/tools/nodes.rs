@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::common::NODE;
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::Method::Get;
+use crate::request::Method::Get;
 use crate::text;
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 pub(super) static LIST: Tool = Tool {

@@ -10,17 +10,17 @@ use super::node_admin::TASK_TABLE;
 use crate::answer::{
     self, Answer, Column, Fields, LIMIT, Lines, OFFSET, Table, compare, number, plain,
 };
+use crate::cluster::tasks::{self, Patience, Task};
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
-use crate::pve::request::{
+use crate::request::{
     self,
     Method::{Delete, Get, Put},
     Reply, Request, encode,
 };
-use crate::task::{self, Patience, Task};
 use crate::text;
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const UPID: Param = Param::required("upid", Kind::Format(&format::UPID), "");
@@ -38,7 +38,7 @@ pub(super) static WAIT_TASK: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[UPID, TIMEOUT],
-    call: Call::Steps(task::REQUESTS, |client, args| {
+    call: Call::Steps(tasks::REQUESTS, |client, args| {
         let task = Task::found(&args[&UPID]);
         let patience = Patience::of(client, args.integer(&TIMEOUT));
         let state = task.wait(client, patience)?;

@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use super::common::{STORAGE, resources};
 use super::guest::OF_GUEST;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, number, plain};
+use crate::cluster::volume;
 use crate::error::Error;
-use crate::format;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
-use crate::pve::request::{Method::Get, Request};
+use crate::request::{Method::Get, Request};
 use crate::text;
+use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
-use crate::volume;
 
 pub(super) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 

@@ -15,10 +15,10 @@ use serde_json::json;
 
 use super::*;
 use crate::error::Error;
-use crate::input::Source;
-use crate::peer::Output;
-use crate::pve::request::Method;
+use crate::mcp::connection::Output;
+use crate::mcp::lines::Source;
 use crate::pve::trust;
+use crate::request::Method;
 use crate::settings::{self, Check, Secret, Trust};
 
 const SECRET: &str = "5b6e7a1c-90d2-4f83-a417-2c86f0e9d35b";
@@ -271,7 +271,7 @@ pub(crate) fn assert_holds(text: &str, parts: &[&str]) {
 pub(crate) fn cancelled() -> Peer {
     let line = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
     let peer = Peer::new(Box::new(&line[..]), io::sink());
-    let id = crate::rpc::Id::new(&json!(1)).expect("an id");
+    let id = crate::mcp::rpc::Id::new(&json!(1)).expect("an id");
     peer.begin(&id, &serde_json::Map::new());
     peer
 }
@@ -1065,7 +1065,7 @@ mod failing {
         let (lines, source) = channel();
         let output = Output::default();
         let peer = Peer::new(Box::new(Lines(source)), output.clone());
-        let id = crate::rpc::Id::new(&json!(1)).expect("an id");
+        let id = crate::mcp::rpc::Id::new(&json!(1)).expect("an id");
         peer.begin(&id, &serde_json::Map::new());
         (lines, peer, output)
     }

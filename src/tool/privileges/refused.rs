@@ -1,12 +1,12 @@
 //! What a call lacks that Proxmox refused, and the lines that grant it.
 
+use crate::cluster::volume;
+use crate::error::grant::{self, Before, Checked, Grant};
 use crate::error::{Error, Refusal};
-use crate::grant::{self, Before, Checked, Grant};
 use crate::param::Args;
-use crate::privileges::{Granted, parts};
 use crate::pve::client::Client;
-use crate::pve::request::{Method, Request};
-use crate::volume;
+use crate::request::{Method, Request};
+use crate::tool::privileges::{Granted, parts};
 
 /// `error`, and where it is a refusal for want of privileges, the lines that grant all that the call lacks.
 ///
@@ -366,8 +366,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::privileges::lines;
     use crate::pve::http::Reply;
+    use crate::tool::privileges::lines;
     use crate::tools;
 
     /// What is said of this refusal of a call: the request that was sent, what Proxmox said, and what the

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, number, plain};
-use crate::diagnosis;
+use crate::cluster::diagnosis;
 use crate::error::Error;
-use crate::format;
+use crate::error::remedy::Case;
+use crate::mcp::connection::Interruption;
 use crate::param::{Args, Kind, Param};
-use crate::peer::Interruption;
 use crate::pve::client::Client;
-use crate::pve::request::{Method::Get, Reply, Request};
-use crate::remedy::Case;
+use crate::request::{Method::Get, Reply, Request};
 use crate::text;
+use crate::text::format;
 
 /// Whether to wait for the task that a call starts.
 pub(crate) const WAIT: Param = Param::optional("wait", Kind::Flag, "").local();

@@ -5,10 +5,10 @@ use super::harm::Harm;
 use super::question::command_line;
 use super::subject::{Guest, Part, Subject, Unnamed};
 use crate::error::Error;
-use crate::glob::Glob;
 use crate::pve::client::Client;
-use crate::scope::{Known, Labels, tags};
+use crate::settings::boundaries::{Known, Labels, tags};
 use crate::text;
+use crate::text::glob::Glob;
 use crate::tools;
 
 impl Gate<'_> {

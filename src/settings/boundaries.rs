@@ -5,9 +5,9 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::answer::plain;
-use crate::format;
-use crate::list;
 use crate::text;
+use crate::text::format;
+use crate::text::list;
 
 /// The most tags or pools that are named to choose from.
 const MOST: usize = 10;

@@ -7,8 +7,8 @@ use super::question::{FIELDS, Question, in_session, on_terminal, options, said};
 use super::subject::Subject;
 use crate::error::Error;
 use crate::pve::client::Client;
-use crate::pve::request::Request;
 use crate::pve::trust::sha256;
+use crate::request::Request;
 use crate::settings::Confirm;
 
 /// The most characters of what is to be done that a person is asked about; nothing of it is left out.

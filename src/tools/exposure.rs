@@ -1,8 +1,8 @@
 //! Which tools a configuration shows to clients, and why it hides the others.
 
-use crate::glob::Glob;
-use crate::list;
-use crate::nearest::nearest;
+use crate::text::glob::Glob;
+use crate::text::list;
+use crate::text::nearest::nearest;
 use crate::tool::{Effect, Tool};
 use crate::tools::{self, Domain};
 

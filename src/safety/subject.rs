@@ -5,10 +5,10 @@
 //! touch any guest and destroy anything.
 
 use super::harm::{GuestOption, Harm};
+use crate::cluster::volume::{is_disk, owner};
 use crate::pve::property::PropertyString;
-use crate::pve::request::Method::{Delete, Post, Put};
-use crate::pve::request::{Request, decode};
-use crate::volume::{is_disk, owner};
+use crate::request::Method::{Delete, Post, Put};
+use crate::request::{Request, decode};
 
 /// What a changing request is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -414,8 +414,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::gate::CONFIRM_TOKEN;
-    use crate::pve::request::Method;
+    use crate::request::Method;
+    use crate::safety::CONFIRM_TOKEN;
     use crate::settings::{Confirm, Safety};
     use crate::tool::Effect;
     use crate::tools;

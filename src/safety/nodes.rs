@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Gate;
-use super::bounds::denied;
+use super::boundaries::denied;
 use super::subject::Subject;
 use crate::answer::{self, plain};
 use crate::error::Error;

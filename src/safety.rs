@@ -4,7 +4,8 @@
 //! It stands where requests leave, not where tools begin: a tool that forgets about safety is held to it
 //! all the same, and what is decided about is the request itself.
 
-mod bounds;
+pub(crate) mod audit;
+mod boundaries;
 mod confirm;
 pub(crate) mod consent;
 pub(crate) mod facts;
@@ -18,16 +19,16 @@ use std::cell::{Cell, RefCell};
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
-use crate::audit::{Audit, Line};
 use crate::error::Error;
-use crate::format;
-pub(crate) use crate::gate::question::{Question, reply};
+use crate::mcp::connection::Peer;
 use crate::param::{Args, Kind, Param};
-use crate::peer::Peer;
 use crate::pve::client::Client;
-use crate::pve::request::{MASK, Request, is_secret};
+use crate::request::{MASK, Request, is_secret};
+use crate::safety::audit::{Audit, Line};
+pub(crate) use crate::safety::question::{Question, reply};
 use crate::settings::{Confirm, Safety};
 use crate::text;
+use crate::text::format;
 use crate::tool::{Caller, Tool};
 use consent::{Asks, Consent, Pending, Way};
 use facts::Facts;
@@ -338,8 +339,8 @@ mod tests {
     use super::*;
     use crate::pve::client::Cluster;
     use crate::pve::demo::{Demonstration, RECORDED};
-    use crate::pve::request::Method::{Delete, Post, Put};
-    use crate::scope::{Guests, Nodes};
+    use crate::request::Method::{Delete, Post, Put};
+    use crate::settings::boundaries::{Guests, Nodes};
     use crate::tools;
 
     /// What becomes of a request that a tool sends: why it is not let through.

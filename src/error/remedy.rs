@@ -3,10 +3,10 @@
 
 mod transit;
 
-use crate::format;
-use crate::glob::Glob;
-use crate::grant::Checked;
-use crate::pve::request::Method;
+use crate::error::grant::Checked;
+use crate::request::Method;
+use crate::text::format;
+use crate::text::glob::Glob;
 pub(crate) use transit::Transit;
 
 /// A failure as Proxmox reported it.

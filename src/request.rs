@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::format;
+use crate::text::format;
 use crate::text::octets;
 
 /// The methods that the API knows.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::json::{self, Unread};
+use crate::text::json::{self, Unread};
 
 /// How many messages a batch may hold: they are answered together, so all their answers are held.
 const LARGEST_BATCH: usize = 100;

@@ -9,9 +9,9 @@ use super::consent::Reply;
 use super::harm::{GuestOption, Harm};
 use super::subject::listed;
 use crate::error::Error;
-use crate::peer::Asked;
+use crate::mcp::connection::Asked;
 use crate::pve::client::Client;
-use crate::pve::request::Request;
+use crate::request::Request;
 use crate::text;
 
 /// How long a person may think about a question within a session.

@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::harm::Harm;
 use super::subject::{Guest, Subject};
 use crate::answer::{number, plain};
+use crate::cluster::volume::{self, Fate, is_disk, volume};
 use crate::error::Error;
 use crate::pve::client::Client;
 use crate::pve::http::Failure;
 use crate::pve::property::PropertyString;
-use crate::pve::request::{Method::Get, Request};
+use crate::request::{Method::Get, Request};
 use crate::text;
 use crate::tools;
-use crate::volume::{self, Fate, is_disk, volume};
 
 /// What reading the facts may send, for whatever tool.
 #[cfg(test)]

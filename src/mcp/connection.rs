@@ -5,8 +5,6 @@
 //! place in the line. That has its bounds: beyond them nothing more is read until there is room again,
 //! so that the client has to wait, and cannot be heard.
 
-mod queue;
-
 use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::input::{Line, Lines, Source};
-use crate::peer::queue::Queue;
-use crate::rpc::{self, Fault, Frame, Id, Message};
+use crate::mcp::lines::{Line, Lines, Source};
+use crate::mcp::queue::Queue;
+use crate::mcp::rpc::{self, Fault, Frame, Id, Message};
 use crate::server::names_revision;
 use crate::text;
 
@@ -381,7 +379,7 @@ impl Desk {
                     log::debug!("a ping could not be answered: {err}");
                 }
             }
-            _ => match (&mut self.call, queue::cancelled(&frame)) {
+            _ => match (&mut self.call, crate::mcp::queue::cancelled(&frame)) {
                 (Some(call), Some(id)) if call.id == id => call.is_cancelled = true,
                 _ => self.waiting.push(frame, bytes),
             },

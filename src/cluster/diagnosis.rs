@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use crate::answer::{self, plain};
 use crate::error::Error;
-use crate::format;
+use crate::error::remedy::{Advice, Case};
 use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
-use crate::pve::request::{Method::Get, Request};
-use crate::remedy::{Advice, Case};
+use crate::request::{Method::Get, Request};
 use crate::text;
+use crate::text::format;
 
 /// What a look may send, for whatever tool.
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::rpc::{Frame, Id, Message};
+use crate::mcp::rpc::{Frame, Id, Message};
 
 /// How many frames wait at most.
 const MOST_FRAMES: usize = 10_000;
@@ -89,7 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rpc;
+    use crate::mcp::rpc;
 
     fn request(id: u64, method: &str) -> Frame {
         rpc::read(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"}}"#).as_bytes()).0

@@ -6,7 +6,7 @@ pub(crate) use refused::explained;
 
 use serde_json::{Map, Value};
 
-use crate::grant::Before;
+use crate::error::grant::Before;
 use crate::tool::Tool;
 
 /// What is needed for a request, or for all of a tool's work; every line of it.
@@ -521,7 +521,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::task;
+    use crate::cluster::tasks;
     use crate::tools;
 
     fn all() -> impl Iterator<Item = (&'static str, &'static Tool)> {
@@ -550,7 +550,7 @@ mod tests {
     #[test]
     fn each_request_of_each_tool_stands_in_the_table_and_no_other() {
         let mut requests: Vec<String> = all().flat_map(|(_, tool)| tool.requests()).collect();
-        requests.extend(task::REQUESTS.iter().map(|request| (*request).to_owned()));
+        requests.extend(tasks::REQUESTS.iter().map(|request| (*request).to_owned()));
         for request in &requests {
             let rows = REQUESTS.iter().filter(|(known, _)| known == request);
             assert_eq!(rows.count(), 1, "{request}");

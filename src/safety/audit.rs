@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::peer::{Interruption, Peer};
+use crate::mcp::connection::{Interruption, Peer};
 use crate::text;
 
 /// How long to wait for another process to end its line, which takes as long as its request.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::pve::request::Method;
+use crate::request::Method;
 
 /// pveproxy waits 30 s for another daemon or node (`PVE/APIServer/AnyEvent.pm`, `proxy_request`). A second
 /// less, since two clocks are never the same.
@@ -115,7 +115,7 @@ fn capitalized(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pve::request::Method::{Get, Post, Put};
+    use crate::request::Method::{Get, Post, Put};
 
     fn remedy(method: Method, path: &str, status: u16, said: &str, seconds: u64) -> Option<String> {
         transit(method, path, status, said, seconds).remedy()

@@ -1,0 +1,8 @@
+//! The client at the other end: JSON-RPC messages, the lines that carry them, the connection.
+//!
+//! May import: `text`.
+
+pub(crate) mod connection;
+pub(crate) mod lines;
+mod queue;
+pub(crate) mod rpc;

@@ -822,7 +822,7 @@ fn whole(object: Value, columns: &[Column]) -> Value {
 pub(crate) fn seen(key: &str, value: Value) -> Value {
     match value {
         Value::Null => Value::Null,
-        _ if request::is_secret(key) => request::MASK.into(),
+        _ if request::is_secret(key) => text::MASK.into(),
         Value::String(text) => request::readable(key, &text).into(),
         Value::Array(items) => items.into_iter().map(|item| seen(key, item)).collect(),
         Value::Object(fields) => {

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::text::format;
 use crate::text::octets;
+use crate::text::percent::{decode, encode};
+use crate::text::{MASK, format};
 
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,9 +234,6 @@ impl Form {
     }
 }
 
-/// What is shown in place of a secret.
-pub(crate) const MASK: &str = "(hidden)";
-
 /// Whether the value of a parameter or option of this name is nobody's to see: passwords, tickets,
 /// token secrets, private keys. What a command in a guest reads is no secret, but part of the command.
 pub(crate) fn is_secret(name: &str) -> bool {
@@ -253,41 +251,6 @@ pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
         "sshkeys" => decode(value).into(),
         _ => value.into(),
     }
-}
-
-/// Percent-encodes everything but the unreserved characters of RFC 3986.
-pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-/// The text that [`encode`] was given.
-pub(crate) fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((plain, after)) = rest.split_once('%') {
-        bytes.extend_from_slice(plain.as_bytes());
-        let digits = after.get(..2).filter(|digits| !digits.starts_with('+'));
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(b'%');
-                rest = after;
-            }
-        }
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -326,14 +289,6 @@ mod tests {
             request.path,
             "/tasks/UPID%3Apve1%3A0%3Aroot%40pam%21mcp%3A/local%3Abackup%2Fa.zst"
         );
-    }
-
-    #[test]
-    fn decodes_what_was_encoded() {
-        for text in ["ssh-ed25519 AAAA+/= a@b\n", "100% é", "%+1 %"] {
-            assert_eq!(decode(&encode(text)), text);
-        }
-        assert_eq!(decode("100% %+1 %4"), "100% %+1 %4");
     }
 
     #[test]

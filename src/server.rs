@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 
 use crate::mcp::connection::{Interruption, Peer};
 use crate::mcp::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
-pub(crate) use crate::server::era::names_revision;
 use crate::server::era::{Era, Revision, Session};
 use crate::text::json;
 use crate::text::nearest::nearest;

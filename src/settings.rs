@@ -7,7 +7,6 @@ pub(crate) mod boundaries;
 mod hosts;
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +19,7 @@ pub(crate) use crate::settings::hosts::Host;
 use crate::text;
 use crate::text::glob::Glob;
 use crate::text::nearest::nearest;
+pub(crate) use crate::text::secret::Secret;
 use crate::tools::exposure::{Exposure, Names, Toolsets};
 
 /// A declared setting, from which its flag, its line in `--help` and its README row follow.
@@ -525,27 +525,6 @@ pub(crate) enum Check {
     Strict,
     /// As strict, but an unknown issuer is tolerated.
     Verify,
-}
-
-/// A text that is never shown.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for what it was given or made up for.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 impl Settings {

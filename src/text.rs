@@ -5,16 +5,21 @@ pub(crate) mod glob;
 pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod nearest;
+pub(crate) mod percent;
 pub(crate) mod seal;
+pub(crate) mod secret;
 
 pub(crate) mod octets;
 
-use crate::request::{MASK, encode};
+use crate::text::percent::encode;
 
 use std::fmt::{self, Write};
 
 /// The most characters of one result's text: clients cut or refuse more.
 pub(crate) const BUDGET: usize = 20_000;
+
+/// What is shown in place of a secret.
+pub(crate) const MASK: &str = "(hidden)";
 
 /// Writes to the end of `text`, with less code in the binary than `push_str(&format!(..))`.
 pub(crate) fn add(text: &mut String, words: fmt::Arguments<'_>) {

@@ -15,8 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::mcp::lines::{Line, Lines, Source};
 use crate::mcp::queue::Queue;
-use crate::mcp::rpc::{self, Fault, Frame, Id, Message};
-use crate::server::names_revision;
+use crate::mcp::rpc::{self, Fault, Frame, Id, Message, names_revision};
 use crate::text;
 
 /// How long a wait goes on before the client is looked at again.

@@ -236,6 +236,15 @@ pub(crate) fn notification(method: &str, params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "method": method, "params": params })
 }
 
+/// The key of `_meta` by which a request says that it is stateless, and of which revision.
+pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// Whether a request says that it is stateless.
+pub(crate) fn names_revision(params: &Map<String, Value>) -> bool {
+    let meta = params.get("_meta").and_then(Value::as_object);
+    meta.is_some_and(|meta| meta.contains_key(PROTOCOL_VERSION))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,8 @@ use super::harm::{GuestOption, Harm};
 use crate::cluster::volume::{is_disk, owner};
 use crate::pve::property::PropertyString;
 use crate::request::Method::{Delete, Post, Put};
-use crate::request::{Request, decode};
+use crate::request::Request;
+use crate::text::percent::decode;
 
 /// What a changing request is about.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::mcp::connection::Peer;
-use crate::mcp::rpc::{Fault, Id, Request};
+use crate::mcp::rpc::{Fault, Id, PROTOCOL_VERSION, Request, names_revision};
 use crate::safety::consent::{Asks, Returned};
 use crate::safety::{self, Question};
 use crate::server::instructions::instructions;
@@ -18,7 +18,6 @@ use crate::tool::{Caller, Context};
 const STATELESS: &str = "2026-07-28";
 
 // Keys of `_meta` (MCP 2026-07-28, Base protocol).
-const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
@@ -139,12 +138,6 @@ impl Era {
             _ => Era::Unknown,
         }
     }
-}
-
-/// Whether a request says that it is stateless.
-pub(crate) fn names_revision(params: &Map<String, Value>) -> bool {
-    let meta = params.get("_meta").and_then(Value::as_object);
-    meta.is_some_and(|meta| meta.contains_key(PROTOCOL_VERSION))
 }
 
 /// Checks what a stateless request must say about itself.

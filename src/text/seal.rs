@@ -8,7 +8,7 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::tls13::{Hkdf, OkmBlock};
 use serde_json::Value;
 
-use crate::settings::Secret;
+use crate::text::secret::Secret;
 
 const VERSION: &str = "v1";
 

@@ -17,10 +17,11 @@ use crate::pve::client::Client;
 use crate::request::{
     self,
     Method::{Delete, Get, Put},
-    Reply, Request, encode,
+    Reply, Request,
 };
 use crate::text;
 use crate::text::format;
+use crate::text::percent::encode;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const UPID: Param = Param::required("upid", Kind::Format(&format::UPID), "");

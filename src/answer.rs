@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::cluster::tasks::Task;
+use crate::error::Preview;
 use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::request;
@@ -37,6 +37,21 @@ pub(crate) struct MadeUp {
 }
 
 pub(crate) type Then = fn(&Client, &Args, Answer) -> Answer;
+
+/// A task that a call has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    /// What it does, as a person would say it: `Start VM 100`.
+    pub(crate) what: String,
+    pub(crate) upid: String,
+    /// Whether it was asked to start its guest at its end, which is a task of its own; `None` where
+    /// nobody knows.
+    pub(crate) starts: Option<bool>,
+    /// The VMID that was chosen for the guest that it makes.
+    pub(crate) chosen: Option<u64>,
+    /// What else there is to know of what it does: what was chosen for it, what has no effect.
+    pub(crate) remarks: Vec<String>,
+}
 
 /// How a list is shown: a count line, then a tab-separated table.
 pub(crate) struct Table {
@@ -553,6 +568,21 @@ impl Lines {
 
 /// The most characters of one line of a log.
 const LINE: usize = 1_000;
+
+impl From<Preview> for Answer {
+    fn from(Preview { text, data }: Preview) -> Self {
+        Self {
+            data,
+            ..Self::new(text)
+        }
+    }
+}
+
+impl From<Answer> for Preview {
+    fn from(Answer { text, data, .. }: Answer) -> Self {
+        Self { text, data }
+    }
+}
 
 impl Answer {
     /// An action that took effect at once.

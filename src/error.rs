@@ -1,19 +1,19 @@
 //! Why a call failed, in words that a model can act on.
 
 pub(crate) mod grant;
+pub(crate) mod question;
 pub(crate) mod remedy;
 
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::answer::Answer;
 use crate::error::grant::Checked;
+pub(crate) use crate::error::question::Question;
 use crate::error::remedy::{Case, Transit};
-use crate::pve::http::{Failure, Reply};
+use crate::request::Response;
 use crate::request::{Form, Method, Request};
-use crate::safety::Question;
 use crate::text::{self, octets};
 
 /// Why a call failed. Every variant says what failed, why, and what to do next.
@@ -47,7 +47,35 @@ pub(crate) enum Error {
     /// The user must be asked, by the model: what, and the token that says that they agreed.
     Unconfirmed { question: String, token: String },
     /// A dry run got as far as the first change: what it would send. No failure.
-    Withheld(Box<Answer>),
+    Withheld(Box<Preview>),
+}
+
+/// What a dry run shows in place of what it withholds: a text, and the same as data.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    pub(crate) text: String,
+    pub(crate) data: Map<String, Value>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing of the request left this machine, or the host cannot have acted on it.
+    NotSent {
+        what: String,
+        cause: String,
+        remedy: String,
+    },
+    /// The demonstration does not know the request.
+    NotRecorded { cause: String, remedy: String },
+    /// The request was sent and may have been processed: what became of it, to follow its name.
+    MaybeProcessed {
+        what: &'static str,
+        cause: String,
+        remedy: String,
+    },
+    /// The client no longer wants the answer.
+    GivenUp { sent: bool },
 }
 
 /// An error answer of Proxmox.
@@ -241,7 +269,7 @@ impl fmt::Display for Error {
 
 impl Refusal {
     /// Hosts before PVE 8.4 say what is wrong in the reason phrase alone.
-    pub(crate) fn new(request: &Request, reply: &Reply, token_id: &str) -> Self {
+    pub(crate) fn new(request: &Request, reply: &Response, token_id: &str) -> Self {
         let body = &reply.body;
         let message = body["message"]
             .as_str()
@@ -393,27 +421,27 @@ mod tests {
     use serde_json::json;
 
     fn refusal(method: Method, path: &str, status: u16, reason: &str, body: Value) -> Error {
-        refused(method, path, &Reply::at_once(status, reason, body))
+        refused(method, path, &Response::at_once(status, reason, body))
     }
 
-    fn refused(method: Method, path: &str, reply: &Reply) -> Error {
+    fn refused(method: Method, path: &str, reply: &Response) -> Error {
         let request = Request::new(method, path);
         Error::Refused(Box::new(Refusal::new(&request, reply, "ai@pve!mcp")))
     }
 
     #[test]
     fn how_long_it_took_and_what_came_tell_who_answered() {
-        let text = |reply: &Reply| refused(Method::Get, "/nodes/pve2/status", reply).to_string();
-        let broken = Reply::at_once(596, "Connection timed out", Value::Null);
+        let text = |reply: &Response| refused(Method::Get, "/nodes/pve2/status", reply).to_string();
+        let broken = Response::at_once(596, "Connection timed out", Value::Null);
         assert!(text(&broken).contains("The connection to node pve2 broke"));
-        let slow = Reply {
+        let slow = Response {
             took: Duration::from_secs(30),
             ..broken
         };
         assert!(text(&slow).contains("Node pve2 took longer than 30 s"));
-        let page = Reply {
+        let page = Response {
             is_page: true,
-            ..Reply::at_once(403, "Forbidden", Value::Null)
+            ..Response::at_once(403, "Forbidden", Value::Null)
         };
         let text = text(&page);
         assert!(

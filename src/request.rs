@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -250,6 +251,36 @@ pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
         name if is_secret(name) => MASK.into(),
         "sshkeys" => decode(value).into(),
         _ => value.into(),
+    }
+}
+
+/// What came back, whatever its status.
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// The reason phrase of the status line: the only error text of hosts before PVE 8.4.
+    pub(crate) reason: String,
+    /// The body as JSON, or `Value::Null` where it is empty or, in an error answer, no JSON.
+    pub(crate) body: Value,
+    /// Whether the body is a web page, which nothing of the API sends.
+    pub(crate) is_page: bool,
+    /// The host's clock when it answered, in seconds since 1970, where it tells.
+    pub(crate) date: Option<u64>,
+    /// How long the answer took.
+    pub(crate) took: Duration,
+}
+
+#[cfg(test)]
+impl Response {
+    /// One that came at once.
+    pub(crate) fn at_once(status: u16, reason: &str, body: Value) -> Self {
+        Self {
+            status,
+            reason: reason.to_owned(),
+            body,
+            is_page: false,
+            date: None,
+            took: Duration::ZERO,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::client::Client;
 use crate::request::{Request, is_secret};
 use crate::safety::audit::{Audit, Line};
-pub(crate) use crate::safety::question::{Question, reply};
+pub(crate) use crate::safety::question::reply;
 use crate::settings::{Confirm, Safety};
 use crate::text;
 use crate::text::MASK;
@@ -158,7 +158,7 @@ impl<'a> Gate<'a> {
         }
         if self.is_dry_run {
             let preview = self.preview(client, request, &subject)?;
-            return Err(Error::Withheld(Box::new(preview)));
+            return Err(Error::Withheld(Box::new(preview.into())));
         }
         let decision = self.confirm(client, request, &subject)?;
         if decision == "confirmed" {

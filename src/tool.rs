@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::{self, Answer, Fields, Table};
 use crate::cluster::diagnosis;
 use crate::cluster::tasks::{self, Patience, State, Task};
-use crate::error::Error;
+use crate::error::{Error, Question};
 use crate::mcp::connection::Peer;
 use crate::param::{self, Args, Param};
 use crate::pve;
@@ -21,7 +21,7 @@ use crate::pve::demo::{Demonstration, RECORDED};
 use crate::request::{Method, Reply};
 use crate::safety::consent::Asks;
 use crate::safety::nodes::refuse_alias;
-use crate::safety::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper, Question};
+use crate::safety::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper};
 use crate::settings::{Confirm, Safety, Secret, Settings};
 use crate::text;
 use crate::tools;
@@ -276,7 +276,7 @@ impl Tool {
                 Err(Error::Cancelled) => End::Cancelled,
                 Err(Error::Unbound) => End::Unbound,
                 Err(Error::Asked(question)) => End::Question(*question),
-                Err(Error::Withheld(preview)) => End::Outcome((*preview).into()),
+                Err(Error::Withheld(preview)) => End::Outcome(Answer::from(*preview).into()),
                 Err(error) => End::Outcome(error.into()),
             }
         })
@@ -366,7 +366,7 @@ impl Tool {
         let mut answer = match answer {
             Ok(answer) => noted(answer),
             Err(Error::Withheld(preview)) => {
-                return Err(Error::Withheld(Box::new(noted(*preview))));
+                return Err(Error::Withheld(Box::new(noted((*preview).into()).into())));
             }
             Err(error) => {
                 let error = tools::find_guest(client, name, args, error);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use crate::answer::Task;
 use crate::answer::{self, Answer, number, plain};
 use crate::cluster::diagnosis;
 use crate::error::Error;
@@ -51,21 +52,6 @@ const LONGEST_REBOOT: u64 = 600;
 
 /// How many of the last lines of its log explain a task that failed.
 const LAST_LINES: u64 = 8;
-
-/// A task that a call has started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Task {
-    /// What it does, as a person would say it: `Start VM 100`.
-    pub(crate) what: String,
-    pub(crate) upid: String,
-    /// Whether it was asked to start its guest at its end, which is a task of its own; `None` where
-    /// nobody knows.
-    pub(crate) starts: Option<bool>,
-    /// The VMID that was chosen for the guest that it makes.
-    pub(crate) chosen: Option<u64>,
-    /// What else there is to know of what it does: what was chosen for it, what has no effect.
-    pub(crate) remarks: Vec<String>,
-}
 
 /// Sends a request that `reply` says may start a task, and tells what it does.
 pub(crate) fn begun(

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::answer::number;
+use crate::error::Failure;
 use crate::error::{Error, Refusal};
 use crate::mcp::connection::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
-use crate::pve::http::{self, Failure};
+use crate::pve::http;
 use crate::request::{Method, Reply, Request};
 use crate::safety::Gate;
 use crate::settings::{Connection, Secret};

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::pve::http::{Failure, Reply};
+use crate::pve::http::Failure;
 use crate::request::Request;
+use crate::request::Response;
 use crate::text;
 
 /// What the fixtures of the tools record, each exchange once, as lines of JSON.
@@ -86,13 +87,13 @@ impl Demonstration {
     ///
     /// The recording of the tool goes forward only, so that a configuration that is read, written
     /// and read again shows the change. What does not follow there is looked for in all recordings.
-    pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         self.next_of_own(request)
             .or_else(|| {
                 let mut all = self.lines.iter().filter_map(Line::exchange);
                 all.find(|exchange| exchange.answers(request))
             })
-            .map(|exchange| Reply {
+            .map(|exchange| Response {
                 status: 200,
                 reason: "OK".to_owned(),
                 body: exchange.answer.clone(),

@@ -6,10 +6,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::error::Failure;
 use crate::mcp::connection::Peer;
-use crate::pve::http::{Failure, Http, Progress, Reply};
+use crate::pve::http::{Http, Progress};
 use crate::pve::trust;
 use crate::request::Request;
+use crate::request::Response;
 use crate::settings::Connection;
 use crate::text;
 
@@ -95,7 +97,7 @@ impl Hosts {
     ///
     /// One that took any of it is the last to get this request, whatever it made of it; when it gave no
     /// answer, the next request begins with another.
-    pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         self.answered.set(None);
         let mut failures = Vec::new();
         for place in self.order() {

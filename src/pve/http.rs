@@ -15,9 +15,10 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use ureq::http::{self, HeaderValue};
 use ureq::{Agent, Body, Timeout};
 
+use crate::error::Failure;
 use crate::mcp::connection::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
-use crate::request::Request;
+use crate::request::{Request, Response};
 use crate::settings::{Connection, Host};
 use crate::text;
 use crate::text::json::{self, Unread};
@@ -54,36 +55,6 @@ pub(crate) struct Http {
     speaks_http: Cell<bool>,
 }
 
-/// An answer, whatever its status.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    /// The reason phrase of the status line: the only error text of hosts before PVE 8.4.
-    pub(crate) reason: String,
-    /// The body as JSON, or `Value::Null` where it is empty or, in an error answer, no JSON.
-    pub(crate) body: Value,
-    /// Whether the body is a web page, which nothing of the API sends.
-    pub(crate) is_page: bool,
-    /// The host's clock when it answered, in seconds since 1970, where it tells.
-    pub(crate) date: Option<u64>,
-    /// How long the answer took.
-    pub(crate) took: Duration,
-}
-
-#[cfg(test)]
-impl Reply {
-    /// One that came at once.
-    pub(crate) fn at_once(status: u16, reason: &str, body: Value) -> Self {
-        Self {
-            status,
-            reason: reason.to_owned(),
-            body,
-            is_page: false,
-            date: None,
-            took: Duration::ZERO,
-        }
-    }
-}
-
 /// How far an exchange came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -114,27 +85,6 @@ pub(super) const NO_ANSWER: &str = "got no answer";
 pub(super) const NOT_THE_API: &str = "was answered, but not by the Proxmox VE API";
 /// More came than is read.
 const UNREADABLE: &str = "got an answer that cannot be taken";
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Nothing of the request left this machine, or the host cannot have acted on it.
-    NotSent {
-        what: String,
-        cause: String,
-        remedy: String,
-    },
-    /// The demonstration does not know the request.
-    NotRecorded { cause: String, remedy: String },
-    /// The request was sent and may have been processed: what became of it, to follow its name.
-    MaybeProcessed {
-        what: &'static str,
-        cause: String,
-        remedy: String,
-    },
-    /// The client no longer wants the answer.
-    GivenUp { sent: bool },
-}
 
 /// An answer would take too much memory.
 #[derive(Debug)]
@@ -206,7 +156,7 @@ impl Http {
 
     /// Sends one request, once: again only where nothing of it left, since the connection that was
     /// kept turned out to be closed.
-    pub(crate) fn exchange(&self, request: &Request) -> Result<Reply, Failure> {
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         let deadline = Instant::now() + self.timeout;
         let outcome = self.attempt(request, deadline);
         if outcome.is_err() && self.seen.lock().was_stale {
@@ -215,7 +165,7 @@ impl Http {
         outcome
     }
 
-    fn attempt(&self, request: &Request, deadline: Instant) -> Result<Reply, Failure> {
+    fn attempt(&self, request: &Request, deadline: Instant) -> Result<Response, Failure> {
         self.seen.begin(request.method.only_reads(), deadline);
         let Some(authorization) = &self.authorization else {
             return Err(Failure::NotSent {
@@ -276,7 +226,7 @@ impl Http {
         let reason = reason(&self.seen.lock().status_line, status);
         // The reason may repeat what was sent.
         log::debug!("{request}: {status} after {:?}", began.elapsed());
-        Ok(Reply {
+        Ok(Response {
             status,
             reason,
             body,

@@ -3,9 +3,10 @@
 use super::Gate;
 use super::consent::{Asks, Consent, Way};
 use super::facts::Facts;
-use super::question::{FIELDS, Question, in_session, on_terminal, options, said};
+use super::question::{in_session, on_terminal, options, said};
 use super::subject::Subject;
-use crate::error::Error;
+use crate::error::question::FIELDS;
+use crate::error::{Error, Question};
 use crate::pve::client::Client;
 use crate::pve::trust::sha256;
 use crate::request::Request;

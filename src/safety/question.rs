@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::consent::Reply;
 use super::harm::{GuestOption, Harm};
 use super::subject::listed;
-use crate::error::Error;
+use crate::error::question::FIELDS;
+use crate::error::{Error, Question};
 use crate::mcp::connection::Asked;
 use crate::pve::client::Client;
 use crate::request::Request;
@@ -16,42 +17,6 @@ use crate::text;
 
 /// How long a person may think about a question within a session.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// A question to a person.
-#[derive(Debug)]
-pub(crate) struct Question {
-    pub(crate) message: String,
-    /// The name of the one value in the answer, and what it must be.
-    pub(crate) field: &'static str,
-    pub(crate) word: String,
-    /// What must come back with the answer, where the client keeps it.
-    pub(crate) state: String,
-}
-
-/// What the one value in an answer is called: about a guest, and otherwise.
-pub(super) const FIELDS: [&str; 2] = ["vmid", "confirm"];
-
-impl Question {
-    /// The parameters of `elicitation/create`, but for its mode.
-    pub(crate) fn params(&self) -> Value {
-        let Self { field, word, .. } = self;
-        json!({
-            "message": self.message,
-            "requestedSchema": {
-                "type": "object",
-                "properties": { *field: {
-                    "type": "string",
-                    "title": match *field {
-                        "vmid" => "VMID",
-                        _ => "Confirmation",
-                    },
-                    "description": format!("Type {word} to confirm"),
-                } },
-                "required": [field],
-            },
-        })
-    }
-}
 
 /// What a person said, from the result of `elicitation/create`.
 pub(crate) fn reply(result: &Value) -> Reply {

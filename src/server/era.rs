@@ -6,10 +6,11 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::error::Question;
 use crate::mcp::connection::Peer;
 use crate::mcp::rpc::{Fault, Id, PROTOCOL_VERSION, Request, names_revision};
+use crate::safety;
 use crate::safety::consent::{Asks, Returned};
-use crate::safety::{self, Question};
 use crate::server::instructions::instructions;
 use crate::text;
 use crate::tool::{Caller, Context};

@@ -201,14 +201,16 @@ fn send(
             .filter(|key| *key != DIGEST.name)
             .filter_map(|key| Some((key, readable(key, &now(key)?))))
             .collect();
-        let told = now.iter().fold(*preview, |preview, (key, value)| {
-            preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
-        });
+        let told = now
+            .iter()
+            .fold(Answer::from(*preview), |preview, (key, value)| {
+                preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
+            });
         let now: Map<String, Value> = now
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.into()))
             .collect();
-        Error::Withheld(Box::new(told.with("now", now)))
+        Error::Withheld(Box::new(told.with("now", now).into()))
     })
 }
 

@@ -214,7 +214,7 @@ pub(crate) fn post() -> Request {
 }
 
 #[track_caller]
-pub(crate) fn not_sent(outcome: Result<Reply, Failure>) -> String {
+pub(crate) fn not_sent(outcome: Result<Response, Failure>) -> String {
     match outcome {
         Err(Failure::NotSent {
             what,
@@ -227,7 +227,7 @@ pub(crate) fn not_sent(outcome: Result<Reply, Failure>) -> String {
 }
 
 #[track_caller]
-pub(crate) fn maybe_processed(outcome: Result<Reply, Failure>) -> String {
+pub(crate) fn maybe_processed(outcome: Result<Response, Failure>) -> String {
     match outcome {
         Err(Failure::MaybeProcessed {
             what,
@@ -930,7 +930,7 @@ mod exchanging {
 mod failing {
     use super::*;
 
-    fn call(connection: &Connection) -> Result<Reply, Failure> {
+    fn call(connection: &Connection) -> Result<Response, Failure> {
         http(connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).exchange(&post())
     }
 

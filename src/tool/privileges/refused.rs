@@ -366,7 +366,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::pve::http::Reply;
+    use crate::request::Response;
     use crate::tool::privileges::lines;
     use crate::tools;
 
@@ -384,7 +384,7 @@ mod tests {
         let arguments = arguments.as_object().expect("an object");
         let args = Args::parse(tool.params, arguments).expect("they are right");
         let body = json!({ "data": null, "message": format!("{said}\n") });
-        let reply = Reply::at_once(403, said, body);
+        let reply = Response::at_once(403, said, body);
         let refusal = Refusal::new(request, &reply, "mcp@pve!mcp");
         let call = Call {
             lines: lines(name, tool).collect(),

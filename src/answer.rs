@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Preview;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request;
+use crate::safety::Client;
 use crate::settings::Secret;
 use crate::text;
 use crate::text::format;

@@ -15,13 +15,12 @@ use serde_json::Value;
 
 use crate::answer;
 use crate::check::report::Report;
-use crate::cli;
 use crate::error::Failure;
 use crate::error::grant::quoted;
 use crate::error::{Error, Refusal};
 use crate::mcp::connection::Peer;
-use crate::pve::client::{Client, Cluster};
 use crate::pve::probe::Probe;
+use crate::pve::reader::{Cluster, Reader};
 use crate::safety::audit;
 use crate::settings::{self, Confirm, Connection, Host, MISSING, Safety, Setting, Settings};
 use crate::text;
@@ -197,7 +196,7 @@ fn setting_remedy(problems: &[String], misspelt: &[String]) -> String {
 fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
     let cluster = Cluster::new(connection, Peer::nobody());
     let peer = Peer::nobody();
-    let client = Client::new(&cluster, &peer, None);
+    let client = Reader::new(&cluster, &peer);
     let began = seconds();
     let version = client.get("/version");
     let ended = seconds();
@@ -463,7 +462,7 @@ fn toolsets(report: &mut Report, safety: &Safety) {
              says which hides what:\n  proxmox-mcp tools",
         );
     }
-    let size = cli::definitions(safety).to_string().len();
+    let size = Value::from(tools::definitions(safety)).to_string().len();
     report.ok(
         TOOLSETS,
         format!(

@@ -416,7 +416,7 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
             }
         }
     }
-    let size = definitions(safety).to_string().len();
+    let size = Value::from(tools::definitions(safety)).to_string().len();
     text.push_str(&format!(
         "\n{shown} of {} tools; their list takes {size} bytes.\n",
         listed_tools().count()
@@ -519,14 +519,7 @@ pub(crate) fn aligned(text: &str) -> String {
 
 /// What `tools --json` prints: the array that `tools/list` answers.
 pub(crate) fn tool_definitions(safety: &Safety) -> String {
-    format!("{:#}", definitions(safety))
-}
-
-pub(crate) fn definitions(safety: &Safety) -> Value {
-    let shown = safety.exposure.shown();
-    shown
-        .map(|(name, tool)| tool.definition(name, safety))
-        .collect()
+    format!("{:#}", Value::from(tools::definitions(safety)))
 }
 
 /// What `tools --markdown` prints, which stands in the README as well.
@@ -569,9 +562,10 @@ mod tests {
     use super::*;
     use crate::cli::commands::{Argument, Values};
     use crate::mcp::connection::Peer;
+    use crate::safety::Caller;
     use crate::safety::consent::Asks;
     use crate::settings::Settings;
-    use crate::tool::{Caller, Context, End};
+    use crate::tool::{Context, End};
 
     #[test]
     fn the_example_of_each_tool_works_in_the_demonstration() {

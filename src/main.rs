@@ -28,9 +28,10 @@ use crate::error::Error;
 use crate::mcp::connection::Peer;
 use crate::mcp::lines;
 use crate::pve::fingerprint;
+use crate::safety::Caller;
 use crate::safety::consent::Asks;
 use crate::settings::Settings;
-use crate::tool::{Caller, Context, End};
+use crate::tool::{Context, End};
 
 fn main() -> ExitCode {
     env_logger::init_from_env(env_logger::Env::default().default_filter_or("warn"));

@@ -1,7 +1,6 @@
 //! The Proxmox side: requests, the connection, and what comes back.
 
 mod certificate;
-pub(crate) mod client;
 mod connector;
 pub(crate) mod demo;
 pub(crate) mod fingerprint;
@@ -9,4 +8,5 @@ pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod probe;
 pub(crate) mod property;
+pub(crate) mod reader;
 pub(crate) mod trust;

@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 mod boundaries;
+mod client;
 mod confirm;
 pub(crate) mod consent;
 pub(crate) mod facts;
@@ -22,15 +23,15 @@ use crate::answer::Answer;
 use crate::error::Error;
 use crate::mcp::connection::Peer;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
+use crate::pve::reader::{Changes, Reader};
 use crate::request::{Request, is_secret};
 use crate::safety::audit::{Audit, Line};
+pub(crate) use crate::safety::client::Client;
 pub(crate) use crate::safety::question::reply;
 use crate::settings::{Confirm, Safety};
 use crate::text;
 use crate::text::MASK;
 use crate::text::format;
-use crate::tool::{Caller, Tool};
 use consent::{Asks, Consent, Pending, Way};
 use facts::Facts;
 use question::said;
@@ -45,6 +46,7 @@ pub(crate) const CONFIRM_TOKEN: Param =
 
 /// What all calls share of the gate.
 pub(crate) struct Keeper {
+    changes: Changes,
     pending: Pending,
     audit: Option<Audit>,
 }
@@ -52,10 +54,22 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn new(safety: &Safety) -> Self {
         Self {
+            changes: Changes::new(),
             pending: Pending::default(),
             audit: safety.audit_log.clone().map(Audit::new),
         }
     }
+}
+
+/// Who calls, and what they can do.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// Their name and version, for the audit log; they can claim any.
+    pub(crate) name: String,
+    /// Whether a task that goes on is taken as the end of a call.
+    pub(crate) follows_tasks: bool,
+    /// How the person behind can be asked.
+    pub(crate) asks: Asks,
 }
 
 /// A call as the gate sees it.
@@ -64,7 +78,7 @@ pub(crate) struct Gate<'a> {
     keeper: &'a Keeper,
     name: &'static str,
     /// Whose work it is.
-    tool: Cell<&'static Tool>,
+    summary: Cell<&'static str>,
     /// Why it may do no harm, where it may not.
     refusal: RefCell<Option<Error>>,
     caller: &'a Caller,
@@ -90,14 +104,14 @@ impl<'a> Gate<'a> {
     pub(crate) fn new(
         safety: &'a Safety,
         keeper: &'a Keeper,
-        (name, tool): (&'static str, &'static Tool),
+        (name, summary): (&'static str, &'static str),
         caller: &'a Caller,
     ) -> Self {
         Self {
             safety,
             keeper,
             name,
-            tool: Cell::new(tool),
+            summary: Cell::new(summary),
             refusal: RefCell::new(None),
             caller,
             call: String::new(),
@@ -121,13 +135,13 @@ impl<'a> Gate<'a> {
 
     /// Has `twin` do the work for a guest of the other kind. A guest that was mixed up with another must
     /// not be harmed: `refusal` is then what is said.
-    pub(crate) fn hand_to(&self, twin: &'static Tool, refusal: Error) {
-        self.tool.set(twin);
+    pub(crate) fn hand_to(&self, summary: &'static str, refusal: Error) {
+        self.summary.set(summary);
         *self.refusal.borrow_mut() = Some(refusal);
     }
 
     /// Lets `request` through, or says why not. What it looks at is read anew each time.
-    pub(crate) fn admit(&self, client: &Client, request: &Request) -> Result<Pass, Error> {
+    pub(crate) fn admit(&self, client: &Reader, request: &Request) -> Result<Pass, Error> {
         let decision = match self.decide(client, request) {
             Ok(decision) => decision,
             // Of several changes, each has its line.
@@ -148,7 +162,7 @@ impl<'a> Gate<'a> {
     }
 
     /// `allowed` or `confirmed`, or why neither.
-    fn decide(&self, client: &Client, request: &Request) -> Result<&'static str, Error> {
+    fn decide(&self, client: &Reader, request: &Request) -> Result<&'static str, Error> {
         let subject = Subject::of(request);
         self.check(client, &subject)?;
         if subject.harm.is_some()
@@ -190,7 +204,7 @@ impl<'a> Gate<'a> {
     }
 
     /// Lets an elevated call begin that only reads: what it names must be within the boundaries.
-    pub(crate) fn admit_reading(&self, client: &Client, args: &Args) -> Result<Pass, Error> {
+    pub(crate) fn admit_reading(&self, client: &Reader, args: &Args) -> Result<Pass, Error> {
         let subject = Subject::read(args.named("node"), args.named("vmid"));
         if !subject.nodes.is_empty() {
             self.check_nodes(client, &subject)?;
@@ -285,7 +299,7 @@ impl<'a> Gate<'a> {
     /// What would be sent, and what that would do.
     fn preview(
         &self,
-        client: &Client,
+        client: &Reader,
         request: &Request,
         subject: &Subject,
     ) -> Result<Answer, Error> {
@@ -310,7 +324,7 @@ impl<'a> Gate<'a> {
             ));
         }
         let what = match &subject.harm {
-            None => self.tool.get().summary.to_owned(),
+            None => self.summary.get().to_owned(),
             Some(harm) => {
                 let facts = Facts::read(client, request, subject)?;
                 let told = facts.told(harm);
@@ -338,8 +352,8 @@ fn brief(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pve::client::Cluster;
     use crate::pve::demo::{Demonstration, RECORDED};
+    use crate::pve::reader::Cluster;
     use crate::request::Method::{Delete, Post, Put};
     use crate::settings::boundaries::{Guests, Nodes};
     use crate::tools;
@@ -347,16 +361,16 @@ mod tests {
     /// What becomes of a request that a tool sends: why it is not let through.
     fn admit(safety: &Safety, asks: Asks, request: &Request) -> Option<Error> {
         let keeper = Keeper::new(safety);
-        let tool = tools::find("proxmox_delete_vm").expect("it is there");
+        let (name, tool) = tools::find("proxmox_delete_vm").expect("it is there");
         let caller = Caller {
             name: String::new(),
             follows_tasks: false,
             asks,
         };
-        let gate = Gate::new(safety, &keeper, tool, &caller);
+        let gate = Gate::new(safety, &keeper, (name, tool.summary), &caller);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
-        let client = Client::new(&cluster, &peer, Some(&gate));
+        let client = Client::new(Reader::new(&cluster, &peer), &gate);
         gate.admit(&client, request).err()
     }
 

@@ -284,13 +284,7 @@ fn none(params: &Map<String, Value>, name: &str) -> Result<Value, Fault> {
 
 fn list_tools(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
     check_cursor(params)?;
-    let safety = context.safety();
-    let tools: Vec<Value> = safety
-        .exposure
-        .shown()
-        .map(|(name, tool)| tool.definition(name, safety))
-        .collect();
-    Ok(json!({ "tools": tools }))
+    Ok(json!({ "tools": tools::definitions(context.safety()) }))
 }
 
 fn unknown_tool(name: &str) -> Fault {

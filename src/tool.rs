@@ -11,20 +11,20 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, Fields, Table};
 use crate::cluster::diagnosis;
+use crate::cluster::guests;
 use crate::cluster::tasks::{self, Patience, State, Task};
 use crate::error::{Error, Question};
 use crate::mcp::connection::Peer;
 use crate::param::{self, Args, Param};
 use crate::pve;
-use crate::pve::client::{Client, Cluster};
 use crate::pve::demo::{Demonstration, RECORDED};
-use crate::request::{Method, Reply};
-use crate::safety::consent::Asks;
+use crate::pve::reader::{Cluster, Reader};
+use crate::request::{Method, Reply, Request};
 use crate::safety::nodes::refuse_alias;
-use crate::safety::{CONFIRM_TOKEN, DRY_RUN, Gate, Keeper};
+use crate::safety::{CONFIRM_TOKEN, Caller, Client, DRY_RUN, Gate, Keeper};
 use crate::settings::{Confirm, Safety, Secret, Settings};
 use crate::text;
-use crate::tools;
+use crate::tools::{self, twins};
 
 /// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
 ///
@@ -120,17 +120,6 @@ pub(crate) enum End {
     Unbound,
 }
 
-/// Who calls, and what they can do.
-#[derive(Debug)]
-pub(crate) struct Caller {
-    /// Their name and version, for the audit log; they can claim any.
-    pub(crate) name: String,
-    /// Whether a task that goes on is taken as the end of a call.
-    pub(crate) follows_tasks: bool,
-    /// How the person behind can be asked.
-    pub(crate) asks: Asks,
-}
-
 /// How long a call waits for its task before it is handed to a client that follows tasks itself.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
@@ -195,13 +184,13 @@ impl Context {
     }
 
     /// The cluster for somebody who changes nothing.
-    pub(crate) fn client(&self) -> Result<Client<'_>, Error> {
-        Ok(Client::new(self.cluster()?, &self.peer, None))
+    pub(crate) fn client(&self) -> Result<Reader<'_>, Error> {
+        Ok(Reader::new(self.cluster()?, &self.peer))
     }
 
     /// Seconds since 1970.
     fn now(&self) -> u64 {
-        pve::client::now(self.is_demo)
+        pve::reader::now(self.is_demo)
     }
 
     /// The connection, made at the first call that needs it.
@@ -291,7 +280,7 @@ impl Tool {
         caller: &Caller,
     ) -> Result<End, Error> {
         let safety = context.safety();
-        let mut gate = Gate::new(safety, &context.keeper, (name, self), caller);
+        let mut gate = Gate::new(safety, &context.keeper, (name, self.summary), caller);
         let denial = match safety.exposure.hides_by_name(name) {
             Some(why) => Some(Error::Denied {
                 what: format!("{name} is hidden"),
@@ -308,15 +297,15 @@ impl Tool {
         };
         let outcome = parsed.and_then(|mut args| {
             gate.take_in(&args, context.now())?;
-            let client = Client::new(context.cluster()?, context.peer(), Some(&gate));
+            let client = Client::new(context.client()?, &gate);
             refuse_alias(&client, &args)?;
-            let called = tools::look_up(&client, name, &mut args)
+            let called = guests::look_up(&client, twins::of(name), &mut args)
                 .and_then(|()| self.run_admitted(&client, &gate, name, &mut args, caller));
             let Err(Error::OtherKind { guest, refusal }) = called else {
                 return called;
             };
             let twin = tools::stand_in(name, &args, arguments, guest, *refusal, safety)?;
-            gate.hand_to(twin.tool, twin.refusal);
+            gate.hand_to(twin.tool.summary, twin.refusal);
             let (mut args, note) = (twin.args, Some(&*twin.note));
             twin.tool.run(&client, twin.name, &mut args, caller, note)
         });
@@ -355,7 +344,7 @@ impl Tool {
         note: Option<&str>,
     ) -> Result<End, Error> {
         client.begin(name);
-        let answer = tools::with_free_id(client, args, |args| match &self.call {
+        let answer = guests::with_free_id(client, args, |args| match &self.call {
             Call::Plain(method, path, show) => plain(client, args, *method, path, show),
             Call::Steps(_, steps) => steps(client, args),
         });
@@ -369,7 +358,7 @@ impl Tool {
                 return Err(Error::Withheld(Box::new(noted((*preview).into()).into())));
             }
             Err(error) => {
-                let error = tools::find_guest(client, name, args, error);
+                let error = guests::find_guest(client, twins::of(name), args, error);
                 let lines = privileges::lines(name, self);
                 let error = privileges::explained(client, lines, args, error);
                 return Err(diagnosis::explain(client, error));
@@ -457,6 +446,21 @@ impl From<Error> for Outcome {
     }
 }
 
+/// Sends a request that `reply` says may start a task, and tells what it does.
+pub(crate) fn begun(
+    client: &Client,
+    request: &Request,
+    reply: Reply,
+    what: &str,
+) -> Result<Answer, Error> {
+    let data = client.change(request, reply)?;
+    let mut answer = Answer::of_action(what, &data);
+    if let Some(task) = &mut answer.task {
+        task.starts = Some(request.form.iter().any(|pair| pair == ("start", "1")));
+    }
+    Ok(answer)
+}
+
 fn plain(
     client: &Client,
     args: &Args,
@@ -466,7 +470,7 @@ fn plain(
 ) -> Result<Answer, Error> {
     let request = args.whole_request(method, path);
     match show {
-        Show::Action(what) => tasks::begun(client, &request, Reply::Task, &args.fill(what)),
+        Show::Action(what) => begun(client, &request, Reply::Task, &args.fill(what)),
         Show::Fields(fields) => {
             let mut reply = client.answer(&request)?;
             let answer = fields.answer(answer::take(&mut reply, "data"), args, &[]);

@@ -17,14 +17,14 @@ mod node_disks;
 mod nodes;
 mod snapshots;
 mod tasks;
-mod twins;
+pub(crate) mod twins;
 mod volumes;
 
-pub(crate) use backups::last_backup;
-pub(crate) use common::{find_guest, guest_row};
-pub(crate) use guest::{look_up, stand_in, with_free_id};
-pub(crate) use volumes::unreferenced;
+pub(crate) use guest::stand_in;
 
+use serde_json::Value;
+
+use crate::settings::Safety;
 use crate::tool::Tool;
 
 /// The tools of one domain.
@@ -33,6 +33,14 @@ pub(crate) struct Domain {
     pub(crate) toolset: &'static str,
     pub(crate) title: &'static str,
     pub(crate) tools: &'static [(&'static str, &'static Tool)],
+}
+
+/// The entries of `tools/list`, as the settings show them.
+pub(crate) fn definitions(safety: &Safety) -> Vec<Value> {
+    let shown = safety.exposure.shown();
+    shown
+        .map(|(name, tool)| tool.definition(name, safety))
+        .collect()
 }
 
 /// Writes the list of tools and the `match` that finds one from the same lines. A tool that is

@@ -5,10 +5,11 @@ use serde_json::Value;
 use crate::answer::{self, plain};
 use crate::check::report::Report;
 use crate::check::{BOUNDARIES, fault};
-use crate::pve::client::Client;
+use crate::cluster::guests;
+use crate::pve::reader::Reader;
 use crate::request::{Method, Request};
 use crate::settings::Safety;
-use crate::settings::boundaries::{Known, Labels};
+use crate::settings::boundaries::Known;
 use crate::text::{self, add};
 
 /// The most guests or nodes that are named of each boundary.
@@ -18,7 +19,7 @@ const MOST: usize = 5;
 const LONGEST: usize = 60;
 
 /// `nodes` are the rows of `/nodes`, none where they are not known.
-pub(super) fn check(report: &mut Report, safety: &Safety, client: &Client, nodes: &[Value]) {
+pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes: &[Value]) {
     let sets = [
         ("PROXMOX_GUESTS", &safety.guests),
         ("PROXMOX_PROTECTED", &safety.protected),
@@ -37,7 +38,7 @@ pub(super) fn check(report: &mut Report, safety: &Safety, client: &Client, nodes
         let known = rows.iter().filter_map(|row| {
             let known = Known {
                 vmid: plain(&row["vmid"]).parse().ok()?,
-                labels: Some(Labels::of(row)),
+                labels: Some(guests::labels(row)),
             };
             Some((known, plain(&row["name"])))
         });

@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::answer::{self, plain};
 use crate::error::Error;
 use crate::error::remedy::{Advice, Case};
-use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
+use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::text;
 use crate::text::format;
@@ -24,7 +24,7 @@ pub(crate) const REQUESTS: &[&str] = &[
 const MOST: usize = 4;
 
 /// `error` with what a look tells of it.
-pub(crate) fn explain(client: &Client, error: Error) -> Error {
+pub(crate) fn explain(client: &Reader, error: Error) -> Error {
     let Error::Refused(mut refusal) = error else {
         return error;
     };
@@ -35,12 +35,12 @@ pub(crate) fn explain(client: &Client, error: Error) -> Error {
 }
 
 /// What to do about a failure: what a look tells of it, or else what the table has.
-pub(crate) fn remedy(client: &Client, case: &Case) -> Option<String> {
+pub(crate) fn remedy(client: &Reader, case: &Case) -> Option<String> {
     look(client, case).or_else(|| case.remedy())
 }
 
 /// What a look tells; nothing where none is needed, or it tells nothing.
-fn look(client: &Client, case: &Case) -> Option<String> {
+fn look(client: &Reader, case: &Case) -> Option<String> {
     let advice = case.advice()?;
     client.aside(|| match advice {
         Advice::Say(_) => None,
@@ -50,7 +50,7 @@ fn look(client: &Client, case: &Case) -> Option<String> {
 }
 
 /// Which task holds the lock, or that none does.
-fn holder(client: &Client, case: &Case) -> Option<String> {
+fn holder(client: &Reader, case: &Case) -> Option<String> {
     let (node, vmid) = (case.node.as_deref()?, case.vmid.as_deref()?);
     let request = Request::new(Get, "/nodes/{node}/tasks")
         .segment("node", node)
@@ -85,7 +85,7 @@ fn holder(client: &Client, case: &Case) -> Option<String> {
 }
 
 /// Which volumes of the guest cannot have snapshots, and why.
-fn without_snapshots(client: &Client, case: &Case) -> Option<String> {
+fn without_snapshots(client: &Reader, case: &Case) -> Option<String> {
     let (node, kind, vmid) = (case.node.as_deref()?, case.kind?, case.vmid.as_deref()?);
     let config = Request::new(Get, "/nodes/{node}/{type}/{vmid}/config")
         .segment("node", node)

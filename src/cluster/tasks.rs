@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::error::remedy::Case;
 use crate::mcp::connection::Interruption;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
-use crate::request::{Method::Get, Reply, Request};
+use crate::pve::reader::Reader;
+use crate::request::{Method::Get, Request};
 use crate::text;
 use crate::text::format;
 
@@ -52,21 +52,6 @@ const LONGEST_REBOOT: u64 = 600;
 
 /// How many of the last lines of its log explain a task that failed.
 const LAST_LINES: u64 = 8;
-
-/// Sends a request that `reply` says may start a task, and tells what it does.
-pub(crate) fn begun(
-    client: &Client,
-    request: &Request,
-    reply: Reply,
-    what: &str,
-) -> Result<Answer, Error> {
-    let data = client.change(request, reply)?;
-    let mut answer = Answer::of_action(what, &data);
-    if let Some(task) = &mut answer.task {
-        task.starts = Some(request.form.iter().any(|pair| pair == ("start", "1")));
-    }
-    Ok(answer)
-}
 
 /// What is known of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,7 +119,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     /// What `args` ask for; `None` when they do not ask to wait.
-    pub(crate) fn asked(client: &Client, args: &Args) -> Option<Self> {
+    pub(crate) fn asked(client: &Reader, args: &Args) -> Option<Self> {
         let seconds = args.integer(&WAIT_TIMEOUT);
         let waits = match args.get(&WAIT) {
             Some(wait) => wait == "1",
@@ -144,7 +129,7 @@ impl Patience {
     }
 
     /// So many seconds, or the usual patience.
-    pub(crate) fn of(client: &Client, seconds: Option<u64>) -> Self {
+    pub(crate) fn of(client: &Reader, seconds: Option<u64>) -> Self {
         let seconds = seconds.unwrap_or(PATIENCE);
         let most = match client.peer().wants_progress() {
             true => u64::MAX,
@@ -255,12 +240,12 @@ impl Task {
     }
 
     /// What Proxmox says about it.
-    pub(crate) fn status(&self, client: &Client) -> Result<Value, Error> {
+    pub(crate) fn status(&self, client: &Reader) -> Result<Value, Error> {
         client.send(&self.request("/nodes/{node}/tasks/{upid}/status"))
     }
 
     /// Lines of its log from `start` on: the answer of Proxmox, `total` included.
-    fn log(&self, client: &Client, start: u64, limit: u64) -> Result<Value, Error> {
+    fn log(&self, client: &Reader, start: u64, limit: u64) -> Result<Value, Error> {
         let request = self.request("/nodes/{node}/tasks/{upid}/log");
         client.answer(
             &request
@@ -272,7 +257,7 @@ impl Task {
     /// Lines of its log, by default the last ones; how many come before them, and how many there are.
     pub(crate) fn log_lines(
         &self,
-        client: &Client,
+        client: &Reader,
         from: Option<u64>,
         count: u64,
     ) -> Result<(Vec<String>, u64, u64), Error> {
@@ -288,7 +273,7 @@ impl Task {
 
     /// When it ended, in seconds since 1970; `None` where that cannot be read. Only the list of tasks
     /// knows it.
-    pub(crate) fn ended(&self, client: &Client) -> Option<u64> {
+    pub(crate) fn ended(&self, client: &Reader) -> Option<u64> {
         let started = self.started().to_string();
         let request = self
             .request("/nodes/{node}/tasks")
@@ -301,7 +286,7 @@ impl Task {
     }
 
     /// Looks at it once.
-    pub(crate) fn look(&self, client: &Client) -> Result<State, Error> {
+    pub(crate) fn look(&self, client: &Reader) -> Result<State, Error> {
         let status = self.status(client)?;
         if status["status"] != "stopped" {
             return Ok(State::Running { doubt: None });
@@ -328,7 +313,7 @@ impl Task {
     }
 
     /// `state`, and what follows where that is a good end.
-    pub(crate) fn followed_up(&self, client: &Client, state: State) -> Result<State, Error> {
+    pub(crate) fn followed_up(&self, client: &Reader, state: State) -> Result<State, Error> {
         Ok(match state {
             State::Ended { exit, log, .. } => State::Ended {
                 exit,
@@ -340,7 +325,7 @@ impl Task {
     }
 
     /// What follows its good end.
-    fn sequel(&self, client: &Client) -> Result<Sequel, Error> {
+    fn sequel(&self, client: &Reader) -> Result<Sequel, Error> {
         let is_expected = match self.verb() {
             // The machine is down at its end, and comes up a moment later.
             Some((_, "reboot")) if self.guest_state(client)?.as_deref() == Some("running") => {
@@ -374,7 +359,7 @@ impl Task {
     }
 
     /// The tasks of its guest that were started since it was, on its node, as the token sees them.
-    fn tasks_since(&self, client: &Client) -> Result<Vec<Value>, Error> {
+    fn tasks_since(&self, client: &Reader) -> Result<Vec<Value>, Error> {
         let Some(guest) = self.guest() else {
             return Ok(Vec::new());
         };
@@ -406,7 +391,7 @@ impl Task {
 
     /// Waits for its end and for what follows, or until patience or client have an end. What of it only
     /// files a request with the HA manager is followed to what that does.
-    pub(crate) fn wait(&self, client: &Client, patience: Patience) -> Result<State, Error> {
+    pub(crate) fn wait(&self, client: &Reader, patience: Patience) -> Result<State, Error> {
         client.peer().note_begun(self.upid.clone());
         let mut followed = self.clone();
         // Its end, once it was seen.
@@ -455,7 +440,7 @@ impl Task {
     }
 
     /// Looks at it once; where it only files a request with the HA manager, at what that does.
-    fn step(&mut self, client: &Client) -> Result<State, Error> {
+    fn step(&mut self, client: &Reader) -> Result<State, Error> {
         let state = match self.look(client) {
             Err(error) => return self.doubt(error),
             Ok(state) => state,
@@ -512,7 +497,7 @@ impl Task {
 
     /// What has come of the request filed with the HA manager: the worker that it started, or, where
     /// the token may not see that, the state of the guest.
-    fn ha_outcome(&self, client: &Client) -> Result<Outcome, Error> {
+    fn ha_outcome(&self, client: &Reader) -> Result<Outcome, Error> {
         let (Some((types, wanted)), Some(vmid)) = (self.ha_wish(), self.guest()) else {
             return Ok(Outcome::Reached);
         };
@@ -548,7 +533,7 @@ impl Task {
     /// What to say about it; `answer` holds what else the call has to say.
     pub(crate) fn report(
         &self,
-        client: &Client,
+        client: &Reader,
         state: State,
         patience: Option<Patience>,
         answer: Answer,
@@ -685,7 +670,7 @@ impl Task {
 
     /// `besides` is what the call has to say all the same: a copy that fails to start is made, and
     /// so can a container be whose password is known to nobody else.
-    fn failure(&self, client: &Client, what: String, exit: &str, log: &[String]) -> Error {
+    fn failure(&self, client: &Reader, what: String, exit: &str, log: &[String]) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
             cause.push_str(&format!("\n| {}", text::cut(&text::inline(line), 300)));
@@ -698,7 +683,7 @@ impl Task {
     }
 
     /// What it has backed up, where it is a backup of one guest.
-    fn backup(&self, client: &Client) -> Result<Option<Backup>, Error> {
+    fn backup(&self, client: &Reader) -> Result<Option<Backup>, Error> {
         /// The archive is named before the data is written, below a line for each disk.
         const LINES: u64 = 500;
         if format::upid_type(&self.upid) != Some("vzdump") || self.guest().is_none() {
@@ -710,7 +695,7 @@ impl Task {
     }
 
     /// The state of the guest after a task that may have started it.
-    fn reached(&self, client: &Client) -> Result<Option<String>, Error> {
+    fn reached(&self, client: &Reader) -> Result<Option<String>, Error> {
         match self.verb() {
             None if format::upid_type(&self.upid) == Some("hastart") => {
                 Ok(Some("running".to_owned()))
@@ -732,7 +717,7 @@ impl Task {
     }
 
     /// The state of its guest as it is now, where that can be read.
-    fn guest_state(&self, client: &Client) -> Result<Option<String>, Error> {
+    fn guest_state(&self, client: &Reader) -> Result<Option<String>, Error> {
         let (Some((family, _)), Some(guest)) = (self.verb(), self.guest()) else {
             return Ok(None);
         };
@@ -846,7 +831,7 @@ struct Progress {
 
 impl Progress {
     /// Reads on in the log and tells how far the task is, where the client wants to know.
-    fn tell(&mut self, task: &Task, client: &Client) {
+    fn tell(&mut self, task: &Task, client: &Reader) {
         if !client.peer().wants_progress() {
             return;
         }

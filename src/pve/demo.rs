@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::pve::http::Failure;
+use crate::error::Failure;
 use crate::request::Request;
 use crate::request::Response;
 use crate::text;

@@ -4,22 +4,22 @@ use super::Gate;
 use super::harm::Harm;
 use super::question::command_line;
 use super::subject::{Guest, Part, Subject, Unnamed};
+use crate::cluster::guests;
 use crate::error::Error;
-use crate::pve::client::Client;
+use crate::pve::reader::Reader;
 use crate::settings::boundaries::{Known, Labels, tags};
 use crate::text;
 use crate::text::glob::Glob;
-use crate::tools;
 
 impl Gate<'_> {
     /// Holds the request to what the user bounds elevated tools to.
-    pub(super) fn check(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
+    pub(super) fn check(&self, client: &Reader, subject: &Subject) -> Result<(), Error> {
         self.check_nodes(client, subject)?;
         self.check_command(subject)?;
         self.check_guests(client, subject)
     }
 
-    pub(super) fn check_guests(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
+    pub(super) fn check_guests(&self, client: &Reader, subject: &Subject) -> Result<(), Error> {
         let bounds = [
             ("PROXMOX_GUESTS", self.safety.guests.as_ref()),
             ("PROXMOX_PROTECTED", self.safety.protected.as_ref()),
@@ -132,10 +132,10 @@ pub(super) fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
 }
 
 /// What is known of where a guest belongs, read anew; `None` where the token does not see it.
-fn labels(client: &Client, guest: &Guest) -> Result<Option<Labels>, Error> {
+fn labels(client: &Reader, guest: &Guest) -> Result<Option<Labels>, Error> {
     let of = |vmid| -> Result<Option<Labels>, Error> {
-        let row = tools::guest_row(client, vmid)?;
-        Ok((!row.is_null()).then(|| Labels::of(&row)))
+        let row = guests::guest_row(client, vmid)?;
+        Ok((!row.is_null()).then(|| guests::labels(&row)))
     };
     match &guest.part {
         Part::Changes | Part::Keeps => of(guest.vmid),

@@ -7,7 +7,7 @@ use super::question::{in_session, on_terminal, options, said};
 use super::subject::Subject;
 use crate::error::question::FIELDS;
 use crate::error::{Error, Question};
-use crate::pve::client::Client;
+use crate::pve::reader::Reader;
 use crate::pve::trust::sha256;
 use crate::request::Request;
 use crate::settings::Confirm;
@@ -22,7 +22,7 @@ impl Gate<'_> {
     /// `allowed` or `confirmed`, or why neither.
     pub(super) fn confirm(
         &self,
-        client: &Client,
+        client: &Reader,
         request: &Request,
         subject: &Subject,
     ) -> Result<&'static str, Error> {
@@ -105,7 +105,7 @@ impl Gate<'_> {
     /// Where nobody can be asked: the call is repeated with a token that came with the question.
     fn confirm_by_token(
         &self,
-        client: &Client,
+        client: &Reader,
         question: Question,
         consent: Consent,
     ) -> Result<&'static str, Error> {
@@ -125,7 +125,7 @@ impl Gate<'_> {
     }
 
     /// Keeps what a person is shown until they have answered, and gives the token of it.
-    fn keep(&self, client: &Client, way: Way, consent: Consent) -> Result<String, Error> {
+    fn keep(&self, client: &Reader, way: Way, consent: Consent) -> Result<String, Error> {
         let now = client.now();
         let token = self.keeper.pending.add(way, &self.call, consent, now);
         token.ok_or_else(|| {

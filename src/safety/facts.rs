@@ -6,13 +6,13 @@ use super::harm::Harm;
 use super::subject::{Guest, Subject};
 use crate::answer::{number, plain};
 use crate::cluster::volume::{self, Fate, is_disk, volume};
+use crate::cluster::{guests, volumes};
 use crate::error::Error;
 use crate::error::Failure;
-use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
+use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::text;
-use crate::tools;
 
 /// What reading the facts may send, for whatever tool.
 #[cfg(test)]
@@ -58,7 +58,7 @@ impl Facts {
     /// Reads them anew. What the token may not read is said to be unknown; only what makes the whole
     /// request pointless is an error.
     pub(super) fn read(
-        client: &Client,
+        client: &Reader,
         request: &Request,
         subject: &Subject,
     ) -> Result<Self, Error> {
@@ -81,7 +81,7 @@ impl Facts {
         }
     }
 
-    fn of(client: &Client, request: &Request, subject: &Subject) -> Result<Self, Error> {
+    fn of(client: &Reader, request: &Request, subject: &Subject) -> Result<Self, Error> {
         match (&subject.harm, &subject.guests[..]) {
             (Some(Harm::DeleteVolume { storage, volume }), _) => {
                 of_volume(client, subject, storage, volume)
@@ -116,7 +116,7 @@ impl Facts {
 }
 
 fn of_guest(
-    client: &Client,
+    client: &Reader,
     request: &Request,
     harm: Option<&Harm>,
     (node, kind): (&str, &str),
@@ -152,7 +152,7 @@ fn of_guest(
     };
     let config = Part::of(read("config"))?;
     let snapshots = Part::of(read("snapshot"))?;
-    let backup = Part::of(tools::last_backup(client, vmid))?;
+    let backup = Part::of(volumes::last_backup(client, vmid))?;
     let replication = Part::of(
         client.send(
             &Request::new(Get, "/nodes/{node}/replication")
@@ -213,7 +213,7 @@ fn of_guest(
         }
         if asks_for("destroy-unreferenced-disks") {
             let others = match &config {
-                Part::Read(config) => tools::unreferenced(client, kind, &id, config),
+                Part::Read(config) => volumes::unreferenced(client, kind, &id, config),
                 Part::Unknown(why) => Err(Error::impossible("", why)),
             };
             let others = others.map(|(volumes, notes)| volumes.into_iter().chain(notes).collect());
@@ -250,7 +250,7 @@ fn of_guest(
 }
 
 fn of_volume(
-    client: &Client,
+    client: &Reader,
     subject: &Subject,
     storage: &str,
     volume: &str,
@@ -263,7 +263,7 @@ fn of_volume(
     let info = Part::of(client.send(&request))?;
     let mut lines = Vec::new();
     if let Some(vmid) = subject.guest() {
-        let guests = Part::of(tools::guest_row(client, vmid))?;
+        let guests = Part::of(guests::guest_row(client, vmid))?;
         lines.push(format!(
             "belongs to: {vmid} {}",
             guests.show(|guest| match guest {
@@ -271,7 +271,7 @@ fn of_volume(
                 guest => text::cut(&plain(&guest["name"]), NAME),
             })
         ));
-        let backup = Part::of(tools::last_backup(client, vmid))?;
+        let backup = Part::of(volumes::last_backup(client, vmid))?;
         lines.push(format!("last backup of it: {}", backup.show(last_backup)));
     }
     lines.push(format!(

@@ -8,7 +8,7 @@ use super::subject::Subject;
 use crate::answer::{self, plain};
 use crate::error::Error;
 use crate::param::Args;
-use crate::pve::client::Client;
+use crate::pve::reader::Reader;
 use crate::text;
 
 /// What the API takes for the node that is connected.
@@ -18,7 +18,7 @@ const ALIAS: &str = "localhost";
 const MOST: usize = 20;
 
 /// Refuses [`ALIAS`], whatever a tool would do with it: another node may be connected the next time.
-pub(crate) fn refuse_alias(client: &Client, args: &Args) -> Result<(), Error> {
+pub(crate) fn refuse_alias(client: &Reader, args: &Args) -> Result<(), Error> {
     if !args.nodes().any(|node| node.eq_ignore_ascii_case(ALIAS)) {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(crate) fn refuse_alias(client: &Client, args: &Args) -> Result<(), Error> {
 
 impl Gate<'_> {
     /// Holds the nodes that are named to the boundary, once each is known to be one.
-    pub(super) fn check_nodes(&self, client: &Client, subject: &Subject) -> Result<(), Error> {
+    pub(super) fn check_nodes(&self, client: &Reader, subject: &Subject) -> Result<(), Error> {
         let Some(bounds) = &self.safety.nodes else {
             return Ok(());
         };

@@ -11,7 +11,7 @@ use super::subject::listed;
 use crate::error::question::FIELDS;
 use crate::error::{Error, Question};
 use crate::mcp::connection::Asked;
-use crate::pve::client::Client;
+use crate::pve::reader::Reader;
 use crate::request::Request;
 use crate::text;
 
@@ -59,7 +59,7 @@ pub(super) fn on_terminal(message: &str, word: &str) -> Reply {
 
 /// Asks within the session; `None` for a client that cannot, though it had said that it can.
 pub(super) fn in_session(
-    client: &Client,
+    client: &Reader,
     question: &Question,
     says_mode: bool,
 ) -> Result<Option<Reply>, Error> {

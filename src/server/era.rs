@@ -10,10 +10,11 @@ use crate::error::Question;
 use crate::mcp::connection::Peer;
 use crate::mcp::rpc::{Fault, Id, PROTOCOL_VERSION, Request, names_revision};
 use crate::safety;
+use crate::safety::Caller;
 use crate::safety::consent::{Asks, Returned};
 use crate::server::instructions::instructions;
 use crate::text;
-use crate::tool::{Caller, Context};
+use crate::tool::Context;
 
 /// The one revision without sessions.
 const STATELESS: &str = "2026-07-28";

@@ -12,7 +12,7 @@ use crate::cluster::tasks::{Sequel, State, Task};
 use crate::error::Error;
 use crate::mcp::connection::Peer;
 use crate::mcp::rpc::Fault;
-use crate::pve::client::Client;
+use crate::pve::reader::Reader;
 use crate::server::era::{self, Era};
 use crate::server::tool_result;
 use crate::text;
@@ -97,7 +97,7 @@ pub(super) fn update(context: &Context, params: &Map<String, Value>) -> Result<V
 }
 
 /// What is known of the task now.
-fn look(client: &Client, id: &str, task: &Task) -> Result<Value, Error> {
+fn look(client: &Reader, id: &str, task: &Task) -> Result<Value, Error> {
     let state = task.followed_up(client, task.look(client)?)?;
     let Some(exit) = state.exit().filter(|_| !state.is_open()) else {
         let message = match &state {
@@ -123,7 +123,7 @@ fn look(client: &Client, id: &str, task: &Task) -> Result<Value, Error> {
 }
 
 /// What the call would have been answered if it had waited.
-fn reported(client: &Client, task: &Task, state: State) -> Value {
+fn reported(client: &Reader, task: &Task, state: State) -> Value {
     let answer = task.report(client, state, None, Answer::new(String::new()));
     tool_result(
         answer
@@ -132,7 +132,7 @@ fn reported(client: &Client, task: &Task, state: State) -> Value {
     )
 }
 
-fn last_line(client: &Client, task: &Task) -> Result<String, Error> {
+fn last_line(client: &Reader, task: &Task) -> Result<String, Error> {
     let lines = match task.log_lines(client, None, 1) {
         Ok((lines, _, _)) => lines,
         Err(Error::Cancelled) => return Err(Error::Cancelled),

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
-use crate::answer::plain;
 use crate::text;
 use crate::text::format;
 use crate::text::list;
@@ -58,16 +55,6 @@ pub(crate) struct Known {
 pub(crate) struct Labels {
     pub(crate) pool: String,
     pub(crate) tags: Vec<String>,
-}
-
-impl Labels {
-    /// Those in a row of `/cluster/resources`.
-    pub(crate) fn of(row: &Value) -> Self {
-        Self {
-            pool: plain(&row["pool"]),
-            tags: tags(&plain(&row["tags"])),
-        }
-    }
 }
 
 /// The tags in a text of Proxmox, which separates them by `;`, `,` or blanks.

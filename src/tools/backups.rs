@@ -2,24 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::common::{Guest, NODE, STORAGE, located, resource, resources};
 use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID};
 use super::guests::is_zero;
 use super::volumes::{self, ON_NODE, Volumes};
-use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, compare, plain};
-use crate::cluster::tasks::{self, WAIT, WAIT_TIMEOUT};
+use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, plain};
+use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
 use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
+use crate::safety::Client;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Show, Tool};
+use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
 
 const TO_STORAGE: Param =
     Param::optional("storage", Kind::Format(&format::STORAGE), "").default("local");
@@ -169,19 +169,6 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(BACKUPS.answer(rows, args, &notes))
 }
 
-/// The newest backup of a guest, null where the token sees none.
-pub(crate) fn last_backup(client: &Client, vmid: u64) -> Result<Value, Error> {
-    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
-    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
-    let args = Args::parse(PARAMS, &arguments).map_err(Error::Arguments)?;
-    let rows = Volumes::read(client, &args, Some("backup"), None)?.rows;
-    let of_guest = rows
-        .into_iter()
-        .filter(|row| plain(&row["vmid"]) == vmid.to_string());
-    let newest = of_guest.max_by(|a, b| compare(&a["ctime"], &b["ctime"]));
-    Ok(newest.unwrap_or_default())
-}
-
 /// The guests that none of `backups` belongs to; templates are marked.
 fn without_backup(
     client: &Client,
@@ -285,7 +272,7 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Restore container {} from {archive} to {storage}",
         &args[&NEW_VMID]
     );
-    tasks::begun(client, &request, Reply::Task, &what)
+    begun(client, &request, Reply::Task, &what)
 }
 
 /// The storage of the root volume in the configuration that the backup holds.
@@ -377,7 +364,7 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
         .segment("backup", &volume)
         .with("delay", "5");
     let what = format!("Delete backup {}", plain(&volume.into()));
-    let answer = tasks::begun(client, &request, Reply::TaskOrNothing, &what)?;
+    let answer = begun(client, &request, Reply::TaskOrNothing, &what)?;
     Ok(match answer.task {
         None if is_gone => Answer::acted(
             &what,

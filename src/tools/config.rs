@@ -9,8 +9,8 @@ use super::guest::VMID;
 use crate::answer::{self, Answer, plain};
 use crate::error::Error;
 use crate::param::Args;
-use crate::pve::client::Client;
 use crate::request::{self, Method::Get, Reply, Request};
+use crate::safety::Client;
 use crate::text;
 
 /// A configuration as it was read.

@@ -3,18 +3,18 @@
 use super::common::{NODE, POOL, STORAGE};
 use super::guest::NEW_VMID;
 use crate::answer::{self, Answer, Column, LIMIT, MadeUp, OFFSET, Order, Table};
-use crate::cluster::tasks::{self, WAIT, WAIT_TIMEOUT};
+use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
 use crate::request::{
     Method::{Get, Post},
     Reply,
 };
+use crate::safety::Client;
 use crate::settings::Secret;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Tool};
+use crate::tool::{Call, Effect, Permission, Tool, begun};
 
 pub(super) static TEMPLATES: Tool = Tool {
     title: "List container templates",
@@ -155,7 +155,7 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Create container {} ({}, {} GiB on {})",
         &args[&NEW_VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
     );
-    let answer = tasks::begun(client, &request, Reply::Task, &what)?;
+    let answer = begun(client, &request, Reply::Task, &what)?;
     let answer = match card {
         Some(card) => answer.remark(&format!("net0 {card}")),
         None => answer.remark("no network card"),
@@ -302,7 +302,7 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Create VM {} ({}, {} GiB on {})",
         &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
     );
-    let answer = tasks::begun(client, &request.with("boot", boot), Reply::Task, &what)?;
+    let answer = begun(client, &request.with("boot", boot), Reply::Task, &what)?;
     Ok(match args.get(&BIOS) {
         Some("ovmf") => answer.remark("without an EFI disk, so boot entries are lost at each stop"),
         _ => answer,

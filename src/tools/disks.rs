@@ -8,12 +8,12 @@ use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::cluster::volume::{Fate, volume};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::pve::property::{self, PropertyString};
 use crate::request::{
     Method::{Post, Put},
     Reply,
 };
+use crate::safety::Client;
 use crate::text;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};

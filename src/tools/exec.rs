@@ -9,11 +9,11 @@ use crate::answer::{Answer, plain};
 use crate::error::Error;
 use crate::mcp::connection::Interruption;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request::{
     Method::{Get, Post},
     Reply,
 };
+use crate::safety::Client;
 use crate::text::{self, octets};
 use crate::tool::{Call, Effect, Permission, Tool};
 

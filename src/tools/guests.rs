@@ -10,8 +10,8 @@ use crate::answer::{
 };
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request::Method::Get;
+use crate::safety::Client;
 use crate::text;
 use crate::text::format::{self, Format};
 use crate::tool::{Call, Effect, Permission, Tool};

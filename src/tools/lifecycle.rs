@@ -4,19 +4,19 @@ use serde_json::Value;
 
 use super::common::{Guest, TIMEOUT};
 use super::guest::{NODE, VMID};
-use super::volumes;
 use crate::answer::Answer;
-use crate::cluster::tasks::{self, WAIT, WAIT_TIMEOUT};
+use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::cluster::volume;
+use crate::cluster::volumes;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
+use crate::safety::Client;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Show, Tool};
+use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
 
 const FORCE_STOP: Param =
     Param::optional("force_stop", Kind::Flag, "Stop it hard after the timeout.")
@@ -214,7 +214,7 @@ fn delete(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let path = format!("/nodes/{{node}}/{}/{{vmid}}", guest.api_type());
     let request = args.whole_request(Delete, &path);
     let what = format!("Delete {} {vmid}", guest.noun());
-    let mut answer = tasks::begun(client, &request, Reply::Task, &what)?;
+    let mut answer = begun(client, &request, Reply::Task, &what)?;
     let spared = volume::spared(&config, vmid);
     if !spared.is_empty() {
         let listed = spared.join(", ");

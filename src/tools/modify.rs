@@ -10,17 +10,17 @@ use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
 use super::config::{DEFAULT, Settings, change_settings, with_waits};
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
-use crate::cluster::tasks::{self, Patience, State, WAIT, WAIT_TIMEOUT};
+use crate::cluster::tasks::{Patience, State, WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request::{
     Method::{Post, Put},
     Reply, Request,
 };
+use crate::safety::Client;
 use crate::text::format;
 use crate::tool::privileges;
-use crate::tool::{Call, Effect, Permission, Tool};
+use crate::tool::{Call, Effect, Permission, Tool, begun};
 
 const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
 const HOSTNAME: Param =
@@ -121,12 +121,12 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     }
     let request = args.whole_request(Post, &guest.path("clone"));
     let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
-    let answer = tasks::begun(client, &request, Reply::Task, &args.fill(&what))?;
+    let answer = begun(client, &request, Reply::Task, &args.fill(&what))?;
     let Some(copying) = answer.task.clone().filter(|_| args.flag(&START_COPY)) else {
         return Ok(answer);
     };
     let patience = Patience::of(client, args.integer(&WAIT_TIMEOUT));
-    let begun = Instant::now();
+    let start = Instant::now();
     let state = copying.wait(client, patience)?;
     let is_done = matches!(state, State::Ended { .. });
     let copied = copying.report(client, state, Some(patience), Answer::new(String::new()))?;
@@ -142,7 +142,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         .segment("node", node)
         .segment("newid", &args[&NEWID]);
     let name = format!("{} {}", guest.noun(), &args[&NEWID]);
-    let starting = tasks::begun(client, &request, Reply::Task, &format!("Start {name}"));
+    let starting = begun(client, &request, Reply::Task, &format!("Start {name}"));
     let starting = starting.map_err(|error| match error {
         Error::Cancelled => error,
         // Whoever takes this for the whole and calls again makes another copy.
@@ -159,7 +159,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     match (answer.task.take(), Patience::asked(client, args)) {
         (Some(starting), Some(patience)) => {
             // The wait that was asked for is one, for both.
-            let state = starting.wait(client, patience.after(begun.elapsed()))?;
+            let state = starting.wait(client, patience.after(start.elapsed()))?;
             starting.report(client, state, Some(patience), answer)
         }
         (task, _) => Ok(Answer { task, ..answer }),

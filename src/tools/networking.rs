@@ -7,9 +7,9 @@ use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::pve::property::PropertyString;
 use crate::request::{Method::Put, Reply};
+use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
 

@@ -10,11 +10,11 @@ use crate::answer::{
 use crate::cluster::tasks::{Task, WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request::{
     Method::{Get, Post},
     Request,
 };
+use crate::safety::Client;
 use crate::text;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};

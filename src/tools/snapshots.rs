@@ -6,17 +6,17 @@ use super::common::{Guest, START, resource};
 use super::config::{Config, DEFAULT, REMOVED, readable};
 use super::guest::{NODE, VMID};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
-use crate::cluster::tasks::{self, WAIT, WAIT_TIMEOUT};
+use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
+use crate::safety::Client;
 use crate::text;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Show, Tool};
+use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
 
 const SNAPNAME: Param = Param::required("snapname", Kind::Format(&format::SNAPSHOT), "");
 const NEW_LXC_SNAPNAME: Param =
@@ -73,7 +73,7 @@ pub(super) static CREATE_VM: Tool = Tool {
 fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let request = args.whole_request(Post, &Guest::Vm.path("snapshot"));
     let what = args.fill("Snapshot {snapname} of VM {vmid}");
-    let answer = tasks::begun(client, &request, Reply::Task, &what)?;
+    let answer = begun(client, &request, Reply::Task, &what)?;
     // Proxmox leaves the memory of a VM that does not run out of it, and says nothing.
     let is_down = args.flag(&VMSTATE)
         && resource(client, args, &args[&VMID])
@@ -180,7 +180,7 @@ fn roll_back(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error
         &args[&VMID],
         &args[&SNAPNAME]
     );
-    let answer = tasks::begun(client, &request, Reply::Task, &what)?;
+    let answer = begun(client, &request, Reply::Task, &what)?;
     Ok(match settings {
         Some(settings) => answer.remark(&settings),
         None => answer,

@@ -13,12 +13,12 @@ use crate::answer::{
 use crate::cluster::tasks::{self, Patience, Task};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::pve::client::Client;
 use crate::request::{
     self,
     Method::{Delete, Get, Put},
     Reply, Request,
 };
+use crate::safety::Client;
 use crate::text;
 use crate::text::format;
 use crate::text::percent::encode;

@@ -1,6 +1,6 @@
 //! Tools that are for one kind of guest alone, and which tool does the same for the other kind.
 
-use super::common::Guest;
+use crate::cluster::guests::{Guest, Twins};
 
 /// What one does for containers and the other for VMs.
 struct Pair {
@@ -65,25 +65,15 @@ const fn of_vms(vm: &'static str) -> Pair {
     }
 }
 
-/// What a tool of one kind of guests is.
-pub(super) struct Twin {
-    /// The kind that the tool is for.
-    pub(super) kind: Guest,
-    /// The tool for the other kind, where there is one.
-    pub(super) other: Option<&'static str>,
-    /// Whether that does its work where the guest is of the other kind.
-    pub(super) stands_in: bool,
-}
-
 /// What `tool` is for; `None` where it is for both kinds, or for none.
-pub(super) fn of(tool: &str) -> Option<Twin> {
+pub(crate) fn of(tool: &str) -> Option<Twins> {
     PAIRS.iter().find_map(|pair| {
         let (kind, other) = match tool {
             _ if pair.container == Some(tool) => (Guest::Container, pair.vm),
             _ if pair.vm == Some(tool) => (Guest::Vm, pair.container),
             _ => return None,
         };
-        Some(Twin {
+        Some(Twins {
             kind,
             other,
             stands_in: pair.both,

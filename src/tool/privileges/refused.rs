@@ -4,8 +4,8 @@ use crate::cluster::volume;
 use crate::error::grant::{self, Before, Checked, Grant};
 use crate::error::{Error, Refusal};
 use crate::param::Args;
-use crate::pve::client::Client;
 use crate::request::{Method, Request};
+use crate::safety::Client;
 use crate::tool::privileges::{Granted, parts};
 
 /// `error`, and where it is a refusal for want of privileges, the lines that grant all that the call lacks.

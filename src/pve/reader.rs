@@ -1,4 +1,6 @@
-//! The cluster as tools see it: requests go out, data or errors a model can act on come back.
+//! The cluster as it is read: requests go out, data or errors a model can act on come back.
+//!
+//! Whatever changes something needs [`Changes`], which the gate alone has.
 
 use std::cell::Cell;
 use std::mem;
@@ -14,7 +16,6 @@ use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http;
 use crate::request::{Method, Reply, Request};
-use crate::safety::Gate;
 use crate::settings::{Connection, Secret};
 use crate::text;
 use crate::text::format;
@@ -26,7 +27,7 @@ pub(crate) struct Cluster {
     token_id: String,
     /// For no text at all.
     token_secret: Option<Secret>,
-    /// See [`Client::clock`].
+    /// See [`Reader::clock`].
     clock: Cell<Option<u64>>,
 }
 
@@ -71,22 +72,16 @@ impl Cluster {
     }
 }
 
-/// The cluster as one call sees it: everything that is sent goes through [`Client::answer`].
-pub(crate) struct Client<'a> {
+/// The cluster as one call reads it.
+pub(crate) struct Reader<'a> {
     cluster: &'a Cluster,
-    /// Who waits for what the tools find out.
+    /// Who waits for what is found out.
     peer: &'a Peer,
-    /// What changes have to pass; without it none is sent.
-    gate: Option<&'a Gate<'a>>,
 }
 
-impl<'a> Client<'a> {
-    pub(crate) fn new(cluster: &'a Cluster, peer: &'a Peer, gate: Option<&'a Gate<'a>>) -> Self {
-        Self {
-            cluster,
-            peer,
-            gate,
-        }
+impl<'a> Reader<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, peer: &'a Peer) -> Self {
+        Self { cluster, peer }
     }
 
     /// Told before each call: the demonstration then replays the recording of that tool.
@@ -130,27 +125,6 @@ impl<'a> Client<'a> {
             true => self.exchange_unseen(request),
             false => Err(unsent(request)),
         }
-    }
-
-    /// Sends a request that changes something, and returns the `data` of its answer: that of a change
-    /// that was made, and nothing else.
-    pub(crate) fn change(&self, request: &Request, reply: Reply) -> Result<Value, Error> {
-        let Some(gate) = self.gate else {
-            return Err(unsent(request));
-        };
-        let pass = gate.admit(self, request)?;
-        let outcome = self.exchange_unseen(request).and_then(|mut answer| {
-            match answer.get("data").is_some_and(|data| reply.is(data)) {
-                true => Ok(answer),
-                false => {
-                    let secrets: Vec<&str> = request.secrets().collect();
-                    hide(&mut answer, &secrets);
-                    Err(unclear(request, reply, &answer))
-                }
-            }
-        });
-        gate.close(pass, &outcome);
-        Ok(outcome?["data"].take())
     }
 
     /// Exchanges a request for its answer, neither of whose secrets comes back.
@@ -270,6 +244,35 @@ impl<'a> Client<'a> {
     /// Who waits.
     pub(crate) fn peer(&self) -> &Peer {
         self.peer
+    }
+}
+
+/// The right to send what changes something. It is made once and moved into the gate, which lets
+/// through what may pass; so there is no other way for a change to leave.
+pub(crate) struct Changes(());
+
+impl Changes {
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+
+    /// Sends a request that changes something; its answer is that of a change that was made, and
+    /// nothing else.
+    pub(crate) fn send(
+        &self,
+        reader: &Reader,
+        request: &Request,
+        reply: Reply,
+    ) -> Result<Value, Error> {
+        let mut answer = reader.exchange_unseen(request)?;
+        match answer.get("data").is_some_and(|data| reply.is(data)) {
+            true => Ok(answer),
+            false => {
+                let secrets: Vec<&str> = request.secrets().collect();
+                hide(&mut answer, &secrets);
+                Err(unclear(request, reply, &answer))
+            }
+        }
     }
 }
 

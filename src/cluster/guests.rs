@@ -1,0 +1,391 @@
+//! Guests: what the cluster lists of them, how one is found, and which VMID is free.
+
+use serde_json::Value;
+
+use crate::answer::{self, Answer, plain};
+use crate::error::{Error, Refusal};
+use crate::param::{Args, Kind, Param};
+use crate::pve::reader::Reader;
+use crate::request::{Method::Get, Request};
+use crate::settings::boundaries::{Labels, tags};
+use crate::text;
+use crate::text::format;
+
+/// The node of the guest; looked up where it is absent.
+pub(crate) const NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
+
+pub(crate) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or name.");
+
+/// For tools that list what belongs to a guest, or to all of them.
+pub(crate) const OF_GUEST: Param = Param::optional("vmid", Kind::Guest, "VMID or name.");
+
+/// For tools that take both kinds; looked up where it is absent.
+pub(crate) const TYPE: Param = Param::optional("type", Kind::Choice(&["qemu", "lxc"]), "");
+
+pub(crate) const NEW_VMID: Param = Param::optional("vmid", Kind::NewGuest, "Next free if absent.");
+
+/// Heeded only where the caller says which guest: see [`with_free_id`].
+pub(crate) const OVERWRITE: Param =
+    Param::optional("force", Kind::Flag, "Overwrite the stopped guest there.");
+
+/// The tool that lists all guests; its recording answers the lookup in the demonstration.
+const LISTING: &str = "proxmox_get_vms";
+
+/// Completes the arguments of a call of `tool` that names a guest: its name becomes its VMID, and where
+/// the call is about it, what is absent of node and type follows. One request where something is
+/// missing, else none.
+pub(crate) fn look_up(client: &Reader, of: Option<Twins>, args: &mut Args) -> Result<(), Error> {
+    let Some(param) = args.params().find(|param| param.names_guest()) else {
+        return Ok(());
+    };
+    let Some(wanted) = args.get(param).map(str::to_owned) else {
+        return Ok(());
+    };
+    let is_name = wanted.parse::<u64>().is_err();
+    // What only lists what belongs to it may do so on any node.
+    let is_about_it = param.is_listed_as_required();
+    let takes_type = is_about_it && args.params().any(|param| param.name == TYPE.name);
+    let missing: Vec<&str> = [(&NODE, is_about_it), (&TYPE, takes_type)]
+        .into_iter()
+        .filter(|(param, takes)| *takes && args.get(param).is_none())
+        .map(|(param, _)| param.name)
+        .collect();
+    if missing.is_empty() && !is_name {
+        return Ok(());
+    }
+    client.begin(LISTING);
+    let mut found = resources(client, "vm")?;
+    found.retain(|guest| {
+        let is_it = if is_name {
+            plain(&guest["name"]).eq_ignore_ascii_case(&wanted)
+        } else {
+            plain(&guest["vmid"]) == wanted
+        };
+        // They go into a path.
+        is_it
+            && [NODE, VMID, TYPE]
+                .iter()
+                .all(|param| param.accepts(&guest[param.name]))
+    });
+    let guest = match <[Value; 1]>::try_from(found) {
+        Ok([guest]) => guest,
+        Err(none) if none.is_empty() => return Err(unseen(&wanted, is_name, &missing)),
+        Err(several) => return Err(ambiguous(&wanted, &several)),
+    };
+    let kind = Guest::of(&guest);
+    let fits = match args.get(&TYPE).filter(|_| takes_type) {
+        Some(of_type) => of_type == kind.api_type(),
+        None => of.is_none_or(|of| of.kind == kind),
+    };
+    if !fits {
+        return Err(match takes_type {
+            true => unfit(of, takes_type, &guest),
+            false => Error::OtherKind {
+                refusal: Box::new(unfit(of, takes_type, &guest)),
+                guest,
+            },
+        });
+    }
+    args.set(param, plain(&guest["vmid"]));
+    for param in [NODE, TYPE] {
+        if missing.contains(&param.name) {
+            args.set(&param, plain(&guest[param.name]));
+        }
+    }
+    args.guest = Some(guest);
+    Ok(())
+}
+
+fn unseen(wanted: &str, is_name: bool, missing: &[&str]) -> Error {
+    let way_out = match is_name {
+        true => "give its vmid".to_owned(),
+        false => format!("give {}", missing.join(" and ")),
+    };
+    Error::impossible(
+        format!("guest {wanted} was not found, nothing was done"),
+        format!(
+            "This token sees no guest {wanted} on any node: proxmox_get_vms lists those that it sees.\n\
+             If it exists, the token may lack VM.Audit on it: {way_out}."
+        ),
+    )
+}
+
+fn ambiguous(wanted: &str, several: &[Value]) -> Error {
+    let candidates: Vec<String> = several
+        .iter()
+        .map(|guest| {
+            let [vmid, of_type, node, status] =
+                ["vmid", "type", "node", "status"].map(|key| plain(&guest[key]));
+            format!("{vmid}: {of_type} on {node}, {status}")
+        })
+        .collect();
+    Error::impossible(
+        format!(
+            "{} guests are named {wanted}, nothing was done",
+            several.len()
+        ),
+        format!(
+            "Call again with the vmid of the one that is meant:\n{}",
+            candidates.join("\n")
+        ),
+    )
+}
+
+/// `guest` is not of the kind that `tool`, or the type given to it, is for.
+fn unfit(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
+    let kind = Guest::of(guest);
+    let [vmid, of_type, node] = ["vmid", "type", "node"].map(|key| plain(&guest[key]));
+    let way_out = match of.and_then(|of| of.other) {
+        _ if takes_type => {
+            format!("call again with node={node}, vmid={vmid}, type={of_type}")
+        }
+        Some(other) => format!("call {other} with node={node}, vmid={vmid}"),
+        None => format!("no tool does this to a {}", kind.noun()),
+    };
+    Error::impossible(
+        format!("{vmid} is a {}, nothing was done", kind.noun()),
+        format!("{}: {way_out}.", identified(guest)),
+    )
+}
+
+/// How many free VMIDs are tried before a call fails: another client can be faster each time.
+const ATTEMPTS: u32 = 3;
+
+/// Makes `call`, with a free VMID for the guest that it is to make where the caller gave none.
+///
+/// Proxmox reserves nothing: a VMID that another client takes meanwhile is refused before anything
+/// is made, and the next one is tried.
+pub(crate) fn with_free_id(
+    client: &Reader,
+    args: &mut Args,
+    call: impl Fn(&Args) -> Result<Answer, Error>,
+) -> Result<Answer, Error> {
+    let new = args.params().find(|param| param.names_new_guest());
+    let Some(param) = new.filter(|param| args.get(param).is_none()) else {
+        return call(args);
+    };
+    // What has the VMID when another client was faster is not for us to overwrite.
+    let overwrites = args.flag(&OVERWRITE);
+    args.unset(&OVERWRITE);
+    let mut taken = None;
+    let mut attempt = 1;
+    loop {
+        let id = free_id(client, taken)?;
+        args.set(param, id.to_string());
+        match call(args) {
+            Err(Error::Refused(refusal)) if attempt < ATTEMPTS && says_taken(&refusal, id) => {
+                taken = Some(id);
+                attempt += 1;
+            }
+            called => {
+                return called.map(|answer| match answer.task {
+                    // What it does names the VMID.
+                    Some(task) => {
+                        let answer = Answer {
+                            task: Some(task.of_free_id(id)),
+                            ..answer
+                        };
+                        match overwrites {
+                            true => answer.remark("force has no effect on a new guest"),
+                            false => answer,
+                        }
+                    }
+                    None => answer
+                        .line(format!("{}: {id}, the next free one", param.name))
+                        .with("vmid", id),
+                });
+            }
+        }
+    }
+}
+
+/// Whether Proxmox refused to make a guest because there is one with its VMID. The second form is
+/// that of two clients at the same moment.
+fn says_taken(refusal: &Refusal, id: u64) -> bool {
+    [" already exists", ": config file already exists"]
+        .iter()
+        .any(|words| refusal.says(&format!("{id}{words}")))
+}
+
+/// How many VMIDs after a taken one are looked at.
+const PROBES: u64 = 10;
+
+/// The next free VMID, above the one that was found `taken`.
+fn free_id(client: &Reader, taken: Option<u64>) -> Result<u64, Error> {
+    let next = next_id(client, None)?;
+    let Some(taken) = taken.filter(|taken| next <= *taken) else {
+        return Ok(next);
+    };
+    // Proxmox still takes it for free.
+    let mut probes = taken + 1..=taken + PROBES;
+    loop {
+        match next_id(client, probes.next()) {
+            Err(Error::Refused(refusal))
+                if refusal.says("already exists") && !probes.is_empty() => {}
+            asked => return asked,
+        }
+    }
+}
+
+/// What `/cluster/nextid` answers: the lowest free VMID, or `wanted` if it is free.
+fn next_id(client: &Reader, wanted: Option<u64>) -> Result<u64, Error> {
+    let mut request = Request::new(Get, "/cluster/nextid");
+    if let Some(wanted) = wanted {
+        request = request.with("vmid", wanted.to_string());
+    }
+    let id = plain(&client.send(&request)?);
+    id.parse().map_err(|_| {
+        Error::impossible(
+            "no free VMID was found, nothing was done",
+            "Proxmox named none: give one.",
+        )
+    })
+}
+
+/// A tool for one kind of guest, and the one that does the same for the other kind.
+#[derive(Clone, Copy)]
+pub(crate) struct Twins {
+    /// The kind that the tool is for.
+    pub(crate) kind: Guest,
+    /// The name of the tool for the other kind, where there is one.
+    pub(crate) other: Option<&'static str>,
+    /// Whether that one does the work when it is called with a guest of this kind.
+    pub(crate) stands_in: bool,
+}
+
+/// The two kinds of guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guest {
+    Container,
+    Vm,
+}
+
+impl Guest {
+    /// What a row of `/cluster/resources` is.
+    pub(crate) fn of(row: &Value) -> Self {
+        match row["type"].as_str() {
+            Some("lxc") => Guest::Container,
+            _ => Guest::Vm,
+        }
+    }
+
+    /// What the names of the tools for one kind alone hold, mostly at their end.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Guest::Container => "_lxc",
+            Guest::Vm => "_vm",
+        }
+    }
+
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Guest::Container => "container",
+            Guest::Vm => "VM",
+        }
+    }
+
+    /// As the API names it, in paths and as `type`.
+    pub(crate) fn api_type(self) -> &'static str {
+        match self {
+            Guest::Container => "lxc",
+            Guest::Vm => "qemu",
+        }
+    }
+
+    /// The path template of something below a guest, such as `config`.
+    pub(crate) fn path(self, part: &str) -> String {
+        format!("/nodes/{{node}}/{}/{{vmid}}/{part}", self.api_type())
+    }
+}
+
+/// The row of `/cluster/resources` of the guest `vmid`, which `args` may hold already; `None` when
+/// the token does not see one.
+pub(crate) fn resource(client: &Reader, args: &Args, vmid: &str) -> Result<Option<Value>, Error> {
+    if args.guest.is_some() {
+        return Ok(args.guest.clone());
+    }
+    Ok(resources(client, "vm")?
+        .into_iter()
+        .find(|row| plain(&row["vmid"]) == vmid))
+}
+
+/// The row of `/cluster/resources` of a guest as it is now, null where the token sees none.
+pub(crate) fn guest_row(client: &Reader, vmid: u64) -> Result<Value, Error> {
+    let vmid = vmid.to_string();
+    let mut rows = resources(client, "vm")?.into_iter();
+    Ok(rows
+        .find(|row| plain(&row["vmid"]) == vmid)
+        .unwrap_or_default())
+}
+
+/// The rows of `/cluster/resources` of one type: `vm` for guests, `storage`.
+pub(crate) fn resources(client: &Reader, of_type: &str) -> Result<Vec<Value>, Error> {
+    let request = Request::new(Get, "/cluster/resources").with("type", of_type);
+    client.send(&request).map(answer::rows)
+}
+
+/// `error` with where the guest really is, when it says that it is not where `args` of `tool` name it.
+///
+/// Proxmox says of any VMID without a running guest of the asked kind that it is not running.
+pub(crate) fn find_guest(client: &Reader, of: Option<Twins>, args: &Args, error: Error) -> Error {
+    let Error::Refused(mut refusal) = error else {
+        return error;
+    };
+    let is_missing = refusal.says("Configuration file") && refusal.says("does not exist");
+    let kind = of.map(|of| of.kind);
+    let is_doubtful = is_missing || (kind.is_some() && refusal.says("not running"));
+    let vmid = args.named(VMID.name);
+    let Some(vmid) = vmid.filter(|_| is_doubtful && refusal.hint.is_none()) else {
+        return Error::Refused(refusal);
+    };
+    let guest = resource(client, args, vmid);
+    let is_other = |guest: &Value| kind.is_some_and(|kind| kind != Guest::of(guest));
+    refusal.hint = match &guest {
+        Ok(Some(guest)) if is_missing || is_other(guest) => Some(located(guest)),
+        Ok(None) if is_missing => Some(format!(
+            "This token sees no guest {vmid} anywhere: proxmox_get_vms lists those that it sees."
+        )),
+        Err(_) if is_missing => {
+            Some("proxmox_get_vms lists the guests with their nodes.".to_owned())
+        }
+        _ => None,
+    };
+    let refusal = Error::Refused(refusal);
+    match guest {
+        Ok(Some(guest)) if is_other(&guest) => Error::OtherKind {
+            guest,
+            refusal: Box::new(refusal),
+        },
+        _ => refusal,
+    }
+}
+
+/// `102 is the VM db01 on node pve2: call again …`
+pub(crate) fn located(guest: &Value) -> String {
+    format!(
+        "{}: call again with node={}, type={} where it is asked for, and the {} tool.",
+        identified(guest),
+        plain(&guest["node"]),
+        plain(&guest["type"]),
+        Guest::of(guest).suffix(),
+    )
+}
+
+/// `102 is the VM db01 on node pve2`
+pub(crate) fn identified(guest: &Value) -> String {
+    format!(
+        "{} is the {} {} on node {}",
+        plain(&guest["vmid"]),
+        Guest::of(guest).noun(),
+        text::cut(&plain(&guest["name"]), 100),
+        plain(&guest["node"]),
+    )
+}
+
+/// Where the guest of a row belongs.
+pub(crate) fn labels(row: &Value) -> Labels {
+    Labels {
+        pool: plain(&row["pool"]),
+        tags: tags(&plain(&row["tags"])),
+    }
+}

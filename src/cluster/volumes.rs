@@ -1,0 +1,222 @@
+//! What lies on the storages, read from one place or from all that hold a kind of content.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::answer::{self, compare, number, plain};
+use crate::cluster::guests::{OF_GUEST, resources};
+use crate::cluster::volume;
+use crate::error::Error;
+use crate::param::{Args, Kind, Param};
+use crate::pve::property::PropertyString;
+use crate::pve::reader::Reader;
+use crate::request::{Method::Get, Request};
+use crate::text::format;
+
+pub(crate) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
+
+/// The requests that [`Volumes::read`] sends.
+pub(crate) const REQUESTS: &[&str] = &[
+    "GET /cluster/resources",
+    "GET /nodes/{node}/storage/{storage}/content",
+];
+
+/// The volumes that were asked for, and what could not be read.
+pub(crate) struct Volumes {
+    /// Each with the `node` it was read on where that was not given.
+    pub(crate) rows: Vec<Value>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Volumes {
+    /// Reads the volumes of a kind of `content`, or all, on the storage and the node that are given;
+    /// where one is not, on all that hold such content, shared ones once.
+    ///
+    /// A storage that cannot be read is named in a note, unless that is so for all of them.
+    pub(crate) fn read(
+        client: &Reader,
+        args: &Args,
+        content: Option<&str>,
+        storage: Option<&str>,
+    ) -> Result<Self, Error> {
+        if let (Some(node), Some(storage)) = (args.get(&ON_NODE), storage) {
+            let rows = read(client, args, node, storage, content)?;
+            let notes = Vec::new();
+            return Ok(Self { rows, notes });
+        }
+        let (places, away) = places(client, args, content, storage)?;
+        let mut rows = Vec::new();
+        let mut notes = Vec::new();
+        let away = away.join(", ");
+        if places.is_empty() {
+            return Err(Error::impossible(
+                "no storage could be read",
+                format!("Not available: {away}\nproxmox_get_storage shows the state of each."),
+            ));
+        }
+        if !away.is_empty() {
+            notes.push(format!("Not available, not read: {away}"));
+        }
+        let mut failed = None;
+        let mut is_read = false;
+        for Place { storage, node } in &places {
+            match read(client, args, node, storage, content) {
+                Ok(volumes) => {
+                    is_read = true;
+                    rows.extend(volumes.into_iter().map(|mut volume| {
+                        volume["node"] = (&**node).into();
+                        volume
+                    }));
+                }
+                Err(error @ Error::Refused(_)) => {
+                    notes.push(format!("Not read: {storage} on {node}: {}", error.brief()));
+                    failed.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match failed {
+            Some(error) if !is_read => Err(error),
+            _ => Ok(Self { rows, notes }),
+        }
+    }
+}
+
+/// The volumes of a guest that its configuration names in no slot, by their IDs, and which storages could
+/// not be read.
+pub(crate) fn unreferenced(
+    client: &Reader,
+    of_type: &str,
+    vmid: &str,
+    config: &Value,
+) -> Result<(Vec<String>, Vec<String>), Error> {
+    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
+    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
+    let args = Args::parse(PARAMS, &arguments).map_err(Error::Arguments)?;
+    let content = match of_type {
+        "lxc" => "rootdir",
+        _ => "images",
+    };
+    let Volumes { rows, notes } = Volumes::read(client, &args, Some(content), None)?;
+    let lines: Vec<PropertyString> = config
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(_, line)| PropertyString::parse(&plain(line)))
+        .collect();
+    let volumes = rows.iter().map(|row| plain(&row["volid"]));
+    let unreferenced = volumes.filter(|id| {
+        volume::owner(id) == vmid && !lines.iter().any(|line| volume::volume(line) == id)
+    });
+    Ok((unreferenced.collect(), notes))
+}
+
+fn read(
+    client: &Reader,
+    args: &Args,
+    node: &str,
+    storage: &str,
+    content: Option<&str>,
+) -> Result<Vec<Value>, Error> {
+    let mut request = Request::new(Get, "/nodes/{node}/storage/{storage}/content")
+        .segment("node", node)
+        .segment("storage", storage);
+    if let Some(content) = content {
+        request = request.with("content", content);
+    }
+    let data = client.send(&args.send_given(request, &[OF_GUEST]))?;
+    let mut rows = answer::rows(data);
+    for row in &mut rows {
+        if row["size"].is_null() && !row["approximate-size"].is_null() {
+            row["size"] = row["approximate-size"].clone();
+        }
+    }
+    Ok(rows)
+}
+
+/// A storage, and a node to read it on.
+struct Place {
+    storage: String,
+    node: String,
+}
+
+/// Where to read: each storage with a node, a shared one with one node that reaches it, and the
+/// places that are not available.
+fn places(
+    client: &Reader,
+    args: &Args,
+    content: Option<&str>,
+    storage: Option<&str>,
+) -> Result<(Vec<Place>, Vec<String>), Error> {
+    let mut seen = resources(client, "storage")?;
+    let holds = |row: &Value| {
+        content.is_none_or(|content| {
+            let contents = row["content"].as_str().unwrap_or_default();
+            contents.split(',').any(|held| held == content)
+        })
+    };
+    seen.retain(|row| match storage {
+        Some(storage) => row["storage"] == *storage,
+        None => holds(row),
+    });
+    if let Some(node) = args.get(&ON_NODE) {
+        seen.retain(|row| row["node"] == *node);
+    }
+    if seen.is_empty() {
+        return match storage {
+            // The token may see it all the same; the connected node knows.
+            Some(storage) => {
+                let node = args.get(&ON_NODE).unwrap_or("localhost").to_owned();
+                let storage = storage.to_owned();
+                Ok((vec![Place { storage, node }], Vec::new()))
+            }
+            None => Err(Error::impossible(
+                format!("no storage for {} is seen", content.unwrap_or("anything")),
+                "Storages for which the token lacks Datastore.Audit are left out without a word; proxmox_get_storage lists those that it sees.",
+            )),
+        };
+    }
+    let mut places = BTreeMap::new();
+    let mut away = Vec::new();
+    for row in &seen {
+        let (storage, node) = (plain(&row["storage"]), plain(&row["node"]));
+        // Of a shared storage any node shows the same.
+        let on = if number(&row["shared"]) == Some(1.0) {
+            String::new()
+        } else {
+            node.clone()
+        };
+        if row["status"] == "available" {
+            let first = places.entry((storage, on)).or_insert_with(|| node.clone());
+            if node < *first {
+                *first = node;
+            }
+        } else {
+            away.push((storage, on, node));
+        }
+    }
+    away.retain(|(storage, on, _)| !places.contains_key(&(storage.clone(), on.clone())));
+    let mut away: Vec<String> = away
+        .into_iter()
+        .map(|(storage, _, node)| format!("{storage} on {node}"))
+        .collect();
+    away.sort();
+    let places = places
+        .into_iter()
+        .map(|((storage, _), node)| Place { storage, node });
+    Ok((places.collect(), away))
+}
+
+/// The newest backup of a guest, null where the token sees none.
+pub(crate) fn last_backup(client: &Reader, vmid: u64) -> Result<Value, Error> {
+    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
+    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
+    let args = Args::parse(PARAMS, &arguments).map_err(Error::Arguments)?;
+    let rows = Volumes::read(client, &args, Some("backup"), None)?.rows;
+    let of_guest = rows
+        .into_iter()
+        .filter(|row| plain(&row["vmid"]) == vmid.to_string());
+    let newest = of_guest.max_by(|a, b| compare(&a["ctime"], &b["ctime"]));
+    Ok(newest.unwrap_or_default())
+}

@@ -1,0 +1,39 @@
+//! The cluster as tools see it: what they read goes straight to it, what they change through the gate.
+
+use std::ops::Deref;
+
+use serde_json::Value;
+
+use super::Gate;
+use crate::error::Error;
+use crate::pve::reader::Reader;
+use crate::request::{Reply, Request};
+
+/// A reader that can change as well what the gate lets through.
+pub(crate) struct Client<'a> {
+    reader: Reader<'a>,
+    gate: &'a Gate<'a>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(reader: Reader<'a>, gate: &'a Gate<'a>) -> Self {
+        Self { reader, gate }
+    }
+
+    /// Sends a request that changes something, and returns the `data` of its answer: that of a change
+    /// that was made, and nothing else.
+    pub(crate) fn change(&self, request: &Request, reply: Reply) -> Result<Value, Error> {
+        let pass = self.gate.admit(&self.reader, request)?;
+        let outcome = self.gate.keeper.changes.send(&self.reader, request, reply);
+        self.gate.close(pass, &outcome);
+        Ok(outcome?["data"].take())
+    }
+}
+
+impl<'a> Deref for Client<'a> {
+    type Target = Reader<'a>;
+
+    fn deref(&self) -> &Reader<'a> {
+        &self.reader
+    }
+}

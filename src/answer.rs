@@ -1,4 +1,6 @@
 //! What a successful call gives back: a text for reading and the same as data, neither needing the other.
+//!
+//! May import: `text`, `request`, `settings`, `error`, `pve`, `param`.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Preview;
 use crate::param::{Args, Kind, Param};
+use crate::pve::reader::Reader;
 use crate::request;
-use crate::safety::Client;
 use crate::settings::Secret;
 use crate::text;
 use crate::text::format;
@@ -36,7 +38,7 @@ pub(crate) struct MadeUp {
     pub(crate) secret: Secret,
 }
 
-pub(crate) type Then = fn(&Client, &Args, Answer) -> Answer;
+pub(crate) type Then = fn(&Reader, &Args, Answer) -> Answer;
 
 /// A task that a call has started.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! `proxmox-mcp check`: the way from the settings to the tools, step by step, each with a verdict and what
 //! mends it. Nothing is changed, and the token goes only to hosts whose certificate is trusted as set.
+//!
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
 mod boundaries;
 mod host;
@@ -387,7 +389,7 @@ fn nodes(report: &mut Report, rows: &[Value]) {
 }
 
 fn elevated(report: &mut Report, safety: &Safety) {
-    let locked = safety.exposure.shown();
+    let locked = tools::shown(&safety.exposure);
     let locked = locked.filter(|(_, tool)| tool.permission == Permission::Elevated);
     let (reading, changing): (Vec<_>, Vec<_>) =
         locked.partition(|(_, tool)| tool.effect == Effect::Reads);
@@ -445,7 +447,12 @@ fn bounds(safety: &Safety) -> String {
 fn toolsets(report: &mut Report, safety: &Safety) {
     let shown = |domain: &&tools::Domain| {
         let mut tools = domain.tools.iter();
-        tools.any(|(name, tool)| safety.exposure.hides(domain, name, tool).is_none())
+        tools.any(|(name, tool)| {
+            safety
+                .exposure
+                .hides(domain.toolset, name, tool.only_reads())
+                .is_none()
+        })
     };
     let sets: Vec<&str> = tools::DOMAINS
         .iter()
@@ -453,7 +460,7 @@ fn toolsets(report: &mut Report, safety: &Safety) {
         .map(|domain| domain.toolset)
         .collect();
     let all: usize = tools::DOMAINS.iter().map(|domain| domain.tools.len()).sum();
-    let count = safety.exposure.shown().count();
+    let count = tools::shown(&safety.exposure).count();
     if count == 0 {
         return report.warning(
             TOOLSETS,

@@ -1,4 +1,6 @@
 //! The command line: what it asks for, and the texts about it.
+//!
+//! May import: `text`, `settings`, `error`, `pve`, `tool`, `tools`.
 
 pub(crate) mod clients;
 mod commands;
@@ -17,12 +19,12 @@ use crate::cli::clients::Entry;
 use crate::cli::commands::Switch;
 pub(crate) use crate::cli::man::page as man;
 use crate::pve::demo;
+use crate::settings::exposure::Toolsets;
 use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
 use crate::text::add;
 use crate::text::nearest::nearest;
-use crate::tool::{Permission, Tool};
+use crate::tool::{ListedTool, Permission, Tool};
 use crate::tools;
-use crate::tools::exposure::Toolsets;
 
 /// What the command line says.
 pub(crate) struct CommandLine {
@@ -41,8 +43,7 @@ pub(crate) enum Command {
     Serve,
     /// Run one tool.
     Call {
-        name: &'static str,
-        tool: &'static Tool,
+        tool: ListedTool,
         arguments: Map<String, Value>,
     },
     /// Find out what is wrong on the way to the cluster.
@@ -52,10 +53,7 @@ pub(crate) enum Command {
     /// List the tools for a person.
     Tools,
     /// Show one tool and its parameters.
-    Tool {
-        name: &'static str,
-        tool: &'static Tool,
-    },
+    Tool(ListedTool),
     /// List the tools as `tools/list` does.
     ToolsJson,
     /// List the tools with the requests that they send, as the README does.
@@ -219,9 +217,7 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
         ["check"] => Ok(Command::Check {
             json: listing.is_some(),
         }),
-        ["tools", name] if listing.is_none() => {
-            tool(name).map(|(name, tool)| Command::Tool { name, tool })
-        }
+        ["tools", name] if listing.is_none() => tool(name).map(Command::Tool),
         ["tools", ..] => Err("`tools` takes one name, or else --json or --markdown".to_owned()),
         ["help", ..] => Ok(Command::Help),
         ["call"] => Err("`call` needs the name of a tool".to_owned()),
@@ -275,7 +271,7 @@ fn named(kind: &str, name: &str, known: &[&str]) -> Result<usize, String> {
 }
 
 /// The tool of this name.
-fn tool(name: &str) -> Result<(&'static str, &'static Tool), String> {
+fn tool(name: &str) -> Result<ListedTool, String> {
     tools::find(name).ok_or_else(|| {
         let known = || listed_tools().map(|(name, _)| name);
         let meant = nearest(name, known())
@@ -289,13 +285,9 @@ fn tool(name: &str) -> Result<(&'static str, &'static Tool), String> {
 
 fn call(name: &str, json: &str) -> Result<Command, String> {
     const FORM: &str = r#"the arguments must be a JSON object like '{"node": "pve1"}'"#;
-    let (name, tool) = tool(name)?;
+    let tool = tool(name)?;
     match serde_json::from_str(json) {
-        Ok(Value::Object(arguments)) => Ok(Command::Call {
-            name,
-            tool,
-            arguments,
-        }),
+        Ok(Value::Object(arguments)) => Ok(Command::Call { tool, arguments }),
         Ok(_) => Err(FORM.to_owned()),
         Err(err) => Err(format!("{FORM}, but: {err}")),
     }
@@ -388,7 +380,10 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
         }
         let mut without = Vec::new();
         for (name, tool) in domain.tools {
-            if let Some(why) = safety.exposure.hides(domain, name, tool) {
+            if let Some(why) = safety
+                .exposure
+                .hides(domain.toolset, name, tool.only_reads())
+            {
                 without.push((*name, why));
                 continue;
             }
@@ -434,12 +429,13 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
 }
 
 /// What `tools NAME` prints: the parameters as they are declared, and a recorded call.
-pub(crate) fn tool_page(name: &str, tool: &'static Tool, safety: &Safety) -> String {
+pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
+    let ListedTool { name, tool, .. } = *listed;
     let mut text = format!(
         "{name}: {} ({})\n{}\n",
         tool.title, tool.permission, tool.summary
     );
-    if let Some(why) = safety.exposure.hides_by_name(name) {
+    if let Some(why) = listed.hidden(safety) {
         text.push_str(&format!("Hidden: {why}.\n"));
     }
     let params = || tool.listed_params(safety);
@@ -573,7 +569,7 @@ mod tests {
             // What is built in is older than what is being written.
             return;
         }
-        for (name, tool) in listed_tools() {
+        for (name, _) in listed_tools() {
             let arguments = demo::example(name).expect("a call of it is recorded that succeeds");
             let arguments = serde_json::from_str(&arguments).expect("they are an object");
             let settings = Settings {
@@ -583,13 +579,14 @@ mod tests {
                     ..Safety::default()
                 },
             };
-            let context = Context::demo(settings, Peer::nobody());
+            let context = Context::demo(settings, tools::find, Peer::nobody());
             let caller = Caller {
                 name: "test".to_owned(),
                 follows_tasks: false,
                 asks: Asks::Beforehand { is_yes: true },
             };
-            let End::Outcome(outcome) = tool.call(&context, name, &arguments, &caller) else {
+            let entry = tools::find(name).expect("it is listed");
+            let End::Outcome(outcome) = entry.call(&context, &arguments, &caller) else {
                 panic!("{name}: no outcome");
             };
             assert!(!outcome.is_error, "{name}: {}", outcome.text);
@@ -628,7 +625,8 @@ mod tests {
     #[test]
     fn each_page_of_a_tool_shows_all_its_parameters() {
         for (name, tool) in listed_tools() {
-            let page = tool_page(name, tool, &Safety::default());
+            let listed = tools::find(name).expect("it is listed");
+            let page = tool_page(&listed, &Safety::default());
             for param in tool.listed_params(&Safety::default()) {
                 assert!(page.contains(&format!("\n  {} ", param.name)), "{page}");
             }

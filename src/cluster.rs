@@ -1,6 +1,6 @@
 //! What is read of the cluster for more than one tool: guests, tasks, volumes.
 //!
-//! May import: `text`, `request`, `mcp`, `error`, `pve`, `param`, `answer`.
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`.
 
 pub(crate) mod diagnosis;
 pub(crate) mod guests;

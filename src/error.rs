@@ -1,4 +1,6 @@
 //! Why a call failed, in words that a model can act on.
+//!
+//! May import: `text`, `request`.
 
 pub(crate) mod grant;
 pub(crate) mod question;

@@ -67,9 +67,11 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
     match &command_line.command {
         Command::Help => print(&cli::help())?,
         Command::Version => print(&cli::version())?,
-        Command::Tools | Command::Tool { .. } | Command::ToolsJson => {
-            let settings = Settings::read_for_demo(&command_line.flags, |name| env::var_os(name))
-                .checked(env::vars_os());
+        Command::Tools | Command::Tool(_) | Command::ToolsJson => {
+            let settings = Settings::read_for_demo(&tools::known(), &command_line.flags, |name| {
+                env::var_os(name)
+            })
+            .checked(env::vars_os());
             if let Err(problems) = &settings.connection
                 && !problems.is_empty()
             {
@@ -78,17 +80,13 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             }
             let safety = &settings.safety;
             match &command_line.command {
-                Command::Tool { name, tool } => print(&cli::tool_page(name, tool, safety))?,
+                Command::Tool(tool) => print(&cli::tool_page(tool, safety))?,
                 Command::ToolsJson => print(&cli::tool_definitions(safety))?,
                 _ => print(&cli::tool_table(safety))?,
             }
         }
         Command::ToolsMarkdown => print(&cli::tool_markdown())?,
-        Command::Call {
-            name,
-            tool,
-            arguments,
-        } => {
+        Command::Call { tool, arguments } => {
             let context = context(Peer::nobody());
             let caller = Caller {
                 name: "command line".to_owned(),
@@ -100,7 +98,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
                     },
                 },
             };
-            if let End::Outcome(outcome) = tool.call(&context, name, arguments, &caller) {
+            if let End::Outcome(outcome) = tool.call(&context, arguments, &caller) {
                 if io::stdout().is_terminal() {
                     print(&cli::aligned(&outcome.text))?;
                 } else {
@@ -116,8 +114,10 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
                 // The report says all of it.
                 log::set_max_level(log::LevelFilter::Error);
             }
-            let settings = Settings::read(&command_line.flags, |name| env::var_os(name))
-                .checked(env::vars_os());
+            let settings = Settings::read(&tools::known(), &command_line.flags, |name| {
+                env::var_os(name)
+            })
+            .checked(env::vars_os());
             let beside = check::Beside::new(&command_line.flags);
             let report = check::run(&settings, &beside);
             if *json {
@@ -186,23 +186,24 @@ fn context(command_line: &CommandLine, peer: Peer) -> Context {
     let environment = |name: &str| env::var_os(name);
     if command_line.demo {
         log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
-        let settings =
-            Settings::read_for_demo(&command_line.flags, environment).checked(env::vars_os());
+        let settings = Settings::read_for_demo(&tools::known(), &command_line.flags, environment)
+            .checked(env::vars_os());
         if let Err(problems) = &settings.connection
             && !problems.is_empty()
         {
             log::warn!("{}", problems.join("; "));
         }
-        return Context::demo(settings, peer);
+        return Context::demo(settings, tools::find, peer);
     }
-    let settings = Settings::read(&command_line.flags, environment).checked(env::vars_os());
+    let settings =
+        Settings::read(&tools::known(), &command_line.flags, environment).checked(env::vars_os());
     // A single call says it itself.
     if let Err(problems) = &settings.connection
         && matches!(command_line.command, Command::Serve)
     {
         log::warn!("no call will succeed: {}", problems.join("; "));
     }
-    Context::new(settings, peer)
+    Context::new(settings, tools::find, peer)
 }
 
 /// Writes a result to standard output, which is for results alone.

@@ -1,4 +1,6 @@
 //! Parameters of tools: the schema that clients see and the check of what they send, from one table.
+//!
+//! May import: `text`, `request`.
 
 use std::collections::BTreeMap;
 use std::ops::{Index, RangeInclusive};

@@ -1,4 +1,6 @@
 //! The Proxmox side: requests, the connection, and what comes back.
+//!
+//! May import: `text`, `request`, `mcp`, `settings`, `error`.
 
 mod certificate;
 mod connector;

@@ -1,4 +1,6 @@
 //! One request to the Proxmox API, as plain data.
+//!
+//! May import: `text`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -3,6 +3,8 @@
 //!
 //! It stands where requests leave, not where tools begin: a tool that forgets about safety is held to it
 //! all the same, and what is decided about is the request itself.
+//!
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `cluster`.
 
 pub(crate) mod audit;
 mod boundaries;
@@ -361,13 +363,13 @@ mod tests {
     /// What becomes of a request that a tool sends: why it is not let through.
     fn admit(safety: &Safety, asks: Asks, request: &Request) -> Option<Error> {
         let keeper = Keeper::new(safety);
-        let (name, tool) = tools::find("proxmox_delete_vm").expect("it is there");
+        let entry = tools::find("proxmox_delete_vm").expect("it is there");
         let caller = Caller {
             name: String::new(),
             follows_tasks: false,
             asks,
         };
-        let gate = Gate::new(safety, &keeper, (name, tool.summary), &caller);
+        let gate = Gate::new(safety, &keeper, (entry.name, entry.tool.summary), &caller);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);

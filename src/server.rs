@@ -1,4 +1,6 @@
 //! The MCP server: one message at a time, from the line to its answer.
+//!
+//! May import: `text`, `mcp`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
 mod era;
 mod instructions;
@@ -235,9 +237,9 @@ impl Server<'_> {
                 "name must be a string, the tool to call",
             ));
         };
-        let (name, tool) = tools::find(&name).ok_or_else(|| unknown_tool(&name))?;
+        let entry = tools::find(&name).ok_or_else(|| unknown_tool(&name))?;
         let arguments = arguments(params.remove("arguments").unwrap_or_default())?;
-        Ok(match tool.call(self.context, name, &arguments, &caller) {
+        Ok(match entry.call(self.context, &arguments, &caller) {
             End::Cancelled => None,
             End::Outcome(outcome) => Some(tool_result(outcome)),
             End::Question(question) => Some(era::asked(&question)),
@@ -336,7 +338,7 @@ mod tests {
             connection: Err(Vec::new()),
             safety: Safety::default(),
         };
-        Context::new(settings, peer)
+        Context::new(settings, tools::find, peer)
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //!
 //! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the
 //! path of a file is shown, where it cannot be taken for anything else.
+//!
+//! May import: `text`.
 
 pub(crate) mod boundaries;
+pub(crate) mod exposure;
 mod hosts;
 
 use std::ffi::{OsStr, OsString};
@@ -15,12 +18,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::settings::boundaries::{Guests, Nodes};
+use crate::settings::exposure::{Exposure, Known, Names, Toolsets};
 pub(crate) use crate::settings::hosts::Host;
 use crate::text;
 use crate::text::glob::Glob;
 use crate::text::nearest::nearest;
 pub(crate) use crate::text::secret::Secret;
-use crate::tools::exposure::{Exposure, Names, Toolsets};
 
 /// A declared setting, from which its flag, its line in `--help` and its README row follow.
 pub(crate) struct Setting {
@@ -408,10 +411,11 @@ pub(crate) struct Listed {
 /// The error lists what is wrong with what is set: a value at the wrong place, which may be a
 /// secret, is not passed on.
 pub(crate) fn given(
+    known: &Known,
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Listed, Vec<String>> {
-    let problems = Settings::read(flags, &environment).connection.err();
+    let problems = Settings::read(known, flags, &environment).connection.err();
     let (missing, mut wrong): (Vec<String>, Vec<String>) = problems
         .unwrap_or_default()
         .into_iter()
@@ -530,11 +534,12 @@ pub(crate) enum Check {
 impl Settings {
     /// Reads all settings; a flag wins over its variable.
     pub(crate) fn read(
+        known: &Known,
         flags: &[(&'static Setting, OsString)],
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
-        let safety = reader.safety();
+        let safety = reader.safety(known);
         for warning in reader.warnings() {
             log::warn!("{warning}");
         }
@@ -551,11 +556,12 @@ impl Settings {
     ///
     /// There is no connection; a reason is listed only where a setting that was read is wrong.
     pub(crate) fn read_for_demo(
+        known: &Known,
         flags: &[(&'static Setting, OsString)],
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
         let mut reader = Reader::new(flags, &environment);
-        let safety = reader.safety();
+        let safety = reader.safety(known);
         Self {
             connection: Err(reader.problems),
             safety,
@@ -722,17 +728,17 @@ impl<'a> Reader<'a> {
     }
 
     /// What cannot be read counts as unset here; it is a problem as well, with which no call is sent.
-    fn safety(&mut self) -> Safety {
+    fn safety(&mut self, known: &Known) -> Safety {
         Safety {
             allow_elevated: self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false),
             exposure: Exposure {
                 read_only: self.read_text(&READ_ONLY, boolean).unwrap_or(true),
                 toolsets: match self.given(&TOOLSETS) {
-                    Some(_) => self.read_text(&TOOLSETS, Toolsets::parse),
+                    Some(_) => self.read_text(&TOOLSETS, |text| Toolsets::parse(text, known)),
                     None => None,
                 },
-                tools: self.read_text(&TOOLS, Names::parse),
-                excluded: self.read_text(&EXCLUDE_TOOLS, Names::parse),
+                tools: self.read_text(&TOOLS, |text| Names::parse(text, known)),
+                excluded: self.read_text(&EXCLUDE_TOOLS, |text| Names::parse(text, known)),
             },
             guests: self.read_text(&GUESTS, Guests::parse),
             nodes: self.read_text(&NODES, Nodes::parse),
@@ -990,11 +996,12 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools;
 
     const SECRET: &str = "6f1de4c2-7b1e-4f0e-9d37-0a52c1b8e9aa";
 
     fn read_with(flags: &[(&'static Setting, OsString)], variables: &[(&str, &str)]) -> Settings {
-        Settings::read(flags, |name| {
+        Settings::read(&tools::known(), flags, |name| {
             let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
             Some(value.into())
         })
@@ -1586,7 +1593,7 @@ mod tests {
     #[test]
     fn a_demonstration_heeds_elevated_alone() {
         for (text, allowed, problems) in [("yes", true, 0), ("", false, 0), ("maybe", false, 1)] {
-            let settings = Settings::read_for_demo(&[], |name| {
+            let settings = Settings::read_for_demo(&tools::known(), &[], |name| {
                 (name == "PROXMOX_ALLOW_ELEVATED").then(|| text.into())
             });
             assert_eq!(settings.safety.allow_elevated, allowed);
@@ -1606,7 +1613,7 @@ mod tests {
                 continue;
             };
             for word in words {
-                let settings = Settings::read(&[(setting, word.into())], |_| None);
+                let settings = Settings::read(&tools::known(), &[(setting, word.into())], |_| None);
                 let flag = setting.flag_name();
                 let problems = rejected(settings);
                 let about = problems.iter().find(|problem| problem.starts_with(&flag));

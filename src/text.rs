@@ -1,4 +1,6 @@
 //! Readable forms of numbers and times, and foreign text made harmless.
+//!
+//! May import: nothing of ours.
 
 pub(crate) mod format;
 pub(crate) mod glob;

@@ -1,7 +1,10 @@
 //! What a tool is, and how a call of one runs.
+//!
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `cluster`, `safety`.
 
 mod host;
 pub(crate) mod privileges;
+mod stand_in;
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -11,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer, Fields, Table};
 use crate::cluster::diagnosis;
-use crate::cluster::guests;
+use crate::cluster::guests::{self, Twins};
 use crate::cluster::tasks::{self, Patience, State, Task};
 use crate::error::{Error, Question};
 use crate::mcp::connection::Peer;
@@ -24,7 +27,6 @@ use crate::safety::nodes::refuse_alias;
 use crate::safety::{CONFIRM_TOKEN, Caller, Client, DRY_RUN, Gate, Keeper};
 use crate::settings::{Confirm, Safety, Secret, Settings};
 use crate::text;
-use crate::tools::{self, twins};
 
 /// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
 ///
@@ -39,6 +41,19 @@ pub(crate) struct Tool {
     pub(crate) params: &'static [Param],
     pub(crate) call: Call,
 }
+
+/// A tool as the list has it.
+#[derive(Clone, Copy)]
+pub(crate) struct ListedTool {
+    pub(crate) name: &'static str,
+    pub(crate) toolset: &'static str,
+    pub(crate) tool: &'static Tool,
+    /// Where it is for one kind of guest alone, what does the same for the other.
+    pub(crate) twins: Option<Twins>,
+}
+
+/// Finds a tool by its name, or by an older one.
+pub(crate) type Find = fn(&str) -> Option<ListedTool>;
 
 /// Who may call a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +153,14 @@ pub(crate) struct Context {
     peer: Peer,
     cluster: OnceCell<Cluster>,
     keeper: Keeper,
+    /// For the twin of a tool.
+    find: Find,
 }
 
 impl Context {
-    pub(crate) fn new(settings: Settings, peer: Peer) -> Self {
+    pub(crate) fn new(settings: Settings, find: Find, peer: Peer) -> Self {
         Self {
+            find,
             keeper: Keeper::new(&settings.safety),
             settings,
             is_demo: false,
@@ -152,10 +170,10 @@ impl Context {
     }
 
     /// For `--demo`: the recorded cluster answers, whatever host is set.
-    pub(crate) fn demo(settings: Settings, peer: Peer) -> Self {
+    pub(crate) fn demo(settings: Settings, find: Find, peer: Peer) -> Self {
         Self {
             is_demo: true,
-            ..Self::new(settings, peer)
+            ..Self::new(settings, find, peer)
         }
     }
 
@@ -240,6 +258,11 @@ impl Tool {
         self.params.iter().chain(common.into_iter().flatten())
     }
 
+    /// Whether it changes nothing.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.effect == Effect::Reads
+    }
+
     /// The requests that a call can send: `GET /nodes/{node}/status`.
     pub(crate) fn requests(&self) -> Vec<String> {
         match self.call {
@@ -250,66 +273,77 @@ impl Tool {
                 .collect(),
         }
     }
+}
+
+impl ListedTool {
+    /// Why it is hidden: the setting that hides it; `None` where it is shown.
+    pub(crate) fn hidden(&self, safety: &Safety) -> Option<String> {
+        let Self { toolset, name, .. } = *self;
+        safety.exposure.hides(toolset, name, self.tool.only_reads())
+    }
 
     /// Gate, arguments, requests, text: never fails, since every failure is for the model to read.
     pub(crate) fn call(
-        &'static self,
+        &self,
         context: &Context,
-        name: &'static str,
         arguments: &Map<String, Value>,
         caller: &Caller,
     ) -> End {
-        host::naming(context, || {
-            match self.admit(context, name, arguments, caller) {
-                Ok(end) => end,
-                Err(Error::Cancelled) => End::Cancelled,
-                Err(Error::Unbound) => End::Unbound,
-                Err(Error::Asked(question)) => End::Question(*question),
-                Err(Error::Withheld(preview)) => End::Outcome(Answer::from(*preview).into()),
-                Err(error) => End::Outcome(error.into()),
-            }
+        host::naming(context, || match self.admit(context, arguments, caller) {
+            Ok(end) => end,
+            Err(Error::Cancelled) => End::Cancelled,
+            Err(Error::Unbound) => End::Unbound,
+            Err(Error::Asked(question)) => End::Question(*question),
+            Err(Error::Withheld(preview)) => End::Outcome(Answer::from(*preview).into()),
+            Err(error) => End::Outcome(error.into()),
         })
     }
 
     /// All that a call must be before it runs, and the record that it was.
     fn admit(
-        &'static self,
+        &self,
         context: &Context,
-        name: &'static str,
         arguments: &Map<String, Value>,
         caller: &Caller,
     ) -> Result<End, Error> {
         let safety = context.safety();
-        let mut gate = Gate::new(safety, &context.keeper, (name, self.summary), caller);
-        let denial = match safety.exposure.hides_by_name(name) {
+        let mut gate = Gate::new(
+            safety,
+            &context.keeper,
+            (self.name, self.tool.summary),
+            caller,
+        );
+        let denial = match self.hidden(safety) {
             Some(why) => Some(Error::Denied {
-                what: format!("{name} is hidden"),
+                what: format!("{} is hidden", self.name),
                 why: format!("{why}; only the user can change that."),
             }),
-            None if self.permission == Permission::Elevated && !safety.allow_elevated => {
+            None if self.tool.permission == Permission::Elevated && !safety.allow_elevated => {
                 Some(Error::Elevated)
             }
             None => None,
         };
         let parsed = match denial {
             Some(denial) => Err(denial),
-            None => Args::parse(self.listed_params(safety), arguments).map_err(Error::Arguments),
+            None => {
+                Args::parse(self.tool.listed_params(safety), arguments).map_err(Error::Arguments)
+            }
         };
         let outcome = parsed.and_then(|mut args| {
             gate.take_in(&args, context.now())?;
             let client = Client::new(context.client()?, &gate);
             refuse_alias(&client, &args)?;
-            let called = guests::look_up(&client, twins::of(name), &mut args)
-                .and_then(|()| self.run_admitted(&client, &gate, name, &mut args, caller));
+            let called = guests::look_up(&client, self.twins, &mut args)
+                .and_then(|()| self.run_admitted(&client, &gate, &mut args, caller));
             let Err(Error::OtherKind { guest, refusal }) = called else {
                 return called;
             };
-            let twin = tools::stand_in(name, &args, arguments, guest, *refusal, safety)?;
-            gate.hand_to(twin.tool.summary, twin.refusal);
+            let twin = stand_in::stand_in(context, self, &args, arguments, guest, *refusal)?;
+            gate.hand_to(twin.entry.tool.summary, twin.refusal);
             let (mut args, note) = (twin.args, Some(&*twin.note));
-            twin.tool.run(&client, twin.name, &mut args, caller, note)
+            twin.entry.run(&client, &mut args, caller, note)
         });
-        match self.permission {
+        match self.tool.permission {
             Permission::Basic => outcome,
             Permission::Elevated => gate.record(context.now(), context.peer(), outcome),
         }
@@ -321,15 +355,14 @@ impl Tool {
         &self,
         client: &Client,
         gate: &Gate,
-        name: &'static str,
         args: &mut Args,
         caller: &Caller,
     ) -> Result<End, Error> {
-        if self.permission == Permission::Basic || self.effect != Effect::Reads {
-            return self.run(client, name, args, caller, None);
+        if self.tool.permission == Permission::Basic || self.tool.effect != Effect::Reads {
+            return self.run(client, args, caller, None);
         }
         let pass = gate.admit_reading(client, args)?;
-        let outcome = self.run(client, name, args, caller, None);
+        let outcome = self.run(client, args, caller, None);
         gate.end_reading(pass, outcome.as_ref().err());
         outcome
     }
@@ -338,18 +371,17 @@ impl Tool {
     fn run(
         &self,
         client: &Client,
-        name: &'static str,
         args: &mut Args,
         caller: &Caller,
         note: Option<&str>,
     ) -> Result<End, Error> {
-        client.begin(name);
-        let answer = guests::with_free_id(client, args, |args| match &self.call {
+        client.begin(self.name);
+        let answer = guests::with_free_id(client, args, |args| match &self.tool.call {
             Call::Plain(method, path, show) => plain(client, args, *method, path, show),
             Call::Steps(_, steps) => steps(client, args),
         });
         let noted = |answer: Answer| match note {
-            Some(note) => answer.line(note).with("tool", name),
+            Some(note) => answer.line(note).with("tool", self.name),
             None => answer,
         };
         let mut answer = match answer {
@@ -358,14 +390,14 @@ impl Tool {
                 return Err(Error::Withheld(Box::new(noted((*preview).into()).into())));
             }
             Err(error) => {
-                let error = guests::find_guest(client, twins::of(name), args, error);
-                let lines = privileges::lines(name, self);
+                let error = guests::find_guest(client, self.twins, args, error);
+                let lines = privileges::lines(self.name, self.tool);
                 let error = privileges::explained(client, lines, args, error);
                 return Err(diagnosis::explain(client, error));
             }
         };
         let defaults = args.defaults();
-        if self.effect != Effect::Reads && !defaults.is_empty() {
+        if self.tool.effect != Effect::Reads && !defaults.is_empty() {
             answer = answer.remark(&format!("by default {defaults}"));
         }
         let then = answer.then.take();

@@ -1,4 +1,6 @@
 //! The list of all tools, which is also the `match` that finds one by its name.
+//!
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `cluster`, `safety`, `tool`.
 
 mod backups;
 mod common;
@@ -6,7 +8,6 @@ mod config;
 mod create;
 mod disks;
 mod exec;
-pub(crate) mod exposure;
 mod guest;
 mod guests;
 mod lifecycle;
@@ -17,15 +18,14 @@ mod node_disks;
 mod nodes;
 mod snapshots;
 mod tasks;
-pub(crate) mod twins;
+mod twins;
 mod volumes;
-
-pub(crate) use guest::stand_in;
 
 use serde_json::Value;
 
 use crate::settings::Safety;
-use crate::tool::Tool;
+use crate::settings::exposure::{Exposure, Known};
+use crate::tool::{ListedTool, Tool};
 
 /// The tools of one domain.
 pub(crate) struct Domain {
@@ -35,10 +35,35 @@ pub(crate) struct Domain {
     pub(crate) tools: &'static [(&'static str, &'static Tool)],
 }
 
+/// All tools, each with its domain.
+pub(crate) fn all() -> impl Iterator<Item = (&'static Domain, (&'static str, &'static Tool))> {
+    DOMAINS
+        .iter()
+        .flat_map(|domain| domain.tools.iter().map(move |tool| (domain, *tool)))
+}
+
+/// What settings can name.
+pub(crate) fn known() -> Known {
+    Known {
+        toolsets: DOMAINS.iter().map(|domain| domain.toolset).collect(),
+        tools: all().map(|(_, (name, _))| name).collect(),
+    }
+}
+
+/// The tools that are shown, in their order.
+pub(crate) fn shown(exposure: &Exposure) -> impl Iterator<Item = (&'static str, &'static Tool)> {
+    all()
+        .filter(|(domain, (name, tool))| {
+            exposure
+                .hides(domain.toolset, name, tool.only_reads())
+                .is_none()
+        })
+        .map(|(_, tool)| tool)
+}
+
 /// The entries of `tools/list`, as the settings show them.
 pub(crate) fn definitions(safety: &Safety) -> Vec<Value> {
-    let shown = safety.exposure.shown();
-    shown
+    shown(&safety.exposure)
         .map(|(name, tool)| tool.definition(name, safety))
         .collect()
 }
@@ -52,10 +77,15 @@ macro_rules! tools {
             $(Domain { toolset: $toolset, title: $title, tools: &[$(($name, &$tool)),+] }),+
         ];
 
-        /// The tool that clients call `name`, and its listed name.
-        pub(crate) fn find(name: &str) -> Option<(&'static str, &'static Tool)> {
+        /// The tool that clients call `name`.
+        pub(crate) fn find(name: &str) -> Option<ListedTool> {
             match name {
-                $($($name => Some(($name, &$tool)),)+)+
+                $($($name => Some(ListedTool {
+                    name: $name,
+                    toolset: $toolset,
+                    tool: &$tool,
+                    twins: twins::of($name),
+                }),)+)+
                 // An older name of the reference; answered, not listed.
                 "proxmox_get_node_disk_smart" => find("proxmox_get_disk_smart"),
                 _ => None,
@@ -304,7 +334,7 @@ mod tests {
             definition.retain(|key, _| ["name", "description", "inputSchema"].contains(&&**key));
             Value::Object(definition).to_string().len()
         };
-        let default: usize = safety.exposure.shown().map(size).sum();
+        let default: usize = shown(&safety.exposure).map(size).sum();
         assert!(default < 48_000, "the default: {default} bytes");
         let all: usize = tools().map(size).sum();
         assert!(all < 150_000, "all toolsets: {all} bytes");
@@ -402,7 +432,7 @@ mod tests {
     }
 
     fn summary(name: &str) -> &'static str {
-        find(name).expect(name).1.summary
+        find(name).expect(name).tool.summary
     }
 
     #[test]
@@ -466,7 +496,7 @@ mod tests {
             ("proxmox_execute_vm_command", ["command", "argv"]),
             ("proxmox_update_guest_config", ["set", "delete"]),
         ] {
-            let (name, tool) = find(name).expect(name);
+            let ListedTool { name, tool, .. } = find(name).expect(name);
             let definition = tool.definition(name, &Safety::default());
             let required = &definition["inputSchema"]["required"];
             assert_eq!(required, &serde_json::json!(["vmid"]), "{name}");
@@ -477,7 +507,7 @@ mod tests {
 
     #[test]
     fn an_older_name_is_answered_and_not_listed() {
-        let (name, _) = find("proxmox_get_node_disk_smart").expect("it is answered");
+        let ListedTool { name, .. } = find("proxmox_get_node_disk_smart").expect("it is answered");
         assert_eq!(name, "proxmox_get_disk_smart");
         assert!(tools().all(|(listed, _)| listed != "proxmox_get_node_disk_smart"));
     }
@@ -499,7 +529,7 @@ mod tests {
                 let has = |name: &str| tool.params.iter().any(|param| param.name == name);
                 let of_tool = |declared: &String| fits(request, declared);
                 let twin = twins::of(name).filter(|twin| twin.stands_in);
-                let stand_in = twin.and_then(|twin| Some(find(twin.other?)?.1));
+                let stand_in = twin.and_then(|twin| Some(find(twin.other?)?.tool));
                 let of_waiting = || tasks::REQUESTS.iter().any(|of_task| fits(request, of_task));
                 let declared = request == "GET /cluster/resources"
                     || (has(tasks::WAIT.name) && of_waiting())

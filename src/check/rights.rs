@@ -9,7 +9,7 @@ use crate::settings::boundaries::Guests;
 use crate::text::{self, add};
 use crate::tool::privileges::{self, Below, Granted, Reach, Spot};
 use crate::tool::{Permission, Tool};
-use crate::tools::exposure;
+use crate::tools;
 
 const CHECK: &str = "privileges";
 
@@ -43,10 +43,7 @@ fn lines(groups: &[Group]) -> String {
 /// The tools that the settings show and let run.
 fn exposed(safety: &Safety) -> impl Iterator<Item = (&'static str, &'static Tool)> {
     let allowed = |tool: &Tool| tool.permission == Permission::Basic || safety.allow_elevated;
-    safety
-        .exposure
-        .shown()
-        .filter(move |(_, tool)| allowed(tool))
+    tools::shown(&safety.exposure).filter(move |(_, tool)| allowed(tool))
 }
 
 /// `token_id` is `user@realm!name`, `major` the major version of Proxmox VE.
@@ -184,10 +181,10 @@ fn limit(reach: &Reach) -> Option<String> {
 /// where it means these alone.
 fn hidden(safety: &Safety, mut tools: Vec<&'static str>) -> String {
     let is_excluded = |name: &&str| {
-        let why = safety.exposure.hides_by_name(name);
+        let why = tools::find(name).and_then(|entry| entry.hidden(safety));
         why.is_some_and(|why| why.starts_with("PROXMOX_EXCLUDE_TOOLS"))
     };
-    let every = || exposure::all().map(|(_, (name, _))| name);
+    let every = || tools::all().map(|(_, (name, _))| name);
     tools.extend(every().filter(is_excluded));
     let mut items: Vec<String> = Vec::new();
     for tool in &tools {

@@ -9,7 +9,8 @@ use crate::pve::http::tests::{Host as Server, assert_holds, connection, nowhere,
 use crate::pve::probe::sha256;
 use crate::settings::Check;
 use crate::settings::boundaries::Guests;
-use crate::tools::exposure::Names;
+use crate::settings::exposure::Names;
+use crate::tools;
 
 fn probe(connection: &Connection) -> Probe<'_> {
     Probe::new(&connection.hosts[0], 1, connection.timeout)
@@ -231,7 +232,7 @@ fn rights(token_id: &str, tools: &str, granted: Value) -> String {
         allow_elevated: true,
         ..Safety::default()
     };
-    safety.exposure.tools = Some(Names::parse(tools).expect("they exist"));
+    safety.exposure.tools = Some(Names::parse(tools, &tools::known()).expect("they exist"));
     let mut report = Report::default();
     rights::check(&mut report, &safety, &Granted::new(granted), token_id, 9);
     report.text(false)
@@ -243,7 +244,7 @@ fn hides_with_patterns_that_mean_what_fails_and_what_is_hidden_already() {
         allow_elevated: true,
         ..Safety::default()
     };
-    let names = |text| Some(Names::parse(text).expect("they exist"));
+    let names = |text| Some(Names::parse(text, &tools::known()).expect("they exist"));
     safety.exposure.tools = names("proxmox_delete_*,proxmox_start_vm");
     safety.exposure.excluded = names("proxmox_stop_vm");
     let mut report = Report::default();
@@ -264,7 +265,7 @@ fn grants_on_the_guests_that_may_be_touched_and_names_the_auditor_again() {
         ..Safety::default()
     };
     let tools = "proxmox_delete_vm,proxmox_create_backup_vm,proxmox_get_node_syslog";
-    safety.exposure.tools = Some(Names::parse(tools).expect("they exist"));
+    safety.exposure.tools = Some(Names::parse(tools, &tools::known()).expect("they exist"));
     let auditor = json!({ "Datastore.Audit": 1, "Sys.Audit": 1, "VM.Audit": 1 });
     let granted = Granted::new(json!({
         "/": auditor, "/vms": auditor, "/nodes": auditor, "/storage": auditor,

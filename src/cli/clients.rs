@@ -9,6 +9,7 @@ use crate::cli::commands;
 use crate::error::Error;
 use crate::settings::{self, SETTINGS, Setting, Unset};
 use crate::text::add;
+use crate::tools;
 
 /// A client by name, and what writes its configuration.
 pub(crate) struct Client {
@@ -67,7 +68,8 @@ impl Entry {
         if !misspelt.is_empty() {
             return Err(Error::Settings(misspelt));
         }
-        let given = settings::given(flags, |name| env::var_os(name)).map_err(Error::Settings)?;
+        let given = settings::given(&tools::known(), flags, |name| env::var_os(name))
+            .map_err(Error::Settings)?;
         if !demo && !given.missing.is_empty() {
             log::warn!("{}", given.missing.join("; "));
         }

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::answer::number;
 use crate::error::Failure;
 use crate::error::{Error, Refusal};
 use crate::mcp::connection::{Interruption, Peer};
@@ -220,7 +219,10 @@ impl<'a> Reader<'a> {
         }
         let what = match data {
             Value::String(upid) if format::upid_node(upid).is_some() => upid.clone(),
-            data => match number(&data["pid"]) {
+            data => match data["pid"]
+                .as_u64()
+                .or_else(|| data["pid"].as_str()?.parse().ok())
+            {
                 Some(pid) => format!("pid {pid}"),
                 None => "no task".to_owned(),
             },

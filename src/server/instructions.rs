@@ -64,7 +64,7 @@ mod tests {
             connection: Err(Vec::new()),
             safety: Safety::default(),
         };
-        instructions(&Context::new(settings, Peer::nobody()))
+        instructions(&Context::new(settings, crate::tools::find, Peer::nobody()))
     }
 
     #[test]

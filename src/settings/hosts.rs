@@ -289,6 +289,7 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
 mod tests {
     use super::*;
     use crate::settings::Settings;
+    use crate::tools;
 
     /// What these settings lead to, beside those that every connection needs.
     fn read(variables: &[(&str, &str)]) -> Result<Vec<Host>, Vec<String>> {
@@ -296,7 +297,7 @@ mod tests {
             ("PROXMOX_TOKEN_NAME", "mcp"),
             ("PROXMOX_TOKEN_VALUE", "secret"),
         ];
-        let settings = Settings::read(&[], |name| {
+        let settings = Settings::read(&tools::known(), &[], |name| {
             let mut all = variables.iter().chain(&needed);
             let (_, value) = all.find(|(variable, _)| *variable == name)?;
             Some(value.into())

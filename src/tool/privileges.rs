@@ -522,6 +522,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::tasks;
+    use crate::tool::ListedTool;
     use crate::tools;
 
     fn all() -> impl Iterator<Item = (&'static str, &'static Tool)> {
@@ -536,7 +537,7 @@ mod tests {
     }
 
     fn needs_of(name: &str, major: u32) -> Vec<String> {
-        let (name, tool) = tools::find(name).expect("it is listed");
+        let ListedTool { name, tool, .. } = tools::find(name).expect("it is listed");
         let needs = needs(name, tool, major);
         let shown = needs.iter().map(|need| {
             let places = need.places.iter();

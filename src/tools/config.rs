@@ -9,6 +9,7 @@ use super::guest::VMID;
 use crate::answer::{self, Answer, plain};
 use crate::error::Error;
 use crate::param::Args;
+use crate::pve::reader::Reader;
 use crate::request::{self, Method::Get, Reply, Request};
 use crate::safety::Client;
 use crate::text;
@@ -17,12 +18,12 @@ use crate::text;
 pub(super) struct Config(Map<String, Value>);
 
 impl Config {
-    pub(super) fn read(client: &Client, args: &Args, guest: Guest) -> Result<Self, Error> {
+    pub(super) fn read(client: &Reader, args: &Args, guest: Guest) -> Result<Self, Error> {
         Self::fetch(client, &args.request(Get, &guest.path("config")))
     }
 
     /// The view of it that `request` asks for.
-    pub(super) fn fetch(client: &Client, request: &Request) -> Result<Self, Error> {
+    pub(super) fn fetch(client: &Reader, request: &Request) -> Result<Self, Error> {
         let data = client.send(request)?;
         Ok(Self(data.as_object().cloned().unwrap_or_default()))
     }
@@ -219,7 +220,7 @@ fn send(
 pub(super) struct Settings(Vec<Value>);
 
 impl Settings {
-    pub(super) fn read(client: &Client, args: &Args, guest: Guest) -> Result<Self, Error> {
+    pub(super) fn read(client: &Reader, args: &Args, guest: Guest) -> Result<Self, Error> {
         let data = client.send(&args.request(Get, &guest.path("pending")))?;
         Ok(Self(answer::rows(data)))
     }
@@ -360,7 +361,7 @@ pub(super) struct Settled {
 
 impl Settled {
     /// `None` when it cannot be read.
-    pub(super) fn read(client: &Client, args: &Args, guest: Guest, slot: &str) -> Option<Self> {
+    pub(super) fn read(client: &Reader, args: &Args, guest: Guest, slot: &str) -> Option<Self> {
         let settings = Settings::read(client, args, guest).ok()?;
         Some(Self {
             line: settings.coming(slot),
@@ -371,7 +372,7 @@ impl Settled {
 
 /// `answer` with the line of `slot` as Proxmox has it now, and whether it waits.
 pub(super) fn with_slot(
-    client: &Client,
+    client: &Reader,
     args: &Args,
     guest: Guest,
     slot: &str,

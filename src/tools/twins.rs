@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn twins_that_stand_in_for_each_other_are_alike() {
         for pair in PAIRS.iter().filter(|pair| pair.both) {
-            let tool = |name: Option<&str>| tools::find(name.expect("both")).expect("it exists").1;
+            let tool =
+                |name: Option<&str>| tools::find(name.expect("both")).expect("it exists").tool;
             let (container, vm) = (tool(pair.container), tool(pair.vm));
             assert_eq!(container.permission, vm.permission);
             assert_eq!(container.effect, vm.effect);

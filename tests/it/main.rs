@@ -27,6 +27,8 @@ mod grants;
 mod hosts;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
+/// Which part of the source may import which.
+mod rooms;
 /// Boundaries, previews, questions and the audit log.
 mod safety;
 /// Tokens and passwords show up nowhere.

@@ -367,6 +367,7 @@ mod tests {
 
     use super::*;
     use crate::request::Response;
+    use crate::tool::ListedTool;
     use crate::tool::privileges::lines;
     use crate::tools;
 
@@ -380,7 +381,7 @@ mod tests {
         granted: Option<Value>,
         is_taken: bool,
     ) -> String {
-        let (name, tool) = tools::find(tool).expect("it is listed");
+        let ListedTool { name, tool, .. } = tools::find(tool).expect("it is listed");
         let arguments = arguments.as_object().expect("an object");
         let args = Args::parse(tool.params, arguments).expect("they are right");
         let body = json!({ "data": null, "message": format!("{said}\n") });

@@ -3,8 +3,6 @@
 use crate::text::glob::Glob;
 use crate::text::list;
 use crate::text::nearest::nearest;
-use crate::tool::{Effect, Tool};
-use crate::tools::{self, Domain};
 
 /// What stands for the toolsets that everybody gets who chooses none.
 const DEFAULT: &str = "default";
@@ -62,6 +60,21 @@ pub(crate) struct Exposure {
     pub(crate) excluded: Option<Names>,
 }
 
+/// The names that settings can hold, in their order.
+pub(crate) struct Known {
+    pub(crate) toolsets: Vec<&'static str>,
+    pub(crate) tools: Vec<&'static str>,
+}
+
+impl Known {
+    /// The toolsets that can be chosen.
+    fn choices(&self) -> impl Iterator<Item = &'static str> {
+        [DEFAULT, ALL]
+            .into_iter()
+            .chain(self.toolsets.iter().copied())
+    }
+}
+
 /// Toolsets by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Toolsets(Vec<&'static str>);
@@ -72,17 +85,18 @@ pub(crate) struct Names(Vec<Glob>);
 
 impl Toolsets {
     /// Reads a list; an error follows the name of its setting.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, known: &Known) -> Result<Self, String> {
         let names = list::each(text, |name| {
             let to_come = TO_COME.iter().copied();
-            known()
+            known
+                .choices()
                 .chain(to_come)
                 .find(|known| *known == name)
                 .ok_or_else(|| {
                     format!(
                         "{}; known: {}",
-                        not_a("toolset", name, nearest(name, known())),
-                        known().collect::<Vec<_>>().join(", ")
+                        not_a("toolset", name, nearest(name, known.choices())),
+                        known.choices().collect::<Vec<_>>().join(", ")
                     )
                 })
         });
@@ -103,19 +117,6 @@ impl Toolsets {
     }
 }
 
-/// All tools, each with its domain.
-pub(crate) fn all() -> impl Iterator<Item = (&'static Domain, (&'static str, &'static Tool))> {
-    tools::DOMAINS
-        .iter()
-        .flat_map(|domain| domain.tools.iter().map(move |tool| (domain, *tool)))
-}
-
-/// What can be chosen.
-fn known() -> impl Iterator<Item = &'static str> {
-    let toolsets = tools::DOMAINS.iter().map(|domain| domain.toolset);
-    [DEFAULT, ALL].into_iter().chain(toolsets)
-}
-
 /// What is wrong with an entry that is none of what there is.
 fn not_a(kind: &str, name: &str, meant: Option<&str>) -> String {
     let meant = meant.map_or_else(String::new, |name| format!(" (did you mean {name}?)"));
@@ -128,17 +129,19 @@ fn not_a(kind: &str, name: &str, meant: Option<&str>) -> String {
 impl Names {
     /// Reads a list of names and patterns; an error follows the name of its setting. A pattern without
     /// a single tool is as wrong as a name.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let all = || tools::DOMAINS.iter().flat_map(|domain| domain.tools);
+    pub(crate) fn parse(text: &str, known: &Known) -> Result<Self, String> {
         let names = list::each(text, |name| {
             let glob = Glob::new(name);
-            if all().any(|(name, _)| glob.matches(name)) {
+            if known.tools.iter().any(|name| glob.matches(name)) {
                 return Ok(glob);
             }
-            let known = all().map(|(name, _)| *name);
             Err(format!(
                 "{}; proxmox-mcp tools lists them",
-                not_a("tool, nor a pattern of any", name, nearest(name, known))
+                not_a(
+                    "tool, nor a pattern of any",
+                    name,
+                    nearest(name, known.tools.iter().copied())
+                )
             ))
         });
         names.map(Self)
@@ -150,8 +153,8 @@ impl Names {
 }
 
 impl Exposure {
-    /// Why the tool `name` is hidden: the setting that hides it; `None` where it is shown.
-    pub(crate) fn hides(&self, domain: &Domain, name: &str, tool: &Tool) -> Option<String> {
+    /// Why the tool `name` of a toolset is hidden: the setting that hides it; `None` where it is shown.
+    pub(crate) fn hides(&self, toolset: &str, name: &str, only_reads: bool) -> Option<String> {
         if self
             .excluded
             .as_ref()
@@ -159,16 +162,15 @@ impl Exposure {
         {
             return Some("PROXMOX_EXCLUDE_TOOLS names it".to_owned());
         }
-        if self.read_only && tool.effect != Effect::Reads {
+        if self.read_only && !only_reads {
             return Some("PROXMOX_READ_ONLY is set".to_owned());
         }
         let by_name = self.tools.as_ref().is_some_and(|names| names.contain(name));
         let by_toolset = match (&self.toolsets, &self.tools) {
-            (Some(toolsets), _) => toolsets.contain(domain.toolset),
-            (None, None) => DEFAULT_TOOLSETS.contains(&domain.toolset),
+            (Some(toolsets), _) => toolsets.contain(toolset),
+            (None, None) => DEFAULT_TOOLSETS.contains(&toolset),
             (None, Some(_)) => false,
         };
-        let toolset = domain.toolset;
         match (by_name || by_toolset, &self.toolsets, &self.tools) {
             (true, ..) => None,
             (false, None, Some(_)) => Some("PROXMOX_TOOLS does not name it".to_owned()),
@@ -178,36 +180,23 @@ impl Exposure {
             (false, _, None) => Some(format!("PROXMOX_TOOLSETS does not name {toolset}")),
         }
     }
-
-    /// As [`Exposure::hides`].
-    pub(crate) fn hides_by_name(&self, name: &str) -> Option<String> {
-        let mut all = all();
-        let (domain, (name, tool)) = all.find(|(_, (own, _))| *own == name)?;
-        self.hides(domain, name, tool)
-    }
-
-    /// The tools that are shown, in their order.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, &'static Tool)> {
-        all()
-            .filter(|(domain, (name, tool))| self.hides(domain, name, tool).is_none())
-            .map(|(_, tool)| tool)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools;
 
     fn shown(exposure: &Exposure) -> Vec<&'static str> {
-        exposure.shown().map(|(name, _)| name).collect()
+        tools::shown(exposure).map(|(name, _)| name).collect()
     }
 
     fn toolsets(text: &str) -> Option<Toolsets> {
-        Some(Toolsets::parse(text).expect("they exist"))
+        Some(Toolsets::parse(text, &tools::known()).expect("they exist"))
     }
 
     fn names(text: &str) -> Option<Names> {
-        Some(Names::parse(text).expect("they exist"))
+        Some(Names::parse(text, &tools::known()).expect("they exist"))
     }
 
     #[test]
@@ -298,17 +287,21 @@ mod tests {
 
     #[test]
     fn unknown_names_are_answered_with_what_is_known() {
-        let problem = Toolsets::parse("nodes,snapshot").expect_err("there is none");
+        let problem =
+            Toolsets::parse("nodes,snapshot", &tools::known()).expect_err("there is none");
         assert!(
             problem.contains("known: default, all, nodes, node-admin, guests"),
             "{problem}"
         );
-        let problem = Names::parse("proxmox_get_vmz").expect_err("there is none");
+        let problem = Names::parse("proxmox_get_vmz", &tools::known()).expect_err("there is none");
         assert!(
             problem.contains("did you mean proxmox_get_vms?"),
             "{problem}"
         );
         assert!(problem.starts_with("is not a tool"), "{problem}");
-        assert!(Names::parse("*_nothing").is_err() && Names::parse("").is_err());
+        assert!(
+            Names::parse("*_nothing", &tools::known()).is_err()
+                && Names::parse("", &tools::known()).is_err()
+        );
     }
 }

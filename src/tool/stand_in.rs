@@ -1,0 +1,69 @@
+//! A tool for one kind of guest that does the work of its twin for the other kind.
+
+use serde_json::{Map, Value};
+
+use crate::answer::plain;
+use crate::cluster::guests::{Guest, NODE, VMID};
+use crate::error::Error;
+use crate::param::Args;
+use crate::tool::{Context, ListedTool};
+
+/// The twin of a tool, with what it is called with.
+pub(super) struct StandIn {
+    pub(super) entry: ListedTool,
+    /// What the tool was called with, for the twin.
+    pub(super) args: Args,
+    /// What the answer says of it.
+    pub(super) note: String,
+    /// What is said where the twin would do harm.
+    pub(super) refusal: Error,
+}
+
+/// Which tool does the work of `entry` for `guest`, which is of the other kind; `refusal` where none does:
+/// there is no such tool, it is not harmless, the settings hide it, or an argument is not for it.
+pub(super) fn stand_in(
+    context: &Context,
+    entry: &ListedTool,
+    args: &Args,
+    arguments: &Map<String, Value>,
+    guest: Value,
+    refusal: Error,
+) -> Result<StandIn, Error> {
+    let Some(twins) = entry.twins else {
+        return Err(refusal);
+    };
+    let Some(other) = twins.other.and_then(context.find) else {
+        return Err(refusal);
+    };
+    let (safety, name) = (context.safety(), other.name);
+    if let Some(why) = other.hidden(safety) {
+        let hidden = format!("\n{name} is hidden: {why}; only the user can change that.");
+        return Err(refusal.besides(&hidden));
+    }
+    let is_elsewhere = args
+        .get(&NODE)
+        .is_some_and(|node| guest[NODE.name] != *node);
+    if !twins.stands_in || is_elsewhere {
+        return Err(refusal);
+    }
+    let given = arguments.iter().filter(|(name, value)| {
+        let param = args.params().find(|param| param.is_called(name));
+        param.is_none_or(|param| !param.is_absent(value))
+    });
+    let given = given.map(|(name, value)| (name.clone(), value.clone()));
+    let Ok(mut args) = Args::parse(other.tool.listed_params(safety), &given.collect()) else {
+        return Err(refusal);
+    };
+    for param in [NODE, VMID] {
+        args.set(&param, plain(&guest[param.name]));
+    }
+    let kind = Guest::of(&guest).noun();
+    let note = format!("{} is a {kind}, so {name} was used.", &args[&VMID]);
+    args.guest = Some(guest);
+    Ok(StandIn {
+        entry: other,
+        args,
+        note,
+        refusal,
+    })
+}

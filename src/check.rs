@@ -1,5 +1,5 @@
 //! `proxmox-mcp check`: the way from the settings to the tools, step by step, each with a verdict and what
-//! mends it. Nothing is changed, and the token goes only to hosts whose certificate is trusted as set.
+//! fixes it. Nothing is changed, and the token goes only to hosts whose certificate is trusted as set.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
@@ -52,9 +52,9 @@ const MOST_SKEW: u64 = 30;
 /// The oldest major version that was tried.
 const OLDEST_MAJOR: u32 = 7;
 
-/// What is known beside the settings.
+/// What is known beyond the settings themselves.
 #[derive(Default)]
-pub(crate) struct Beside {
+pub(crate) struct Environment {
     /// The hosts, also where there is no token.
     hosts: Vec<Host>,
     /// The variables that are probably misspelt locks, with which no call is sent.
@@ -63,7 +63,7 @@ pub(crate) struct Beside {
     warnings: Vec<String>,
 }
 
-impl Beside {
+impl Environment {
     /// Looks at the flags and the environment.
     pub(crate) fn new(flags: &[(&'static Setting, OsString)]) -> Self {
         let misspelt = settings::misspelt_locks(env::vars_os()).into_iter();
@@ -79,31 +79,31 @@ impl Beside {
 }
 
 /// Checks everything.
-pub(crate) fn run(settings: &Settings, beside: &Beside) -> Report {
+pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
     let mut report = Report::default();
-    let with_warnings = |told: String| {
-        let lines = iter::once(told).chain(beside.warnings.iter().cloned());
+    let with_warnings = |found: String| {
+        let lines = iter::once(found).chain(environment.warnings.iter().cloned());
         lines.collect::<Vec<_>>().join("\n")
     };
     // Without a connection each step takes what it may take at most.
     let (hosts, timeout) = match &settings.connection {
         Ok(connection) => (&connection.hosts, connection.timeout),
-        Err(_) => (&beside.hosts, Duration::MAX),
+        Err(_) => (&environment.hosts, Duration::MAX),
     };
     match &settings.connection {
         Err(problems) => report.failed(
             SETTINGS,
             with_warnings(problems.join("\n")),
-            setting_remedy(problems, &beside.misspelt),
+            setting_remedy(problems, &environment.misspelt),
         ),
         Ok(connection) => {
             let names: Vec<String> = hosts.iter().map(Host::to_string).collect();
-            let told = format!("{} as {}", names.join(", "), connection.token_id);
-            match beside.warnings.is_empty() {
-                true => report.ok(SETTINGS, told),
+            let found = format!("{} as {}", names.join(", "), connection.token_id);
+            match environment.warnings.is_empty() {
+                true => report.ok(SETTINGS, found),
                 false => report.warning(
                     SETTINGS,
-                    with_warnings(told),
+                    with_warnings(found),
                     "Correct or unset them; proxmox-mcp --help lists the settings.",
                 ),
             }
@@ -212,12 +212,12 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
         Ok(data) => {
             let version = data["version"].as_str().unwrap_or("of unknown version");
             let major = major(version);
-            let told = format!("Proxmox VE {}", text::inline(version));
+            let found = format!("Proxmox VE {}", text::inline(version));
             match major.filter(|major| *major < OLDEST_MAJOR) {
-                None => report.ok(API, told),
+                None => report.ok(API, found),
                 Some(_) => report.warning(
                     API,
-                    format!("{told}, older than all that was tried"),
+                    format!("{found}, older than all that was tried"),
                     "Some tools may not work before Proxmox VE 7.4: upgrade the nodes.",
                 ),
             }
@@ -230,17 +230,17 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
                 "the API answers; its version is for valid tokens alone",
             );
             let advice = token_remedy(&refusal, &connection.token_id);
-            let told = Error::Refused(refusal).brief();
-            let told = format!("{} is not taken: {told}", connection.token_id);
-            report.failed(TOKEN, told, advice);
+            let found = Error::Refused(refusal).brief();
+            let found = format!("{} is not taken: {found}", connection.token_id);
+            report.failed(TOKEN, found, advice);
             needs_token(report, &[PRIVILEGES]);
             clock(report, date, began, ended);
             needs_token(report, &[NODES]);
             return;
         }
         Err(error) => {
-            let (told, remedy) = fault(error);
-            report.failed(API, told, remedy);
+            let (found, remedy) = fault(error);
+            report.failed(API, found, remedy);
             for check in [TOKEN, PRIVILEGES, CLOCK, NODES] {
                 report.skipped(check, "needs an answer of the API");
             }
@@ -257,8 +257,8 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             major.unwrap_or(u32::MAX),
         ),
         Err(error) => {
-            let (told, remedy) = fault(error);
-            report.failed(PRIVILEGES, told, remedy);
+            let (found, remedy) = fault(error);
+            report.failed(PRIVILEGES, found, remedy);
         }
     }
     clock(report, date, began, ended);
@@ -269,8 +269,8 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             boundaries::check(report, safety, &client, &rows);
         }
         Err(error) => {
-            let (told, remedy) = fault(error);
-            report.failed(NODES, told, remedy);
+            let (found, remedy) = fault(error);
+            report.failed(NODES, found, remedy);
             boundaries::check(report, safety, &client, &[]);
         }
     }
@@ -303,7 +303,7 @@ fn fault(error: Error) -> (String, String) {
                 },
         } => (format!("{request} {what}: {cause}"), remedy),
         other => match other.on_one_line().split_once('\n') {
-            Some((told, remedy)) => (told.to_owned(), remedy.to_owned()),
+            Some((found, remedy)) => (found.to_owned(), remedy.to_owned()),
             None => (other.on_one_line(), String::new()),
         },
     }
@@ -322,7 +322,7 @@ fn token_remedy(refusal: &Refusal, token_id: &str) -> String {
     if refusal.says("invalid token value") {
         return format!(
             "The secret is another one: correct PROXMOX_TOKEN_VALUE or the file of \
-             PROXMOX_TOKEN_FILE. If it is lost, make the token anew on a node as root, and grant it \
+             PROXMOX_TOKEN_FILE. If it is lost, make the token again on a node as root, and grant it \
              its roles again:\n  pveum user token remove {user} {name}\n  \
              pveum user token add {user} {name} --privsep 1"
         );
@@ -394,7 +394,7 @@ fn elevated(report: &mut Report, safety: &Safety) {
     let (reading, changing): (Vec<_>, Vec<_>) =
         locked.partition(|(_, tool)| tool.effect == Effect::Reads);
     let count = reading.len() + changing.len();
-    let told = match safety.allow_elevated {
+    let found = match safety.allow_elevated {
         false => {
             format!("not allowed: {count} elevated tools are refused (PROXMOX_ALLOW_ELEVATED)")
         }
@@ -413,11 +413,11 @@ fn elevated(report: &mut Report, safety: &Safety) {
     let log = safety.audit_log.as_ref();
     let unwritable = log.and_then(|path| Some((path, audit::can_be_written(path).err()?)));
     match unwritable {
-        None => report.ok(ELEVATED, told),
+        None => report.ok(ELEVATED, found),
         Some((path, err)) => report.failed(
             ELEVATED,
             format!(
-                "{told}\nthe audit log cannot be written: {}: {err}",
+                "{found}\nthe audit log cannot be written: {}: {err}",
                 text::inline(&path.display().to_string())
             ),
             "Set PROXMOX_AUDIT_LOG to a file that you own, in a folder that exists: until then \

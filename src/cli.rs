@@ -29,7 +29,7 @@ use crate::tools;
 /// What the command line says.
 pub(crate) struct CommandLine {
     pub(crate) command: Command,
-    /// Whether the recorded cluster answers.
+    /// Whether the sample cluster answers.
     pub(crate) demo: bool,
     /// Whether the user confirms beforehand what a call does.
     pub(crate) yes: bool,

@@ -118,8 +118,8 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
                 env::var_os(name)
             })
             .checked(env::vars_os());
-            let beside = check::Beside::new(&command_line.flags);
-            let report = check::run(&settings, &beside);
+            let environment = check::Environment::new(&command_line.flags);
+            let report = check::run(&settings, &environment);
             if *json {
                 print(&report.json())?;
             } else {
@@ -185,7 +185,7 @@ fn report(error: &Error) {
 fn context(command_line: &CommandLine, peer: Peer) -> Context {
     let environment = |name: &str| env::var_os(name);
     if command_line.demo {
-        log::warn!("this is a demonstration: a recorded cluster answers, nothing is changed");
+        log::warn!("this is a demonstration: a sample cluster answers, nothing is changed");
         let settings = Settings::read_for_demo(&tools::known(), &command_line.flags, environment)
             .checked(env::vars_os());
         if let Err(problems) = &settings.connection

@@ -304,7 +304,7 @@ pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -
             text::inline(&name) + &meant.unwrap_or_default()
         });
     let each: Vec<String> = each.collect();
-    (!each.is_empty()).then(|| format!("ignored, since it is no setting: {}", each.join(", ")))
+    (!each.is_empty()).then(|| format!("ignored, since it is not a setting: {}", each.join(", ")))
 }
 
 /// The variables that are probably misspelt locks, with what each was meant to be: ignored, they would
@@ -1471,7 +1471,7 @@ mod tests {
             ])
             .as_deref(),
             Some(
-                "ignored, since it is no setting: PROXMOX_CLUSTER, \
+                "ignored, since it is not a setting: PROXMOX_CLUSTER, \
                  PROXMOX_FINGERPRNT (did you mean PROXMOX_FINGERPRINT?), \
                  PROXMOX_TOKEN_ID (did you mean PROXMOX_TOKEN_NAME?), \
                  PROXMOX_VE_API_TOKEN (did you mean PROXMOX_TOKEN_VALUE?)"

@@ -143,7 +143,7 @@ impl Context {
         }
     }
 
-    /// For `--demo`: the recorded cluster answers, whatever host is set.
+    /// For `--demo`: the sample cluster answers, whatever host is set.
     pub(crate) fn demo(settings: Settings, find: Find, peer: Peer) -> Self {
         Self {
             is_demo: true,
@@ -165,7 +165,7 @@ impl Context {
             .map(|connection| &connection.token_secret)
     }
 
-    /// Whether the recorded cluster answers.
+    /// Whether the sample cluster answers.
     pub(crate) fn is_demo(&self) -> bool {
         self.is_demo
     }

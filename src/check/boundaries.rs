@@ -31,8 +31,8 @@ pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes
         let rows = match client.send(&request) {
             Ok(data) => answer::rows(data),
             Err(error) => {
-                let (told, remedy) = fault(error);
-                return report.failed(BOUNDARIES, told, remedy);
+                let (found, remedy) = fault(error);
+                return report.failed(BOUNDARIES, found, remedy);
             }
         };
         let known = rows.iter().filter_map(|row| {
@@ -96,16 +96,16 @@ fn line(
 ) {
     let shown = inside.iter().take(MOST);
     let shown = shown.map(|it| text::inline(&text::cut(it.trim_end(), LONGEST)));
-    let mut told = shown.collect::<Vec<_>>().join(", ");
+    let mut found = shown.collect::<Vec<_>>().join(", ");
     if let more @ 1.. = inside.len().saturating_sub(MOST) {
-        add(&mut told, format_args!(" and {more} more"));
+        add(&mut found, format_args!(" and {more} more"));
     }
     if inside.is_empty() {
-        told.push_str("nothing now");
+        found.push_str("nothing now");
         if parts.is_empty() {
             idle.push(format!("{name}: its parts leave nothing"));
         }
     }
-    lines.push(format!("{name}: {told}"));
+    lines.push(format!("{name}: {found}"));
     idle.extend(parts.iter().map(|part| format!("{name}: {part}")));
 }

@@ -22,7 +22,7 @@ pub(super) struct Finding {
     check: &'static str,
     verdict: Verdict,
     text: String,
-    /// What mends it; lines that begin with two blanks are to be copied.
+    /// What fixes it; lines that begin with two blanks are to be copied.
     remedy: Option<String>,
 }
 
@@ -121,7 +121,7 @@ impl Report {
         format!("{:#}", json!({ "checks": checks, "ok": ok }))
     }
 
-    /// Three columns: verdict, check, and what was found with what mends it below.
+    /// Three columns: verdict, check, and what was found with what fixes it below.
     pub(crate) fn text(&self, coloured: bool) -> String {
         const VERDICT: usize = "skipped".len();
         let names = self.findings.iter().map(|finding| finding.check.len());

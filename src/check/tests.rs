@@ -50,7 +50,7 @@ fn shows_a_trusted_certificate_and_what_each_mode_says() {
 }
 
 #[test]
-fn refuses_a_certificate_with_the_lines_that_mend_it() {
+fn refuses_a_certificate_with_the_lines_that_fix_it() {
     let (usable, text) = tls("server", Check::Strict, &["alone"]);
     assert!(!usable, "{text}");
     assert_holds(
@@ -74,7 +74,7 @@ fn asks_nothing_of_a_host_that_is_not_trusted() {
         connection: Ok(connection(true, server.at, Check::Strict, &["ca"])),
         safety: Safety::default(),
     };
-    let text = run(&settings, &Beside::default()).text(false);
+    let text = run(&settings, &Environment::default()).text(false);
     assert_eq!(server.requests(), [""; 0]);
     assert_holds(
         &text,
@@ -316,11 +316,11 @@ fn a_host_is_looked_at_without_a_token() {
         connection: Err(vec!["PROXMOX_TOKEN_NAME is missing: a name".to_owned()]),
         safety: Safety::default(),
     };
-    let beside = Beside {
+    let environment = Environment {
         hosts: connection(true, server.at, Check::Strict, &["ca"]).hosts,
-        ..Beside::default()
+        ..Environment::default()
     };
-    let text = run(&settings, &beside).text(false);
+    let text = run(&settings, &environment).text(false);
     assert_eq!(server.requests(), [""; 0]);
     assert_holds(
         &text,

@@ -41,13 +41,13 @@ pub(crate) struct Switch {
 pub(crate) static DEMO: Switch = Switch {
     name: "--demo",
     letter: None,
-    meaning: "let a recorded cluster answer; nothing is changed",
+    meaning: "let a sample cluster answer; nothing is changed",
 };
 
 pub(crate) static YES: Switch = Switch {
     name: "--yes",
     letter: None,
-    meaning: "confirm beforehand what cannot be undone",
+    meaning: "skip the confirmation of destructive calls",
 };
 
 pub(crate) static HELP: Switch = Switch {

@@ -173,7 +173,7 @@ fn places(
             }
             None => Err(Error::impossible(
                 format!("no storage for {} is seen", content.unwrap_or("anything")),
-                "Storages for which the token lacks Datastore.Audit are left out without a word; proxmox_get_storage lists those that it sees.",
+                "Storages for which the token lacks Datastore.Audit are silently omitted by Proxmox; proxmox_get_storage lists those that it sees.",
             )),
         };
     }

@@ -1,4 +1,4 @@
-//! The recorded cluster behind `--demo`: the fixtures of the tools answer in place of a host.
+//! The sample cluster behind `--demo`: the fixtures of the tools answer in place of a host.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;

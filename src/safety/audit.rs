@@ -44,7 +44,7 @@ impl Audit {
             Error::impossible(
                 "the audit log cannot be written, nothing was sent",
                 format!(
-                    "PROXMOX_AUDIT_LOG ({}): {err}\nThe user must mend it: no elevated tool works without its record.",
+                    "PROXMOX_AUDIT_LOG ({}): {err}\nThe user must fix it: no elevated tool works without its record.",
                     self.path.display()
                 ),
             )

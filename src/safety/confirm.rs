@@ -82,7 +82,7 @@ impl Gate<'_> {
                 Asks::Beforehand { is_yes: true } => return Ok("confirmed"),
                 Asks::Beforehand { is_yes: false } => {
                     return Err(Error::Declined(format!(
-                        "{}\nNobody can be asked here: --yes says yes beforehand.",
+                        "{}\nThere is no one to ask here: --yes confirms in advance.",
                         question.message
                     )));
                 }

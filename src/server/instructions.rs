@@ -34,7 +34,7 @@ pub(super) fn instructions(context: &Context) -> String {
         false => "dry_run=true shows what they would send.",
     };
     let demonstration = if context.is_demo() {
-        "\nThis is a demonstration: a recorded cluster answers, and nothing changes."
+        "\nThis is a demonstration: a sample cluster answers, and nothing changes."
     } else {
         ""
     };

@@ -162,7 +162,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     if rows.is_empty() {
         notes.push(
-            "Backups of guests for which the token lacks VM.Backup are left out without a word."
+            "Backups of guests for which the token lacks VM.Backup are silently omitted by Proxmox."
                 .to_owned(),
         );
     }

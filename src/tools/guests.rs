@@ -95,7 +95,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
     }
     let none = guests.is_empty().then(|| {
-        "Guests for which the token lacks VM.Audit are left out without a word.".to_owned()
+        "Guests for which the token lacks VM.Audit are silently omitted by Proxmox.".to_owned()
     });
     Ok(GUESTS.counted(guests, args, &counts, none.as_slice()))
 }

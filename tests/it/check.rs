@@ -1,4 +1,4 @@
-//! `check`: each verdict, what mends it, and the exit status.
+//! `check`: each verdict, what fixes it, and the exit status.
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -524,7 +524,7 @@ fn a_misspelt_lock_fails_and_is_not_called_ignored() {
         &text,
         &[
             "failed   settings         PROXMOX_READONLY is not a setting: unset it, or set PROXMOX_READ_ONLY\n",
-            " ignored, since it is no setting: PROXMOX_FOO_BAR_BAZ\n",
+            " ignored, since it is not a setting: PROXMOX_FOO_BAR_BAZ\n",
             "-> Correct or unset PROXMOX_READONLY: until then every call is refused.\n",
             "failed   tcp ",
             "nodes, elevated, toolsets: needs the",

@@ -13,7 +13,7 @@ mod snapshot;
 
 // The subjects.
 
-/// The doctor: a verdict for each step, and what mends it.
+/// The doctor: a verdict for each step, and what fixes it.
 mod check;
 /// Certificates, client configurations, completions, the manual page and packages.
 mod commands;

@@ -136,19 +136,15 @@ impl Error {
         self
     }
 
-    /// Its text without the failure form, to be part of another.
+    /// What failed and why, on one line, to be part of another text.
     pub(crate) fn on_one_line(&self) -> String {
-        let text = self.to_string();
-        text.trim_start_matches("❌ Error: ")
-            .replace("\n\nCause: ", ": ")
+        let Words { what, cause } = self.words();
+        format!("{what}: {cause}")
     }
 
     /// Why, in one line, where the failure is one of several.
     pub(crate) fn brief(&self) -> String {
-        let text = self.to_string();
-        let cause = text
-            .split_once("Cause: ")
-            .map_or(&*text, |(_, cause)| cause);
+        let Words { cause, .. } = self.words();
         text::cut(cause.lines().next().unwrap_or_default(), 200)
     }
 
@@ -194,21 +190,23 @@ impl Error {
     }
 }
 
-/// The failure form: `❌ Error: <what failed>`, a blank line, `Cause: <details>`.
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// What a failure says, before it has a form.
+struct Words {
+    what: String,
+    /// Why, and below it what to do.
+    cause: String,
+}
+
+impl Error {
+    fn words(&self) -> Words {
         let (what, cause) = match self {
-            Error::Elevated => {
-                return f.write_str(
-                    "🚫 Permission Denied: elevated permissions required\n\n\
-                     Set PROXMOX_ALLOW_ELEVATED=true to allow this operation.",
-                );
-            }
-            Error::Denied { what, why } => {
-                return write!(f, "🚫 Permission Denied: {what}\n\n{why}");
-            }
-            Error::OtherKind { refusal, .. } => return refusal.fmt(f),
-            Error::Withheld(preview) => return f.write_str(&preview.text),
+            Error::OtherKind { refusal, .. } => return refusal.words(),
+            Error::Withheld(preview) => ("nothing was changed".to_owned(), preview.text.clone()),
+            Error::Elevated => (
+                "elevated permissions required".to_owned(),
+                "Set PROXMOX_ALLOW_ELEVATED=true to allow this operation.".to_owned(),
+            ),
+            Error::Denied { what, why } => (what.clone(), why.clone()),
             Error::Asked(question) => ("not confirmed yet".to_owned(), question.message.clone()),
             Error::Declined(why) => ("not confirmed, nothing was changed".to_owned(), why.clone()),
             Error::Unbound => (
@@ -261,11 +259,26 @@ impl fmt::Display for Error {
                 (what, format!("{cause}\n{remedy}"))
             }
         };
-        write!(
-            f,
-            "❌ Error: {what}\n\nCause: {}",
-            text::cut(cause.trim_end(), text::BUDGET / 2)
-        )
+        Words {
+            what,
+            cause: text::cut(cause.trim_end(), text::BUDGET / 2),
+        }
+    }
+}
+
+/// The failure form: `❌ Error: <what failed>`, a blank line, `Cause: <details>`; where the settings do
+/// not allow it, `🚫 Permission Denied: <what>`, a blank line, `<details>`.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Words { what, cause } = self.words();
+        match self {
+            Error::Elevated | Error::Denied { .. } => {
+                write!(f, "🚫 Permission Denied: {what}\n\n{cause}")
+            }
+            Error::OtherKind { refusal, .. } => refusal.fmt(f),
+            Error::Withheld(preview) => f.write_str(&preview.text),
+            _ => write!(f, "❌ Error: {what}\n\nCause: {cause}"),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::reader::{Cluster, Reader};
 use crate::request::{Method, Reply, Request};
 use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, Keeper};
+use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 
 pub(crate) use crate::tool::call::{End, Outcome};
@@ -251,7 +252,7 @@ impl Tool {
 
 impl ListedTool {
     /// Why it is hidden: the setting that hides it; `None` where it is shown.
-    pub(crate) fn hidden(&self, safety: &Safety) -> Option<String> {
+    pub(crate) fn hidden(&self, safety: &Safety) -> Option<Hidden> {
         let Self { toolset, name, .. } = *self;
         safety.exposure.hides(toolset, name, self.tool.only_reads())
     }

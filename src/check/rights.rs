@@ -6,6 +6,7 @@ use crate::check::report::Report;
 use crate::error::grant::{self, Before, Grant, owners, quoted};
 use crate::settings::Safety;
 use crate::settings::boundaries::Guests;
+use crate::settings::exposure::Hidden;
 use crate::text::{self, add};
 use crate::tool::privileges::{self, Below, Granted, Reach, Spot};
 use crate::tool::{Permission, Tool};
@@ -182,7 +183,7 @@ fn limit(reach: &Reach) -> Option<String> {
 fn hidden(safety: &Safety, mut tools: Vec<&'static str>) -> String {
     let is_excluded = |name: &&str| {
         let why = tools::find(name).and_then(|entry| entry.hidden(safety));
-        why.is_some_and(|why| why.starts_with("PROXMOX_EXCLUDE_TOOLS"))
+        why == Some(Hidden::Excluded)
     };
     let every = || tools::all().map(|(_, (name, _))| name);
     tools.extend(every().filter(is_excluded));

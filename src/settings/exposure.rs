@@ -1,5 +1,7 @@
 //! Which tools a configuration shows to clients, and why it hides the others.
 
+use std::fmt;
+
 use crate::text::glob::Glob;
 use crate::text::list;
 use crate::text::nearest::nearest;
@@ -58,6 +60,42 @@ pub(crate) struct Exposure {
     pub(crate) tools: Option<Names>,
     /// The tools to hide, whatever shows them.
     pub(crate) excluded: Option<Names>,
+}
+
+/// Why a tool is hidden.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    Excluded,
+    ReadOnly,
+    /// Nothing that is set names it.
+    Unnamed {
+        /// Its toolset, where those that are shown count.
+        toolset: Option<String>,
+        /// Whether tools are named one by one.
+        by_tools: bool,
+    },
+}
+
+/// Names the setting.
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hidden::Excluded => f.write_str("PROXMOX_EXCLUDE_TOOLS names it"),
+            Hidden::ReadOnly => f.write_str("PROXMOX_READ_ONLY is set"),
+            Hidden::Unnamed { toolset: None, .. } => f.write_str("PROXMOX_TOOLS does not name it"),
+            Hidden::Unnamed {
+                toolset: Some(toolset),
+                by_tools,
+            } => {
+                write!(f, "PROXMOX_TOOLSETS does not name {toolset}")?;
+                f.write_str(if *by_tools {
+                    ", nor PROXMOX_TOOLS the tool"
+                } else {
+                    ""
+                })
+            }
+        }
+    }
 }
 
 /// The names that settings can hold, in their order.
@@ -154,16 +192,16 @@ impl Names {
 
 impl Exposure {
     /// Why the tool `name` of a toolset is hidden: the setting that hides it; `None` where it is shown.
-    pub(crate) fn hides(&self, toolset: &str, name: &str, only_reads: bool) -> Option<String> {
+    pub(crate) fn hides(&self, toolset: &str, name: &str, only_reads: bool) -> Option<Hidden> {
         if self
             .excluded
             .as_ref()
             .is_some_and(|names| names.contain(name))
         {
-            return Some("PROXMOX_EXCLUDE_TOOLS names it".to_owned());
+            return Some(Hidden::Excluded);
         }
         if self.read_only && !only_reads {
-            return Some("PROXMOX_READ_ONLY is set".to_owned());
+            return Some(Hidden::ReadOnly);
         }
         let by_name = self.tools.as_ref().is_some_and(|names| names.contain(name));
         let by_toolset = match (&self.toolsets, &self.tools) {
@@ -171,14 +209,15 @@ impl Exposure {
             (None, None) => DEFAULT_TOOLSETS.contains(&toolset),
             (None, Some(_)) => false,
         };
-        match (by_name || by_toolset, &self.toolsets, &self.tools) {
-            (true, ..) => None,
-            (false, None, Some(_)) => Some("PROXMOX_TOOLS does not name it".to_owned()),
-            (false, Some(_), Some(_)) => Some(format!(
-                "PROXMOX_TOOLSETS does not name {toolset}, nor PROXMOX_TOOLS the tool"
-            )),
-            (false, _, None) => Some(format!("PROXMOX_TOOLSETS does not name {toolset}")),
-        }
+        let (toolset, has_toolsets, has_tools) = (
+            toolset.to_owned(),
+            self.toolsets.is_some(),
+            self.tools.is_some(),
+        );
+        (!by_name && !by_toolset).then_some(Hidden::Unnamed {
+            toolset: (has_toolsets || !has_tools).then_some(toolset),
+            by_tools: has_tools,
+        })
     }
 }
 

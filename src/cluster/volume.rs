@@ -81,9 +81,15 @@ pub(crate) fn is_disk(slot: &str) -> bool {
 /// `PVE/Storage/*.pm`).
 pub(crate) fn owner(volume: &str) -> &str {
     let name = volume.split_once(':').map_or(volume, |(_, name)| name);
-    let mut parts = name.rsplit('/');
-    let file = parts.next().unwrap_or_default();
-    if let Some(folder) = parts.next().filter(|folder| is_vmid(folder)) {
+    let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
+    // A folder of backups does not say whose they are, except on a backup server.
+    let folder = match folders.strip_prefix("backup/") {
+        Some(rest) => ["vm/", "ct/"]
+            .iter()
+            .find_map(|kind| rest.strip_prefix(kind)),
+        None => folders.rsplit('/').next(),
+    };
+    if let Some(folder) = folder.filter(|folder| is_vmid(folder)) {
         return folder;
     }
     let words: Vec<&str> = file.split('-').collect();
@@ -224,6 +230,12 @@ mod tests {
             ),
             ("backup/vzdump-lxc-101-2026_01_01-00_00_00.tar.zst", "101"),
             ("pbs:backup/ct/101/2026-01-01T00:00:00Z", "101"),
+            (
+                "local:backup/100/vzdump-qemu-101-2026_01_01-00_00_00.vma.zst",
+                "101",
+            ),
+            ("pbs:backup/ct/101/100/2026-01-01T00:00:00Z", ""),
+            ("local:backup/100/renamed.vma.zst", ""),
             ("local:iso/debian.iso", ""),
             ("local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst", ""),
             ("san:0.0.1.scsi-36001405", ""),

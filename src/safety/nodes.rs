@@ -55,17 +55,19 @@ impl Gate<'_> {
                 bounded(),
             ));
         }
-        if let Some(node) = subject.nodes.iter().find(|node| !bounds.contain(node)) {
-            let node = text::inline(node);
-            return Err(denied(format!("node {node} is out of bounds"), bounded()));
-        }
         let nodes = client.aside(|| client.get("/nodes")).map(answer::rows)?;
         let is_known = |node: &&String| nodes.iter().any(|row| row["node"] == ***node);
-        match subject.nodes.iter().find(|node| !is_known(node)) {
-            Some(node) => Err(denied(
+        if let Some(node) = subject.nodes.iter().find(|node| !is_known(node)) {
+            return Err(denied(
                 format!("{} is not the name of a node", text::inline(node)),
                 format!("The nodes are {}. {}", names(&nodes), bounded()),
-            )),
+            ));
+        }
+        match subject.nodes.iter().find(|node| !bounds.contain(node)) {
+            Some(node) => {
+                let node = text::inline(node);
+                Err(denied(format!("node {node} is out of bounds"), bounded()))
+            }
             None => Ok(()),
         }
     }

@@ -233,6 +233,10 @@ impl Nodes {
     /// Reads a set; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let node = |part: &str| {
+            // What the API takes for whichever node is connected would bound to another one each time.
+            if part.eq_ignore_ascii_case("localhost") {
+                return Err("is localhost, which is not the name of a node");
+            }
             let node = (format::NODE.parse)(part);
             node.ok_or("is not the name of a node (letters, digits, dashes)")
         };
@@ -247,15 +251,17 @@ impl Nodes {
         &self.text
     }
 
+    /// Host names that differ in case alone are one, so `!PVE1` keeps from `pve1`.
     pub(crate) fn contain(&self, node: &str) -> bool {
-        contain(&self.items, |name| Some(name == node)) == Some(true)
+        contain(&self.items, |name| Some(name.eq_ignore_ascii_case(node))) == Some(true)
     }
 
     /// A sentence for each part that names none of these nodes.
     pub(crate) fn idle(&self, nodes: &[&str]) -> Vec<String> {
         let mut idle = Vec::new();
         for item in &self.items {
-            if !nodes.contains(&&*item.means) {
+            let mut nodes = nodes.iter();
+            if !nodes.any(|node| item.means.eq_ignore_ascii_case(node)) {
                 idle.push(format!("{item} names no node now"));
             }
         }
@@ -447,6 +453,10 @@ mod tests {
                 "is not the name of a node (letters, digits, dashes)",
             ),
             ("a_b", "is not the name of a node (letters, digits, dashes)"),
+            (
+                "pve1,!LocalHost",
+                "entry 2 is localhost, which is not the name of a node",
+            ),
             ("", "is empty"),
             ("pve1,,pve2", "entry 2 is empty"),
         ] {
@@ -459,5 +469,7 @@ mod tests {
         let set = |text| Nodes::parse(text).expect("it is well-formed");
         assert!(set("pve1,pve2").contain("pve2") && !set("pve1").contain("pve2"));
         assert!(set("!pve1").contain("pve2") && !set("!pve1").contain("pve1"));
+        assert!(set("PVE1").contain("pve1") && !set("!PVE1").contain("pve1"));
+        assert_eq!(set("!PVE1").idle(&["pve1"]), [""; 0]);
     }
 }

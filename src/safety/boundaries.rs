@@ -49,7 +49,7 @@ impl Gate<'_> {
                     continue;
                 }
                 let labels = match set.needs_labels() {
-                    true => client.aside(|| labels(client, guest))?,
+                    true => client.aside(|| labels(client, guest, protects))?,
                     false => None,
                 };
                 let known = Known {
@@ -59,6 +59,8 @@ impl Gate<'_> {
                 let is_new = matches!(guest.part, Part::Made { .. });
                 match (set.contain(&known), protects) {
                     (Some(inside), _) if inside != protects => (),
+                    // Only its VMID can be protected: to make a guest harms none that is there.
+                    (None, true) if is_new => (),
                     (Some(_), true) => {
                         return Err(denied(
                             format!("guest {} is protected", guest.vmid),
@@ -131,8 +133,9 @@ pub(super) fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
     }
 }
 
-/// What is known of where a guest belongs, read anew; `None` where the token does not see it.
-fn labels(client: &Reader, guest: &Guest) -> Result<Option<Labels>, Error> {
+/// What is known of where a guest belongs, read each time; `None` where the token does not see it. For
+/// protection, a guest that is made belongs nowhere yet.
+fn labels(client: &Reader, guest: &Guest, protects: bool) -> Result<Option<Labels>, Error> {
     let of = |vmid| -> Result<Option<Labels>, Error> {
         let row = guests::guest_row(client, vmid)?;
         Ok((!row.is_null()).then(|| guests::labels(&row)))
@@ -144,9 +147,10 @@ fn labels(client: &Reader, guest: &Guest) -> Result<Option<Labels>, Error> {
             tags: given,
             copy_of,
         } => {
-            // A guest that is there is overwritten, so what it is counts.
-            if let Some(labels) = of(guest.vmid)? {
-                return Ok(Some(labels));
+            // Should a guest be there, what it is counts.
+            let there = of(guest.vmid)?;
+            if there.is_some() || protects {
+                return Ok(there);
             }
             let mut labels = Labels {
                 pool: pool.clone(),

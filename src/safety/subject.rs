@@ -35,7 +35,7 @@ pub(super) enum Part {
     Changes,
     /// It is started, saved or copied, and stays what it is.
     Keeps,
-    /// It is made, perhaps in place of one that is there.
+    /// It is made; Proxmox refuses where one is there.
     Made {
         pool: String,
         tags: String,
@@ -197,8 +197,14 @@ impl Subject {
         if value(request, "vmid").is_none() {
             self.unnamed = Unnamed::Changed;
         }
+        // What is overwritten must be seen for what it is: it is no new guest.
+        let replaces = is_set(request, "force");
         for vmid in values(request, "vmid") {
-            self.name(vmid, made(request, None));
+            let part = match replaces {
+                true => Part::Changes,
+                false => made(request, None),
+            };
+            self.name(vmid, part);
         }
         let archive = value(request, "archive");
         let template = value(request, "ostemplate");
@@ -206,7 +212,7 @@ impl Subject {
             self.add_volume(source, Part::Keeps);
         }
         let archive = archive.or(template.filter(|_| is_set(request, "restore")));
-        self.harm = match archive.filter(|_| is_set(request, "force")) {
+        self.harm = match archive.filter(|_| replaces) {
             Some(archive) => Some(Harm::RestoreOver(archive.to_owned())),
             None => harm_of_options(request),
         };

@@ -410,6 +410,7 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
         ("PROXMOX_GUESTS", "100", backup(of_100), true),
         ("PROXMOX_NODES", "pve2", start(100, "vm"), false),
         ("PROXMOX_NODES", "!pve2", start(100, "vm"), true),
+        ("PROXMOX_NODES", "!PVE1", start(100, "vm"), false),
         (
             "PROXMOX_NODES",
             "pve1",
@@ -480,6 +481,24 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
         ("PROXMOX_PROTECTED", "100", restore(100, true), false),
         ("PROXMOX_PROTECTED", "100", backup(of_100), false),
         ("PROXMOX_PROTECTED", "100", restore(101, false), true),
+        // A copy is not what it was made of, and what is to come is protected by its VMID alone.
+        (
+            "PROXMOX_PROTECTED",
+            "tag:dev",
+            clone(json!({ "node": "pve1", "vmid": 9000, "newid": 200 })),
+            true,
+        ),
+        (
+            "PROXMOX_PROTECTED",
+            "tag:dev,200",
+            clone(json!({ "node": "pve1", "vmid": 9000, "newid": 200 })),
+            false,
+        ),
+        ("PROXMOX_PROTECTED", "!pool:shop", create(205), true),
+        // What a token does not see may be there, and be overwritten.
+        ("PROXMOX_PROTECTED", "tag:prod", restore(777, false), true),
+        ("PROXMOX_PROTECTED", "tag:prod", restore(777, true), false),
+        ("PROXMOX_GUESTS", "!tag:prod", restore(777, true), false),
     ] {
         let mut session = host.serve(&[(setting, value), UNASKED]);
         let (text, is_error) = call(&mut session, &tool, arguments.clone());
@@ -621,7 +640,7 @@ fn a_node_is_known_by_its_own_name_alone() {
             (
                 "localhost",
                 start("localhost"),
-                Some("It stands for pve1 now"),
+                Some("PROXMOX_NODES is localhost, which is not the name of a node"),
             ),
             ("pve1", start("localhost"), Some("It stands for pve1 now")),
             (

@@ -144,7 +144,7 @@ fn is_volume(slot: &str) -> bool {
 /// it can, or that is not known.
 fn lacks_snapshots<'a>(volume: &str, type_of: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let Some((storage, name)) = volume.split_once(':').filter(|_| !volume.starts_with('/')) else {
-        return Some("is a path of the node (a bind mount), which has no snapshots".to_owned());
+        return Some("is a device or folder of the node, which has no snapshots".to_owned());
     };
     let format = match name.rsplit_once('.') {
         Some((_, format @ ("qcow2" | "raw" | "subvol" | "vmdk"))) => format,
@@ -198,8 +198,8 @@ mod tests {
             ("own:vm-100-disk-0", ""),
             ("hidden:100/vm-100-disk-0.raw", "format raw"),
             ("hidden:vm-100-disk-0", ""),
-            ("/mnt/data", "path of the node"),
-            ("/dev/disk/by-id/ata-x:1", "path of the node"),
+            ("/mnt/data", "folder of the node"),
+            ("/dev/disk/by-id/ata-x:1", "device or folder"),
         ] {
             let found = lacks_snapshots(volume, type_of);
             match why {

@@ -10,6 +10,7 @@ pub(crate) mod nearest;
 pub(crate) mod percent;
 pub(crate) mod seal;
 pub(crate) mod secret;
+pub(crate) mod slot;
 
 pub(crate) mod octets;
 

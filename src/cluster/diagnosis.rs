@@ -11,6 +11,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::text;
 use crate::text::format;
+use crate::text::slot::Slot;
 
 /// What a look may send, for whatever tool.
 #[cfg(test)]
@@ -135,9 +136,7 @@ fn without_snapshots(client: &Reader, case: &Case) -> Option<String> {
 
 /// Whether a slot of a guest holds a volume that a snapshot takes in: not those of `unused`.
 fn is_volume(slot: &str) -> bool {
-    const FAMILIES: &[&str] = &["efidisk", "ide", "mp", "sata", "scsi", "tpmstate", "virtio"];
-    let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
-    slot == "rootfs" || (FAMILIES.contains(&family) && family.len() < slot.len())
+    Slot::of(slot).holds_volume() && !slot.starts_with("unused") && slot != "vmstate"
 }
 
 /// Why a volume cannot have snapshots (`volume_has_feature` of the plugins of PVE::Storage); nothing where

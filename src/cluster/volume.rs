@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::pve::property::PropertyString;
 use crate::text;
+use crate::text::slot::Slot;
 
 /// What becomes of what a slot of a guest holds, a disk or a mount point, when the slot is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(crate) fn volume(line: &PropertyString) -> &str {
 /// `scsi1 /dev/disk/by-id/…`. The discs in its drives go without saying.
 pub(crate) fn spared(config: &Value, vmid: &str) -> Vec<String> {
     let slots = config.as_object().into_iter().flatten();
-    let disks = slots.filter(|(slot, _)| is_disk(slot));
+    let disks = slots.filter(|(slot, _)| Slot::of(slot).holds_volume());
     let spared = disks.filter_map(|(slot, line)| {
         let line = line.as_str()?;
         let parts = PropertyString::parse(line);
@@ -60,16 +61,6 @@ pub(crate) fn spared(config: &Value, vmid: &str) -> Vec<String> {
         is_spared.then(|| text::inline(&format!("{slot} {}", volume(&parts))))
     });
     spared.collect()
-}
-
-/// Whether `slot` of a guest holds a volume.
-pub(crate) fn is_disk(slot: &str) -> bool {
-    const FAMILIES: &[&str] = &[
-        "efidisk", "ide", "mp", "sata", "scsi", "tpmstate", "unused", "virtio",
-    ];
-    let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
-    ["rootfs", "vmstate"].contains(&slot)
-        || (FAMILIES.contains(&family) && family.len() < slot.len())
 }
 
 /// The VMID of the guest that a volume belongs to, empty where its name tells none.

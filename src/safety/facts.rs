@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::harm::Harm;
 use super::subject::{Guest, Subject};
 use crate::answer::{number, plain};
-use crate::cluster::volume::{self, Fate, is_disk, volume};
+use crate::cluster::volume::{self, Fate, volume};
 use crate::cluster::{guests, volumes};
 use crate::error::Error;
 use crate::error::Failure;
@@ -13,6 +13,7 @@ use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::text;
+use crate::text::slot::Slot;
 
 /// What reading the facts may send, for whatever tool.
 #[cfg(test)]
@@ -368,14 +369,16 @@ impl Part {
 /// `scsi0 local-lvm:vm-100-disk-0 32G`, one after the other.
 fn disks(config: &Value) -> String {
     let slots = config.as_object().into_iter().flatten();
-    let disks = slots.filter(|(slot, _)| is_disk(slot)).map(|(slot, line)| {
-        let line = plain(line);
-        let parts = PropertyString::parse(&line);
-        let size = parts.get("size").unwrap_or_default();
-        format!("{slot} {} {size}", volume(&parts))
-            .trim_end()
-            .to_owned()
-    });
+    let disks = slots
+        .filter(|(slot, _)| Slot::of(slot).holds_volume())
+        .map(|(slot, line)| {
+            let line = plain(line);
+            let parts = PropertyString::parse(&line);
+            let size = parts.get("size").unwrap_or_default();
+            format!("{slot} {} {size}", volume(&parts))
+                .trim_end()
+                .to_owned()
+        });
     listed(disks.collect())
 }
 

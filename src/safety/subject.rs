@@ -5,11 +5,12 @@
 //! touch any guest and destroy anything.
 
 use super::harm::{GuestOption, Harm};
-use crate::cluster::volume::{is_disk, owner};
+use crate::cluster::volume::owner;
 use crate::pve::property::PropertyString;
 use crate::request::Method::{Delete, Post, Put};
 use crate::request::Request;
 use crate::text::percent::decode;
+use crate::text::slot::Slot;
 
 /// What a changing request is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -144,7 +145,11 @@ impl Subject {
             _ => subject.touch_all(Harm::Unknown(request.to_string())),
         }
         // Wherever they stand: the guests that a request names beside its object.
-        for (_, line) in request.form.iter().filter(|(slot, _)| is_disk(slot)) {
+        for (_, line) in request
+            .form
+            .iter()
+            .filter(|(slot, _)| Slot::of(slot).holds_volume())
+        {
             subject.add_disk(&PropertyString::parse(line));
         }
         let copy_of = subject.guest();
@@ -363,7 +368,7 @@ fn made(request: &Request, copy_of: Option<u64>) -> Part {
 }
 
 fn harm_of_config(request: &Request) -> Option<Harm> {
-    let deleted = listed(request, "delete").filter(|slot| is_disk(slot));
+    let deleted = listed(request, "delete").filter(|slot| Slot::of(slot).holds_volume());
     let slots: Vec<String> = deleted.map(str::to_owned).collect();
     if slots.is_empty() {
         return harm_of_options(request);

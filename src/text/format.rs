@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::text::is_hidden;
+use crate::text::slot;
 
 /// A form that a text must have.
 pub(crate) struct Format {
@@ -64,7 +65,7 @@ checked! {
     /// The name of a NIC inside a container.
     INTERFACE_NAME: "an interface name such as eth0 (letters, digits, - _ .)", |text| all(text, "-_.");
     LXC_VOLUME: "rootfs or mp0 to mp255", |text| {
-        text == "rootfs" || is_slot(text, &[("mp", 255)])
+        text == "rootfs" || slot::is_one_of(text, &["mp"])
     };
     MAC: "a unicast MAC address such as BC:24:11:00:00:01", |text| {
         let bytes: Vec<&str> = text.split(':').collect();
@@ -72,9 +73,9 @@ checked! {
             && bytes.iter().all(|byte| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit()))
             && u8::from_str_radix(bytes[0], 16).is_ok_and(|first| first & 1 == 0)
     };
-    MOUNT_POINT: "mp0 to mp255", |text| is_slot(text, &[("mp", 255)]);
+    MOUNT_POINT: "mp0 to mp255", |text| slot::is_one_of(text, &["mp"]);
     MOUNT_POINT_OR_UNUSED: "mp0 to mp255, or unused0 to unused255", |text| {
-        is_slot(text, &[("mp", 255), ("unused", 255)])
+        slot::is_one_of(text, &["mp", "unused"])
     };
     NEW_LXC_SNAPSHOT: "a letter, then letters, digits, - or _, 2 to 40 in all, not current or vzdump", |text| {
         is_snapshot(text) && text != "vzdump"
@@ -82,7 +83,7 @@ checked! {
     NEW_VM_SNAPSHOT: "a letter, then letters, digits, - or _, 2 to 40 in all, not current or pending", |text| {
         is_snapshot(text) && !text.eq_ignore_ascii_case("pending")
     };
-    NIC: "net0 to net31", |text| is_slot(text, &[("net", 31)]);
+    NIC: "net0 to net31", |text| slot::is_one_of(text, &["net"]);
     NODE: "a node name (letters, digits, dashes)", is_label;
     POOL: "a pool id (letters, digits, . _ -; up to three levels a/b/c)", |text| {
         let levels: Vec<&str> = text.split('/').collect();
@@ -95,12 +96,12 @@ checked! {
     UPID: "a task id: UPID:node:pid:pstart:starttime:type:id:user: with the last colon", |text| {
         upid_node(text).is_some()
     };
-    VM_DISK: "scsi0-30, virtio0-15, sata0-5, ide0-3", |text| is_slot(text, DISKS);
+    VM_DISK: "scsi0-30, virtio0-15, sata0-5, ide0-3", |text| slot::is_one_of(text, DISKS);
     VM_DISK_OR_STATE: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0 or tpmstate0", |text| {
-        is_slot(text, DISKS) || is_slot(text, STATE)
+        slot::is_one_of(text, DISKS) || slot::is_one_of(text, STATE)
     };
     VM_DISK_OR_UNUSED: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0, tpmstate0 or unused0-255", |text| {
-        is_slot(text, DISKS) || is_slot(text, STATE) || is_slot(text, &[("unused", 255)])
+        slot::is_one_of(text, DISKS) || slot::is_one_of(text, STATE) || slot::is_one_of(text, &["unused"])
     };
     /// `{storage}:{volume}`. The rest may hold slashes, so nothing in it may leave its place in a path.
     VOLUME: "a volume id such as local:iso/debian.iso (at most 255 characters)", is_volume;
@@ -152,8 +153,8 @@ pub(crate) static GROWN_SIZE: Format = Format {
     },
 };
 
-const DISKS: &[(&str, u32)] = &[("scsi", 30), ("virtio", 15), ("sata", 5), ("ide", 3)];
-const STATE: &[(&str, u32)] = &[("efidisk", 0), ("tpmstate", 0)];
+const DISKS: &[&str] = &["scsi", "virtio", "sata", "ide"];
+const STATE: &[&str] = &["efidisk", "tpmstate"];
 
 /// The node that runs the task `upid`, when that is a task id.
 ///
@@ -185,15 +186,6 @@ pub(crate) fn upid_node(upid: &str) -> Option<&str> {
 /// The type of the task `upid`, such as `qmstart`.
 pub(crate) fn upid_type(upid: &str) -> Option<&str> {
     upid.split(':').nth(5)
-}
-
-/// Whether `text` is a slot of one of the families, `("net", 31)` being net0 to net31.
-fn is_slot(text: &str, families: &[(&str, u32)]) -> bool {
-    families.iter().any(|(prefix, last)| {
-        text.strip_prefix(prefix).is_some_and(|number| {
-            is_within(number, 0, *last) && (number == "0" || !number.starts_with('0'))
-        })
-    })
 }
 
 /// A positive number and its unit letter in upper case; `GB` and `GiB` mean `G`.

@@ -13,6 +13,7 @@ use crate::pve::reader::Reader;
 use crate::request::{self, Method::Get, Reply, Request};
 use crate::safety::Client;
 use crate::text;
+use crate::text::slot::Slot;
 
 /// A configuration as it was read.
 pub(super) struct Config(Map<String, Value>);
@@ -39,19 +40,12 @@ impl Config {
 
     /// The keys of a family such as `net`, in order.
     pub(super) fn slots(&self, families: &[&str]) -> Vec<&str> {
-        let mut slots: Vec<(&str, u32)> = self
-            .0
-            .keys()
-            .filter_map(|key| {
-                let family = key.trim_end_matches(|c: char| c.is_ascii_digit());
-                let number = key[family.len()..].parse().unwrap_or(0);
-                families.contains(&family).then_some((&**key, number))
-            })
+        let keys = self.0.keys().map(String::as_str);
+        let mut slots: Vec<&str> = keys
+            .filter(|key| families.contains(&Slot::of(key).family))
             .collect();
-        slots.sort_by_key(|(key, number)| {
-            (key.trim_end_matches(|c: char| c.is_ascii_digit()), *number)
-        });
-        slots.into_iter().map(|(key, _)| key).collect()
+        slots.sort_by_key(|key| Slot::of(key));
+        slots
     }
 
     /// Whether a running VM takes changes of `devices` at once: `network`, `disk`. Both are part of
@@ -89,17 +83,12 @@ impl Config {
     }
 
     /// Makes sure that a slot is free: writing to one in use would replace what is there.
-    pub(super) fn free(
-        &self,
-        args: &Args,
-        guest: Guest,
-        slot: &str,
-        last: u32,
-    ) -> Result<(), Error> {
+    pub(super) fn free(&self, args: &Args, guest: Guest, slot: &str) -> Result<(), Error> {
         let Some(line) = self.get(slot) else {
             return Ok(());
         };
-        let family = slot.trim_end_matches(|c: char| c.is_ascii_digit());
+        let Slot { family, .. } = Slot::of(slot);
+        let last = Slot::of(slot).last().unwrap_or_default();
         let free: Vec<String> = (0..=last)
             .map(|number| format!("{family}{number}"))
             .filter(|slot| !self.0.contains_key(slot))

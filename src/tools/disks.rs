@@ -65,12 +65,6 @@ pub(super) static ADD_VM: Tool = Tool {
 
 fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let slot = &args[&NEW_DISK];
-    let last = match slot.trim_end_matches(|c: char| c.is_ascii_digit()) {
-        "scsi" => 30,
-        "virtio" => 15,
-        "sata" => 5,
-        _ => 3,
-    };
     let mut line = PropertyString::of(format!("{}:{}", &args[&STORAGE], &args[&NEW_SIZE]));
     if let Some(image_format) = args.get(&IMAGE_FORMAT) {
         line.set("format", image_format);
@@ -78,7 +72,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     add_options(&mut line, args, &DISK_OPTIONS, &["format", "size"])?;
     // POST makes a task of what takes long; PUT would run into the limit of 30 s.
     let (before, data) = change(client, args, Guest::Vm, Reply::TaskOrNothing, |config| {
-        config.free(args, Guest::Vm, slot, last)?;
+        config.free(args, Guest::Vm, slot)?;
         let request = args.request(Post, &Guest::Vm.path("config"));
         Ok(request
             .with(slot, line.to_string())
@@ -167,7 +161,7 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     add_options(&mut line, args, &MOUNT_OPTIONS, &["backup", "size"])?;
     let added = change(client, args, Guest::Container, Reply::Nothing, |config| {
-        config.free(args, Guest::Container, slot, 255)?;
+        config.free(args, Guest::Container, slot)?;
         Ok(args
             .request(Put, &Guest::Container.path("config"))
             .with(slot, line.to_string()))

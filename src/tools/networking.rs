@@ -143,7 +143,7 @@ fn add(
 ) -> Result<Answer, Error> {
     let slot = &args[&NET];
     let (before, _) = change(client, args, guest, Reply::Nothing, |config| {
-        config.free(args, guest, slot, 31)?;
+        config.free(args, guest, slot)?;
         Ok(args
             .request(Put, &guest.path("config"))
             .with(slot, line(config).to_string()))

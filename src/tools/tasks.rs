@@ -22,6 +22,7 @@ use crate::safety::Client;
 use crate::text;
 use crate::text::format;
 use crate::text::percent::encode;
+use crate::text::slot::Slot;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const UPID: Param = Param::required("upid", Kind::Format(&format::UPID), "");
@@ -497,8 +498,7 @@ fn is_option(key: &str) -> bool {
 
 /// Why an option is not for this tool, whatever its value.
 fn refused(guest: Guest, key: &str) -> Option<String> {
-    let family = key.trim_end_matches(|c: char| c.is_ascii_digit());
-    let why = match (guest, family) {
+    let why = match (guest, Slot::of(key).family) {
         _ if !is_option(key) => "is no option",
         (Guest::Vm, "net") => {
             "is for proxmox_add_network_vm, proxmox_update_network_vm and proxmox_remove_network_vm"
@@ -531,9 +531,8 @@ const FOR_ROOT: &str = "is reserved by Proxmox for root@pam itself; no API token
 
 /// Why Proxmox takes this value from root@pam alone.
 fn for_root(guest: Guest, key: &str, value: &str) -> Option<String> {
-    let family = key.trim_end_matches(|c: char| c.is_ascii_digit());
     let mut parts = value.split(',');
-    let (refused, instead) = match (guest, family) {
+    let (refused, instead) = match (guest, Slot::of(key).family) {
         (Guest::Vm, "hostpci") => (!parts.any(is_mapping), "mapping=NAME"),
         (Guest::Vm, "usb") => (
             !parts.any(|part| is_mapping(part) || part.contains("spice")),

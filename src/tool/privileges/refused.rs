@@ -6,6 +6,7 @@ use crate::error::{Error, Refusal};
 use crate::param::Args;
 use crate::request::{Method, Request};
 use crate::safety::Client;
+use crate::text::slot::Slot;
 use crate::tool::privileges::{Granted, parts};
 
 /// `error`, and where it is a refusal for want of privileges, the lines that grant all that the call lacks.
@@ -334,8 +335,7 @@ impl Call<'_> {
     /// `PVE/LXC.pm`, `check_ct_modify_config_perm`).
     fn option(&self, name: &str, value: &str) -> Option<&'static str> {
         let is_container = self.refusal.path().contains("/lxc");
-        let family = name.trim_end_matches(|c: char| c.is_ascii_digit());
-        Some(match family {
+        Some(match Slot::of(name).family {
             "cores" | "cpu" | "cpulimit" | "cpuunits" | "numa" | "sockets" | "vcpus" => {
                 "VM.Config.CPU"
             }

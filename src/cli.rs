@@ -561,7 +561,17 @@ mod tests {
     use crate::safety::Caller;
     use crate::safety::consent::Asks;
     use crate::settings::Settings;
+    use crate::settings::exposure::{Exposure, Toolsets};
     use crate::tool::{Context, End};
+
+    /// Every toolset.
+    fn all() -> Exposure {
+        let toolsets = Toolsets::parse("all", &tools::known());
+        Exposure {
+            toolsets: Some(toolsets.expect("it is a word for all")),
+            ..Exposure::default()
+        }
+    }
 
     #[test]
     fn the_example_of_each_tool_works_in_the_demonstration() {
@@ -576,6 +586,7 @@ mod tests {
                 connection: Err(Vec::new()),
                 safety: Safety {
                     allow_elevated: true,
+                    exposure: all(),
                     ..Safety::default()
                 },
             };

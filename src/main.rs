@@ -11,6 +11,7 @@ mod pve;
 #[cfg(test)]
 mod readme;
 mod request;
+mod row;
 mod safety;
 mod server;
 mod settings;

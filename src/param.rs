@@ -3,6 +3,7 @@
 //! May import: `text`, `request`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{Index, RangeInclusive};
 use std::ptr;
 
@@ -16,6 +17,9 @@ use crate::text::nearest::nearest;
 
 /// The VMIDs that there can be.
 const VMIDS: RangeInclusive<u64> = 100..=999_999_999;
+
+/// The kinds of guests, as the API names them.
+const GUEST_TYPES: &[&str] = &["qemu", "lxc"];
 
 /// One parameter of a tool.
 #[derive(Clone, Copy)]
@@ -33,6 +37,53 @@ pub(crate) struct Param {
     /// Whether an empty text is a value of its own, "remove this", and not the same as none given. The
     /// word `none` says the same, since some clients drop empty texts.
     clearable: bool,
+    /// Whether a list is sent as one text, its items joined by commas, and not item by item.
+    joined: bool,
+    /// The versions of Proxmox VE that know it, or one of its values.
+    versions: Known,
+}
+
+/// The major versions of Proxmox VE that know something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Versions {
+    from: u32,
+    to: u32,
+}
+
+impl Versions {
+    pub(crate) const ALL: Self = Self {
+        from: 0,
+        to: u32::MAX,
+    };
+
+    pub(crate) const fn since(from: u32) -> Self {
+        Self { from, ..Self::ALL }
+    }
+
+    pub(crate) const fn until(to: u32) -> Self {
+        Self { to, ..Self::ALL }
+    }
+
+    pub(crate) fn contain(self, major: u32) -> bool {
+        (self.from..=self.to).contains(&major)
+    }
+}
+
+/// To follow "Proxmox VE".
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to {
+            u32::MAX => write!(f, "{} or later", self.from),
+            to => write!(f, "{to} or earlier"),
+        }
+    }
+}
+
+/// What versions know of a parameter: this value of it alone, or all of it.
+#[derive(Clone, Copy)]
+struct Known {
+    value: Option<&'static str>,
+    versions: Versions,
 }
 
 /// What a parameter takes.
@@ -43,6 +94,8 @@ pub(crate) enum Kind {
     Format(&'static Format),
     /// A guest that is there, by VMID or name; a name is looked up before the call.
     Guest,
+    /// The kind of a guest; looked up where it is absent.
+    GuestType,
     /// From, to.
     Integer(u64, u64),
     List,
@@ -62,6 +115,8 @@ enum Need {
     /// What is taken when none is given, in the form of the schema.
     Default(&'static str),
     Optional,
+    /// Required by some of the requests that a tool picks from, which a schema cannot say.
+    ByRequest,
     Required,
     /// Each of these other parameters serves as well, which a schema without combinators cannot say: it
     /// is listed as optional.
@@ -94,6 +149,11 @@ impl Param {
             aliases: &[],
             synonyms: &[],
             clearable: false,
+            joined: false,
+            versions: Known {
+                value: None,
+                versions: Versions::ALL,
+            },
         }
     }
 
@@ -104,6 +164,18 @@ impl Param {
     ) -> Self {
         Self {
             need: Need::Optional,
+            ..Self::required(name, kind, description)
+        }
+    }
+
+    /// Required by those requests alone that take it.
+    pub(crate) const fn by_request(
+        name: &'static str,
+        kind: Kind,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            need: Need::ByRequest,
             ..Self::required(name, kind, description)
         }
     }
@@ -138,7 +210,7 @@ impl Param {
         }
     }
 
-    fn is_about_the_call(&self) -> bool {
+    pub(crate) fn is_about_the_call(&self) -> bool {
         matches!(self.wire, Wire::AboutTheCall)
     }
 
@@ -165,12 +237,61 @@ impl Param {
         }
     }
 
+    pub(crate) const fn joined(self) -> Self {
+        Self {
+            joined: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn known_to(self, versions: Versions) -> Self {
+        Self {
+            versions: Known {
+                value: None,
+                versions,
+            },
+            ..self
+        }
+    }
+
+    /// Only one of its values is not known to all versions.
+    pub(crate) const fn value_known_to(self, value: &'static str, versions: Versions) -> Self {
+        Self {
+            versions: Known {
+                value: Some(value),
+                versions,
+            },
+            ..self
+        }
+    }
+
+    /// The versions that know it as `args` give it, with how it is given: `group`, `type=forward`.
+    pub(crate) fn versions(&self, args: &Args) -> Option<(String, Versions)> {
+        let Known { value, versions } = self.versions;
+        let given = args.get(self)?;
+        let counts = versions != Versions::ALL && value.is_none_or(|value| value == given);
+        let shown = value.map_or_else(
+            || self.name.to_owned(),
+            |value| format!("{}={value}", self.name),
+        );
+        counts.then_some((shown, versions))
+    }
+
     pub(crate) fn is_listed_as_required(&self) -> bool {
         matches!(self.need, Need::Required)
     }
 
+    /// Whether a request that takes it cannot do without it.
+    pub(crate) fn is_required_by_request(&self) -> bool {
+        matches!(self.need, Need::Required | Need::ByRequest)
+    }
+
     pub(crate) fn names_guest(&self) -> bool {
         matches!(self.kind, Kind::Guest)
+    }
+
+    pub(crate) fn is_guest_type(&self) -> bool {
+        matches!(self.kind, Kind::GuestType)
     }
 
     pub(crate) fn names_new_guest(&self) -> bool {
@@ -183,7 +304,7 @@ impl Param {
     }
 
     /// The name it is sent under; `None` when it is not sent.
-    fn wire_name(&self) -> Option<&'static str> {
+    pub(crate) fn wire_name(&self) -> Option<&'static str> {
         match self.wire {
             Wire::Local | Wire::AboutTheCall => None,
             Wire::Named(name) => Some(name),
@@ -194,6 +315,7 @@ impl Param {
     pub(crate) fn schema(&self) -> Value {
         let mut schema = match self.kind {
             Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
+            Kind::GuestType => json!({ "type": "string", "enum": GUEST_TYPES }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Format(_) | Kind::Text(..) => json!({ "type": "string" }),
             // A client that validates takes nothing but what is listed.
@@ -230,6 +352,7 @@ impl Param {
     pub(crate) fn form(&self) -> String {
         match self.kind {
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
+            Kind::GuestType => format!("one of {}", GUEST_TYPES.join(", ")),
             Kind::Flag => "true or false".to_owned(),
             Kind::Format(format) if self.clearable => format!("{}, or none", format.form),
             Kind::Format(format) => format.form.to_owned(),
@@ -309,6 +432,7 @@ impl Param {
         }
         let sent = match self.kind {
             Kind::Choice(choices) => choices.contains(&&*text).then_some(text),
+            Kind::GuestType => GUEST_TYPES.contains(&&*text).then_some(text),
             Kind::Flag => flag(&text).map(|flag| u8::from(flag).to_string()),
             Kind::Format(format) => (format.parse)(&text),
             Kind::Guest if value.is_string() && is_name(&text) => Some(text),
@@ -402,7 +526,7 @@ impl Args {
             .filter(|param| !values.contains_key(param.name) && !wrong.contains(&param.name));
         for param in missing {
             match param.need {
-                Need::Optional | Need::Default(_) => (),
+                Need::ByRequest | Need::Optional | Need::Default(_) => (),
                 Need::RequiredUnless(others)
                     if others.iter().any(|other| values.contains_key(other)) => {}
                 Need::RequiredUnless(others) => {
@@ -549,6 +673,9 @@ impl Args {
     fn send(&self, request: Request, param: &Param) -> Request {
         match param.wire_name() {
             None => request,
+            Some(name) if param.joined && !self.list(param).is_empty() => {
+                request.with(name, self.list(param).join(","))
+            }
             Some(name) => self
                 .list(param)
                 .iter()

@@ -50,6 +50,8 @@ pub(crate) enum Reply {
     Nothing,
     /// An object with this key.
     Object(&'static str),
+    /// An object with this key, and `null` from older versions.
+    ObjectOrNothing(&'static str),
     /// The id of the task that does it.
     Task,
     /// The id of a task where it takes long, and `null` where it is done.
@@ -62,12 +64,14 @@ impl Reply {
     /// Whether `data` is such an answer.
     pub(crate) fn is(self, data: &Value) -> bool {
         match (self, data) {
-            (Reply::Nothing | Reply::TaskOrNothing, Value::Null) => true,
+            (Reply::Nothing | Reply::ObjectOrNothing(_) | Reply::TaskOrNothing, Value::Null) => {
+                true
+            }
             (Reply::TaskOrOk, Value::String(ok)) if ok == "OK" => true,
             (Reply::Task | Reply::TaskOrNothing | Reply::TaskOrOk, Value::String(upid)) => {
                 format::upid_node(upid).is_some()
             }
-            (Reply::Object(key), Value::Object(fields)) => {
+            (Reply::Object(key) | Reply::ObjectOrNothing(key), Value::Object(fields)) => {
                 fields.get(key).is_some_and(|value| !value.is_null())
             }
             _ => false,
@@ -80,6 +84,7 @@ impl fmt::Display for Reply {
         match self {
             Reply::Nothing => f.write_str("null"),
             Reply::Object(key) => write!(f, "an object with {key}"),
+            Reply::ObjectOrNothing(key) => write!(f, "an object with {key} or null"),
             Reply::Task => f.write_str("a UPID"),
             Reply::TaskOrNothing => f.write_str("a UPID or null"),
             Reply::TaskOrOk => f.write_str("a UPID or OK"),

@@ -4,7 +4,7 @@
 //! It stands where requests leave, not where tools begin: a tool that forgets about safety is held to it
 //! all the same, and what is decided about is the request itself.
 //!
-//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `cluster`.
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`.
 
 pub(crate) mod audit;
 mod boundaries;
@@ -27,6 +27,7 @@ use crate::mcp::connection::Peer;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::{Changes, Reader};
 use crate::request::{Request, is_secret};
+use crate::row::Declared;
 use crate::safety::audit::{Audit, Line};
 pub(crate) use crate::safety::client::Client;
 pub(crate) use crate::safety::question::reply;
@@ -81,6 +82,10 @@ pub(crate) struct Gate<'a> {
     name: &'static str,
     /// Whose work it is.
     summary: Cell<&'static str>,
+    /// The requests that the tool picks from.
+    declared: Vec<Declared>,
+    /// What the tool has read of what it is about to change, in words.
+    before: RefCell<String>,
     /// Why it may do no harm, where it may not.
     refusal: RefCell<Option<Error>>,
     caller: &'a Caller,
@@ -114,6 +119,8 @@ impl<'a> Gate<'a> {
             keeper,
             name,
             summary: Cell::new(summary),
+            declared: Vec::new(),
+            before: RefCell::default(),
             refusal: RefCell::new(None),
             caller,
             call: String::new(),
@@ -123,6 +130,11 @@ impl<'a> Gate<'a> {
             consent: RefCell::new(None),
             is_recorded: Cell::new(false),
         }
+    }
+
+    /// With the requests that the tool picks from: one of them is judged by what its row says.
+    pub(crate) fn of_rows(self, declared: Vec<Declared>) -> Self {
+        Self { declared, ..self }
     }
 
     /// Takes in what the call asks for, and what the user said to a question that came back with it.
@@ -165,7 +177,7 @@ impl<'a> Gate<'a> {
 
     /// `allowed` or `confirmed`, or why neither.
     fn decide(&self, client: &Reader, request: &Request) -> Result<&'static str, Error> {
-        let subject = Subject::of(request);
+        let subject = Subject::of(request, &self.declared, &self.before.borrow());
         self.check(client, &subject)?;
         if subject.harm.is_some()
             && let Some(refusal) = self.refusal.take()
@@ -326,7 +338,10 @@ impl<'a> Gate<'a> {
             ));
         }
         let what = match &subject.harm {
-            None => self.summary.get().to_owned(),
+            None => subject
+                .does
+                .clone()
+                .unwrap_or_else(|| self.summary.get().to_owned()),
             Some(harm) => {
                 let facts = Facts::read(client, request, subject)?;
                 let told = facts.told(harm);

@@ -331,6 +331,7 @@ mod tests {
 
     use super::*;
     use crate::mcp::connection::Output;
+    use crate::settings::exposure::Exposure;
     use crate::settings::{Safety, Settings};
 
     fn context(peer: Peer) -> Context {
@@ -359,11 +360,9 @@ mod tests {
             .iter()
             .filter_map(|tool| tool["name"].as_str())
             .collect();
-        let declared: Vec<&str> = tools::DOMAINS
-            .iter()
-            .flat_map(|domain| domain.tools)
-            .map(|(name, _)| *name)
-            .collect();
+        let exposure = Exposure::default();
+        let shown = tools::shown(&exposure);
+        let declared: Vec<&str> = shown.map(|(name, _)| name).collect();
         assert_eq!(listed, declared);
     }
 

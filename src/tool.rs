@@ -1,8 +1,9 @@
 //! What a tool is, and what all calls share.
 //!
-//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `cluster`, `safety`.
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`.
 
 mod call;
+mod choice;
 mod host;
 pub(crate) mod privileges;
 mod stand_in;
@@ -12,7 +13,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::answer::{self, Answer, Fields, Table};
+use crate::answer::{self, Answer};
 use crate::cluster::guests::Twins;
 use crate::error::Error;
 use crate::mcp::connection::Peer;
@@ -21,10 +22,12 @@ use crate::pve;
 use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::reader::{Cluster, Reader};
 use crate::request::{Method, Reply, Request};
+use crate::row::{Choice, Declared};
 use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, Keeper};
 use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 
+pub(crate) use crate::row::Show;
 pub(crate) use crate::tool::call::{End, Outcome};
 
 /// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
@@ -103,6 +106,8 @@ impl Effect {
 
 /// What a tool asks of the Proxmox API.
 pub(crate) enum Call {
+    /// One of several requests.
+    Choice(&'static Choice),
     /// One request: arguments fill in the path, and the rest are sent under their wire names.
     Plain(Method, &'static str, Show),
     /// More than one request, or one that is made from the arguments: all that it may send, for the
@@ -111,14 +116,6 @@ pub(crate) enum Call {
         &'static [&'static str],
         fn(&Client, &Args) -> Result<Answer, Error>,
     ),
-}
-
-/// How the answer to a plain request is shown.
-pub(crate) enum Show {
-    /// As the start of a task: what it does, a template like `Start VM {vmid}`.
-    Action(&'static str),
-    Fields(&'static Fields),
-    Table(&'static Table),
 }
 
 /// What all calls share: the settings and, once one was needed, the connection.
@@ -230,7 +227,36 @@ impl Tool {
             (self.effect != Effect::Reads).then_some(&DRY_RUN),
             takes_token.then_some(&CONFIRM_TOKEN),
         ];
-        self.params.iter().chain(common.into_iter().flatten())
+        self.params().chain(common.into_iter().flatten())
+    }
+
+    /// Its own parameters, and those that the requests take which it picks from, each once.
+    pub(crate) fn params(&self) -> impl Iterator<Item = &'static Param> + Clone {
+        let mut params: Vec<&'static Param> = self.params.iter().collect();
+        if let Call::Choice(choice) = self.call {
+            for param in choice.takes() {
+                if !params.iter().any(|known| known.name == param.name) {
+                    params.push(param);
+                }
+            }
+        }
+        params.into_iter()
+    }
+
+    /// The requests that it picks from.
+    pub(crate) fn declared(&self) -> Vec<Declared> {
+        match self.call {
+            Call::Choice(choice) => choice.declared().collect(),
+            Call::Plain(..) | Call::Steps(..) => Vec::new(),
+        }
+    }
+
+    /// Whether the arguments ask for one request that it can send.
+    fn check(&self, args: Args) -> Result<Args, Error> {
+        if let Call::Choice(choice) = self.call {
+            choice.pick(&args).map_err(Error::Arguments)?;
+        }
+        Ok(args)
     }
 
     /// Whether it changes nothing.
@@ -241,6 +267,20 @@ impl Tool {
     /// The requests that a call can send: `GET /nodes/{node}/status`.
     pub(crate) fn requests(&self) -> Vec<String> {
         match self.call {
+            Call::Choice(choice) => {
+                let mut requests: Vec<String> = Vec::new();
+                for declared in choice.declared() {
+                    let (row, path) = (declared.row, declared.path());
+                    let read = row.reads_first.then_some(Method::Get);
+                    for method in read.into_iter().chain([row.method]) {
+                        let request = format!("{} {path}", method.as_str());
+                        if !requests.contains(&request) {
+                            requests.push(request);
+                        }
+                    }
+                }
+                requests
+            }
             Call::Plain(method, path, _) => vec![format!("{} {path}", method.as_str())],
             Call::Steps(requests, _) => requests
                 .iter()
@@ -283,6 +323,7 @@ fn plain(
     let request = args.whole_request(method, path);
     match show {
         Show::Action(what) => begun(client, &request, Reply::Task, &args.fill(what)),
+        Show::Done(..) | Show::Listed(..) => Err(Error::impossible("nothing was done", "")),
         Show::Fields(fields) => {
             let mut reply = client.answer(&request)?;
             let answer = fields.answer(answer::take(&mut reply, "data"), args, &[]);

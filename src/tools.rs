@@ -1,6 +1,6 @@
 //! The list of all tools, which is also the `match` that finds one by its name.
 //!
-//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `cluster`, `safety`, `tool`.
+//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`, `tool`.
 
 mod backups;
 mod common;
@@ -8,8 +8,10 @@ mod config;
 mod create;
 mod disks;
 mod exec;
+mod firewall;
 mod guest;
 mod guests;
+mod ha;
 mod lifecycle;
 mod modify;
 mod networking;
@@ -200,6 +202,15 @@ tools! {
         "proxmox_get_version" => tasks::VERSION,
         "proxmox_list_storage_content" => volumes::LIST,
     }
+    "ha": "High availability" {
+        "proxmox_get_ha_status" => ha::STATUS,
+        "proxmox_list_ha_resources" => ha::RESOURCES,
+        "proxmox_manage_ha_resource" => ha::MANAGE_RESOURCE,
+    }
+    "firewall": "Firewall" {
+        "proxmox_list_firewall_rules" => firewall::RULES,
+        "proxmox_manage_firewall_rule" => firewall::MANAGE_RULE,
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +255,7 @@ mod tests {
             assert!(tool.title.starts_with(|c: char| c.is_uppercase()), "{name}");
             let sentences = tool.summary.matches(['.', ':']).count();
             assert!((1..=4).contains(&sentences), "{name}: {}", tool.summary);
-            for param in tool.params {
+            for param in tool.params() {
                 let schema = param.schema();
                 let description = schema["description"].as_str().unwrap_or(".");
                 assert!(
@@ -259,7 +270,7 @@ mod tests {
     #[test]
     fn defaults_have_the_type_of_their_parameter() {
         for (name, tool) in tools() {
-            for param in tool.params {
+            for param in tool.params() {
                 let schema = param.schema();
                 let default = &schema["default"];
                 let fits = match schema["type"].as_str() {
@@ -276,8 +287,8 @@ mod tests {
     #[test]
     fn no_parameter_is_declared_twice() {
         for (name, tool) in tools() {
-            let names: BTreeSet<&str> = tool.params.iter().map(|param| param.name).collect();
-            assert_eq!(names.len(), tool.params.len(), "{name}");
+            let names: BTreeSet<&str> = tool.params().map(|param| param.name).collect();
+            assert_eq!(names.len(), tool.params().count(), "{name}");
         }
     }
 
@@ -291,9 +302,9 @@ mod tests {
                 .split('/')
                 .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
             {
-                let param = tool.params.iter().find(|param| param.name == part);
+                let param = tool.params().find(|param| param.name == part);
                 // The node of a guest is looked up.
-                let is_found = part == "node" && tool.params.iter().any(Param::names_guest);
+                let is_found = part == "node" && tool.params().any(Param::names_guest);
                 assert!(
                     is_found || param.is_some_and(Param::is_listed_as_required),
                     "{name}: {part} of {path}"
@@ -341,7 +352,7 @@ mod tests {
         // Those that take many requests apart by an action.
         let writers: Vec<usize> = tools()
             .filter(|(_, tool)| tool.effect != Effect::Reads)
-            .filter(|(_, tool)| tool.params.iter().any(|param| param.name == "action"))
+            .filter(|(_, tool)| tool.params().any(|param| param.name == "action"))
             .map(size)
             .collect();
         let size: usize = writers.iter().sum();
@@ -392,7 +403,7 @@ mod tests {
     #[test]
     fn a_guest_is_named_the_same_way_everywhere() {
         for (name, tool) in tools() {
-            for param in tool.params.iter().filter(|param| param.name == "vmid") {
+            for param in tool.params().filter(|param| param.name == "vmid") {
                 let is_new = param.names_new_guest() || name == "proxmox_get_next_vmid";
                 assert!(is_new || param.names_guest(), "{name}");
                 if param.names_guest() {
@@ -410,15 +421,14 @@ mod tests {
     #[test]
     fn what_a_change_acts_on_cannot_be_left_empty() {
         for (name, tool) in tools().filter(|(_, tool)| tool.effect != Effect::Reads) {
-            let guests = || tool.params.iter().filter(|param| param.names_guest());
-            assert!(guests().all(Param::is_listed_as_required), "{name}");
+            let guests = || tool.params().filter(|param| param.names_guest());
+            assert!(guests().all(Param::is_required_by_request), "{name}");
             for empty in [json!(""), json!(0), json!([]), json!({}), Value::Null] {
-                let params = tool.params.iter();
+                let params = tool.params();
                 let arguments = params.map(|param| (param.name.to_owned(), empty.clone()));
-                let problems = Args::parse(tool.params, &arguments.collect()).err();
+                let problems = Args::parse(tool.params(), &arguments.collect()).err();
                 let required = tool
-                    .params
-                    .iter()
+                    .params()
                     .filter(|param| param.is_listed_as_required() && param.is_absent(&empty));
                 for param in required {
                     let mut problems = problems.iter().flatten();
@@ -480,8 +490,7 @@ mod tests {
         for (name, tool) in tools() {
             // Its values say it.
             let explained = tool
-                .params
-                .iter()
+                .params()
                 .filter(|param| param.schema()["enum"].is_null());
             for param in explained.filter(|param| UNCLEAR.contains(&param.name)) {
                 let schema = param.schema();
@@ -526,7 +535,7 @@ mod tests {
                 let request = exchange["request"].as_str().expect("a request");
                 // Any tool may look a guest up, to find it or to say where it really is, and may look for
                 // the cause of a failure.
-                let has = |name: &str| tool.params.iter().any(|param| param.name == name);
+                let has = |name: &str| tool.params().any(|param| param.name == name);
                 let of_tool = |declared: &String| fits(request, declared);
                 let twin = twins::of(name).filter(|twin| twin.stands_in);
                 let stand_in = twin.and_then(|twin| Some(find(twin.other?)?.tool));
@@ -535,8 +544,10 @@ mod tests {
                     || (has(tasks::WAIT.name) && of_waiting())
                     || (tool.permission == Permission::Elevated
                         && facts::REQUESTS.iter().any(|of_fact| fits(request, of_fact)))
+                    // It is asked once for the version, where that matters.
+                    || (request == "GET /version" && matches!(tool.call, Call::Choice(_)))
                     || (request == "GET /cluster/nextid"
-                        && tool.params.iter().any(Param::names_new_guest))
+                        && tool.params().any(Param::names_new_guest))
                     || diagnosis::REQUESTS.iter().any(|look| fits(request, look))
                     || tool.requests().iter().any(of_tool)
                     || stand_in.is_some_and(|twin| twin.requests().iter().any(of_tool));

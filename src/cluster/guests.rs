@@ -20,7 +20,7 @@ pub(crate) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or nam
 pub(crate) const OF_GUEST: Param = Param::optional("vmid", Kind::Guest, "VMID or name.");
 
 /// For tools that take both kinds; looked up where it is absent.
-pub(crate) const TYPE: Param = Param::optional("type", Kind::Choice(&["qemu", "lxc"]), "");
+pub(crate) const TYPE: Param = Param::optional("type", Kind::GuestType, "");
 
 pub(crate) const NEW_VMID: Param = Param::optional("vmid", Kind::NewGuest, "Next free if absent.");
 
@@ -43,8 +43,8 @@ pub(crate) fn look_up(client: &Reader, of: Option<Twins>, args: &mut Args) -> Re
     };
     let is_name = wanted.parse::<u64>().is_err();
     // What only lists what belongs to it may do so on any node.
-    let is_about_it = param.is_listed_as_required();
-    let takes_type = is_about_it && args.params().any(|param| param.name == TYPE.name);
+    let is_about_it = param.is_required_by_request();
+    let takes_type = is_about_it && args.params().any(Param::is_guest_type);
     let missing: Vec<&str> = [(&NODE, is_about_it), (&TYPE, takes_type)]
         .into_iter()
         .filter(|(param, takes)| *takes && args.get(param).is_none())

@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     token_secret: Option<Secret>,
     /// See [`Reader::clock`].
     clock: Cell<Option<u64>>,
+    /// See [`Reader::major_version`].
+    major: Cell<Option<u32>>,
 }
 
 /// Who answers.
@@ -43,6 +45,7 @@ impl Cluster {
             token_id: connection.token_id.clone(),
             token_secret: Some(connection.token_secret.clone()),
             clock: Cell::new(None),
+            major: Cell::new(None),
         }
     }
 
@@ -52,6 +55,7 @@ impl Cluster {
             token_id: "demo@pve!mcp".to_owned(),
             token_secret: None,
             clock: Cell::new(None),
+            major: Cell::new(None),
         }
     }
 
@@ -106,6 +110,24 @@ impl<'a> Reader<'a> {
     /// The clock of the host when it answered last, in seconds since 1970, where it told.
     pub(crate) fn clock(&self) -> Option<u64> {
         self.cluster.clock.get()
+    }
+
+    /// The major version of Proxmox VE that the cluster runs, which is asked for once.
+    pub(crate) fn major_version(&self) -> Result<u32, Error> {
+        if let Some(major) = self.cluster.major.get() {
+            return Ok(major);
+        }
+        let answer = self.aside(|| self.get("/version"))?;
+        let version = answer["version"].as_str().unwrap_or_default();
+        let major = version.split('.').next().and_then(|part| part.parse().ok());
+        let major = major.ok_or_else(|| {
+            Error::impossible(
+                "the version of Proxmox VE was not recognised, nothing was done",
+                text::cut(&text::inline(version), 40),
+            )
+        })?;
+        self.cluster.major.set(Some(major));
+        Ok(major)
     }
 
     /// The `data` of the answer.

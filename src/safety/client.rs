@@ -30,6 +30,13 @@ impl<'a> Client<'a> {
     }
 }
 
+impl Client<'_> {
+    /// Notes what is about to be changed, for the question and the preview.
+    pub(crate) fn show_before(&self, what: &str) {
+        *self.gate.before.borrow_mut() = what.to_owned();
+    }
+}
+
 impl<'a> Deref for Client<'a> {
     type Target = Reader<'a>;
 

@@ -87,6 +87,11 @@ impl Facts {
             (Some(Harm::DeleteVolume { storage, volume }), _) => {
                 of_volume(client, subject, storage, volume)
             }
+            // What it changes was read by the tool.
+            (Some(Harm::Declared { does, before, .. }), _) => Ok(Self {
+                fixed: format!("{does}\n{before}"),
+                ..Self::bare(subject)
+            }),
             (harm, [guest, ..]) => {
                 let path: Vec<&str> = request.path.split('/').collect();
                 match path[..] {

@@ -8,6 +8,13 @@ pub(super) enum Harm {
         argv: Vec<String>,
         input: Option<String>,
     },
+    /// What the row of a request says: what it does, how that interrupts something, and what is known of
+    /// what it changes.
+    Declared {
+        does: String,
+        how: &'static str,
+        before: String,
+    },
     DeleteGuest,
     DeleteSnapshot(String),
     /// On a storage of a node, by its volume ID.
@@ -80,6 +87,7 @@ kinds! {
     true "any change that this program does not know": Harm::Unknown(_),
     false "detaching a disk": Harm::RemoveDisks { erases: false, .. },
     false "stopping a guest that runs (also by `force_stop`, or by giving it less than 60 s to shut down)": Harm::Stop,
+    false "stopping or moving an HA resource, taking it out of HA, changing firewall rules": Harm::Declared { .. },
     false "running a command in a guest": Harm::Command { .. },
     false "changing a guest's `hookscript` or `lock`, or lifting its `protection`": Harm::Options(_),
     false "rebooting a node or applying its network settings": Harm::Outage(_),

@@ -121,6 +121,10 @@ impl Harm {
                     None => format!("Run in {object}: {line}"),
                 }
             }
+            Harm::Declared { does, how, before } => match before.is_empty() {
+                true => format!("{does}. {how}"),
+                false => format!("{does}. {how}\nnow: {before}"),
+            },
             Harm::DeleteGuest => format!("Delete {object} with all its disks, for good."),
             Harm::DeleteSnapshot(name) => {
                 format!(

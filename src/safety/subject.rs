@@ -9,6 +9,7 @@ use crate::cluster::volume::owner;
 use crate::pve::property::PropertyString;
 use crate::request::Method::{Delete, Post, Put};
 use crate::request::Request;
+use crate::row::{self, Declared, Touches};
 use crate::text::percent::decode;
 use crate::text::slot::Slot;
 
@@ -20,6 +21,8 @@ pub(super) struct Subject {
     pub(super) guests: Vec<Guest>,
     pub(super) unnamed: Unnamed,
     pub(super) harm: Option<Harm>,
+    /// What the request does, in words, where its row says so.
+    pub(super) does: Option<String>,
 }
 
 /// A guest that a request is about.
@@ -72,6 +75,7 @@ impl Subject {
             guests: Vec::new(),
             unnamed: Unnamed::Untouched,
             harm: None,
+            does: None,
         };
         if let Some(vmid) = vmid {
             subject.name(vmid, Part::Keeps);
@@ -79,19 +83,66 @@ impl Subject {
         subject
     }
 
-    /// Of a request that changes something.
-    pub(super) fn of(request: &Request) -> Self {
+    /// Of a request that changes something: as its row says, where it is one of those that the tool
+    /// declares, else as its path says. `before` is what is known of what it changes.
+    pub(super) fn of(request: &Request, declared: &[Declared], before: &str) -> Self {
+        match Declared::find(declared, request) {
+            Some(declared) => Self::of_row(request, &declared, before),
+            None => Self::of_path(request),
+        }
+    }
+
+    fn of_row(request: &Request, declared: &Declared, before: &str) -> Self {
+        let does = declared.does(request);
+        let mut subject = Self::read(None, None);
+        subject.add_nodes(request);
+        let value = |param| declared.value(request, param).unwrap_or_default();
+        let mut how = declared.row.harm.map(|row::Harm::Interrupts(how)| how);
+        match declared.touches() {
+            Touches::AnyGuest => subject.unnamed = Unnamed::Changed,
+            Touches::GuestOf(param) => subject.name(&value(param), Part::Changes),
+            Touches::HaResource(param) => {
+                subject.name_resource(&value(param));
+                if let Some("disabled" | "stopped") = self::value(request, "state") {
+                    how = Some("The guest is shut down.");
+                }
+            }
+            Touches::HaCompanions(param) => {
+                subject.name_resource(&value(param));
+                subject.unnamed = Unnamed::Changed;
+            }
+        }
+        subject.harm = how.map(|how| Harm::Declared {
+            does: does.clone(),
+            how,
+            before: before.to_owned(),
+        });
+        subject.does = Some(does);
+        subject
+    }
+
+    /// The guest of an HA resource: `vm:100`, `ct:101`, or `100`.
+    fn name_resource(&mut self, sid: &str) {
+        let vmid = sid.split_once(':').map_or(sid, |(_, vmid)| vmid);
+        self.name(vmid, Part::Changes);
+    }
+
+    /// The nodes that it names, in its path or beside it.
+    fn add_nodes(&mut self, request: &Request) {
+        let mut parts = request.path.split('/').skip(1);
+        if let (Some("nodes"), Some(node)) = (parts.next(), parts.next()) {
+            self.nodes.push(decode(node));
+        }
+        for name in ["node", "nodes", "target"] {
+            self.nodes.extend(listed(request, name).map(str::to_owned));
+        }
+    }
+
+    fn of_path(request: &Request) -> Self {
         let path: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let node = match path[..] {
-            ["nodes", node, ..] => Some(node),
-            _ => None,
-        };
-        let mut subject = Self::read(node, None);
-        for name in ["node", "nodes", "target"] {
-            let nodes = listed(request, name).map(str::to_owned);
-            subject.nodes.extend(nodes);
-        }
+        let mut subject = Self::read(None, None);
+        subject.add_nodes(request);
         match (request.method, &path[..]) {
             (_, ["nodes", _, "qemu" | "lxc", vmid, rest @ ..]) => {
                 subject.add_guest(request, vmid, rest);
@@ -438,7 +489,7 @@ mod tests {
             .fold(Request::new(method, path), |request, (name, value)| {
                 request.with(*name, *value)
             });
-        Subject::of(&request)
+        Subject::of_path(&request)
     }
 
     fn changes(vmid: u64) -> Guest {
@@ -700,6 +751,8 @@ mod tests {
         let mut declared: Vec<String> = tools::DOMAINS
             .iter()
             .flat_map(|domain| domain.tools)
+            // What a tool picks from says itself what it touches.
+            .filter(|(_, tool)| tool.declared().is_empty())
             .flat_map(|(_, tool)| tool.requests())
             .filter(|request| !request.starts_with("GET "))
             .collect();
@@ -708,7 +761,7 @@ mod tests {
         let known: Vec<&str> = DECLARED.iter().map(|(request, _)| *request).collect();
         assert_eq!(declared, known);
         for (declared, expected) in DECLARED {
-            let subject = Subject::of(&filled_in(declared));
+            let subject = Subject::of_path(&filled_in(declared));
             let guests = subject.guests.iter().map(|guest| {
                 let part = match guest.part {
                     Part::Changes => "changes",
@@ -744,7 +797,10 @@ mod tests {
                 let method = methods.into_iter().find(|known| known.as_str() == method)?;
                 let form = exchange["form"].as_array().into_iter().flatten();
                 let form = form.filter_map(|pair| pair.as_str()?.split_once('='));
-                Some(subject(method, path, &form.collect::<Vec<_>>()))
+                let request = form.fold(Request::new(method, path), |request, (name, value)| {
+                    request.with(name, value)
+                });
+                Some(Subject::of(&request, &tool.declared(), ""))
             });
             let changes: Vec<Subject> = changes.collect();
             let harms = || changes.iter().filter_map(|subject| subject.harm.as_ref());
@@ -917,7 +973,7 @@ mod tests {
         ] {
             let upid = format!("UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:{task}root@pam:");
             let path = Request::new(Delete, "/nodes/pve1/tasks/{upid}").segment("upid", &upid);
-            assert_eq!(Subject::of(&path).unnamed, expected, "{task}");
+            assert_eq!(Subject::of_path(&path).unnamed, expected, "{task}");
         }
         let broken = subject(Delete, "/nodes/pve1/tasks/UPID", &[]);
         assert_eq!((broken.unnamed, broken.harm), (Changed, None));

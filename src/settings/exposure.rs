@@ -30,8 +30,6 @@ const ALL: &str = "all";
 
 /// Toolsets that have no tools yet. A configuration may name them before they do.
 const TO_COME: &[&str] = &[
-    "ha",
-    "firewall",
     "jobs",
     "options",
     "migration",

@@ -30,6 +30,9 @@ macro_rules! checked {
 checked! {
     BACKUP: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst (at most 255 characters)", is_volume;
     BRIDGE: "a bridge or vnet (letters, digits, - _ .)", |text| all(text, "-_.");
+    CONFIG_ID: "a letter, then letters, digits, - or _", |text| {
+        text.len() >= 2 && starts_with_letter(text) && all(text, "-_")
+    };
     /// A block device as `PUT disks/…` takes it: no dash, dot or underscore.
     DEVICE: "a device such as /dev/sda (letters, digits, /)", |text| {
         text.strip_prefix("/dev/").is_some_and(|rest| all(rest, "/"))
@@ -39,6 +42,10 @@ checked! {
     };
     DNS_NAME: "a DNS name (letters, digits, dashes; dots between labels; no underscore)", |text| {
         text.len() <= 255 && text.split('.').all(is_label)
+    };
+    HA_RESOURCE: "an HA resource such as vm:100 or ct:101", |text| {
+        let vmid = text.strip_prefix("vm:").or(text.strip_prefix("ct:")).unwrap_or(text);
+        !vmid.starts_with('0') && is_within(vmid, 100, 999_999_999)
     };
     IPV4: "an IPv4 address", |text| text.parse::<Ipv4Addr>().is_ok();
     IPV4_CONFIG: "dhcp, manual or an IPv4 address with prefix such as 192.0.2.10/24", |text| {
@@ -64,6 +71,9 @@ checked! {
     };
     /// The name of a NIC inside a container.
     INTERFACE_NAME: "an interface name such as eth0 (letters, digits, - _ .)", |text| all(text, "-_.");
+    LOG_LEVEL: "emerg, alert, crit, err, warning, notice, info, debug or nolog", |text| {
+        ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "nolog"].contains(&text)
+    };
     LXC_VOLUME: "rootfs or mp0 to mp255", |text| {
         text == "rootfs" || slot::is_one_of(text, &["mp"])
     };
@@ -102,6 +112,9 @@ checked! {
     };
     VM_DISK_OR_UNUSED: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0, tpmstate0 or unused0-255", |text| {
         slot::is_one_of(text, DISKS) || slot::is_one_of(text, STATE) || slot::is_one_of(text, &["unused"])
+    };
+    VNET: "a vnet (a letter, then letters and digits, 2 to 8 in all)", |text| {
+        (2..=8).contains(&text.len()) && starts_with_letter(text) && all(text, "")
     };
     /// `{storage}:{volume}`. The rest may hold slashes, so nothing in it may leave its place in a path.
     VOLUME: "a volume id such as local:iso/debian.iso (at most 255 characters)", is_volume;

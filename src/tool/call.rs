@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Call, Context, Effect, ListedTool, Permission, host, plain, privileges, stand_in};
+use super::{
+    Call, Context, Effect, ListedTool, Permission, choice, host, plain, privileges, stand_in,
+};
 use crate::answer::Answer;
 use crate::cluster::diagnosis;
 use crate::cluster::guests;
@@ -70,7 +72,8 @@ impl ListedTool {
             &context.keeper,
             (self.name, self.tool.summary),
             caller,
-        );
+        )
+        .of_rows(self.tool.declared());
         let denial = match self.hidden(safety) {
             Some(why) => Some(Error::Denied {
                 what: format!("{} is hidden", self.name),
@@ -84,7 +87,9 @@ impl ListedTool {
         let parsed = match denial {
             Some(denial) => Err(denial),
             None => {
-                Args::parse(self.tool.listed_params(safety), arguments).map_err(Error::Arguments)
+                let args = Args::parse(self.tool.listed_params(safety), arguments);
+                args.map_err(Error::Arguments)
+                    .and_then(|args| self.tool.check(args))
             }
         };
         let outcome = parsed.and_then(|mut args| {
@@ -135,6 +140,7 @@ impl ListedTool {
     ) -> Result<End, Error> {
         client.begin(self.name);
         let answer = guests::with_free_id(client, args, |args| match &self.tool.call {
+            Call::Choice(choice) => choice::choose(client, args, choice),
             Call::Plain(method, path, show) => plain(client, args, *method, path, show),
             Call::Steps(_, steps) => steps(client, args),
         });
@@ -149,7 +155,7 @@ impl ListedTool {
             }
             Err(error) => {
                 let error = guests::find_guest(client, self.twins, args, error);
-                let lines = privileges::lines(self.name, self.tool);
+                let lines = privileges::lines_of_call(self.name, self.tool, args);
                 let error = privileges::explained(client, lines, args, error);
                 return Err(diagnosis::explain(client, error));
             }

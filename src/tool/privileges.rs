@@ -7,7 +7,8 @@ pub(crate) use refused::explained;
 use serde_json::{Map, Value};
 
 use crate::error::grant::Before;
-use crate::tool::Tool;
+use crate::param::Args;
+use crate::tool::{Call, Tool};
 
 /// What is needed for a request, or for all of a tool's work; every line of it.
 ///
@@ -77,6 +78,8 @@ static REQUESTS: &[(&str, Needs)] = &[
     ),
     // A token may stop its own tasks.
     ("DELETE /nodes/{node}/tasks/{upid}", &[]),
+    ("GET /cluster/ha/status/current", ALL_NODES),
+    ("GET /cluster/ha/status/manager_status", ALL_NODES),
     ("GET /cluster/log", &[]),
     ("GET /cluster/nextid", &[]),
     ("GET /cluster/resources", &[]),
@@ -341,7 +344,22 @@ pub(crate) fn lines(name: &str, tool: &Tool) -> impl Iterator<Item = &'static st
     let lines = requests
         .into_iter()
         .flat_map(move |request| of(REQUESTS, &request));
-    lines.chain(of(TOOLS, name)).copied()
+    let declared = tool.declared().into_iter();
+    lines
+        .chain(of(TOOLS, name))
+        .copied()
+        .chain(declared.flat_map(|declared| declared.privileges().collect::<Vec<_>>()))
+}
+
+/// The lines of a call: those of the one request that it has picked, where its tool picks one.
+pub(crate) fn lines_of_call(name: &str, tool: &Tool, args: &Args) -> Vec<&'static str> {
+    match tool.call {
+        Call::Choice(choice) => match choice.pick(args) {
+            Ok(picked) => picked.privileges().collect(),
+            Err(_) => Vec::new(),
+        },
+        Call::Plain(..) | Call::Steps(..) => lines(name, tool).collect(),
+    }
 }
 
 /// What a tool needs to do all of its work with this major version of Proxmox VE.
@@ -516,12 +534,13 @@ impl Granted {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::{env, fs};
+    use std::{env, fs, slice};
 
     use serde_json::json;
 
     use super::*;
     use crate::cluster::tasks;
+    use crate::row::Scope;
     use crate::tool::ListedTool;
     use crate::tools;
 
@@ -550,7 +569,9 @@ mod tests {
 
     #[test]
     fn each_request_of_each_tool_stands_in_the_table_and_no_other() {
-        let mut requests: Vec<String> = all().flat_map(|(_, tool)| tool.requests()).collect();
+        // What a tool picks from carries its privileges itself.
+        let listing = all().filter(|(_, tool)| tool.declared().is_empty());
+        let mut requests: Vec<String> = listing.flat_map(|(_, tool)| tool.requests()).collect();
         requests.extend(tasks::REQUESTS.iter().map(|request| (*request).to_owned()));
         for request in &requests {
             let rows = REQUESTS.iter().filter(|(known, _)| known == request);
@@ -594,7 +615,28 @@ mod tests {
             let text = fs::read_to_string(&file).expect("the description can be read");
             let endpoints = text.lines().map(serde_json::from_str);
             let endpoints: Vec<Value> = endpoints.collect::<Result<_, _>>().expect("JSON lines");
+            let mut requests: Vec<(String, Needs)> = Vec::new();
             for (request, lines) in REQUESTS {
+                requests.push(((*request).to_owned(), lines));
+            }
+            for declared in all().flat_map(|(_, tool)| tool.declared()) {
+                let Scope {
+                    reads,
+                    changes,
+                    versions,
+                    ..
+                } = declared.scope;
+                let (read, change) = (slice::from_ref(reads), slice::from_ref(changes));
+                let method = declared.row.method;
+                if versions.contain(major) {
+                    let needs = if method.only_reads() { read } else { change };
+                    requests.push((format!("{} {}", method.as_str(), declared.path()), needs));
+                }
+                if versions.contain(major) && declared.row.reads_first {
+                    requests.push((format!("GET {}", declared.path()), read));
+                }
+            }
+            for (request, lines) in requests {
                 let (method, path) = request.split_once(' ').expect("a method and a path");
                 let path = path.replace("{newid}", "{vmid}");
                 let path = path.replace("{type}", "qemu").replace("{command}", "start");

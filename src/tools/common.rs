@@ -14,6 +14,9 @@ pub(super) const DIGEST: Param = Param::optional(
     Kind::Format(&format::DIGEST),
     "Refused if the configuration has another by now.",
 );
+/// For what a list shows with the digest.
+pub(super) const LISTED_DIGEST: Param =
+    Param::optional("digest", Kind::Format(&format::DIGEST), "As listed.");
 pub(super) const TIMEOUT: Param = Param::optional(
     "timeout",
     Kind::Integer(0, u64::MAX),

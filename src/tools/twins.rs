@@ -98,10 +98,9 @@ mod tests {
     fn each_tool_for_one_kind_is_listed_once_and_asks_for_that_kind_alone() {
         let listed = listed();
         for (name, tool) in DOMAINS.iter().flat_map(|domain| domain.tools) {
-            let takes = |name: &str| tool.params.iter().any(|param| param.name == name);
+            let takes = |name: &str| tool.params().any(|param| param.name == name);
             let is_about_a_guest = tool
-                .params
-                .iter()
+                .params()
                 .any(|param| param.names_guest() && param.is_listed_as_required());
             let expected = usize::from(is_about_a_guest && !takes("type"));
             let count = listed.iter().filter(|listed| *listed == name).count();
@@ -148,8 +147,8 @@ mod tests {
             assert_eq!(container.permission, vm.permission);
             assert_eq!(container.effect, vm.effect);
             for (tool, twin) in [(container, vm), (vm, container)] {
-                for param in tool.params {
-                    let same = twin.params.iter().find(|twin| twin.name == param.name);
+                for param in tool.params() {
+                    let same = twin.params().find(|twin| twin.name == param.name);
                     let fits = match same {
                         None => !param.is_listed_as_required(),
                         Some(same) => same.schema() == param.schema(),

@@ -124,7 +124,7 @@ fn exits_with_0_where_all_is_well() {
             "ok       privileges       root@pam!mcp has what the 79 tools need",
             "ok       nodes            online: pve1\n",
             "ok       elevated         allowed: 47 tools can change the cluster",
-            "ok       toolsets         79 of 79 tools, their list takes ",
+            "ok       toolsets         79 of 84 tools, their list takes ",
         ],
     );
     assert!(!text.contains('\x1b'), "no terminal, no colour: {text:?}");

@@ -29,6 +29,8 @@ mod hosts;
 mod protocol;
 /// Which part of the source may import which.
 mod rooms;
+/// Tools that send one of several requests: versions, boundaries, questions.
+mod rows;
 /// Boundaries, previews, questions and the audit log.
 mod safety;
 /// Tokens and passwords show up nowhere.

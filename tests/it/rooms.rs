@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom to the top: imports go down this list only.
 const ROOMS: &[&str] = &[
-    "text", "request", "mcp", "settings", "error", "pve", "param", "answer", "cluster", "safety",
-    "tool", "tools", "server", "check", "cli", "main",
+    "text", "request", "mcp", "settings", "error", "pve", "param", "answer", "row", "cluster",
+    "safety", "tool", "tools", "server", "check", "cli", "main",
 ];
 
 /// What is said for all rooms at once.

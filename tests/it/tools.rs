@@ -13,8 +13,9 @@ use crate::fixture::{self, Answer, Case, Exchange, Fixture};
 use crate::session::Session;
 use crate::snapshot;
 
-/// What lets every call run without a word of the user.
-const UNASKED: [(&str, &str); 2] = [
+/// What lets every call of every tool run without a word of the user.
+const UNASKED: [(&str, &str); 3] = [
+    ("PROXMOX_TOOLSETS", "all"),
     ("PROXMOX_ALLOW_ELEVATED", "true"),
     ("PROXMOX_CONFIRM", "never"),
 ];
@@ -44,7 +45,7 @@ fn each_tool_sends_and_returns_what_its_fixture_shows() {
 
 #[test]
 fn the_list_of_tools_is_the_reviewed_one() {
-    let mut session = Session::start(&[], &[]);
+    let mut session = Session::start(&[], &[("PROXMOX_TOOLSETS", "all")]);
     let mut listed = session.request("tools/list", json!({}));
     let tools = listed["result"]["tools"].take();
     let tools = serde_json::to_string_pretty(&tools).expect("its maps have text for keys");
@@ -394,6 +395,7 @@ fn no_answer_of_a_host_ends_the_program() {
                 ("PROXMOX_TOKEN_NAME", "mcp"),
                 ("PROXMOX_TOKEN_VALUE", TOKEN),
                 ("PROXMOX_ALLOW_ELEVATED", "true"),
+                ("PROXMOX_TOOLSETS", "all"),
             ],
         );
         for tool in fixture::tools() {

@@ -15,7 +15,7 @@ use crate::tool::privileges::{Granted, parts};
 /// nothing lost that it inherits. Where that cannot be read, the lines grant all that the call needs.
 pub(crate) fn explained(
     client: &Client,
-    lines: impl Iterator<Item = &'static str>,
+    lines: impl IntoIterator<Item = &'static str>,
     args: &Args,
     error: Error,
 ) -> Error {
@@ -30,7 +30,7 @@ pub(crate) fn explained(
         refusal.hint = client.aside(|| {
             let granted = client.get("/access/permissions").ok().map(Granted::new);
             let mut call = Call {
-                lines: lines.collect(),
+                lines: lines.into_iter().collect(),
                 args,
                 refusal: &refusal,
                 is_taken: false,
@@ -383,7 +383,7 @@ mod tests {
     ) -> String {
         let ListedTool { name, tool, .. } = tools::find(tool).expect("it is listed");
         let arguments = arguments.as_object().expect("an object");
-        let args = Args::parse(tool.params, arguments).expect("they are right");
+        let args = Args::parse(tool.params(), arguments).expect("they are right");
         let body = json!({ "data": null, "message": format!("{said}\n") });
         let reply = Response::at_once(403, said, body);
         let refusal = Refusal::new(request, &reply, "mcp@pve!mcp");

@@ -1,0 +1,196 @@
+//! Tools that send one of several requests: which versions know what, and what the gate makes of them.
+
+use serde_json::{Value, json};
+
+use crate::fake::Fake;
+use crate::session::Session;
+
+fn play(fake: &Fake, exchanges: Value) {
+    fake.play(serde_json::from_value(exchanges).expect("exchanges"));
+}
+
+fn start(fake: &Fake, more: &[(&str, &str)]) -> Session {
+    let allowed = [
+        ("PROXMOX_ALLOW_ELEVATED", "true"),
+        ("PROXMOX_TOOLSETS", "ha,firewall"),
+    ];
+    fake.connect(&[&allowed[..], more].concat())
+}
+
+/// What a call says.
+fn text(session: &mut Session, tool: &str, arguments: Value) -> String {
+    let result = session.call(tool, arguments);
+    let text = result["content"][0]["text"].as_str();
+    text.expect("a text").to_owned()
+}
+
+const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
+const HA: &str = "proxmox_manage_ha_resource";
+const RULE: &str = "proxmox_manage_firewall_rule";
+
+#[test]
+fn a_host_is_asked_its_version_once_and_nothing_is_tried() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED]);
+    let version = |version: &str| json!({ "request": "GET /version", "answer": { "data": { "release": "8.4", "version": version } } });
+    play(
+        &fake,
+        json!([
+            version("8.4.14"),
+            { "request": "POST /cluster/ha/resources", "form": ["sid=vm:100", "group=g1"], "answer": { "data": null } },
+            { "request": "POST /cluster/ha/resources", "form": ["sid=vm:101", "group=g1"], "answer": { "data": null } },
+            { "request": "POST /cluster/ha/resources/vm%3A100/migrate", "form": ["node=pve2"], "answer": { "data": null } },
+        ]),
+    );
+    for sid in ["vm:100", "vm:101"] {
+        let call = json!({ "action": "add", "sid": sid, "group": "g1" });
+        let expected = format!("✅ Add HA resource {sid}: done.");
+        assert_eq!(text(&mut session, HA, call), expected);
+    }
+    let call = json!({ "action": "migrate", "sid": "vm:100", "node": "pve2" });
+    let said = text(&mut session, HA, call);
+    assert!(
+        said.starts_with("✅ Migrate HA resource vm:100 to pve2: requested."),
+        "{said}"
+    );
+    for (call, what) in [
+        (
+            json!({ "action": "add", "sid": "vm:100", "failback": false }),
+            "failback",
+        ),
+        (
+            json!({ "action": "remove", "sid": "vm:100", "purge": false }),
+            "purge",
+        ),
+    ] {
+        let said = text(&mut session, HA, call);
+        let expected = format!("{what} needs Proxmox VE 9 or later, nothing was done");
+        assert!(said.contains(&expected), "{said}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+
+    let mut session = start(&fake, &[UNASKED]);
+    play(&fake, json!([version("7.4-17")]));
+    for (tool, call, what) in [
+        (
+            "proxmox_list_firewall_rules",
+            json!({ "scope": "vnet", "vnet": "web" }),
+            "scope=vnet",
+        ),
+        (
+            RULE,
+            json!({ "scope": "cluster", "action": "add", "type": "forward", "rule_action": "DROP" }),
+            "type=forward",
+        ),
+    ] {
+        let said = text(&mut session, tool, call);
+        let expected = format!("{what} needs Proxmox VE 8 or later, nothing was done");
+        assert!(said.contains(&expected), "{said}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn boundaries_hold_for_what_a_row_touches() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED, ("PROXMOX_PROTECTED", "100")]);
+    let resource = |vmid: u32| {
+        json!({ "request": format!("GET /cluster/ha/resources/vm%3A{vmid}"),
+            "answer": { "data": { "sid": format!("vm:{vmid}"), "digest": "ab" } } })
+    };
+    let rule = json!({ "request": "GET /nodes/pve1/qemu/100/firewall/rules/0", "answer": { "data": { "pos": "0", "digest": "ab" } } });
+    let of_cluster = json!({ "request": "GET /cluster/firewall/rules/0", "answer": { "data": { "pos": "0", "digest": "ab" } } });
+    play(
+        &fake,
+        json!([resource(100), rule, of_cluster, resource(101),
+            { "request": "DELETE /cluster/ha/resources/vm%3A101", "answer": { "data": null } }]),
+    );
+    let protected = "guest 100 is protected";
+    let unnamed = "this may concern guests that it does not name";
+    for (tool, call, why) in [
+        (
+            HA,
+            json!({ "action": "remove", "sid": "vm:100" }),
+            protected,
+        ),
+        (HA, json!({ "action": "add", "sid": "100" }), protected),
+        // A rule may move another guest along.
+        (
+            HA,
+            json!({ "action": "migrate", "sid": "vm:101", "node": "pve2" }),
+            unnamed,
+        ),
+        (
+            RULE,
+            json!({ "scope": "vm", "node": "pve1", "vmid": 100, "action": "delete", "pos": 0 }),
+            protected,
+        ),
+        (
+            RULE,
+            json!({ "scope": "cluster", "action": "move", "pos": 0, "moveto": 3 }),
+            unnamed,
+        ),
+        (
+            RULE,
+            json!({ "scope": "node", "node": "pve1", "action": "add", "type": "in", "rule_action": "DROP" }),
+            unnamed,
+        ),
+    ] {
+        let said = text(&mut session, tool, call.clone());
+        assert!(said.contains(why), "{call}: {said}");
+    }
+    let said = text(
+        &mut session,
+        HA,
+        json!({ "action": "remove", "sid": "vm:101" }),
+    );
+    assert!(
+        said.starts_with("✅ Remove HA resource vm:101: done."),
+        "{said}"
+    );
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_question_shows_what_is_changed_and_holds_for_nothing_else() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
+    let rule = |comment: &str, digest: &str| {
+        json!({ "request": "GET /cluster/firewall/rules/0", "answer": { "data":
+            { "action": "ACCEPT", "type": "in", "pos": "0", "enable": 1, "comment": comment, "digest": digest } } })
+    };
+    let deleted = json!({ "request": "DELETE /cluster/firewall/rules/0", "form": ["digest=22"], "answer": { "data": null } });
+    play(
+        &fake,
+        json!([
+            rule("ssh", "11"),
+            rule("web", "22"),
+            rule("web", "22"),
+            deleted
+        ]),
+    );
+    let mut call = json!({ "scope": "cluster", "action": "delete", "pos": 0 });
+    let said = text(&mut session, RULE, call.clone());
+    let expected = "Delete firewall rule 0 of the cluster. It can cut connections off, or let them in.\n\
+                    now: action=ACCEPT comment=ssh enable=1 pos=0 type=in";
+    assert!(said.contains(expected), "{said}");
+    // Another rule stands there by now: the user is asked about that one.
+    call["confirm_token"] = token(&said).into();
+    let said = text(&mut session, RULE, call.clone());
+    assert!(said.contains("comment=web"), "{said}");
+    call["confirm_token"] = token(&said).into();
+    let said = text(&mut session, RULE, call);
+    assert!(
+        said.starts_with("✅ Delete firewall rule 0 of the cluster: done."),
+        "{said}"
+    );
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+fn token(said: &str) -> String {
+    let (_, token) = said.split_once("confirm_token=").expect("it has one");
+    token
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect()
+}

@@ -2,10 +2,13 @@
 //!
 //! May import: `text`, `request`, `settings`, `error`, `pve`, `param`.
 
+mod wait;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use crate::answer::wait::{Next, Wait, Watched};
 use crate::error::Preview;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::Reader;
@@ -26,6 +29,12 @@ pub(crate) struct Answer {
     pub(crate) made_up: Option<MadeUp>,
     /// Adds what can be read once the action, and its task where there is one, has ended well.
     pub(crate) then: Option<Then>,
+    /// Whether the call waits for the task though nobody asked it to.
+    pub(crate) waits: bool,
+    /// The change that follows once the task has ended well, for which the call waits.
+    pub(crate) next: Option<Box<Next>>,
+    /// What else the call waits for. Its end is then the answer, and this one is not said.
+    pub(crate) wait: Option<Wait>,
 }
 
 /// A secret that was made up for a call, and is known to nobody else.
@@ -637,6 +646,9 @@ impl Answer {
             task: None,
             made_up: None,
             then: None,
+            waits: false,
+            next: None,
+            wait: None,
         }
     }
 

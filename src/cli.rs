@@ -597,7 +597,7 @@ mod tests {
                 asks: Asks::Beforehand { is_yes: true },
             };
             let entry = tools::find(name).expect("it is listed");
-            let End::Outcome(outcome) = entry.call(&context, &arguments, &caller) else {
+            let End::Outcome(outcome) = entry.call(&context, &arguments, caller).finish() else {
                 panic!("{name}: no outcome");
             };
             assert!(!outcome.is_error, "{name}: {}", outcome.text);

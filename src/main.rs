@@ -30,7 +30,7 @@ use crate::mcp::connection::Peer;
 use crate::mcp::lines;
 use crate::pve::fingerprint;
 use crate::safety::Caller;
-use crate::safety::consent::Asks;
+use crate::safety::consent::{Asks, Returned};
 use crate::settings::Settings;
 use crate::tool::{Context, End};
 
@@ -89,17 +89,29 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         Command::ToolsMarkdown => print(&cli::tool_markdown())?,
         Command::Call { tool, arguments } => {
             let context = context(Peer::nobody());
-            let caller = Caller {
-                name: "command line".to_owned(),
-                follows_tasks: false,
-                asks: match io::stdin().is_terminal() && io::stderr().is_terminal() {
-                    true if !command_line.yes => Asks::OnTerminal,
-                    _ => Asks::Beforehand {
-                        is_yes: command_line.yes,
-                    },
+            let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
+            let mut asks = match can_ask && !command_line.yes {
+                true => Asks::WithinCall(None),
+                false => Asks::Beforehand {
+                    is_yes: command_line.yes,
                 },
             };
-            if let End::Outcome(outcome) = tool.call(&context, arguments, &caller) {
+            let end = loop {
+                let caller = Caller {
+                    name: "command line".to_owned(),
+                    follows_tasks: false,
+                    asks,
+                };
+                let question = match tool.call(&context, arguments, caller).finish() {
+                    End::Question(question) => question,
+                    end => break end,
+                };
+                asks = Asks::WithinCall(Some(Returned {
+                    reply: Some(safety::on_terminal(&question)),
+                    state: question.state,
+                }));
+            };
+            if let End::Outcome(outcome) = end {
                 if io::stdout().is_terminal() {
                     print(&cli::aligned(&outcome.text))?;
                 } else {

@@ -30,12 +30,12 @@ use crate::request::{Request, is_secret};
 use crate::row::Declared;
 use crate::safety::audit::{Audit, Line};
 pub(crate) use crate::safety::client::Client;
-pub(crate) use crate::safety::question::reply;
+pub(crate) use crate::safety::question::{on_terminal, reply};
 use crate::settings::{Confirm, Safety};
 use crate::text;
 use crate::text::MASK;
 use crate::text::format;
-use consent::{Asks, Consent, Pending, Way};
+use consent::{Asks, Consent, Pending, Reply, Way};
 use facts::Facts;
 use question::said;
 use subject::Subject;
@@ -88,7 +88,7 @@ pub(crate) struct Gate<'a> {
     before: RefCell<String>,
     /// Why it may do no harm, where it may not.
     refusal: RefCell<Option<Error>>,
-    caller: &'a Caller,
+    caller: Caller,
     /// What tells this call from others: tool and arguments. It can hold secrets.
     call: String,
     /// The arguments with the secrets masked; null while they could not be read.
@@ -98,6 +98,8 @@ pub(crate) struct Gate<'a> {
     token: RefCell<Option<String>>,
     /// What the user has agreed to, until it was used.
     consent: RefCell<Option<Consent>>,
+    /// Whether a change of this call was sent. It must not be sent again, so nobody can be asked any more.
+    has_sent: Cell<bool>,
     /// Whether the audit log has a line of this call.
     is_recorded: Cell<bool>,
 }
@@ -112,7 +114,7 @@ impl<'a> Gate<'a> {
         safety: &'a Safety,
         keeper: &'a Keeper,
         (name, summary): (&'static str, &'static str),
-        caller: &'a Caller,
+        caller: Caller,
     ) -> Self {
         Self {
             safety,
@@ -128,6 +130,7 @@ impl<'a> Gate<'a> {
             is_dry_run: safety.dry_run,
             token: RefCell::new(None),
             consent: RefCell::new(None),
+            has_sent: Cell::new(false),
             is_recorded: Cell::new(false),
         }
     }
@@ -188,16 +191,12 @@ impl<'a> Gate<'a> {
             let preview = self.preview(client, request, &subject)?;
             return Err(Error::Withheld(Box::new(preview.into())));
         }
-        let decision = self.confirm(client, request, &subject)?;
-        if decision == "confirmed" {
-            // Thinking takes its time.
-            self.check(client, &subject)?;
-        }
-        Ok(decision)
+        self.confirm(client, request, &subject)
     }
 
     /// Notes what came of the request that `pass` let through.
     pub(crate) fn close(&self, pass: Pass, outcome: &Result<Value, Error>) {
+        self.has_sent.set(true);
         let Some(line) = pass.line else {
             return;
         };
@@ -259,6 +258,10 @@ impl<'a> Gate<'a> {
         else {
             return outcome;
         };
+        // The same call goes on once the user has answered.
+        if let (Err(Error::Asked(_)), Asks::WithinCall(_)) = (&outcome, &self.caller.asks) {
+            return outcome;
+        }
         let decision = match &outcome {
             Err(Error::Withheld(_)) => "dry run",
             Err(Error::Asked(_) | Error::Unconfirmed { .. }) => "asked",
@@ -281,7 +284,8 @@ impl<'a> Gate<'a> {
 
     /// What the user agreed to when they were asked by the result of the call before.
     fn returned(&self, now: u64) -> Result<Option<Consent>, Error> {
-        let Asks::ByResult(Some(returned)) = &self.caller.asks else {
+        let (Asks::ByResult(Some(returned)) | Asks::WithinCall(Some(returned))) = &self.caller.asks
+        else {
             return Ok(None);
         };
         let pending = &self.keeper.pending;
@@ -291,7 +295,16 @@ impl<'a> Gate<'a> {
             return known.map(|_| None).ok_or(Error::Unbound);
         };
         let consent = pending.take(Way::State, &self.call, &returned.state, now);
-        let consent = consent.ok_or(Error::Unbound)?;
+        if let Reply::Unanswered(_) = reply {
+            said(reply, "")?;
+        }
+        let consent = consent.ok_or_else(|| match self.caller.asks {
+            // Nobody but us has had the token.
+            Asks::WithinCall(_) => Error::Declined(
+                "The question was answered too late, or too many were open. Call again.".to_owned(),
+            ),
+            _ => Error::Unbound,
+        })?;
         said(reply, &consent.word)?;
         Ok(Some(consent))
     }
@@ -384,7 +397,7 @@ mod tests {
             follows_tasks: false,
             asks,
         };
-        let gate = Gate::new(safety, &keeper, (entry.name, entry.tool.summary), &caller);
+        let gate = Gate::new(safety, &keeper, (entry.name, entry.tool.summary), caller);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);

@@ -1,4 +1,7 @@
-//! The MCP server: one message at a time, from the line to its answer.
+//! The MCP server: from the line to its answer.
+//!
+//! One message is answered after the other, but for calls that wait: for a task, or for an answer of the
+//! user. They are put aside, and whichever comes first has its turn, the next line or the next look.
 //!
 //! May import: `text`, `mcp`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
@@ -6,28 +9,34 @@ mod era;
 mod instructions;
 mod tasks;
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::mcp::connection::{Interruption, Peer};
+use crate::error::{Error, Question};
+use crate::mcp::connection::{self, Interruption, Next, Peer};
 use crate::mcp::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
+use crate::safety::Caller;
+use crate::safety::consent::{self, Asks, Returned};
 use crate::server::era::{Era, Revision, Session};
 use crate::text::json;
 use crate::text::nearest::nearest;
-use crate::tool::{Context, End, Outcome};
+use crate::tool::{Context, End, ListedTool, Outcome, Turn, Waiting};
 use crate::tools;
 
-/// Answers the messages of the client in order, each before the next is begun, until it sends no more
-/// or nobody reads what it is answered.
+/// Answers the messages of the client, until it sends no more or nobody reads what it is answered. A call
+/// is begun before what comes after it is looked at.
 pub(crate) fn serve(context: &Context) -> io::Result<()> {
     let mut server = Server {
         context,
         peer: context.peer(),
         session: None,
         streams: Vec::new(),
+        aside: Vec::new(),
     };
     match server.run() {
         Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -39,6 +48,19 @@ pub(crate) fn serve(context: &Context) -> io::Result<()> {
 const MOST_STREAMS: usize = 100;
 const LONGEST_STREAM_ID: usize = 1_000;
 
+/// How many calls may wait. While so many do, no other is begun.
+const MOST_ASIDE: usize = 250;
+
+/// How long a person may think about a question: not so long that their answer comes too late to count.
+const THINKING_TIME: Duration = Duration::from_secs(consent::LIFETIME - 5);
+
+/// How often a question is put again because its object has changed meanwhile.
+const MOST_QUESTIONS: u32 = 3;
+
+// Why a question was not answered.
+const CANCELLED: &str = "The client cancelled the call before it was confirmed.";
+const CLOSED: &str = "The client closed its end before it was confirmed.";
+
 struct Server<'a> {
     context: &'a Context,
     peer: &'a Peer,
@@ -46,27 +68,112 @@ struct Server<'a> {
     session: Option<Session>,
     /// The requests of `subscriptions/listen` whose result is due at the end.
     streams: Vec<Id>,
+    /// The calls that wait.
+    aside: Vec<Aside<'a>>,
+}
+
+/// A call that waits.
+struct Aside<'a> {
+    answering: Answering,
+    call: connection::Call,
+    awaits: Awaits<'a>,
+}
+
+/// What a call waits for.
+enum Awaits<'a> {
+    Look(Box<Waiting<'a>>),
+    User(Asked),
+}
+
+/// A question that was put to the user within a session.
+struct Asked {
+    /// The id of our request.
+    id: Id,
+    /// What belongs to the answer.
+    state: String,
+    deadline: Instant,
+}
+
+/// A request that is worked on, and all that is needed to answer it.
+struct Answering {
+    id: Id,
+    era: Era,
+    /// What the log calls it.
+    subject: String,
+    start: Instant,
+    can_be_cancelled: bool,
+    place: Place,
+    /// What it is made again from when the user has answered, where they can be asked within it.
+    again: Option<Box<Again>>,
+}
+
+/// A call that may have to be made again.
+struct Again {
+    entry: ListedTool,
+    arguments: Map<String, Value>,
+    caller: String,
+    says_mode: bool,
+    /// How often the user was asked.
+    asked: u32,
+}
+
+/// Where an answer goes.
+#[derive(Clone)]
+enum Place {
+    Line,
+    /// Into an array, in this place.
+    Batch(Rc<RefCell<Batch>>, usize),
+}
+
+/// The answers to a batch, which are sent together.
+struct Batch {
+    answers: Vec<Option<Value>>,
+    /// How many of its messages have not been dealt with.
+    open: usize,
 }
 
 /// What a request is answered with.
-enum Reply {
+enum Reply<'a> {
     /// Its result, at once.
     Result(Value),
     /// Not at all: the client cancelled it.
     Nothing,
     /// An acknowledgement, and the result when the server ends.
     Stream,
+    /// Later.
+    Waits(Awaits<'a>),
 }
 
-impl Server<'_> {
+impl Aside<'_> {
+    /// When it has its turn, whatever the client does.
+    fn due(&self) -> Instant {
+        match &self.awaits {
+            Awaits::Look(waiting) => waiting.due(),
+            Awaits::User(asked) => asked.deadline,
+        }
+    }
+
+    fn is_asked(&self, question: &Id) -> bool {
+        matches!(&self.awaits, Awaits::User(asked) if asked.id == *question)
+    }
+}
+
+impl<'a> Server<'a> {
     /// The revision of the open session.
     fn revision(&self) -> Option<Revision> {
         self.session.as_ref().map(|session| session.revision)
     }
 
     fn run(&mut self) -> io::Result<()> {
-        while let Some(frame) = self.peer.next()? {
-            self.receive(frame)?;
+        loop {
+            let due = self.aside.iter().map(Aside::due).min();
+            match self.peer.next(due)? {
+                Next::Frame(frame) => self.receive(frame)?,
+                Next::Due => (),
+                Next::End if self.aside.is_empty() => break,
+                Next::End => (),
+            }
+            self.look_after()?;
         }
         for id in mem::take(&mut self.streams) {
             let result = era::stateless("subscriptions/listen", era::listened(&id));
@@ -75,84 +182,178 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Writes what is answered to one line.
-    fn receive(&mut self, frame: Frame) -> io::Result<()> {
-        let answer = match frame {
-            Frame::Single(message) => self.answer(message)?,
-            Frame::Batch(messages) => self.answer_batch(messages)?,
+    /// Gives each call that waits its turn, where that has come.
+    fn look_after(&mut self) -> io::Result<()> {
+        for aside in mem::take(&mut self.aside) {
+            if self.peer.has_cancelled(&aside.call) {
+                self.drop_cancelled(aside)?;
+            } else if self.peer.has_closed() || aside.due() <= Instant::now() {
+                self.resume(aside)?;
+            } else {
+                self.aside.push(aside);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a call whose turn has come, or ends it because its client has closed its end.
+    fn resume(&mut self, aside: Aside<'a>) -> io::Result<()> {
+        let Aside {
+            mut answering,
+            call,
+            awaits,
+        } = aside;
+        let is_cancelled = self.peer.resume(call);
+        let is_closed = self.peer.has_closed();
+        let outcome = match awaits {
+            Awaits::User(asked) => {
+                self.peer.withdraw(&asked.id);
+                let why = match is_closed {
+                    _ if is_cancelled => CANCELLED,
+                    true => CLOSED,
+                    false => "Nobody answered the question within 5 minutes.",
+                };
+                self.call_again(&mut answering, unanswered(asked.state, why))
+            }
+            Awaits::Look(_) if is_cancelled => Ok(Reply::Nothing),
+            Awaits::Look(waiting) => {
+                let turn = match is_closed {
+                    true => waiting.leave(),
+                    false => waiting.look(),
+                };
+                self.reply(&mut answering, turn)
+            }
         };
-        match answer {
-            Some(answer) => self.peer.write(&answer),
-            None => Ok(()),
+        self.answer(answering, outcome)
+    }
+
+    /// Lets go of a call that the client has cancelled.
+    fn drop_cancelled(&mut self, aside: Aside<'a>) -> io::Result<()> {
+        let Aside {
+            mut answering,
+            call,
+            awaits,
+        } = aside;
+        log_begun(&answering.subject, call.begun);
+        if let Awaits::User(asked) = awaits {
+            self.peer.withdraw(&asked.id);
+            // The audit log has a line of every call.
+            let _ = self.call_again(&mut answering, unanswered(asked.state, CANCELLED));
+        }
+        self.deliver(answering.place, None)
+    }
+
+    /// Works on one line.
+    fn receive(&mut self, frame: Frame) -> io::Result<()> {
+        match frame {
+            Frame::Single(message) => self.take(message, Place::Line),
+            Frame::Batch(messages) => self.take_batch(messages),
         }
     }
 
-    /// The array of answers (MCP 2025-03-26, Base protocol, Batching).
-    fn answer_batch(&mut self, messages: Vec<Message>) -> io::Result<Option<Value>> {
+    /// Works on a batch, whose answers go into one array (MCP 2025-03-26, Base protocol, Batching).
+    fn take_batch(&mut self, messages: Vec<Message>) -> io::Result<()> {
+        let refuse = |why| Some(rpc::answer(None, Err(Fault::invalid_request(why))));
         if !self.revision().is_some_and(Revision::has_batches) {
-            let fault = Fault::invalid_request("This revision has no batches");
-            return Ok(Some(rpc::answer(None, Err(fault))));
+            return self.deliver(Place::Line, refuse("This revision has no batches"));
         }
         if messages.is_empty() {
-            let fault = Fault::invalid_request("A batch must not be empty");
-            return Ok(Some(rpc::answer(None, Err(fault))));
+            return self.deliver(Place::Line, refuse("A batch must not be empty"));
         }
-        let mut answers = Vec::new();
-        for message in messages {
-            answers.extend(match message {
+        let batch = Rc::new(RefCell::new(Batch {
+            answers: messages.iter().map(|_| None).collect(),
+            open: messages.len(),
+        }));
+        for (at, message) in messages.into_iter().enumerate() {
+            let place = Place::Batch(Rc::clone(&batch), at);
+            match message {
                 Message::Request(request) if Era::of(&request, self.revision()) != Era::Session => {
                     let fault = Fault::invalid_request(
                         "A batch holds only requests of the session that is already open",
                     );
-                    Some(rpc::answer(Some(&request.id), Err(fault)))
+                    self.deliver(place, Some(rpc::answer(Some(&request.id), Err(fault))))?;
                 }
-                message => self.answer(message)?,
-            });
+                message => self.take(message, place)?,
+            }
         }
-        Ok((!answers.is_empty()).then_some(Value::Array(answers)))
+        Ok(())
     }
 
-    /// The answer to one message, if it gets one and it is not due later.
-    fn answer(&mut self, message: Message) -> io::Result<Option<Value>> {
+    /// Works on one message.
+    fn take(&mut self, message: Message, place: Place) -> io::Result<()> {
         let request = match message {
             Message::Invalid(id, fault) => {
-                return Ok(Some(rpc::answer(id.as_ref(), Err(fault))));
+                return self.deliver(place, Some(rpc::answer(id.as_ref(), Err(fault))));
             }
             Message::Notification(notification) => {
-                self.take_note(&notification);
-                return Ok(None);
+                self.take_note(&notification)?;
+                return self.deliver(place, None);
             }
-            Message::Response(..) => {
-                log::warn!("dropped a response that nobody waits for");
-                return Ok(None);
+            Message::Response(id, outcome) => {
+                self.take_response(id, outcome)?;
+                return self.deliver(place, None);
             }
             Message::Request(request) => request,
         };
-        let id = request.id.clone();
         let can_be_cancelled = request.method != "initialize";
-        if self.peer.begin(&id, &request.params) && can_be_cancelled {
-            return Ok(None);
+        if self.peer.begin(&request.id, &request.params) && can_be_cancelled {
+            return self.deliver(place, None);
         }
-        let subject = subject(&request);
-        let start = Instant::now();
-        let outcome = self.dispatch(request);
+        let mut answering = Answering {
+            id: request.id.clone(),
+            era: Era::of(&request, self.revision()),
+            subject: subject(&request),
+            start: Instant::now(),
+            can_be_cancelled,
+            place,
+            again: None,
+        };
+        let outcome = self.dispatch(&mut answering, request);
+        self.answer(answering, outcome)
+    }
+
+    /// Answers the request that was worked on, unless it waits or nobody wants the answer.
+    fn answer(
+        &mut self,
+        answering: Answering,
+        outcome: Result<Reply<'a>, Fault>,
+    ) -> io::Result<()> {
+        let outcome = match outcome {
+            Ok(Reply::Waits(awaits)) => {
+                if let Some(call) = self.peer.put_aside() {
+                    self.aside.push(Aside {
+                        answering,
+                        call,
+                        awaits,
+                    });
+                }
+                return Ok(());
+            }
+            outcome => outcome,
+        };
+        let Answering {
+            id,
+            subject,
+            start,
+            can_be_cancelled,
+            place,
+            ..
+        } = answering;
         log::debug!("{subject}: {} ms", start.elapsed().as_millis());
         // Not all that is done for a cancelled request breaks off, but nothing is sent for it.
         if can_be_cancelled && self.peer.interruption() == Some(Interruption::Cancelled) {
-            for begun in self.peer.begun() {
-                log::warn!("{subject} was cancelled; what it began goes on: {begun}");
-            }
-            return Ok(None);
+            log_begun(&subject, self.peer.begun());
+            return self.deliver(place, None);
         }
-        match outcome {
-            Ok(Reply::Result(result)) => Ok(Some(rpc::answer(Some(&id), Ok(result)))),
-            Ok(Reply::Nothing) => Ok(None),
+        let answer = match outcome {
+            Ok(Reply::Result(result)) => Some(rpc::answer(Some(&id), Ok(result))),
+            Ok(Reply::Nothing | Reply::Waits(_)) => None,
             Ok(Reply::Stream) if !self.has_room_for(&id) => {
                 let fault = Fault::invalid_request(format!(
                     "At most {MOST_STREAMS} subscriptions may be open, with ids of at most \
                      {LONGEST_STREAM_ID} bytes: cancel one"
                 ));
-                Ok(Some(rpc::answer(Some(&id), Err(fault))))
+                Some(rpc::answer(Some(&id), Err(fault)))
             }
             Ok(Reply::Stream) => {
                 let method = "notifications/subscriptions/acknowledged";
@@ -161,9 +362,34 @@ impl Server<'_> {
                 if !self.streams.contains(&id) {
                     self.streams.push(id);
                 }
-                Ok(None)
+                None
             }
-            Err(fault) => Ok(Some(rpc::answer(Some(&id), Err(fault)))),
+            Err(fault) => Some(rpc::answer(Some(&id), Err(fault))),
+        };
+        self.deliver(place, answer)
+    }
+
+    /// Sends an answer, or keeps it until its batch is complete; `None` where there is none.
+    fn deliver(&self, place: Place, answer: Option<Value>) -> io::Result<()> {
+        let answer = match place {
+            Place::Line => answer,
+            Place::Batch(batch, at) => {
+                let mut batch = batch.borrow_mut();
+                batch.answers[at] = answer;
+                batch.open -= 1;
+                if batch.open > 0 {
+                    return Ok(());
+                }
+                let answers: Vec<Value> = mem::take(&mut batch.answers)
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                (!answers.is_empty()).then_some(Value::Array(answers))
+            }
+        };
+        match answer {
+            Some(answer) => self.peer.write(&answer),
+            None => Ok(()),
         }
     }
 
@@ -176,23 +402,61 @@ impl Server<'_> {
         is_short && (self.streams.len() < MOST_STREAMS || self.streams.contains(id))
     }
 
-    fn take_note(&mut self, notification: &Notification) {
-        if notification.method == "notifications/cancelled" {
-            let id = notification.params.get("requestId").and_then(Id::new);
-            self.streams.retain(|stream| Some(stream) != id.as_ref());
+    fn take_note(&mut self, notification: &Notification) -> io::Result<()> {
+        if notification.method != "notifications/cancelled" {
+            return Ok(());
         }
+        let Some(id) = notification.params.get("requestId").and_then(Id::new) else {
+            return Ok(());
+        };
+        self.streams.retain(|stream| *stream != id);
+        let is_it = |aside: &mut Aside| aside.call.id == id;
+        let cancelled: Vec<Aside> = self.aside.extract_if(.., is_it).collect();
+        for aside in cancelled {
+            self.drop_cancelled(aside)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the call whose user has answered.
+    fn take_response(&mut self, id: Option<Id>, outcome: Result<Value, Value>) -> io::Result<()> {
+        let place = id.and_then(|id| self.aside.iter().position(|aside| aside.is_asked(&id)));
+        let Some(place) = place else {
+            log::warn!("dropped a response that nobody waits for");
+            return Ok(());
+        };
+        let Aside {
+            mut answering,
+            call,
+            awaits,
+        } = self.aside.remove(place);
+        let outcome = match awaits {
+            Awaits::User(asked) => {
+                let asks = match self.peer.resume(call) {
+                    true => unanswered(asked.state, CANCELLED),
+                    false => era::answered(asked.state, outcome),
+                };
+                self.call_again(&mut answering, asks)
+            }
+            Awaits::Look(_) => Ok(Reply::Nothing),
+        };
+        self.answer(answering, outcome)
     }
 
     /// Every method of both eras.
-    fn dispatch(&mut self, request: Request) -> Result<Reply, Fault> {
-        let era = Era::of(&request, self.revision());
+    fn dispatch(
+        &mut self,
+        answering: &mut Answering,
+        request: Request,
+    ) -> Result<Reply<'a>, Fault> {
         let Request {
             method, mut params, ..
         } = request;
-        if era == Era::Stateless {
+        let era = &answering.era;
+        if *era == Era::Stateless {
             era::check(&params)?;
         }
-        let result = match (&era, &*method) {
+        let result = match (era, &*method) {
             (Era::Handshake, _) => Some(self.initialize(&params)?),
             (Era::Session | Era::Unknown, "ping") => Some(json!({})),
             (Era::Unknown, _) => return Err(era::not_initialized()),
@@ -208,16 +472,13 @@ impl Server<'_> {
             (Era::Session, "prompts/list") => Some(none(&params, "prompts")?),
             (Era::Session, "resources/list") => Some(none(&params, "resources")?),
             (Era::Session, "resources/templates/list") => Some(none(&params, "resourceTemplates")?),
-            (_, "tools/call") => self.call_tool(&era, params)?,
+            (_, "tools/call") => return self.call_tool(answering, params),
             (_, _) => return Err(Fault::unknown_method(&method)),
         };
-        let Some(result) = result else {
-            return Ok(Reply::Nothing);
-        };
-        Ok(Reply::Result(match era {
-            Era::Stateless => era::stateless(&method, result),
-            Era::Handshake | Era::Session | Era::Unknown => result,
-        }))
+        Ok(match result {
+            Some(result) => Reply::Result(formed(era, &method, result)),
+            None => Reply::Nothing,
+        })
     }
 
     fn initialize(&mut self, params: &Map<String, Value>) -> Result<Value, Fault> {
@@ -229,9 +490,13 @@ impl Server<'_> {
         Ok(era::initialized(self.context, revision))
     }
 
-    /// The result of a call; `None` when it was cancelled.
-    fn call_tool(&self, era: &Era, mut params: Map<String, Value>) -> Result<Option<Value>, Fault> {
-        let caller = era::caller(era, self.session.as_ref(), self.peer, &mut params)?;
+    fn call_tool(
+        &mut self,
+        answering: &mut Answering,
+        mut params: Map<String, Value>,
+    ) -> Result<Reply<'a>, Fault> {
+        let session = self.session.as_ref();
+        let caller = era::caller(&answering.era, session, self.peer, &mut params)?;
         let Some(Value::String(name)) = params.remove("name") else {
             return Err(Fault::invalid_params(
                 "name must be a string, the tool to call",
@@ -239,14 +504,106 @@ impl Server<'_> {
         };
         let entry = tools::find(&name).ok_or_else(|| unknown_tool(&name))?;
         let arguments = arguments(params.remove("arguments").unwrap_or_default())?;
-        Ok(match entry.call(self.context, &arguments, &caller) {
-            End::Cancelled => None,
-            End::Outcome(outcome) => Some(tool_result(outcome)),
-            End::Question(question) => Some(era::asked(&question)),
-            End::Task(task) => Some(tasks::created(self.context, &task)),
-            End::Unbound => return Err(era::unbound()),
-        })
+        if self.aside.len() >= MOST_ASIDE {
+            let error = Error::impossible(
+                format!("{} was not called", entry.name),
+                format!("{MOST_ASIDE} calls wait already: call again when some have ended."),
+            );
+            return self.reply(answering, Turn::Ended(End::Outcome(error.into())));
+        }
+        if matches!(caller.asks, Asks::WithinCall(_)) {
+            answering.again = Some(Box::new(Again {
+                entry,
+                arguments: arguments.clone(),
+                caller: caller.name.clone(),
+                says_mode: self.revision().is_some_and(Revision::has_modes),
+                asked: 0,
+            }));
+        }
+        let turn = entry.call(self.context, &arguments, caller);
+        self.reply(answering, turn)
     }
+
+    /// Makes a call again whose user has answered, or will not.
+    fn call_again(&self, answering: &mut Answering, asks: Asks) -> Result<Reply<'a>, Fault> {
+        let Some(again) = &answering.again else {
+            return Err(Fault::internal("the call cannot be made again".to_owned()));
+        };
+        let caller = Caller {
+            name: again.caller.clone(),
+            follows_tasks: false,
+            asks,
+        };
+        let turn = again.entry.call(self.context, &again.arguments, caller);
+        self.reply(answering, turn)
+    }
+
+    /// What a call is answered that has come so far.
+    fn reply(&self, answering: &mut Answering, turn: Turn<'a>) -> Result<Reply<'a>, Fault> {
+        let end = match turn {
+            Turn::Waits(waiting) => return Ok(Reply::Waits(Awaits::Look(waiting))),
+            Turn::Ended(end) => end,
+        };
+        let result = match end {
+            End::Cancelled => return Ok(Reply::Nothing),
+            End::Outcome(outcome) => tool_result(outcome),
+            End::Question(question) if answering.again.is_some() => {
+                return self.ask(answering, question);
+            }
+            End::Question(question) => era::asked(&question),
+            End::Task(task) => tasks::created(self.context, &task),
+            End::Unbound => return Err(era::unbound()),
+        };
+        Ok(Reply::Result(formed(&answering.era, "tools/call", result)))
+    }
+
+    /// Asks the user within the session.
+    fn ask(&self, answering: &mut Answering, question: Question) -> Result<Reply<'a>, Fault> {
+        let mut params = question.params();
+        let Question { state, .. } = question;
+        if let Some(again) = &mut answering.again {
+            if again.says_mode {
+                params["mode"] = "form".into();
+            }
+            again.asked += 1;
+            if again.asked > MOST_QUESTIONS {
+                let why = "It changed each time while it was being confirmed.";
+                let asks = unanswered(state, why);
+                return self.call_again(answering, asks);
+            }
+        }
+        match self.peer.ask("elicitation/create", params) {
+            Some(id) => Ok(Reply::Waits(Awaits::User(Asked {
+                id,
+                state,
+                deadline: Instant::now() + THINKING_TIME,
+            }))),
+            None => self.call_again(answering, unanswered(state, CLOSED)),
+        }
+    }
+}
+
+/// Says what a cancelled request has begun, which nobody hears of otherwise.
+fn log_begun(subject: &str, begun: Vec<String>) {
+    for begun in begun {
+        log::warn!("{subject} was cancelled; what it began goes on: {begun}");
+    }
+}
+
+/// A result as its era has it.
+fn formed(era: &Era, method: &str, result: Value) -> Value {
+    match era {
+        Era::Stateless => era::stateless(method, result),
+        Era::Handshake | Era::Session | Era::Unknown => result,
+    }
+}
+
+/// How a call is made again whose question was not answered.
+fn unanswered(state: String, why: &'static str) -> Asks {
+    Asks::WithinCall(Some(Returned {
+        state,
+        reply: Some(consent::Reply::Unanswered(why)),
+    }))
 }
 
 /// What the log calls a request: the method and the tool, never the arguments.
@@ -258,7 +615,7 @@ fn subject(request: &Request) -> String {
 }
 
 /// Accepts any filter: what it asks for and we do not have is left out of the acknowledgement.
-fn listen(params: &Map<String, Value>) -> Result<Reply, Fault> {
+fn listen<'a>(params: &Map<String, Value>) -> Result<Reply<'a>, Fault> {
     let Some(Value::Object(filter)) = params.get("notifications") else {
         return Err(Fault::invalid_params("notifications must be an object"));
     };

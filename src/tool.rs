@@ -28,7 +28,7 @@ use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 
 pub(crate) use crate::row::Show;
-pub(crate) use crate::tool::call::{End, Outcome};
+pub(crate) use crate::tool::call::{End, Outcome, Turn, Waiting};
 
 /// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
 ///

@@ -1,6 +1,6 @@
 //! The list of all tools, which is also the `match` that finds one by its name.
 //!
-//! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`, `tool`.
+//! May import: `text`, `request`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`, `tool`.
 
 mod backups;
 mod common;

@@ -1,16 +1,14 @@
 //! Tasks: what a worker of Proxmox goes on doing after the request that started it was answered.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Map, Value, json};
 
 pub(crate) use crate::answer::Task;
 use crate::answer::{self, Answer, number, plain};
 use crate::cluster::diagnosis;
+use crate::cluster::patience::Patience;
 use crate::error::Error;
 use crate::error::remedy::Case;
-use crate::mcp::connection::Interruption;
-use crate::param::{Args, Kind, Param};
+use crate::param::{Kind, Param};
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::text;
@@ -27,13 +25,6 @@ pub(crate) const WAIT_TIMEOUT: Param = Param::optional(
 )
 .local();
 
-/// How long to wait where nothing else is said: clients give up on a call after 60 s.
-const PATIENCE: u64 = 45;
-
-/// How long to wait at most for a client that does not hear of progress, and may take a long wait
-/// for a dead server.
-const PATIENCE_WITHOUT_PROGRESS: u64 = 50;
-
 /// What waiting for a task may send.
 pub(crate) const REQUESTS: &[&str] = &[
     "GET /nodes/{node}/tasks/{upid}/status",
@@ -43,9 +34,6 @@ pub(crate) const REQUESTS: &[&str] = &[
     "GET /cluster/resources",
     "GET /nodes/{node}/{type}/{vmid}/status/current",
 ];
-
-const FIRST_DELAY: Duration = Duration::from_millis(200);
-const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
 /// After so many seconds a guest that is down will not come up by the reboot that shut it down.
 const LONGEST_REBOOT: u64 = 600;
@@ -109,63 +97,59 @@ impl State {
     }
 }
 
-/// How long a call waits for the task that it starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
-    limit: Duration,
-    /// Whether the limit is less than what was asked for.
-    is_cut: bool,
+/// A task as a call follows it: to its end, and to the end of what follows. What of it only files a
+/// request with the HA manager is followed to what that does.
+pub(crate) struct Following {
+    /// The one that was started.
+    pub(crate) task: Task,
+    /// The one that is looked at: the same, or what the HA manager started for it.
+    followed: Task,
+    /// Its end, once it was seen.
+    ended: Option<State>,
+    progress: Progress,
 }
 
-impl Patience {
-    /// What `args` ask for; `None` when they do not ask to wait.
-    pub(crate) fn asked(client: &Reader, args: &Args) -> Option<Self> {
-        let seconds = args.integer(&WAIT_TIMEOUT);
-        let waits = match args.get(&WAIT) {
-            Some(wait) => wait == "1",
-            None => seconds.is_some(),
-        };
-        waits.then(|| Self::of(client, seconds))
-    }
-
-    /// So many seconds, or the usual patience.
-    pub(crate) fn of(client: &Reader, seconds: Option<u64>) -> Self {
-        let seconds = seconds.unwrap_or(PATIENCE);
-        let most = match client.peer().wants_progress() {
-            true => u64::MAX,
-            false => PATIENCE_WITHOUT_PROGRESS,
-        };
+impl Following {
+    pub(crate) fn new(client: &Reader, task: Task) -> Self {
+        client.peer().note_begun(task.upid.clone());
         Self {
-            limit: Duration::from_secs(seconds.min(most)),
-            is_cut: seconds > most,
+            followed: task.clone(),
+            task,
+            ended: None,
+            progress: Progress::default(),
         }
     }
 
-    /// What is left of it after so long.
-    pub(crate) fn after(self, waited: Duration) -> Self {
-        let waited = Duration::from_secs(waited.as_secs());
-        Self {
-            limit: self.limit.saturating_sub(waited),
-            ..self
-        }
+    /// What is known of it without another look.
+    pub(crate) fn known(self) -> (Task, State) {
+        (self.task, self.ended.unwrap_or(State::Started))
     }
 
-    /// ` after 45 s`, to be said of what it did not see.
-    fn told(self) -> String {
-        let seconds = self.limit.as_secs();
-        match self.is_cut {
-            true => {
-                format!(" after {seconds} s, the most that is waited for a client without progress")
+    /// Looks at it once, and tells the client how far it is where it goes on.
+    pub(crate) fn look(&mut self, client: &Reader) -> Result<State, Error> {
+        let mut state = match self.ended.take() {
+            Some(ended) => ended,
+            None => self.followed.step(client)?,
+        };
+        if let State::Failed { log, .. } = &mut state
+            && self.followed.upid != self.task.upid
+        {
+            log.push(format!("this was {}", self.followed.upid));
+        }
+        let state = self.task.followed_up(client, state)?;
+        if !state.is_open() {
+            return Ok(state);
+        }
+        match &state {
+            State::Ended { sequel, .. } => {
+                if let Sequel::Start(start, _) = sequel {
+                    self.progress.tell(start, client);
+                }
+                self.ended = Some(state.clone());
             }
-            false => format!(" after {seconds} s"),
+            _ => self.progress.tell(&self.followed, client),
         }
-    }
-
-    pub(crate) const fn exactly(limit: Duration) -> Self {
-        Self {
-            limit,
-            is_cut: false,
-        }
+        Ok(state)
     }
 }
 
@@ -389,56 +373,6 @@ impl Task {
         Some(Task::found(upid))
     }
 
-    /// Waits for its end and for what follows, or until patience or client have an end. What of it only
-    /// files a request with the HA manager is followed to what that does.
-    pub(crate) fn wait(&self, client: &Reader, patience: Patience) -> Result<State, Error> {
-        client.peer().note_begun(self.upid.clone());
-        let mut followed = self.clone();
-        // Its end, once it was seen.
-        let mut ended = None;
-        let mut progress = Progress::default();
-        let mut delay = FIRST_DELAY;
-        let mut paused = Duration::ZERO;
-        let mut looked = Duration::ZERO;
-        loop {
-            // In whole seconds: how often a task is looked at must not hang on the machine's mood.
-            let waited = paused + Duration::from_secs(looked.as_secs());
-            match client.pause(delay.min(patience.limit.saturating_sub(waited))) {
-                Ok(()) => paused += delay,
-                Err(Interruption::Cancelled) => return Err(Error::Cancelled),
-                Err(Interruption::Closed) => return Ok(State::Started),
-            }
-            let look = Instant::now();
-            let mut state = match ended.take() {
-                Some(ended) => ended,
-                None => followed.step(client)?,
-            };
-            if let State::Failed { log, .. } = &mut state
-                && followed.upid != self.upid
-            {
-                log.push(format!("this was {}", followed.upid));
-            }
-            let state = self.followed_up(client, state)?;
-            if !state.is_open() {
-                return Ok(state);
-            }
-            match &state {
-                State::Ended { sequel, .. } => {
-                    if let Sequel::Start(start, _) = sequel {
-                        progress.tell(start, client);
-                    }
-                    ended = Some(state.clone());
-                }
-                _ => progress.tell(&followed, client),
-            }
-            looked += look.elapsed();
-            if paused + Duration::from_secs(looked.as_secs()) >= patience.limit {
-                return Ok(state);
-            }
-            delay = (delay * 2).min(LONGEST_DELAY);
-        }
-    }
-
     /// Looks at it once; where it only files a request with the HA manager, at what that does.
     fn step(&mut self, client: &Reader) -> Result<State, Error> {
         let state = match self.look(client) {
@@ -660,11 +594,8 @@ impl Task {
         };
         merged.extend(answer.data);
         Ok(Answer {
-            text: text + &answer.text,
             data: merged,
-            task: None,
-            made_up: None,
-            then: None,
+            ..Answer::new(text + &answer.text)
         })
     }
 

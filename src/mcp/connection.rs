@@ -1,8 +1,7 @@
 //! The MCP client at the other end: what it sent, what it is told, and whether it still waits.
 //!
-//! While a call waits, for a task or for an answer of Proxmox, standard input is looked at without
-//! waiting: a ping is answered at once, a cancellation is noticed, and everything else keeps its
-//! place in the line. That has its bounds: beyond them nothing more is read until there is room again,
+//! While an answer of Proxmox is awaited, standard input is looked at without waiting: a ping is answered
+//! at once, a cancellation is noticed, and everything else keeps its place in the line. That has its bounds: beyond them nothing more is read until there is room again,
 //! so that the client has to wait, and cannot be heard.
 
 use std::io::{self, ErrorKind, Write};
@@ -20,6 +19,11 @@ use crate::text;
 
 /// How long a wait goes on before the client is looked at again.
 pub(crate) const GLANCE: Duration = Duration::from_millis(200);
+
+/// How long nothing is done before the client is looked at again while calls wait: at first, so that one
+/// that sends its next request at once is answered at once, and later.
+const SHORTEST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(25);
 
 /// How long answers under way may take after the client has closed its end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -47,15 +51,14 @@ struct Desk {
     is_over: bool,
     /// How many requests of ours there have been.
     asked: u64,
-    /// The one that is under way, and its answer once it has come.
-    question: Option<(Id, Option<Result<Value, Value>>)>,
 }
 
-struct Call {
-    id: Id,
+/// A request of the client, while it is worked on.
+pub(crate) struct Call {
+    pub(crate) id: Id,
     is_cancelled: bool,
     /// What it has begun and somebody must hear of, even if nobody wants its answer.
-    begun: Vec<String>,
+    pub(crate) begun: Vec<String>,
     /// Where the client wants to hear of progress.
     token: Option<Value>,
     /// What it was last told, and when.
@@ -72,16 +75,15 @@ pub(crate) enum Interruption {
     Closed,
 }
 
-/// How a request of ours ended.
+/// What there is to do next.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Asked {
-    /// With its result, or its error.
-    Answered(Result<Value, Value>),
-    /// The client no longer wants the call within which we asked.
-    Cancelled,
-    /// The client has closed its end.
-    Closed,
-    TimedOut,
+pub(crate) enum Next {
+    /// To take in what has come.
+    Frame(Frame),
+    /// What was to be done by then.
+    Due,
+    /// Nothing: the client has closed its end, and all that it sent was taken in.
+    End,
 }
 
 impl Peer {
@@ -95,7 +97,6 @@ impl Peer {
             closed: None,
             is_over: false,
             asked: 0,
-            question: None,
         }))))
     }
 
@@ -108,16 +109,42 @@ impl Peer {
         Some(desk.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The next message, waiting for it if need be; `None` at the end.
-    pub(crate) fn next(&self) -> io::Result<Option<Frame>> {
+    /// The next message, waiting for it if need be, but not beyond `until`.
+    ///
+    /// Where standard input cannot be looked at, as on Windows, nothing is read before `until`: while a
+    /// call waits, its looks go on, but pings and cancellations are not seen, no other call is begun,
+    /// and the end of input does not end the wait.
+    pub(crate) fn next(&self, until: Option<Instant>) -> io::Result<Next> {
         let Some(mut desk) = self.desk() else {
-            return Ok(None);
+            return Ok(Next::End);
         };
         desk.call = None;
         if let Some(frame) = desk.waiting.pop() {
-            return Ok(Some(frame));
+            return Ok(Next::Frame(frame));
         }
-        Ok(desk.lines.next()?.map(|line| frame(line).0))
+        let Some(until) = until else {
+            let line = desk.lines.next()?;
+            return Ok(line.map_or(Next::End, |line| Next::Frame(frame(line).0)));
+        };
+        let mut nap = SHORTEST_NAP;
+        loop {
+            desk.look();
+            if let Some(frame) = desk.waiting.pop() {
+                return Ok(Next::Frame(frame));
+            }
+            if desk.closed.is_some() {
+                return Ok(Next::End);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Next::Due);
+            }
+            thread::sleep(match desk.lines.can_be_looked_at() {
+                true => left.min(nap),
+                false => left,
+            });
+            nap = (nap * 2).min(LONGEST_NAP);
+        }
     }
 
     /// Writes one message on a line of its own.
@@ -151,6 +178,39 @@ impl Peer {
             call.is_cancelled |= is_cancelled;
         }
         desk.interruption() == Some(Interruption::Cancelled)
+    }
+
+    /// Puts the call under way aside: it waits, and others have their turn.
+    pub(crate) fn put_aside(&self) -> Option<Call> {
+        self.desk()?.call.take()
+    }
+
+    /// Goes on with a call that was put aside; tells whether the client has cancelled it.
+    pub(crate) fn resume(&self, call: Call) -> bool {
+        let Some(mut desk) = self.desk() else {
+            return false;
+        };
+        let id = call.id.clone();
+        desk.call = Some(call);
+        desk.look();
+        let is_cancelled = desk.waiting.cancels(&id);
+        if let Some(call) = &mut desk.call {
+            call.is_cancelled |= is_cancelled;
+        }
+        desk.interruption() == Some(Interruption::Cancelled)
+    }
+
+    /// Whether the client has cancelled a call that was put aside, as far as was read.
+    pub(crate) fn has_cancelled(&self, call: &Call) -> bool {
+        call.is_cancelled
+            || self
+                .desk()
+                .is_some_and(|desk| desk.waiting.cancels(&call.id))
+    }
+
+    /// Whether the client was seen to have closed its end.
+    pub(crate) fn has_closed(&self) -> bool {
+        self.desk().is_some_and(|desk| desk.closed.is_some())
     }
 
     /// Remembers what the call under way has begun, and what it waits for: each task once.
@@ -218,65 +278,26 @@ impl Peer {
         }
     }
 
-    /// Whether the client can be asked within a call: its answer must be seen while we wait for it.
+    /// Whether the client can be asked within a call: its answer must be seen before the call ends.
     pub(crate) fn can_be_asked(&self) -> bool {
         self.desk()
             .is_some_and(|desk| desk.lines.can_be_looked_at())
     }
 
-    /// Sends the client a request within the call under way, and waits for its answer. An answer that
-    /// comes too late is nobody's.
-    pub(crate) fn ask(&self, method: &str, params: Value, patience: Duration) -> Asked {
-        let Some(id) = self.pose(method, params) else {
-            return Asked::Closed;
-        };
-        let mut waited = Duration::ZERO;
-        let mut end = self.pause(Duration::ZERO);
-        loop {
-            if let Some(answer) = self.answer() {
-                return Asked::Answered(answer);
-            }
-            let asked = match end {
-                Err(Interruption::Cancelled) => Asked::Cancelled,
-                Err(Interruption::Closed) => Asked::Closed,
-                Ok(()) if waited >= patience => Asked::TimedOut,
-                Ok(()) => {
-                    end = self.pause(GLANCE);
-                    waited += GLANCE;
-                    continue;
-                }
-            };
-            self.withdraw(&id);
-            return asked;
-        }
-    }
-
     /// Sends a request of ours; its id, unless it could not be sent.
-    fn pose(&self, method: &str, params: Value) -> Option<Id> {
+    pub(crate) fn ask(&self, method: &str, params: Value) -> Option<Id> {
         let mut desk = self.desk()?;
         desk.asked += 1;
         let id = Id::Text(format!("proxmox-mcp-{}", desk.asked));
-        desk.question = Some((id.clone(), None));
         desk.write(&rpc::request(&id, method, params)).ok()?;
         Some(id)
     }
 
-    /// The answer to the request of ours, if it has come.
-    fn answer(&self) -> Option<Result<Value, Value>> {
-        let mut desk = self.desk()?;
-        let answer = desk.question.as_mut()?.1.take();
-        if answer.is_some() {
-            desk.question = None;
-        }
-        answer
-    }
-
     /// Tells the client that the answer is no longer awaited.
-    fn withdraw(&self, id: &Id) {
+    pub(crate) fn withdraw(&self, id: &Id) {
         let Some(mut desk) = self.desk() else {
             return;
         };
-        desk.question = None;
         let params = json!({ "requestId": Value::from(id) });
         let note = rpc::notification("notifications/cancelled", params);
         if let Err(err) = desk.write(&note) {
@@ -361,14 +382,7 @@ impl Desk {
         }
     }
 
-    fn take_in(&mut self, (mut frame, bytes): (Frame, usize)) {
-        if let (Frame::Single(Message::Response(Some(id), outcome)), Some((ours, answer))) =
-            (&mut frame, &mut self.question)
-            && ours == id
-        {
-            *answer = Some(mem::replace(outcome, Ok(Value::Null)));
-            return;
-        }
+    fn take_in(&mut self, (frame, bytes): (Frame, usize)) {
         match &frame {
             Frame::Single(Message::Request(request)) if is_ping(request) => {
                 let answer = rpc::answer(Some(&request.id), Ok(json!({})));
@@ -463,7 +477,7 @@ mod tests {
             "\n",
         ));
         let mut ids = Vec::new();
-        while let Ok(Some(frame)) = peer.next() {
+        while let Ok(Next::Frame(frame)) = peer.next(None) {
             if let Frame::Single(Message::Request(request)) = frame {
                 ids.push(Value::from(&request.id));
             }
@@ -529,33 +543,32 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_nobody_answers_in_time_is_withdrawn() {
-        let output = Output::default();
-        let peer = Peer::new(Box::new(Silent), output.clone());
-        let asked = peer.ask("elicitation/create", json!({}), Duration::ZERO);
-        assert_eq!(asked, Asked::TimedOut);
-        let written = output.0.lock().expect("nobody panics");
-        let written: Vec<Value> = serde_json::Deserializer::from_slice(&written)
-            .into_iter()
-            .map(|message| message.expect("each is JSON"))
-            .collect();
-        assert_eq!(written[0]["method"], "elicitation/create");
-        assert_eq!(written[1]["method"], "notifications/cancelled");
-        assert_eq!(written[1]["params"]["requestId"], written[0]["id"]);
+    fn what_is_due_is_not_held_up_by_a_client_that_is_silent_and_input_not_by_what_is_due_later() {
+        let now = Instant::now();
+        let peer = Peer::new(Box::new(Silent), io::sink());
+        assert_eq!(peer.next(Some(now)).expect("it is read"), Next::Due);
+        let line = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+        let later = Some(now + Duration::from_secs(600));
+        let peer = Peer::new(Box::new(line.as_bytes()), io::sink());
+        let next = || peer.next(later).expect("it is read");
+        assert!(matches!(next(), Next::Frame(_)));
+        assert_eq!(next(), Next::End);
     }
 
     #[test]
-    fn an_answer_belongs_to_its_question_alone() {
-        let answers = concat!(
-            r#"{"jsonrpc":"2.0","id":"proxmox-mcp-2","result":{"of":2}}"#,
+    fn a_call_that_was_put_aside_is_cancelled_by_what_is_still_in_the_queue() {
+        let peer = calling(concat!(
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#,
             "\n",
-            r#"{"jsonrpc":"2.0","id":"proxmox-mcp-1","error":{"of":1}}"#,
-            "\n",
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#,
+        ));
+        let first = peer.put_aside().expect("it is under way");
+        peer.begin(
+            &Id::new(&json!(2)).expect("an integer is an id"),
+            &Map::new(),
         );
-        let peer = Peer::new(Box::new(answers.as_bytes()), io::sink());
-        let ask = || peer.ask("elicitation/create", json!({}), Duration::ZERO);
-        assert_eq!(ask(), Asked::Answered(Err(json!({ "of": 1 }))));
-        // What came before it was asked is not its answer.
-        assert_eq!(ask(), Asked::Closed);
+        let second = peer.put_aside().expect("it is under way");
+        assert!(!peer.has_cancelled(&first) && peer.has_cancelled(&second));
+        assert!(!peer.resume(first) && peer.resume(second));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::mem;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -255,14 +255,6 @@ impl<'a> Reader<'a> {
     /// Seconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         now(matches!(self.cluster.answers, Answers::Demonstration(_)))
-    }
-
-    /// Waits, unless the client has enough of it; in the demonstration nothing takes time.
-    pub(crate) fn pause(&self, delay: Duration) -> Result<(), Interruption> {
-        match &self.cluster.answers {
-            Answers::Demonstration(_) => Ok(()),
-            Answers::Hosts(_) => self.peer.pause(delay),
-        }
     }
 
     /// Who waits.

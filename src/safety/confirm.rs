@@ -3,7 +3,7 @@
 use super::Gate;
 use super::consent::{Asks, Consent, Way};
 use super::facts::Facts;
-use super::question::{in_session, on_terminal, options, said};
+use super::question::options;
 use super::subject::Subject;
 use crate::error::question::FIELDS;
 use crate::error::{Error, Question};
@@ -14,9 +14,6 @@ use crate::settings::Confirm;
 
 /// The most characters of what is to be done that a person is asked about; nothing of it is left out.
 const LONGEST: usize = 4_000;
-
-/// How often a question is asked anew because its object has changed meanwhile.
-const QUESTIONS: u32 = 3;
 
 impl Gate<'_> {
     /// `allowed` or `confirmed`, or why neither.
@@ -37,69 +34,59 @@ impl Gate<'_> {
         if is_left_to_client && matches!(self.caller.asks, Asks::Nobody) {
             return Ok("allowed");
         }
-        let mut changed = "";
-        for _ in 0..QUESTIONS {
-            let facts = Facts::read(client, request, subject)?;
-            if facts.is_harmless {
-                return Ok("allowed");
-            }
-            let shown = sha256(format!("{request}\n{}", facts.fixed).as_bytes());
-            if let Some(consent) = self.consent.take() {
-                if consent.shown == shown {
-                    return Ok("confirmed");
-                }
-                changed = "It has changed since you were asked.\n";
-            }
-            let word = match facts.vmid {
-                Some(vmid) => vmid.to_string(),
-                None => "yes".to_owned(),
-            };
-            let told = facts.told(harm);
-            if told.chars().count() > LONGEST {
-                return Err(Error::Declined(format!(
-                    "It is too long to be shown to the user whole: at most {LONGEST} characters."
-                )));
-            }
-            let mut lines = vec![told];
-            lines.extend(options(request, harm));
-            lines.extend(facts.lines);
-            let mut question = Question {
-                message: format!("{changed}{}", lines.join("\n")),
-                field: FIELDS[usize::from(facts.vmid.is_none())],
-                word,
-                state: String::new(),
-            };
-            let consent = Consent {
-                shown,
-                word: question.word.clone(),
-            };
-            let reply = match &self.caller.asks {
-                Asks::ByResult(_) => {
-                    question.state = self.keep(client, Way::State, consent)?;
-                    return Err(Error::Asked(Box::new(question)));
-                }
-                Asks::Nobody => return self.confirm_by_token(client, question, consent),
-                Asks::Beforehand { is_yes: true } => return Ok("confirmed"),
-                Asks::Beforehand { is_yes: false } => {
-                    return Err(Error::Declined(format!(
-                        "{}\nThere is no one to ask here: --yes confirms in advance.",
-                        question.message
-                    )));
-                }
-                Asks::OnTerminal => on_terminal(&question.message, &question.word),
-                Asks::InSession { says_mode } => match in_session(client, &question, *says_mode)? {
-                    Some(reply) => reply,
-                    None if is_left_to_client => return Ok("allowed"),
-                    None => return self.confirm_by_token(client, question, consent),
-                },
-            };
-            said(&reply, &question.word)?;
-            // It counts if nothing has changed when it is looked at again.
-            *self.consent.borrow_mut() = Some(consent);
+        let facts = Facts::read(client, request, subject)?;
+        if facts.is_harmless {
+            return Ok("allowed");
         }
-        Err(Error::Declined(
-            "It changed each time while it was being confirmed.".to_owned(),
-        ))
+        let shown = sha256(format!("{request}\n{}", facts.fixed).as_bytes());
+        let changed = match self.consent.take() {
+            Some(consent) if consent.shown == shown => return Ok("confirmed"),
+            Some(_) => "It has changed since you were asked.\n",
+            None => "",
+        };
+        let word = match facts.vmid {
+            Some(vmid) => vmid.to_string(),
+            None => "yes".to_owned(),
+        };
+        let told = facts.told(harm);
+        if told.chars().count() > LONGEST {
+            return Err(Error::Declined(format!(
+                "It is too long to be shown to the user whole: at most {LONGEST} characters."
+            )));
+        }
+        let mut lines = vec![told];
+        lines.extend(options(request, harm));
+        lines.extend(facts.lines);
+        let mut question = Question {
+            message: format!("{changed}{}", lines.join("\n")),
+            field: FIELDS[usize::from(facts.vmid.is_none())],
+            word,
+            state: String::new(),
+        };
+        let consent = Consent {
+            shown,
+            word: question.word.clone(),
+        };
+        match &self.caller.asks {
+            Asks::Beforehand { is_yes: true } => Ok("confirmed"),
+            Asks::Beforehand { is_yes: false } => Err(Error::Declined(format!(
+                "{}\nThere is no one to ask here: --yes confirms in advance.",
+                question.message
+            ))),
+            // Whoever is asked answers with the whole call, whose first change would be made again.
+            _ if self.has_sent.get() => Err(Error::impossible(
+                format!("{request} was not sent"),
+                format!(
+                    "The user would have to be asked in the middle of the call, after its first change was made: {}",
+                    question.message
+                ),
+            )),
+            Asks::ByResult(_) | Asks::WithinCall(_) => {
+                question.state = self.keep(client, Way::State, consent)?;
+                Err(Error::Asked(Box::new(question)))
+            }
+            Asks::Nobody => self.confirm_by_token(client, question, consent),
+        }
     }
 
     /// Where nobody can be asked: the call is repeated with a token that came with the question.

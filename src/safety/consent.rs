@@ -7,7 +7,7 @@ use rustls::crypto::ring;
 use crate::pve::trust::sha256;
 
 /// For how long, in seconds, a question can be answered.
-const LIFETIME: u64 = 300;
+pub(crate) const LIFETIME: u64 = 300;
 
 /// The most questions that wait for an answer; another one takes the place of the oldest.
 const MOST: usize = 64;
@@ -17,12 +17,11 @@ const MOST: usize = 64;
 pub(crate) enum Asks {
     /// By a result that the client answers with the same call again; this may be such a call.
     ByResult(Option<Returned>),
-    /// By a request of ours within the session; whether that says its mode.
-    InSession { says_mode: bool },
+    /// By a question that ends the call, which whoever runs it then makes again with the answer: within a
+    /// session, or on the terminal. To the client that is one call; this may be its repetition.
+    WithinCall(Option<Returned>),
     /// Not at all.
     Nobody,
-    /// On the terminal.
-    OnTerminal,
     /// They have said yes to everything beforehand; if not, they must.
     Beforehand { is_yes: bool },
 }
@@ -43,6 +42,8 @@ pub(crate) enum Reply {
     Accepted(String),
     /// No, or they closed it.
     Declined,
+    /// Nothing: why.
+    Unanswered(&'static str),
 }
 
 /// What a person was shown before a call.

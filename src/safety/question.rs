@@ -1,7 +1,6 @@
 //! Questions to a person: what they say, and by which way they are asked.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -10,13 +9,8 @@ use super::harm::{GuestOption, Harm};
 use super::subject::listed;
 use crate::error::question::FIELDS;
 use crate::error::{Error, Question};
-use crate::mcp::connection::Asked;
-use crate::pve::reader::Reader;
 use crate::request::Request;
 use crate::text;
-
-/// How long a person may think about a question within a session.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a person said, from the result of `elicitation/create`.
 pub(crate) fn reply(result: &Value) -> Reply {
@@ -38,47 +32,19 @@ pub(super) fn said(reply: &Reply, word: &str) -> Result<(), Error> {
         Reply::Declined => Err(Error::Declined(
             "The user did not agree. Do not call again unless they ask for it.".to_owned(),
         )),
+        Reply::Unanswered(why) => Err(Error::Declined((*why).to_owned())),
     }
 }
 
-/// Whether a client says that it cannot ask, though it had declared that it can.
-fn is_unable(error: &Value) -> bool {
-    error["code"] == -32601
-}
-
-pub(super) fn on_terminal(message: &str, word: &str) -> Reply {
+/// Asks on the terminal.
+pub(crate) fn on_terminal(question: &Question) -> Reply {
     let mut line = String::new();
     // Results go to standard output, so the question does not.
-    let asked = write!(io::stderr(), "{message}\nDo it? [y/N] ");
+    let asked = write!(io::stderr(), "{}\nDo it? [y/N] ", question.message);
     let read = asked.and_then(|()| io::stdin().read_line(&mut line));
     match line.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" if read.is_ok() => Reply::Accepted(word.to_owned()),
+        "y" | "yes" if read.is_ok() => Reply::Accepted(question.word.clone()),
         _ => Reply::Declined,
-    }
-}
-
-/// Asks within the session; `None` for a client that cannot, though it had said that it can.
-pub(super) fn in_session(
-    client: &Reader,
-    question: &Question,
-    says_mode: bool,
-) -> Result<Option<Reply>, Error> {
-    let mut params = question.params();
-    if says_mode {
-        params["mode"] = "form".into();
-    }
-    match client.peer().ask("elicitation/create", params, PATIENCE) {
-        Asked::Answered(Ok(result)) => Ok(Some(reply(&result))),
-        Asked::Answered(Err(error)) if is_unable(&error) => Ok(None),
-        Asked::Answered(Err(_)) => Ok(Some(Reply::Declined)),
-        Asked::Cancelled => Err(Error::Cancelled),
-        Asked::Closed => Err(Error::Declined(
-            "The client closed its end before it was confirmed.".to_owned(),
-        )),
-        Asked::TimedOut => Err(Error::Declined(format!(
-            "Nobody answered the question within {} minutes.",
-            PATIENCE.as_secs() / 60
-        ))),
     }
 }
 

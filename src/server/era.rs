@@ -11,7 +11,7 @@ use crate::mcp::connection::Peer;
 use crate::mcp::rpc::{Fault, Id, PROTOCOL_VERSION, Request, names_revision};
 use crate::safety;
 use crate::safety::Caller;
-use crate::safety::consent::{Asks, Returned};
+use crate::safety::consent::{Asks, Reply, Returned};
 use crate::server::instructions::instructions;
 use crate::text;
 use crate::tool::Context;
@@ -76,14 +76,17 @@ impl Revision {
         }
     }
 
-    /// How a user can be asked within a session: since 2025-06-18 by a form, the mode of which has a name
-    /// since others came (MCP, Elicitation).
+    /// How a user can be asked within a session: since 2025-06-18 by a form (MCP, Elicitation).
     fn asks(self) -> Asks {
         match self {
             Revision::V2024_11_05 | Revision::V2025_03_26 => Asks::Nobody,
-            Revision::V2025_06_18 => Asks::InSession { says_mode: false },
-            Revision::V2025_11_25 => Asks::InSession { says_mode: true },
+            Revision::V2025_06_18 | Revision::V2025_11_25 => Asks::WithinCall(None),
         }
+    }
+
+    /// Whether a form must be called one, since there are other modes.
+    pub(super) fn has_modes(self) -> bool {
+        self == Revision::V2025_11_25
     }
 
     /// Whether messages may come as an array: introduced by one revision, removed by the next.
@@ -257,6 +260,23 @@ fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> 
     };
     Ok(state.map(|state| Returned { state, reply }))
 }
+
+/// How a call is made again once a question within its session was answered, or refused with an error: by
+/// a client that cannot ask though it had said that it can, or by one that would not.
+pub(super) fn answered(state: String, outcome: Result<Value, Value>) -> Asks {
+    let reply = match outcome {
+        Ok(result) => safety::reply(&result),
+        Err(error) if error["code"] == UNKNOWN_METHOD => return Asks::Nobody,
+        Err(_) => Reply::Declined,
+    };
+    Asks::WithinCall(Some(Returned {
+        state,
+        reply: Some(reply),
+    }))
+}
+
+/// The code of the error for a method that is not known (JSON-RPC 2.0).
+const UNKNOWN_METHOD: i64 = -32601;
 
 /// The result of a call that asks its user something before it is made again.
 pub(super) fn asked(question: &Question) -> Value {

@@ -80,7 +80,7 @@ pub(super) fn cancel(
     let caller = era::caller(&Era::Stateless, None, peer, params)?;
     let arguments = Map::from_iter([("upid".to_owned(), task.upid.into())]);
     let stop = tools::find(STOP);
-    match stop.map(|stop| stop.call(context, &arguments, &caller)) {
+    match stop.map(|stop| stop.call(context, &arguments, caller).finish()) {
         Some(End::Cancelled) => return Ok(None),
         Some(End::Outcome(outcome)) if outcome.is_error => {
             log::warn!("a task was not stopped: {}", text::inline(&outcome.text));

@@ -1,28 +1,40 @@
-//! How a call of a tool runs: what it must be before it does, and how it ends.
+//! How a call of a tool runs: what it must be before it does, what it waits for, and how it ends.
+//!
+//! Nothing here sleeps but [`Turn::finish`]. A call that waits is a value, [`Waiting`], which whoever
+//! runs it keeps, and looks with when that is due.
 
-use std::time::Duration;
+use std::iter;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Call, Context, Effect, ListedTool, Permission, choice, host, plain, privileges, stand_in,
+    Call, Context, Effect, ListedTool, Permission, begun, choice, host, plain, privileges, stand_in,
 };
-use crate::answer::Answer;
+use crate::answer::{Answer, Next, Wait};
 use crate::cluster::diagnosis;
 use crate::cluster::guests;
-use crate::cluster::tasks::{self, Patience, State, Task};
+use crate::cluster::patience::{Pace, Patience};
+use crate::cluster::tasks::{self, Following, State, Task};
 use crate::error::{Error, Question};
 use crate::param::Args;
 use crate::safety::nodes::refuse_alias;
-use crate::safety::{Caller, Client, Gate};
+use crate::safety::{Caller, Client, Gate, Pass};
 use crate::text;
+
+/// How far a call has come.
+pub(crate) enum Turn<'a> {
+    Ended(End),
+    Waits(Box<Waiting<'a>>),
+}
 
 /// How a call ends.
 pub(crate) enum End {
     /// Nobody wants to know any more.
     Cancelled,
     Outcome(Outcome),
-    /// With a question, which the client puts to its user before it calls again.
+    /// With a question to the user, who answers before the call is made again.
     Question(Question),
     /// With a task that goes on, for a client that follows it itself.
     Task(Task),
@@ -41,170 +53,448 @@ pub(crate) struct Outcome {
     pub(crate) is_error: bool,
 }
 
+/// A call that waits.
+pub(crate) struct Waiting<'a> {
+    frame: Frame<'a>,
+    job: Job,
+    awaited: Awaited,
+    pace: Pace,
+}
+
+/// What surrounds the work of a call.
+struct Frame<'a> {
+    context: &'a Context,
+    gate: Gate<'a>,
+    /// Whether the audit log has a line of it.
+    is_elevated: bool,
+    /// What ends that line where the call only reads.
+    pass: Option<Pass>,
+}
+
+/// The work of a call.
+struct Job {
+    /// The tool that does it.
+    entry: ListedTool,
+    args: Args,
+    /// Whether the caller takes a task that goes on as the end of the call.
+    follows_tasks: bool,
+    /// What there is to say about who does it.
+    note: Option<String>,
+}
+
+/// What a call waits for.
+enum Awaited {
+    Task(Box<AwaitedTask>),
+    Other(Wait),
+}
+
+struct AwaitedTask {
+    following: Following,
+    /// What the call has to say besides, and what it does next.
+    answer: Answer,
+    patience: Patience,
+    /// Whether the client follows the task itself from the end of patience on.
+    hands_over: bool,
+}
+
+/// What has become of the work.
+enum Course {
+    Ends(End),
+    Waits(Awaited, Pace),
+}
+
+impl From<Answer> for Course {
+    fn from(answer: Answer) -> Self {
+        Course::Ends(End::Outcome(answer.into()))
+    }
+}
+
+impl Turn<'_> {
+    /// Sees the call to its end, asleep where it waits.
+    pub(crate) fn finish(self) -> End {
+        let mut turn = self;
+        loop {
+            match turn {
+                Turn::Ended(end) => return end,
+                Turn::Waits(waiting) => {
+                    thread::sleep(waiting.due().saturating_duration_since(Instant::now()));
+                    turn = waiting.look();
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    /// When the next look is due.
+    pub(crate) fn due(&self) -> Instant {
+        self.pace.due()
+    }
+
+    /// Looks at what the call waits for.
+    pub(crate) fn look(self: Box<Self>) -> Turn<'a> {
+        host::naming(self.frame.context, || self.step(Job::look))
+    }
+
+    /// Ends the call with what is known, since its client has closed its end.
+    pub(crate) fn leave(self: Box<Self>) -> Turn<'a> {
+        let leave = |job: &Job, client: &Client, awaited, _| job.leave(client, awaited);
+        host::naming(self.frame.context, || self.step(leave))
+    }
+
+    fn step(
+        self: Box<Self>,
+        step: impl FnOnce(&Job, &Client, Awaited, Pace) -> Result<Course, Error>,
+    ) -> Turn<'a> {
+        let Self {
+            frame,
+            job,
+            awaited,
+            pace,
+        } = *self;
+        let course = frame
+            .client()
+            .and_then(|client| step(&job, &client, awaited, pace));
+        frame.turn(job, course)
+    }
+}
+
 impl ListedTool {
     /// Gate, arguments, requests, text: never fails, since every failure is for the model to read.
-    pub(crate) fn call(
+    pub(crate) fn call<'a>(
         &self,
-        context: &Context,
+        context: &'a Context,
         arguments: &Map<String, Value>,
-        caller: &Caller,
-    ) -> End {
-        host::naming(context, || match self.admit(context, arguments, caller) {
+        caller: Caller,
+    ) -> Turn<'a> {
+        let follows_tasks = caller.follows_tasks;
+        let tool = (self.name, self.tool.summary);
+        let mut frame = Frame {
+            context,
+            gate: Gate::new(context.safety(), &context.keeper, tool, caller)
+                .of_rows(self.tool.declared()),
+            is_elevated: self.tool.permission == Permission::Elevated,
+            pass: None,
+        };
+        host::naming(context, || {
+            let args = match self.admit(context, arguments) {
+                Ok(args) => args,
+                Err(error) => return Turn::Ended(frame.end(Err(error))),
+            };
+            let mut job = Job {
+                entry: *self,
+                args,
+                follows_tasks,
+                note: None,
+            };
+            let course = frame.begin(&mut job, arguments);
+            frame.turn(job, course)
+        })
+    }
+
+    /// What a call must be before anything is asked of the host.
+    fn admit(&self, context: &Context, arguments: &Map<String, Value>) -> Result<Args, Error> {
+        let safety = context.safety();
+        if let Some(why) = self.hidden(safety) {
+            return Err(Error::Denied {
+                what: format!("{} is hidden", self.name),
+                why: format!("{why}; only the user can change that."),
+            });
+        }
+        if self.tool.permission == Permission::Elevated && !safety.allow_elevated {
+            return Err(Error::Elevated);
+        }
+        let args = Args::parse(self.tool.listed_params(safety), arguments);
+        args.map_err(Error::Arguments)
+            .and_then(|args| self.tool.check(args))
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// The cluster as the call sees it.
+    fn client(&self) -> Result<Client<'_>, Error> {
+        Ok(Client::new(self.context.client()?, &self.gate))
+    }
+
+    /// Begins the work, or has the twin of the tool do it.
+    fn begin(&mut self, job: &mut Job, arguments: &Map<String, Value>) -> Result<Course, Error> {
+        let context = self.context;
+        self.gate.take_in(&job.args, context.now())?;
+        let client = Client::new(context.client()?, &self.gate);
+        refuse_alias(&client, &job.args)?;
+        let begun = match guests::look_up(&client, job.entry.twins, &mut job.args) {
+            Ok(()) => {
+                // What changes something passes the gate on its way out.
+                if self.is_elevated && job.entry.tool.effect == Effect::Reads {
+                    self.pass = Some(self.gate.admit_reading(&client, &job.args)?);
+                }
+                job.begin(&client)
+            }
+            Err(error) => Err(error),
+        };
+        let Err(Error::OtherKind { guest, refusal }) = begun else {
+            return begun;
+        };
+        let entry = &job.entry;
+        let twin = stand_in::stand_in(context, entry, &job.args, arguments, guest, *refusal)?;
+        self.gate.hand_to(twin.entry.tool.summary, twin.refusal);
+        (job.entry, job.args, job.note) = (twin.entry, twin.args, Some(twin.note));
+        job.begin(&client)
+    }
+
+    /// How far the call is once its work has taken this course.
+    fn turn(self, job: Job, course: Result<Course, Error>) -> Turn<'a> {
+        let end = match course {
+            // Nothing takes time in the demonstration, which replays the recording of one call only.
+            Ok(Course::Waits(awaited, pace)) => {
+                let waiting = Box::new(Waiting {
+                    frame: self,
+                    job,
+                    awaited,
+                    pace,
+                });
+                return match waiting.frame.context.is_demo() {
+                    true => waiting.step(Job::look),
+                    false => Turn::Waits(waiting),
+                };
+            }
+            Ok(Course::Ends(end)) => Ok(end),
+            Err(error) => Err(error),
+        };
+        Turn::Ended(self.end(end))
+    }
+
+    /// Records the call, and makes an end of what may have failed.
+    fn end(self, end: Result<End, Error>) -> End {
+        if let Some(pass) = self.pass {
+            self.gate.end_reading(pass, end.as_ref().err());
+        }
+        let end = match self.is_elevated {
+            true => {
+                let context = self.context;
+                self.gate.record(context.now(), context.peer(), end)
+            }
+            false => end,
+        };
+        match end {
             Ok(end) => end,
             Err(Error::Cancelled) => End::Cancelled,
             Err(Error::Unbound) => End::Unbound,
             Err(Error::Asked(question)) => End::Question(*question),
             Err(Error::Withheld(preview)) => End::Outcome(Answer::from(*preview).into()),
             Err(error) => End::Outcome(error.into()),
-        })
-    }
-
-    /// All that a call must be before it runs, and the record that it was.
-    fn admit(
-        &self,
-        context: &Context,
-        arguments: &Map<String, Value>,
-        caller: &Caller,
-    ) -> Result<End, Error> {
-        let safety = context.safety();
-        let mut gate = Gate::new(
-            safety,
-            &context.keeper,
-            (self.name, self.tool.summary),
-            caller,
-        )
-        .of_rows(self.tool.declared());
-        let denial = match self.hidden(safety) {
-            Some(why) => Some(Error::Denied {
-                what: format!("{} is hidden", self.name),
-                why: format!("{why}; only the user can change that."),
-            }),
-            None if self.tool.permission == Permission::Elevated && !safety.allow_elevated => {
-                Some(Error::Elevated)
-            }
-            None => None,
-        };
-        let parsed = match denial {
-            Some(denial) => Err(denial),
-            None => {
-                let args = Args::parse(self.tool.listed_params(safety), arguments);
-                args.map_err(Error::Arguments)
-                    .and_then(|args| self.tool.check(args))
-            }
-        };
-        let outcome = parsed.and_then(|mut args| {
-            gate.take_in(&args, context.now())?;
-            let client = Client::new(context.client()?, &gate);
-            refuse_alias(&client, &args)?;
-            let called = guests::look_up(&client, self.twins, &mut args)
-                .and_then(|()| self.run_admitted(&client, &gate, &mut args, caller));
-            let Err(Error::OtherKind { guest, refusal }) = called else {
-                return called;
-            };
-            let twin = stand_in::stand_in(context, self, &args, arguments, guest, *refusal)?;
-            gate.hand_to(twin.entry.tool.summary, twin.refusal);
-            let (mut args, note) = (twin.args, Some(&*twin.note));
-            twin.entry.run(&client, &mut args, caller, note)
-        });
-        match self.tool.permission {
-            Permission::Basic => outcome,
-            Permission::Elevated => gate.record(context.now(), context.peer(), outcome),
         }
     }
+}
 
-    /// Runs once the gate has let a call begin that only reads; what changes something passes it on its
-    /// way out.
-    fn run_admitted(
-        &self,
-        client: &Client,
-        gate: &Gate,
-        args: &mut Args,
-        caller: &Caller,
-    ) -> Result<End, Error> {
-        if self.tool.permission == Permission::Basic || self.tool.effect != Effect::Reads {
-            return self.run(client, args, caller, None);
-        }
-        let pass = gate.admit_reading(client, args)?;
-        let outcome = self.run(client, args, caller, None);
-        gate.end_reading(pass, outcome.as_ref().err());
-        outcome
-    }
-
-    /// Does what was asked for; `note` is what there is to say about who does it.
-    fn run(
-        &self,
-        client: &Client,
-        args: &mut Args,
-        caller: &Caller,
-        note: Option<&str>,
-    ) -> Result<End, Error> {
-        client.begin(self.name);
-        let answer = guests::with_free_id(client, args, |args| match &self.tool.call {
+impl Job {
+    /// Does what was asked for, up to where it ends or waits.
+    fn begin(&mut self, client: &Client) -> Result<Course, Error> {
+        let tool = self.entry.tool;
+        client.begin(self.entry.name);
+        let answer = guests::with_free_id(client, &mut self.args, |args| match &tool.call {
             Call::Choice(choice) => choice::choose(client, args, choice),
             Call::Plain(method, path, show) => plain(client, args, *method, path, show),
             Call::Steps(_, steps) => steps(client, args),
         });
-        let noted = |answer: Answer| match note {
-            Some(note) => answer.line(note).with("tool", self.name),
-            None => answer,
-        };
-        let mut answer = match answer {
-            Ok(answer) => noted(answer),
+        match answer {
+            Ok(answer) => self.go_on(client, self.completed(answer), None),
             Err(Error::Withheld(preview)) => {
-                return Err(Error::Withheld(Box::new(noted((*preview).into()).into())));
+                let preview = self.noted((*preview).into());
+                Err(Error::Withheld(Box::new(preview.into())))
             }
-            Err(error) => {
-                let error = guests::find_guest(client, self.twins, args, error);
-                let lines = privileges::lines_of_call(self.name, self.tool, args);
-                let error = privileges::explained(client, lines, args, error);
-                return Err(diagnosis::explain(client, error));
-            }
-        };
-        let defaults = args.defaults();
-        if self.tool.effect != Effect::Reads && !defaults.is_empty() {
-            answer = answer.remark(&format!("by default {defaults}"));
+            Err(error) => Err(self.explained(client, error)),
         }
-        let then = answer.then.take();
-        let with_rest = |answer: Answer| match then {
-            Some(then) => then(client, args, answer),
-            None => answer,
-        };
+    }
+
+    /// What comes after a request that was answered; `pace` is that of the wait before it.
+    fn go_on(
+        &self,
+        client: &Client,
+        mut answer: Answer,
+        pace: Option<Pace>,
+    ) -> Result<Course, Error> {
+        if let Some(wait) = answer.wait.take() {
+            let pace = Pace::new(Patience::exactly(wait.limit));
+            return Ok(Course::Waits(Awaited::Other(wait), pace));
+        }
         let Some(task) = answer.task.take() else {
-            return Ok(End::Outcome(with_rest(answer).into()));
+            return Ok(self.with_rest(client, answer).into());
         };
-        let asked = Patience::asked(client, args);
+        let args = &self.args;
+        let asked = match answer.waits || answer.next.is_some() {
+            true => Some(Patience::of(client, args.integer(&tasks::WAIT_TIMEOUT))),
+            false => Patience::asked(client, args),
+        };
         // What the call has to say besides must be said now, and not be left to whoever follows the
         // task: a password that was made up is known to nobody else. A task that only files a request
         // ends before anything is done.
-        let hands_over = caller.follows_tasks
+        let hands_over = self.follows_tasks
             && args.get(&tasks::WAIT).is_none()
             && asked.is_none()
             && answer.text.is_empty()
             && answer.data.is_empty()
             && answer.made_up.is_none()
             && !task.only_files_a_request();
-        let patience = if hands_over {
-            Some(Patience::exactly(HAND_OVER))
-        } else {
-            asked
+        let patience = match hands_over {
+            true => Some(Patience::exactly(HAND_OVER)),
+            false => asked,
         };
-        let state = match patience.map(|patience| task.wait(client, patience)) {
-            None => State::Started,
-            Some(Ok(state)) => state,
-            Some(Err(error)) => {
+        let Some(patience) = patience else {
+            return self.report(client, &task, State::Started, None, answer);
+        };
+        let pace = match pace {
+            Some(pace) => pace.restarted(),
+            None => Pace::new(patience),
+        };
+        let following = Following::new(client, task);
+        let awaited = AwaitedTask {
+            following,
+            answer,
+            patience,
+            hands_over,
+        };
+        Ok(Course::Waits(Awaited::Task(Box::new(awaited)), pace))
+    }
+
+    /// Looks at what the call waits for.
+    fn look(&self, client: &Client, awaited: Awaited, pace: Pace) -> Result<Course, Error> {
+        let mut awaited = match awaited {
+            Awaited::Task(awaited) => awaited,
+            Awaited::Other(wait) => {
+                return match wait.watched.look(client, &self.args) {
+                    Ok(Some(answer)) => Ok(self.completed(answer).into()),
+                    Ok(None) if !pace.is_over() => {
+                        Ok(Course::Waits(Awaited::Other(wait), pace.further()))
+                    }
+                    Ok(None) => Ok(self.completed(wait.watched.unfinished(&self.args)).into()),
+                    Err(error) => Err(self.explained(client, error)),
+                };
+            }
+        };
+        let state = match awaited.following.look(client) {
+            Ok(state) if state.is_open() && !pace.is_over() => {
+                return Ok(Course::Waits(Awaited::Task(awaited), pace.further()));
+            }
+            Ok(state) => state,
+            Err(error) => {
+                let answer = awaited.answer;
                 let answer = answer.with_made_up("shown this once, valid if the task succeeded");
                 return Err(error.besides(&answer.text));
             }
         };
-        if hands_over && state.is_open() {
-            return Ok(End::Task(task));
+        let AwaitedTask {
+            following,
+            mut answer,
+            patience,
+            hands_over,
+        } = *awaited;
+        let task = following.task;
+        match answer.next.take() {
+            Some(next) if matches!(state, State::Ended { .. }) => {
+                let answer = self.send_next(client, *next, &task)?;
+                self.go_on(client, answer, Some(pace))
+            }
+            Some(next) => {
+                answer.next = Some(next);
+                self.report(client, &task, state, Some(patience), answer)
+            }
+            None if hands_over && state.is_open() => Ok(Course::Ends(End::Task(task))),
+            None => self.report(client, &task, state, Some(patience), answer),
         }
+    }
+
+    /// What there is to say when nobody waits any longer.
+    fn leave(&self, client: &Client, awaited: Awaited) -> Result<Course, Error> {
+        match awaited {
+            Awaited::Task(awaited) if awaited.hands_over => {
+                Ok(Course::Ends(End::Task(awaited.following.task)))
+            }
+            Awaited::Task(awaited) => {
+                let AwaitedTask {
+                    following, answer, ..
+                } = *awaited;
+                let (task, state) = following.known();
+                self.report(client, &task, state, None, answer)
+            }
+            Awaited::Other(wait) => match wait.watched.look(client, &self.args) {
+                Ok(Some(answer)) => Ok(self.completed(answer).into()),
+                Ok(None) => Ok(self.completed(wait.watched.unfinished(&self.args)).into()),
+                Err(error) => Err(self.explained(client, error)),
+            },
+        }
+    }
+
+    /// Sends the change that follows `task`.
+    fn send_next(&self, client: &Client, next: Next, task: &Task) -> Result<Answer, Error> {
+        let begun = begun(client, &next.request, next.reply, &next.what);
+        let mut answer = begun.map_err(|error| match error {
+            Error::Cancelled => error,
+            // Whoever takes this for the whole and calls again does the first part once more.
+            error => {
+                let error = privileges::explained(client, iter::empty(), &self.args, error);
+                let [what, advice] = next.failure;
+                Error::impossible(what, format!("{advice}\n{}", error.on_one_line()))
+            }
+        })?;
+        if let Some(id) = task.chosen {
+            answer.task = answer.task.map(|started| started.of_free_id(id));
+        }
+        Ok(self.completed(answer.line(next.note)))
+    }
+
+    /// What the call says about its task, and can read once that has ended well.
+    fn report(
+        &self,
+        client: &Client,
+        task: &Task,
+        state: State,
+        patience: Option<Patience>,
+        mut answer: Answer,
+    ) -> Result<Course, Error> {
+        let then = answer.then.take();
+        let next = answer.next.take();
         let has_ended = matches!(state, State::Ended { .. });
-        let mut answer = task.report(client, state, patience, answer)?;
-        if has_ended {
-            answer = with_rest(answer);
+        let mut reported = task.report(client, state, patience, answer)?;
+        if let Some(next) = next {
+            reported = reported.line(next.unsent);
         }
-        Ok(End::Outcome(answer.into()))
+        if has_ended {
+            reported.then = then;
+        }
+        Ok(self.with_rest(client, reported).into())
+    }
+
+    /// With what can be read now.
+    fn with_rest(&self, client: &Client, mut answer: Answer) -> Answer {
+        match answer.then.take() {
+            Some(then) => then(client, &self.args, answer),
+            None => answer,
+        }
+    }
+
+    /// With what there is to say of how it was done.
+    fn completed(&self, answer: Answer) -> Answer {
+        let defaults = self.args.defaults();
+        let answer = self.noted(answer);
+        match self.entry.tool.effect != Effect::Reads && !defaults.is_empty() {
+            true => answer.remark(&format!("by default {defaults}")),
+            false => answer,
+        }
+    }
+
+    fn noted(&self, answer: Answer) -> Answer {
+        match &self.note {
+            Some(note) => answer.line(note).with("tool", self.entry.name),
+            None => answer,
+        }
+    }
+
+    fn explained(&self, client: &Client, error: Error) -> Error {
+        let error = guests::find_guest(client, self.entry.twins, &self.args, error);
+        let lines = privileges::lines_of_call(self.entry.name, self.entry.tool, &self.args);
+        let error = privileges::explained(client, lines, &self.args, error);
+        diagnosis::explain(client, error)
     }
 }
 

@@ -1,19 +1,19 @@
 //! The host that answered a call is named where it was not the first.
 
 use crate::pve::hosts::AnsweredBy;
-use crate::tool::{Context, End, Outcome};
+use crate::tool::{Context, End, Outcome, Turn};
 
-/// Runs a call, and names the host in its outcome.
-pub(super) fn naming(context: &Context, call: impl FnOnce() -> End) -> End {
-    // A call may end before anything is sent.
+/// Goes on with a call, and names the host in its outcome.
+pub(super) fn naming<'a>(context: &Context, turn: impl FnOnce() -> Turn<'a>) -> Turn<'a> {
+    // A turn may end before anything is sent.
     if let Some(cluster) = context.cluster.get() {
         cluster.forget_host();
     }
-    match (call(), context.cluster.get()) {
-        (End::Outcome(outcome), Some(cluster)) => {
-            End::Outcome(outcome.naming_host(cluster.answered_by()))
+    match (turn(), context.cluster.get()) {
+        (Turn::Ended(End::Outcome(outcome)), Some(cluster)) => {
+            Turn::Ended(End::Outcome(outcome.naming_host(cluster.answered_by())))
         }
-        (end, _) => end,
+        (turn, _) => turn,
     }
 }
 

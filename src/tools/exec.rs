@@ -1,17 +1,17 @@
 //! Command execution inside VMs, through the QEMU guest agent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::guest::{NODE, TYPE, VMID};
-use crate::answer::{Answer, plain};
+use crate::answer::{Answer, Wait, Watched, plain};
 use crate::error::Error;
-use crate::mcp::connection::Interruption;
 use crate::param::{Args, Kind, Param};
+use crate::pve::reader::Reader;
 use crate::request::{
     Method::{Get, Post},
-    Reply,
+    Reply, Request,
 };
 use crate::safety::Client;
 use crate::text::{self, octets};
@@ -78,42 +78,56 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
     let started = client.change(&start, Reply::Object("pid"))?;
     let pid = plain(&started["pid"]);
 
-    let request = args
+    let status = args
         .request(Get, "/nodes/{node}/qemu/{vmid}/agent/exec-status")
         .with("pid", &*pid);
-    let mut left = Duration::from_secs(args.integer(&WAIT_TIMEOUT).unwrap_or(30));
-    let mut delay = Duration::from_millis(200);
-    let mut asked = Duration::ZERO;
-    loop {
-        match client.pause(delay.min(left)) {
-            Ok(()) => (),
-            Err(Interruption::Cancelled) => return Err(Error::Cancelled),
-            Err(Interruption::Closed) => left = Duration::ZERO,
-        }
-        let before = asked;
-        let look = Instant::now();
+    let wait = Wait {
+        watched: Box::new(Process {
+            program,
+            pid: started["pid"].clone(),
+            status,
+        }),
+        limit: Duration::from_secs(args.integer(&WAIT_TIMEOUT).unwrap_or(30)),
+    };
+    Ok(Answer {
+        wait: Some(wait),
+        ..Answer::new(String::new())
+    })
+}
+
+/// A program that runs in a VM.
+struct Process {
+    program: String,
+    pid: Value,
+    /// What asks about it.
+    status: Request,
+}
+
+impl Watched for Process {
+    fn look(&self, client: &Reader, args: &Args) -> Result<Option<Answer>, Error> {
+        let Self { program, pid, .. } = self;
         // The agent forgets the process with the answer that says it ended.
-        let status = client
-            .send(&request)
-            .map_err(|error| error.advising(&format!(
-                "{program} was started as pid {pid}, but whether it ended is unknown: look inside the VM before you run it again."
-            )))?;
-        if is_set(&status["exited"]) {
-            return ended(&program, args, &status);
+        let status = client.send(&self.status).map_err(|error| {
+            error.advising(&format!(
+                "{program} was started as pid {}, but whether it ended is unknown: look inside the VM before you run it again.",
+                plain(pid)
+            ))
+        })?;
+        match is_set(&status["exited"]) {
+            true => ended(program, args, &status).map(Some),
+            false => Ok(None),
         }
-        // In whole seconds: how often it is asked must not hang on the machine's mood.
-        asked += look.elapsed();
-        let seconds = asked.as_secs() - before.as_secs();
-        left = left.saturating_sub(delay + Duration::from_secs(seconds));
-        if left.is_zero() {
-            let text = format!(
-                "✅ {program}: started, still running after {} s in VM {} as pid {pid}. Its output is lost; a larger wait_timeout would have waited for it.",
-                &args[&WAIT_TIMEOUT], &args[&VMID]
-            );
-            let data = json!({ "status": "running", "pid": started["pid"] });
-            return Ok(Answer::of(text, data));
-        }
-        delay = (delay * 2).min(Duration::from_secs(2));
+    }
+
+    fn unfinished(&self, args: &Args) -> Answer {
+        let text = format!(
+            "✅ {}: started, still running after {} s in VM {} as pid {}. Its output is lost; a larger wait_timeout would have waited for it.",
+            self.program,
+            &args[&WAIT_TIMEOUT],
+            &args[&VMID],
+            plain(&self.pid)
+        );
+        Answer::of(text, json!({ "status": "running", "pid": self.pid }))
     }
 }
 

@@ -1,16 +1,14 @@
 //! Guest modification: clone, and resize CPU and memory.
 
 use std::collections::BTreeMap;
-use std::iter;
-use std::time::Instant;
 
 use serde_json::{Map, Value};
 
 use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
 use super::config::{DEFAULT, Settings, change_settings, with_waits};
 use super::guest::{NODE, VMID};
-use crate::answer::Answer;
-use crate::cluster::tasks::{Patience, State, WAIT, WAIT_TIMEOUT};
+use crate::answer::{Answer, Next};
+use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::{
@@ -19,7 +17,6 @@ use crate::request::{
 };
 use crate::safety::Client;
 use crate::text::format;
-use crate::tool::privileges;
 use crate::tool::{Call, Effect, Permission, Tool, begun};
 
 const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
@@ -112,7 +109,7 @@ pub(super) static CLONE_VM: Tool = Tool {
     ),
 };
 
-/// Copies, and with `start` waits for the copy to start it.
+/// Copies, and starts the copy once it is there with `start`.
 fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     if args.flag(&START_COPY) && args.get(&WAIT) == Some("0") {
         return Err(Error::Arguments(vec![
@@ -122,48 +119,35 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let request = args.whole_request(Post, &guest.path("clone"));
     let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
     let answer = begun(client, &request, Reply::Task, &args.fill(&what))?;
-    let Some(copying) = answer.task.clone().filter(|_| args.flag(&START_COPY)) else {
+    let Some(copying) = answer.task.as_ref().filter(|_| args.flag(&START_COPY)) else {
         return Ok(answer);
     };
-    let patience = Patience::of(client, args.integer(&WAIT_TIMEOUT));
-    let start = Instant::now();
-    let state = copying.wait(client, patience)?;
-    let is_done = matches!(state, State::Ended { .. });
-    let copied = copying.report(client, state, Some(patience), Answer::new(String::new()))?;
-    if !is_done {
-        return Ok(copied.line("It was not started: start it when the copy is done."));
-    }
-    let node = args.get(&TARGET).unwrap_or(&args[&NODE]);
     let path = format!(
         "/nodes/{{node}}/{}/{{newid}}/status/start",
         guest.api_type()
     );
     let request = Request::new(Post, &path)
-        .segment("node", node)
+        .segment("node", args.get(&TARGET).unwrap_or(&args[&NODE]))
         .segment("newid", &args[&NEWID]);
     let name = format!("{} {}", guest.noun(), &args[&NEWID]);
-    let starting = begun(client, &request, Reply::Task, &format!("Start {name}"));
-    let starting = starting.map_err(|error| match error {
-        Error::Cancelled => error,
-        // Whoever takes this for the whole and calls again makes another copy.
-        error => Error::impossible(
+    let next = Next {
+        request,
+        reply: Reply::Task,
+        what: format!("Start {name}"),
+        note: args.fill("Copied from {vmid} to {newid}: done."),
+        unsent: "It was not started: start it when the copy is done.",
+        failure: [
             format!("{name} was copied, its start failed"),
             format!(
-                "{} is done: start it instead of copying again.\n{}",
-                copying.what,
-                privileges::explained(client, iter::empty(), args, error).on_one_line()
+                "{} is done: start it instead of copying again.",
+                copying.what
             ),
-        ),
-    })?;
-    let mut answer = starting.line(args.fill("Copied from {vmid} to {newid}: done."));
-    match (answer.task.take(), Patience::asked(client, args)) {
-        (Some(starting), Some(patience)) => {
-            // The wait that was asked for is one, for both.
-            let state = starting.wait(client, patience.after(start.elapsed()))?;
-            starting.report(client, state, Some(patience), answer)
-        }
-        (task, _) => Ok(Answer { task, ..answer }),
-    }
+        ],
+    };
+    Ok(Answer {
+        next: Some(Box::new(next)),
+        ..answer
+    })
 }
 
 const MEMORY: Param = Param::optional("memory", Kind::Integer(16, u64::MAX), "MiB.");

@@ -10,7 +10,7 @@ use super::node_admin::TASK_TABLE;
 use crate::answer::{
     self, Answer, Column, Fields, LIMIT, Lines, OFFSET, Table, compare, number, plain,
 };
-use crate::cluster::tasks::{self, Patience, Task};
+use crate::cluster::tasks::{self, Task};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::{
@@ -40,11 +40,12 @@ pub(super) static WAIT_TASK: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[UPID, TIMEOUT],
-    call: Call::Steps(tasks::REQUESTS, |client, args| {
-        let task = Task::found(&args[&UPID]);
-        let patience = Patience::of(client, args.integer(&TIMEOUT));
-        let state = task.wait(client, patience)?;
-        task.report(client, state, Some(patience), Answer::new(String::new()))
+    call: Call::Steps(tasks::REQUESTS, |_, args| {
+        Ok(Answer {
+            task: Some(Task::found(&args[&UPID])),
+            waits: true,
+            ..Answer::new(String::new())
+        })
     }),
 };
 

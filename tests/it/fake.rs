@@ -45,7 +45,11 @@ struct Script {
     /// Whether an answer was a refusal for want of privileges. What is asked to explain it need not be among
     /// the exchanges: the token has the role PVEAuditor at the top, and a new VMID is free.
     refused: bool,
+    /// What answers each request with `data`, where the order in which they come is not known.
+    answers: Option<Answers>,
 }
+
+type Answers = Box<dyn FnMut(&str) -> Value + Send>;
 
 impl Fake {
     /// A host that expects no request yet.
@@ -71,6 +75,13 @@ impl Fake {
     pub(crate) fn playing(exchanges: Value) -> Self {
         let fake = Self::start();
         fake.play(serde_json::from_value(exchanges).expect("exchanges as in a fixture"));
+        fake
+    }
+
+    /// A host that answers whatever it is asked, such as `GET /nodes`, with this `data`.
+    pub(crate) fn answering(answers: impl FnMut(&str) -> Value + Send + 'static) -> Self {
+        let fake = Self::start();
+        fake.script().answers = Some(Box::new(answers));
         fake
     }
 
@@ -147,6 +158,10 @@ impl Drop for Fake {
 impl Script {
     /// The answer to `request`, which `faults` say is not as the API wants it.
     fn meet(&mut self, request: Exchange, faults: &[String]) -> Exchange {
+        if let Some(answers) = &mut self.answers {
+            let answer = Some(json!({ "data": answers(&request.request) }));
+            return Exchange { answer, ..request };
+        }
         let is_next = |exchange: &Exchange| exchange.request == request.request;
         if self.refused && !self.expected.front().is_some_and(is_next) {
             let data = match &*request.request {

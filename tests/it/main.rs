@@ -37,6 +37,7 @@ mod safety;
 mod secrets;
 /// Flags, variables, commands and exit codes; the secret in no output.
 mod settings;
+mod side_by_side;
 /// Calls that go on as tasks of MCP, followed and stopped by their ids.
 mod tasks;
 /// Each tool does what its fixture shows.

@@ -1917,7 +1917,7 @@ fn the_demonstration_asks_once_in_a_session() {
 }
 
 #[test]
-fn whatever_else_comes_during_a_question_keeps_its_place() {
+fn whatever_else_comes_during_a_question_is_answered() {
     let host = Host::start();
     let mut session = session_with_forms(&host, "2025-11-25", &[]);
     send_call(&mut session, "a");
@@ -1926,11 +1926,16 @@ fn whatever_else_comes_during_a_question_keeps_its_place() {
     respond(&mut session, &json!("proxmox-mcp-99"), yes("100"));
     session.send(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#);
     assert_eq!(session.receive()["id"], "p");
-    session.send(r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#);
+    let nodes = json!({ "name": "proxmox_get_nodes" });
+    session.send(
+        &json!({ "jsonrpc": "2.0", "id": "l", "method": "tools/call", "params": nodes })
+            .to_string(),
+    );
+    assert_eq!(session.receive()["id"], "l");
+    assert_eq!(host.changes(), [""; 0]);
     respond(&mut session, &id, yes("100"));
     respond(&mut session, &id, yes("100"));
     assert_eq!(session.receive()["id"], "a");
-    assert_eq!(session.receive()["id"], "l");
     assert_eq!(host.changes().len(), 1);
     // It is not taken for the answer to the next.
     send_call(&mut session, "b");
@@ -1939,6 +1944,61 @@ fn whatever_else_comes_during_a_question_keeps_its_place() {
     respond(&mut session, &id, yes("100"));
     respond(&mut session, &next, json!({ "action": "decline" }));
     assert_eq!(session.receive()["result"]["isError"], true);
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
+fn each_of_two_questions_has_its_own_answer() {
+    let host = Host::start();
+    let mut session = session_with_forms(&host, "2025-11-25", &[]);
+    send_call(&mut session, "a");
+    let first = question(&mut session);
+    send_call(&mut session, "b");
+    let second = question(&mut session);
+    assert_ne!(first, second);
+    respond(&mut session, &second, json!({ "action": "decline" }));
+    let answer = session.receive();
+    assert_eq!(answer["id"], "b");
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    assert_eq!(host.changes(), [""; 0]);
+    respond(&mut session, &first, yes("100"));
+    let answer = session.receive();
+    assert_eq!(answer["id"], "a");
+    assert_ne!(answer["result"]["isError"], true, "{answer}");
+    assert_eq!(host.changes().len(), 1);
+    // At the end of input both are withdrawn, and nothing is done.
+    send_call(&mut session, "c");
+    let first = question(&mut session);
+    send_call(&mut session, "d");
+    let second = question(&mut session);
+    let messages = session.finish().messages;
+    let of = |key: &str| -> Vec<Value> {
+        let messages = messages.iter().filter(|message| !message[key].is_null());
+        messages.map(|message| message[key].clone()).collect()
+    };
+    assert_eq!(of("id"), ["c", "d"]);
+    let withdrawn: Vec<Value> = of("params")
+        .into_iter()
+        .map(|params| params["requestId"].clone())
+        .collect();
+    assert_eq!(withdrawn, [first, second]);
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
+fn a_guest_that_changes_at_each_question_is_asked_about_three_times() {
+    let host = Host::start();
+    let mut session = session_with_forms(&host, "2025-11-25", &[]);
+    send_call(&mut session, "a");
+    for digest in ["d7", "d8", "d9"] {
+        let id = question(&mut session);
+        host.set("/nodes/pve1/qemu/100/config", "digest", json!(digest));
+        respond(&mut session, &id, yes("100"));
+    }
+    let answer = session.receive();
+    assert_eq!(answer["id"], "a");
+    let text = answer["result"]["content"][0]["text"].to_string();
+    assert!(text.contains("It changed each time"), "{text}");
     assert_eq!(host.changes(), [""; 0]);
 }
 

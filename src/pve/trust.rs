@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -42,11 +42,12 @@ pub(super) fn system_bundles() -> Vec<PathBuf> {
 /// is never shared between two ways of trusting.
 pub(super) fn client_config(host: &Host, bundles: &[PathBuf]) -> Arc<ClientConfig> {
     let roots = match host.trust.check {
-        Check::Strict | Check::Verify => roots(&host.trust, bundles),
-        Check::Pin(_) | Check::Insecure => RootCertStore::empty(),
+        Check::Strict | Check::Verify => Roots::new(&host.trust, bundles),
+        Check::Pin(_) | Check::Insecure => Roots::default(),
     };
     let provider = Arc::new(default_provider());
-    let verifier = Verifier::new(host, roots, provider.signature_verification_algorithms);
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = Verifier::new(host, Arc::new(roots), algorithms);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has the suites of the default versions")
@@ -56,12 +57,41 @@ pub(super) fn client_config(host: &Host, bundles: &[PathBuf]) -> Arc<ClientConfi
     Arc::new(config)
 }
 
-/// What issuers are trusted: the system's, and those of `PROXMOX_CA_FILE`.
-fn roots(trust: &Trust, bundles: &[PathBuf]) -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(system_certificates(bundles));
-    roots.add_parsable_certificates(trust.listed.iter().cloned());
-    roots
+/// What issuers are trusted: those of `PROXMOX_CA_FILE`, and the system's.
+#[derive(Default)]
+struct Roots {
+    listed: Vec<CertificateDer<'static>>,
+    bundles: Vec<PathBuf>,
+    of_file: OnceLock<RootCertStore>,
+    /// Read where the file's alone do not suffice: that takes milliseconds, and memory.
+    all: OnceLock<RootCertStore>,
+}
+
+impl Roots {
+    fn new(trust: &Trust, bundles: &[PathBuf]) -> Self {
+        Self {
+            listed: trust.listed.clone(),
+            bundles: bundles.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    fn of_file(&self) -> &RootCertStore {
+        self.of_file.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(self.listed.iter().cloned());
+            roots
+        })
+    }
+
+    fn all(&self) -> &RootCertStore {
+        self.all.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(system_certificates(&self.bundles));
+            roots.extend(self.of_file().roots.iter().cloned());
+            roots
+        })
+    }
 }
 
 const TAKE_CA: &str = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
@@ -96,7 +126,7 @@ pub(super) fn opinions(
     let Some((leaf, chain)) = presented.split_first() else {
         return Vec::new();
     };
-    let roots = roots(&host.trust, bundles);
+    let roots = Arc::new(Roots::new(&host.trust, bundles));
     let algorithms = default_provider().signature_verification_algorithms;
     let set = host.trust.check;
     let modes = [Check::Strict, Check::Verify, Check::Insecure];
@@ -166,7 +196,7 @@ pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
 
 struct Verifier {
     host: Host,
-    roots: RootCertStore,
+    roots: Arc<Roots>,
     algorithms: WebPkiSupportedAlgorithms,
     warned: Once,
 }
@@ -230,7 +260,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl Verifier {
-    fn new(host: &Host, roots: RootCertStore, algorithms: WebPkiSupportedAlgorithms) -> Self {
+    fn new(host: &Host, roots: Arc<Roots>, algorithms: WebPkiSupportedAlgorithms) -> Self {
         Self {
             host: host.clone(),
             roots,
@@ -278,14 +308,17 @@ impl Verifier {
         if self.host.trust.listed.contains(leaf) {
             return Ok(Accepted::Trusted);
         }
-        if self.roots.is_empty() && !tolerant {
-            return Err(Refusal::NoRoots);
-        }
         let path = |roots, chain| {
             let all = self.algorithms.all;
             verify_server_cert_signed_by_trust_anchor(server, roots, chain, now, all)
         };
-        match path(&self.roots, chain) {
+        if path(self.roots.of_file(), chain).is_ok() {
+            return Ok(Accepted::Trusted);
+        }
+        if self.roots.all().is_empty() && !tolerant {
+            return Err(Refusal::NoRoots);
+        }
+        match path(self.roots.all(), chain) {
             Ok(()) => Ok(Accepted::Trusted),
             // webpki looks for an issuer after all else, so nothing but the issuer is missing.
             Err(err) if tolerant && is(&err, &CertificateError::UnknownIssuer) => {

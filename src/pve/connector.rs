@@ -289,6 +289,7 @@ impl HostConnector {
         let shaken = client.and_then(|mut client| {
             client.complete_io(&mut Watched {
                 socket,
+                limits: &mut Limits::default(),
                 deadline,
                 seen: &self.seen,
                 peer: &self.peer,
@@ -353,6 +354,7 @@ impl HostConnector {
         Ok(HostTransport {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             socket,
+            limits: Limits::default(),
             tls,
             seen: self.seen.clone(),
             peer: self.peer.clone(),
@@ -388,9 +390,17 @@ impl Resolver for NoResolver {
     }
 }
 
+/// How long a socket waits: each limit is a system call, made where it changes.
+#[derive(Default)]
+struct Limits {
+    read: Duration,
+    write: Duration,
+}
+
 /// A socket until a deadline, with an eye on the client.
 struct Watched<'a> {
     socket: &'a TcpStream,
+    limits: &'a mut Limits,
     deadline: Instant,
     seen: &'a Seen,
     peer: &'a Peer,
@@ -401,19 +411,23 @@ struct Watched<'a> {
 impl Watched<'_> {
     /// Does something that takes so long at most, until it is done, the time is over or the client
     /// gives up.
-    fn persist<T>(&self, mut act: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
+    fn persist<T>(
+        &mut self,
+        mut act: impl FnMut(&TcpStream, &mut Limits, Duration) -> io::Result<T>,
+    ) -> io::Result<T> {
         loop {
             let mut exchange = self.seen.lock();
             if exchange.next_glance <= Instant::now() {
                 exchange.glance(self.peer)?;
             }
-            let wait = left(self.deadline.min(exchange.next_glance));
             drop(exchange);
-            if left(self.deadline).is_zero() {
+            let left = left(self.deadline);
+            if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }
-            // A socket timeout must not be zero.
-            match act(wait.max(Duration::from_millis(1))) {
+            // The same each time until the deadline is near, and never zero.
+            let wait = left.min(GLANCE).max(Duration::from_millis(1));
+            match act(self.socket, self.limits, wait) {
                 // A socket timeout is reported as `WouldBlock` on Unix.
                 Err(err)
                     if matches!(
@@ -428,9 +442,11 @@ impl Watched<'_> {
 
 impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.persist(|wait| {
-            self.socket.set_read_timeout(Some(wait))?;
-            let mut socket = self.socket;
+        self.persist(|mut socket, limits, wait| {
+            if limits.read != wait {
+                socket.set_read_timeout(Some(wait))?;
+                limits.read = wait;
+            }
             socket.read(buffer)
         })
     }
@@ -438,9 +454,11 @@ impl Read for Watched<'_> {
 
 impl Write for Watched<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.persist(|wait| {
-            self.socket.set_write_timeout(Some(wait))?;
-            let mut socket = self.socket;
+        let written = self.persist(|mut socket, limits, wait| {
+            if limits.write != wait {
+                socket.set_write_timeout(Some(wait))?;
+                limits.write = wait;
+            }
             socket.write(bytes)
         })?;
         self.seen.lock().sent |= self.carries_request && written > 0;
@@ -456,6 +474,7 @@ impl Write for Watched<'_> {
 pub(super) struct HostTransport {
     buffers: LazyBuffers,
     socket: TcpStream,
+    limits: Limits,
     tls: Option<ClientConnection>,
     seen: Seen,
     peer: Peer,
@@ -474,7 +493,7 @@ impl Transport for HostTransport {
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         let out = &self.buffers.output()[..amount];
-        let mut socket = watched(&self.socket, &self.seen, &self.peer);
+        let mut socket = watched(&self.socket, &mut self.limits, &self.seen, &self.peer);
         let done = match &mut self.tls {
             Some(tls) => {
                 let mut stream = rustls::Stream::new(tls, &mut socket);
@@ -491,7 +510,7 @@ impl Transport for HostTransport {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         let buffer = self.buffers.input_append_buf();
-        let mut socket = watched(&self.socket, &self.seen, &self.peer);
+        let mut socket = watched(&self.socket, &mut self.limits, &self.seen, &self.peer);
         let read = match &mut self.tls {
             Some(tls) => rustls::Stream::new(tls, &mut socket).read(buffer),
             None => socket.read(buffer),
@@ -516,9 +535,15 @@ impl Transport for HostTransport {
 }
 
 /// The socket of a connection during an exchange.
-fn watched<'a>(socket: &'a TcpStream, seen: &'a Seen, peer: &'a Peer) -> Watched<'a> {
+fn watched<'a>(
+    socket: &'a TcpStream,
+    limits: &'a mut Limits,
+    seen: &'a Seen,
+    peer: &'a Peer,
+) -> Watched<'a> {
     Watched {
         socket,
+        limits,
         deadline: seen.lock().deadline,
         seen,
         peer,
@@ -564,6 +589,7 @@ mod tests {
         let mut transport = HostTransport {
             buffers: LazyBuffers::new(64, 64),
             socket,
+            limits: Limits::default(),
             tls: None,
             seen: seen.clone(),
             peer: Peer::nobody(),

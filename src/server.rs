@@ -643,7 +643,8 @@ fn none(params: &Map<String, Value>, name: &str) -> Result<Value, Fault> {
 
 fn list_tools(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
     check_cursor(params)?;
-    Ok(json!({ "tools": tools::definitions(context.safety()) }))
+    let definitions = tools::definitions(context.safety());
+    Ok(Map::from_iter([("tools".to_owned(), definitions.into())]).into())
 }
 
 fn unknown_tool(name: &str) -> Fault {
@@ -672,14 +673,17 @@ fn arguments(value: Value) -> Result<Map<String, Value>, Fault> {
 }
 
 fn tool_result(outcome: Outcome) -> Value {
-    let mut result = json!({ "content": [{ "type": "text", "text": outcome.text }] });
+    // `json!` would copy the text.
+    let mut content = json!({ "type": "text" });
+    content["text"] = outcome.text.into();
+    let mut result = Map::from_iter([("content".to_owned(), vec![content].into())]);
     if let Some(structured) = outcome.structured {
-        result["structuredContent"] = structured;
+        result.insert("structuredContent".to_owned(), structured);
     }
     if outcome.is_error {
-        result["isError"] = true.into();
+        result.insert("isError".to_owned(), true.into());
     }
-    result
+    result.into()
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ const LONGEST_NAP: Duration = Duration::from_millis(25);
 /// How long answers under way may take after the client has closed its end.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How much of the room for a line is kept for the next: `tools/list` takes half of it.
+const LONGEST_KEPT: usize = 256 << 10;
+
 /// The least time between two notifications of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,8 @@ pub(crate) struct Peer(Option<Arc<Mutex<Desk>>>);
 struct Desk {
     lines: Lines,
     output: Box<dyn Write + Send>,
+    /// The line that is being written, and room for the next.
+    line: Vec<u8>,
     /// What came while a call was under way.
     waiting: Queue,
     /// Whether there was no room for more.
@@ -91,6 +96,7 @@ impl Peer {
         Self(Some(Arc::new(Mutex::new(Desk {
             lines: Lines::new(input),
             output: Box::new(output),
+            line: Vec::new(),
             waiting: Queue::default(),
             was_full: false,
             call: None,
@@ -347,7 +353,11 @@ impl Peer {
 
 impl Desk {
     fn write(&mut self, message: &Value) -> io::Result<()> {
-        self.output.write_all(format!("{message}\n").as_bytes())?;
+        self.line.clear();
+        self.line.shrink_to(LONGEST_KEPT);
+        serde_json::to_writer(&mut self.line, message)?;
+        self.line.push(b'\n');
+        self.output.write_all(&self.line)?;
         self.output.flush()
     }
 

@@ -206,8 +206,14 @@ fn object(value: Value) -> Option<Map<String, Value>> {
 /// Where the id could not be read it is left out, not null: clients reject the message over a null
 /// (MCP 2025-11-25, `JSONRPCErrorResponse`).
 pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
-    let mut answer = match outcome {
-        Ok(result) => json!({ "jsonrpc": "2.0", "result": result }),
+    let mut answer = Map::new();
+    answer.insert("jsonrpc".to_owned(), "2.0".into());
+    if let Some(id) = id {
+        answer.insert("id".to_owned(), id.into());
+    }
+    // `json!` would copy a whole result.
+    match outcome {
+        Ok(result) => answer.insert("result".to_owned(), result),
         Err(Fault {
             code,
             message,
@@ -217,13 +223,10 @@ pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
             if let Some(data) = data {
                 error["data"] = data;
             }
-            json!({ "jsonrpc": "2.0", "error": error })
+            answer.insert("error".to_owned(), error)
         }
     };
-    if let Some(id) = id {
-        answer["id"] = id.into();
-    }
-    answer
+    answer.into()
 }
 
 /// A request of ours.

@@ -4,12 +4,14 @@
 
 mod wait;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Index;
 
 use serde_json::{Map, Value, json};
 
 pub(crate) use crate::answer::wait::{Next, Wait, Watched};
-use crate::error::Preview;
+use crate::error::{Error, Preview};
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::Reader;
 use crate::request;
@@ -257,8 +259,18 @@ const ROWS: u64 = 100;
 /// How many rows to show; the budget of the text bounds it as well.
 pub(crate) const LIMIT: Param = Param::optional("limit", Kind::Integer(1, u64::MAX), "").local();
 
+/// How many rows are shown at most.
+fn limit(args: &Args) -> usize {
+    args.integer(&LIMIT).unwrap_or(ROWS) as usize
+}
+
 /// How many rows to skip.
 pub(crate) const OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
+
+/// What has values under keys; what it does not have is null.
+pub(crate) trait Keyed: for<'k> Index<&'k str, Output = Value> {}
+
+impl<R: for<'k> Index<&'k str, Output = Value>> Keyed for R {}
 
 /// Where rows stand in the whole list.
 struct Place {
@@ -308,6 +320,27 @@ impl Table {
         self.show(rows, args, &place, counts, notes)
     }
 
+    /// The same of rows that are in order already, and are read where they are shown.
+    pub(crate) fn read<R>(
+        &self,
+        rows: &[R],
+        read: impl FnMut(&R) -> Result<Value, Error>,
+        args: &Args,
+        counts: &str,
+        notes: &[String],
+    ) -> Result<Answer, Error> {
+        let total = rows.len();
+        let first = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
+        let shown = rows[first..].iter().take(limit(args)).map(read);
+        let shown: Vec<Value> = shown.collect::<Result<_, _>>()?;
+        let place = Place {
+            first,
+            total,
+            argument: OFFSET.name,
+        };
+        Ok(self.show(shown, args, &place, counts, notes))
+    }
+
     /// A page that Proxmox cut out of a list of `total` rows, where `start` says from which row on.
     pub(crate) fn page(
         &self,
@@ -344,7 +377,7 @@ impl Table {
             total,
             argument,
         } = *place;
-        rows.truncate(args.integer(&LIMIT).unwrap_or(ROWS) as usize);
+        rows.truncate(limit(args));
         let mut rows: Vec<Value> = rows
             .into_iter()
             .map(|row| whole(row, self.columns))
@@ -765,10 +798,20 @@ pub(crate) fn plain(value: &Value) -> String {
 }
 
 /// How many rows have which value: `8 running, 4 stopped`; with a word before it `8 on pve1`.
-pub(crate) fn tally(rows: &[Value], key: &str, word: &str) -> String {
-    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+pub(crate) fn tally<R: Keyed>(rows: &[R], key: &str, word: &str) -> String {
+    let mut values = BTreeMap::<Cow<str>, usize>::new();
     for row in rows {
-        *counts.entry(text::cut(&plain(&row[key]), 40)).or_default() += 1;
+        let value = match &row[key] {
+            Value::String(text) => Cow::Borrowed(&**text),
+            value => Cow::Owned(plain(value)),
+        };
+        *values.entry(value).or_default() += 1;
+    }
+    let mut counts = BTreeMap::<String, usize>::new();
+    for (value, count) in values {
+        *counts
+            .entry(text::cut(&text::inline(&value), 40))
+            .or_default() += count;
     }
     let mut counts: Vec<String> = counts
         .iter()

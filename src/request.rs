@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::text::octets;
 use crate::text::percent::{decode, encode};
+use crate::text::rows::Rows;
 use crate::text::{MASK, format};
 
 /// The methods that the API knows.
@@ -99,6 +100,8 @@ pub(crate) struct Request {
     /// Percent-encoded, beginning with `/`.
     pub(crate) path: String,
     pub(crate) form: Form,
+    /// Whether the answer is wanted as [`Rows`], where that is a list.
+    pub(crate) wants_rows: bool,
 }
 
 impl Request {
@@ -108,6 +111,7 @@ impl Request {
             method,
             path: path.to_owned(),
             form: Form::default(),
+            wants_rows: false,
         }
     }
 
@@ -268,6 +272,10 @@ pub(crate) struct Response {
     pub(crate) reason: String,
     /// The body as JSON, or `Value::Null` where it is empty or, in an error answer, no JSON.
     pub(crate) body: Value,
+    /// The rows of the body, which is null then, if they were wanted.
+    pub(crate) rows: Option<Rows>,
+    /// Whether the API token's secret can be part of the body.
+    pub(crate) may_repeat_secret: bool,
     /// Whether the body is a web page, which nothing of the API sends.
     pub(crate) is_page: bool,
     /// The host's clock when it answered, in seconds since 1970, where it tells.
@@ -284,6 +292,8 @@ impl Response {
             status,
             reason: reason.to_owned(),
             body,
+            rows: None,
+            may_repeat_secret: true,
             is_page: false,
             date: None,
             took: Duration::ZERO,

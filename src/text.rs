@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod nearest;
 pub(crate) mod percent;
+pub(crate) mod rows;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod slot;
@@ -55,6 +56,9 @@ pub(crate) fn opening(text: &str) -> String {
 /// `text` with its control characters, but for line ends and tabs, and with what reorders or hides
 /// text escaped.
 pub(crate) fn visible(text: &str) -> String {
+    if is_visible(text) {
+        return text.to_owned();
+    }
     let mut visible = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -64,6 +68,12 @@ pub(crate) fn visible(text: &str) -> String {
         }
     }
     visible
+}
+
+/// Whether [`visible`] leaves `text` as it is, where that is quickly seen.
+pub(crate) fn is_visible(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r'))
 }
 
 /// Whether a character cannot be seen, or changes how others are seen.

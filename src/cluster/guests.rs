@@ -10,6 +10,7 @@ use crate::request::{Method::Get, Request};
 use crate::settings::boundaries::{Labels, tags};
 use crate::text;
 use crate::text::format;
+use crate::text::rows::Rows;
 
 /// The node of the guest; looked up where it is absent.
 pub(crate) const NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
@@ -316,6 +317,11 @@ pub(crate) fn guest_row(client: &Reader, vmid: u64) -> Result<Value, Error> {
     Ok(rows
         .find(|row| plain(&row["vmid"]) == vmid)
         .unwrap_or_default())
+}
+
+/// All guests, which can be tens of thousands.
+pub(crate) fn list(client: &Reader) -> Result<Rows, Error> {
+    client.rows(Request::new(Get, "/cluster/resources").with("type", "vm"))
 }
 
 /// The rows of `/cluster/resources` of one type: `vm` for guests, `storage`.

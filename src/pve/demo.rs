@@ -97,6 +97,8 @@ impl Demonstration {
                 status: 200,
                 reason: "OK".to_owned(),
                 body: exchange.answer.clone(),
+                rows: None,
+                may_repeat_secret: false,
                 is_page: false,
                 date: None,
                 took: Duration::ZERO,

@@ -4,9 +4,10 @@
 //! time limits but that on connecting are kept by the connection itself: ureq's would not end an answer
 //! that comes a byte at a time.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
+use std::mem;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -19,9 +20,10 @@ use crate::error::Failure;
 use crate::mcp::connection::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
 use crate::request::{Request, Response};
-use crate::settings::{Connection, Host};
+use crate::settings::{Connection, Host, Secret};
 use crate::text;
 use crate::text::json::{self, Unread};
+use crate::text::rows::Rows;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -47,9 +49,12 @@ pub(crate) struct Http {
     base: String,
     /// `None` if a header cannot hold the token.
     authorization: Option<HeaderValue>,
+    token_secret: Secret,
     timeout: Duration,
     largest_answer: u64,
     most_memory: usize,
+    /// Where bodies are read into, kept for the next.
+    body: RefCell<Vec<u8>>,
     seen: Seen,
     /// Whether the host has ever answered in HTTP.
     speaks_http: Cell<bool>,
@@ -136,9 +141,11 @@ impl Http {
             agent: Agent::with_parts(config, connector, NoResolver),
             base: format!("{scheme}://{host}/api2/json"),
             authorization: authorization(connection),
+            token_secret: connection.token_secret.clone(),
             timeout: *timeout,
             largest_answer: LARGEST_ANSWER,
             most_memory: MOST_MEMORY,
+            body: RefCell::default(),
             seen,
             speaks_http: Cell::new(false),
         }
@@ -219,7 +226,14 @@ impl Http {
             .get(DATE)
             .and_then(|date| date.to_str().ok());
         let date = date.and_then(text::epoch);
-        let body = match self.body(answer.into_body()) {
+        let is_success = answer.status().is_success();
+        let read = self.read(answer.into_body());
+        let may_repeat_secret = self.may_repeat_secret();
+        let rows = match &read {
+            Ok(()) if request.wants_rows && is_success && !may_repeat_secret => self.rows(),
+            _ => None,
+        };
+        let body = match read.and_then(|()| self.value()) {
             Err(_) if status >= 400 => Value::Null,
             body => body.map_err(|err| self.failure(request, err))?,
         };
@@ -230,29 +244,63 @@ impl Http {
             status,
             reason,
             body,
+            rows,
+            may_repeat_secret,
             is_page,
             date,
             took: began.elapsed(),
         })
     }
 
-    /// Parses the body as it comes in.
-    fn body(&self, body: Body) -> Result<Value, ureq::Error> {
+    /// Reads the body to its end: what comes in pieces is parsed several times slower.
+    fn read(&self, body: Body) -> Result<(), ureq::Error> {
+        let mut text = self.body.borrow_mut();
+        text.clear();
+        text.shrink_to(BUFFER);
         // ureq's own limit counts compressed bytes. One byte more is let through, to tell an answer
         // that has just the limit from one that is cut by it.
-        let body = body.into_reader().take(self.largest_answer + 1);
-        let mut reader = BufReader::with_capacity(BUFFER, body);
-        if reader.fill_buf()?.is_empty() {
-            return Ok(Value::Null);
-        }
-        let read = json::from_reader(&mut reader, self.most_memory);
-        if reader.get_ref().limit() == 0 {
+        let mut body = body.into_reader().take(self.largest_answer + 1);
+        let read = body.read_to_end(&mut text);
+        if body.limit() == 0 {
             return Err(ureq::Error::BodyExceedsLimit(self.largest_answer));
         }
-        match read {
+        read?;
+        Ok(())
+    }
+
+    /// The rows of the body, which is taken then, if it is a list of them.
+    fn rows(&self) -> Option<Rows> {
+        let mut body = self.body.borrow_mut();
+        let text = String::from_utf8(mem::take(&mut *body)).ok()?;
+        match Rows::of_data(text, self.most_memory) {
+            Ok(rows) => Some(rows),
+            Err(text) => {
+                *body = text.into_bytes();
+                None
+            }
+        }
+    }
+
+    /// The body as JSON.
+    fn value(&self) -> Result<Value, ureq::Error> {
+        let text = self.body.borrow();
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        match json::from_slice(&text, self.most_memory) {
             Ok(read) => Ok(read.value),
             Err(Unread::TooLarge) => Err(ureq::Error::Other(Box::new(TooLarge))),
             Err(Unread::Invalid(err)) => Err(io::Error::from(err).into()),
+        }
+    }
+
+    /// Whether the last body can repeat the token's secret. A text without a backslash holds what its
+    /// values hold.
+    fn may_repeat_secret(&self) -> bool {
+        let body = self.body.borrow();
+        match str::from_utf8(&body) {
+            Ok(text) => text.contains('\\') || text.contains(self.token_secret.expose()),
+            Err(_) => true,
         }
     }
 

@@ -14,10 +14,11 @@ use crate::mcp::connection::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http;
-use crate::request::{Method, Reply, Request};
+use crate::request::{Method, Reply, Request, Response};
 use crate::settings::{Connection, Secret};
 use crate::text;
 use crate::text::format;
+use crate::text::rows::Rows;
 
 /// The one way to the cluster, shared by all calls.
 pub(crate) struct Cluster {
@@ -143,18 +144,29 @@ impl<'a> Reader<'a> {
     /// The whole answer: `data`, and on a few endpoints `total` or `changes` beside it.
     pub(crate) fn answer(&self, request: &Request) -> Result<Value, Error> {
         match request.method.only_reads() {
-            true => self.exchange_unseen(request),
+            true => Ok(self.exchange_unseen(request)?.0),
             false => Err(unsent(request)),
         }
     }
 
+    /// The rows of `data`, which are none where it is no list, read as far as is needed.
+    pub(crate) fn rows(&self, mut request: Request) -> Result<Rows, Error> {
+        request.wants_rows = true;
+        match self.exchange_unseen(&request)? {
+            (_, Some(rows)) => Ok(rows),
+            (mut answer, None) => Ok(Rows::from(answer["data"].take())),
+        }
+    }
+
     /// Exchanges a request for its answer, neither of whose secrets comes back.
-    fn exchange_unseen(&self, request: &Request) -> Result<Value, Error> {
+    fn exchange_unseen(&self, request: &Request) -> Result<(Value, Option<Rows>), Error> {
         let token = self.cluster.token_secret.as_ref().map(Secret::expose);
         match self.exchange(request) {
-            Ok(mut answer) => {
-                hide(&mut answer, token.as_slice());
-                Ok(answer)
+            Ok(mut reply) => {
+                if reply.may_repeat_secret {
+                    hide(&mut reply.body, token.as_slice());
+                }
+                Ok((reply.body, reply.rows))
             }
             Err(error) => {
                 let secrets: Vec<&str> = request.secrets().chain(token).collect();
@@ -163,7 +175,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn exchange(&self, request: &Request) -> Result<Value, Error> {
+    fn exchange(&self, request: &Request) -> Result<Response, Error> {
         if self.peer.interruption() == Some(Interruption::Cancelled) {
             return Err(Error::Cancelled);
         }
@@ -184,7 +196,10 @@ impl<'a> Reader<'a> {
         })?;
         self.cluster.clock.set(reply.date);
         if (200..300).contains(&reply.status) {
-            let body = reply.body;
+            if reply.rows.is_some() {
+                return Ok(reply);
+            }
+            let body = &reply.body;
             // A web server that is none of Proxmox. Whoever sends a change looks at its answer.
             if body.get("data").is_none() && request.method.only_reads() {
                 return Err(Error::Unanswered {
@@ -198,7 +213,7 @@ impl<'a> Reader<'a> {
                 });
             }
             self.note_begun(request, &body["data"]);
-            return Ok(body);
+            return Ok(reply);
         }
         let refusal = Refusal::new(request, &reply, &self.cluster.token_id);
         Err(Error::Refused(Box::new(refusal)))
@@ -280,7 +295,7 @@ impl Changes {
         request: &Request,
         reply: Reply,
     ) -> Result<Value, Error> {
-        let mut answer = reader.exchange_unseen(request)?;
+        let (mut answer, _) = reader.exchange_unseen(request)?;
         match answer.get("data").is_some_and(|data| reply.is(data)) {
             true => Ok(answer),
             false => {

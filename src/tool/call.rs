@@ -4,6 +4,7 @@
 //! runs it keeps, and looks with when that is due.
 
 use std::iter;
+use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -502,23 +503,30 @@ impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
         Self {
             text: answer.text,
-            structured: Some(visible(Value::Object(answer.data))),
+            structured: Some(Value::Object(visible(answer.data))),
             is_error: false,
         }
     }
 }
 
 /// The same data with all text visible: some clients show a model only this.
-fn visible(data: Value) -> Value {
-    match data {
-        Value::String(text) => text::visible(&text).into(),
-        Value::Array(items) => items.into_iter().map(visible).collect(),
-        Value::Object(fields) => {
-            let fields = fields.into_iter();
-            let fields = fields.map(|(key, value)| (text::visible(&key), visible(value)));
-            Value::Object(fields.collect())
-        }
-        other => other,
+fn visible(mut fields: Map<String, Value>) -> Map<String, Value> {
+    if !fields.keys().all(|key| text::is_visible(key)) {
+        let made = fields.into_iter();
+        fields = made
+            .map(|(key, value)| (text::visible(&key), value))
+            .collect();
+    }
+    fields.values_mut().for_each(make_visible);
+    fields
+}
+
+fn make_visible(value: &mut Value) {
+    match value {
+        Value::String(text) if !text::is_visible(text) => *text = text::visible(text),
+        Value::Array(items) => items.iter_mut().for_each(make_visible),
+        Value::Object(fields) => *fields = visible(mem::take(fields)),
+        _ => (),
     }
 }
 

@@ -6,14 +6,17 @@ use super::common::{Guest, resources};
 use super::config::{DEFAULT, REMOVED, Settings, readable};
 use super::guest::{NODE, TYPE, VMID};
 use crate::answer::{
-    self, Answer, Column, Fields, LIMIT, OFFSET, Table, compare, number, plain, tally,
+    self, Answer, Column, Fields, Keyed, LIMIT, OFFSET, Table, compare, number, plain, tally,
 };
+use crate::cluster::guests;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::Method::Get;
 use crate::safety::Client;
 use crate::text;
 use crate::text::format::{self, Format};
+use crate::text::json::Unread;
+use crate::text::rows::Row;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const OF_NAME: Param = Param::optional("name", Kind::Text(1, 128), "Part of the name.");
@@ -78,9 +81,19 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     let kept = keys_of(args.list(&FIELDS), GUESTS.columns)?;
-    let mut guests = resources(client, "vm")?;
+    let all = guests::list(client)?;
+    let by = &args[&SORT];
+    let sorts = by.strip_prefix('-').unwrap_or(by);
+    let mut keys = vec!["vmid", "status", "node", sorts, most(sorts)];
+    keys.extend(
+        FILTERS
+            .iter()
+            .filter(|(param, _)| args.get(param).is_some())
+            .map(|(_, key)| key),
+    );
+    let mut guests = all.by(&keys).map_err(too_many)?;
     retain_wanted(&mut guests, args);
-    sort(&mut guests, &args[&SORT]);
+    sort(&mut guests, by);
     let counts = match guests.len() {
         0 | 1 => String::new(),
         _ => format!(
@@ -89,15 +102,24 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
             tally(&guests, "node", "on ")
         ),
     };
-    if !kept.is_empty() {
-        for guest in guests.iter_mut().filter_map(Value::as_object_mut) {
+    let read = |guest: &Row| {
+        let mut guest = all.whole(guest).map_err(too_many)?;
+        if let Some(guest) = guest.as_object_mut().filter(|_| !kept.is_empty()) {
             guest.retain(|key, _| kept.contains(&&**key));
         }
-    }
+        Ok(guest)
+    };
     let none = guests.is_empty().then(|| {
         "Guests for which the token lacks VM.Audit are silently omitted by Proxmox.".to_owned()
     });
-    Ok(GUESTS.counted(guests, args, &counts, none.as_slice()))
+    GUESTS.read(&guests, read, args, &counts, none.as_slice())
+}
+
+fn too_many(_: Unread) -> Error {
+    Error::impossible(
+        "the list of guests cannot be read",
+        "Their values take too much memory, or are none of JSON. A lower limit shows fewer.",
+    )
 }
 
 /// Whether a guest is stopped, when what it uses is no news.
@@ -136,16 +158,22 @@ fn keys_of(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static
     Ok(wanted.flat_map(Column::keys).collect())
 }
 
+/// The parameters that leave guests out, and by which of their keys; the first ones by all of its value.
+static FILTERS: &[(Param, &str)] = &[
+    (OF_NODE, "node"),
+    (OF_TYPE, "type"),
+    (OF_STATUS, "status"),
+    (OF_POOL, "pool"),
+    (OF_NAME, "name"),
+    (TEMPLATE, "template"),
+    (OF_TAG, "tags"),
+];
+
 /// Keeps the guests that fit every filter in `args`.
-fn retain_wanted(guests: &mut Vec<Value>, args: &Args) {
-    for (param, key) in [
-        (OF_NODE, "node"),
-        (OF_TYPE, "type"),
-        (OF_STATUS, "status"),
-        (OF_POOL, "pool"),
-    ] {
-        if let Some(wanted) = args.get(&param) {
-            guests.retain(|guest| guest[key] == wanted);
+fn retain_wanted<R: Keyed>(guests: &mut Vec<R>, args: &Args) {
+    for (param, key) in &FILTERS[..4] {
+        if let Some(wanted) = args.get(param) {
+            guests.retain(|guest| guest[*key] == wanted);
         }
     }
     if let Some(wanted) = args.get(&OF_NAME).map(str::to_lowercase) {
@@ -166,21 +194,26 @@ fn retain_wanted(guests: &mut Vec<Value>, args: &Args) {
 
 /// Sorts by a key, descending with a `-` before it. What has no value comes last then, the largest
 /// first; guests that are alike stay in the order of their VMIDs.
-fn sort(guests: &mut [Value], by: &str) {
+fn sort<R: Keyed>(guests: &mut [R], by: &str) {
     guests.sort_by(|a, b| compare(&a["vmid"], &b["vmid"]));
     let (key, descends) = match by.strip_prefix('-') {
         Some(key) => (key, true),
         None => (by, false),
     };
-    let most = match key {
-        "mem" => "maxmem",
-        "disk" => "maxdisk",
-        _ => key,
-    };
+    let most = most(key);
     guests.sort_by(|a, b| {
         let order = compare(&a[key], &b[key]).then_with(|| compare(&a[most], &b[most]));
         if descends { order.reverse() } else { order }
     });
+}
+
+/// The key with the most that there can be under `key`.
+fn most(key: &str) -> &str {
+    match key {
+        "mem" => "maxmem",
+        "disk" => "maxdisk",
+        _ => key,
+    }
 }
 
 pub(super) static STATUS: Tool = Tool {

@@ -1,0 +1,289 @@
+//! The rows of a long list, kept as the text that came.
+//!
+//! All are filtered, counted and sorted by a few of their keys, which alone are read of each; whole
+//! are read those that are shown.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::{Index, Range};
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::text::json::{Budget, OF_CLIENT, Unread, from_slice};
+
+/// The objects of a list.
+pub(crate) struct Rows {
+    text: String,
+    places: Vec<Range<usize>>,
+    /// How much more memory what is read of them may take.
+    left: Cell<usize>,
+}
+
+/// A row, of which some keys were read: any other is null.
+pub(crate) struct Row<'a> {
+    text: &'a str,
+    keys: &'a [&'a str],
+    values: Vec<Value>,
+}
+
+impl Index<&str> for Row<'_> {
+    type Output = Value;
+
+    fn index(&self, key: &str) -> &Value {
+        let place = self.keys.iter().position(|known| *known == key);
+        place.map_or(&Value::Null, |place| &self.values[place])
+    }
+}
+
+impl Rows {
+    /// The rows of `{"data":[…]}`, where the text is that, and valid; what is read of it may take
+    /// `limit` bytes of memory. Otherwise the text comes back.
+    pub(crate) fn of_data(text: String, limit: usize) -> Result<Self, String> {
+        let budget = Budget::new(limit);
+        let mut places = Vec::new();
+        let mut json = serde_json::Deserializer::from_str(&text);
+        let list = Data {
+            start: text.as_ptr().addr(),
+            places: &mut places,
+            budget: &budget,
+        };
+        match list.deserialize(&mut json).and_then(|()| json.end()) {
+            Ok(()) => Ok(Self {
+                places,
+                left: Cell::new(budget.left()),
+                text,
+            }),
+            Err(_) => Err(text),
+        }
+    }
+
+    /// Every row with the values of `keys`.
+    pub(crate) fn by<'a>(&'a self, keys: &'a [&'a str]) -> Result<Vec<Row<'a>>, Unread> {
+        let budget = Budget::new(self.left.get());
+        let read = self.places.iter().map(|place| {
+            let text = &self.text[place.clone()];
+            budget.take(size_of::<Row>() + size_of_val(keys))?;
+            let mut row = Row {
+                text,
+                keys,
+                values: vec![Value::Null; keys.len()],
+            };
+            Entries(&mut row, &budget)
+                .deserialize(&mut serde_json::Deserializer::from_str(text))?;
+            Ok(row)
+        });
+        let read: Result<Vec<Row>, serde_json::Error> = read.collect();
+        if budget.is_exceeded() {
+            return Err(Unread::TooLarge);
+        }
+        self.left.set(budget.left());
+        read.map_err(Unread::Invalid)
+    }
+
+    /// All of a row.
+    pub(crate) fn whole(&self, row: &Row) -> Result<Value, Unread> {
+        let read = from_slice(row.text.as_bytes(), self.left.get())?;
+        self.left.set(self.left.get() - read.weight);
+        Ok(read.value)
+    }
+}
+
+/// What has been read already; none where it is no list.
+impl From<Value> for Rows {
+    fn from(data: Value) -> Self {
+        let text = serde_json::json!({ "data": data }).to_string();
+        Self::of_data(text, OF_CLIENT).unwrap_or_else(|text| Self {
+            text,
+            places: Vec::new(),
+            left: Cell::new(0),
+        })
+    }
+}
+
+/// An object whose `data` is a list.
+struct Data<'a> {
+    /// Where the text is in memory.
+    start: usize,
+    places: &'a mut Vec<Range<usize>>,
+    budget: &'a Budget,
+}
+
+impl<'de> DeserializeSeed<'de> for Data<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Data<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with data alone")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        match entries.next_key::<&str>()? {
+            Some("data") => entries.next_value_seed(List(self))?,
+            _ => return Err(de::Error::missing_field("data")),
+        }
+        match entries.next_key::<IgnoredAny>()? {
+            None => Ok(()),
+            Some(_) => Err(de::Error::invalid_type(Unexpected::Map, &"data alone")),
+        }
+    }
+}
+
+struct List<'a>(Data<'a>);
+
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self(list) = self;
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            let item = item.get();
+            if item.starts_with('{') {
+                // A vector may have twice the places that it uses.
+                list.budget.take(2 * size_of::<Range<usize>>())?;
+                let start = item.as_ptr().addr() - list.start;
+                list.places.push(start..start + item.len());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The values of the keys of a row.
+struct Entries<'a, 'b>(&'a mut Row<'b>, &'a Budget);
+
+impl<'de> DeserializeSeed<'de> for Entries<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let Self(row, budget) = self;
+        while let Some(place) = entries.next_key_seed(Key(row.keys))? {
+            match place {
+                Some(place) => row.values[place] = entries.next_value_seed(budget)?,
+                None => drop(entries.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The place of a key among those that are read.
+struct Key<'a>(&'a [&'a str]);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<usize>, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|known| *known == key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rows(text: &str, limit: usize) -> Option<Rows> {
+        Rows::of_data(text.to_owned(), limit).ok()
+    }
+
+    #[test]
+    fn reads_some_keys_of_all_rows_and_all_of_some() {
+        let text =
+            r#" { "data" : [ {"a":1,"b":"x\n","c":{"d":[]}} , 5, null, {"\u0062":2,"b":3} ] } "#;
+        let rows = rows(text, 10_000).expect("it is a list");
+        let keys = ["b", "a"];
+        let read = rows.by(&keys).expect("they are small");
+        let values: Vec<[&Value; 3]> = read
+            .iter()
+            .map(|row| ["a", "b", "c"].map(|key| &row[key]))
+            .collect();
+        let (null, two) = (Value::Null, json!(3));
+        assert_eq!(
+            values,
+            [[&json!(1), &json!("x\n"), &null], [&null, &two, &null]]
+        );
+        let whole = rows.whole(&read[0]).expect("it is small");
+        assert_eq!(whole, json!({ "a": 1, "b": "x\n", "c": { "d": [] } }));
+    }
+
+    #[test]
+    fn takes_nothing_but_a_list_under_data() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            r#"{"data":null}"#,
+            r#"{"data":{}}"#,
+            r#"{"data":[],"total":1}"#,
+            r#"{"data":[{]}"#,
+            r#"{"data":[]} x"#,
+        ] {
+            assert_eq!(
+                Rows::of_data(text.to_owned(), 10_000).err().as_deref(),
+                Some(text)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_read_has_a_bound_in_all() {
+        let text = format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(1_000));
+        assert!(rows(&text, 32_000).is_none());
+        let list = rows(&text, 40_000).expect("its places fit");
+        assert!(matches!(list.by(&["a"]), Err(Unread::TooLarge)));
+
+        let text = format!(r#"{{"data":[{{"a":"{}"}}]}}"#, "x".repeat(1_000));
+        let list = rows(&text, 3_500).expect("its place fits");
+        let read = list.by(&["a"]).expect("the text fits");
+        assert!(list.whole(&read[0]).is_ok());
+        assert!(matches!(list.whole(&read[0]), Err(Unread::TooLarge)));
+    }
+}

@@ -1,6 +1,6 @@
 //! What is read of the cluster for more than one tool: guests, tasks, volumes.
 //!
-//! May import: `text`, `request`, `settings`, `error`, `pve`, `param`, `answer`.
+//! May import: `text`, `request`, `settings`, `error`, `pve`, `param`, `answer`, `row`.
 
 pub(crate) mod diagnosis;
 pub(crate) mod guests;

@@ -6,11 +6,16 @@
 //!
 //! May import: `text`, `request`, `param`, `answer`.
 
+pub(crate) mod needs;
+
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use crate::answer::{self, Answer, Fields, Table, plain};
 use crate::param::{Args, Param, Versions};
 use crate::request::{Method, Reply, Request};
+use crate::row::needs::Needs;
 use crate::text;
 use crate::text::percent::decode;
 
@@ -184,6 +189,83 @@ impl Row {
         self.takes
             .iter()
             .filter(|param| param.is_required_by_request())
+    }
+}
+
+/// A request that code makes from the arguments, or the only one of a tool. The gate judges it by its path.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    needs: Needs,
+    more: Needs,
+    is_dispensable: bool,
+}
+
+pub(crate) const fn step(method: Method, path: &'static str, needs: Needs) -> Step {
+    Step {
+        method,
+        path,
+        needs,
+        more: &[],
+        is_dispensable: false,
+    }
+}
+
+impl Step {
+    /// What its tool needs beyond the request: Proxmox asks for a privilege for each kind of option, and
+    /// leaves out of lists what the token may not see.
+    pub(crate) const fn also(self, more: Needs) -> Self {
+        Self { more, ..self }
+    }
+
+    /// The tool does its work without what this reads, where it is refused.
+    pub(crate) const fn dispensable(self) -> Self {
+        Self {
+            is_dispensable: true,
+            ..self
+        }
+    }
+
+    /// The privileges that all tools need for it.
+    #[cfg(test)]
+    pub(crate) fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// What the work of `steps` cannot be done without.
+    pub(crate) fn all_needs(steps: &[Self]) -> Vec<&'static str> {
+        let own = steps.iter().filter(|step| !step.is_dispensable);
+        let own = own.flat_map(|step| step.needs);
+        let more = steps.iter().flat_map(|step| step.more);
+        own.chain(more).copied().collect()
+    }
+}
+
+/// `GET /nodes/{node}/status`
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method.as_str(), self.path)
+    }
+}
+
+impl Show {
+    /// The answer to a request that does `what`.
+    pub(crate) fn answer(&self, what: &str, args: &Args, data: Value) -> Answer {
+        match self {
+            Show::Action(what) => Answer::of_action(&args.fill(what), &data),
+            Show::Done(outcome, lines) => {
+                let answer = Answer::acted(what, outcome, &format!("{outcome}."));
+                lines(args, &data).iter().fold(answer, Answer::line)
+            }
+            Show::Fields(fields) => fields.answer(data, args, &[]),
+            Show::Listed(table, notes) => {
+                let rows = answer::rows(data);
+                let notes = notes(&rows);
+                table.answer(rows, args, &notes)
+            }
+            Show::Table(table) => table.answer(answer::rows(data), args, &[]),
+        }
     }
 }
 
@@ -479,39 +561,30 @@ impl Declared {
         data: Value,
         was: Option<Value>,
     ) -> Answer {
-        match &self.row.show {
-            Show::Action(what) => Answer::of_action(&args.fill(what), &data),
-            Show::Done(outcome, lines) => {
-                let what = self.does(request);
-                let mut answer = Answer::acted(&what, outcome, &format!("{outcome}."));
-                for line in lines(args, &data) {
-                    answer = answer.line(line);
-                }
-                if let Some(was) = was {
-                    answer = answer
-                        .line(format!("It was: {}", Self::describe(&was)))
-                        .with("was", was);
-                }
-                let fields = match data {
-                    Value::Object(fields) => fields,
-                    _ => Map::new(),
-                };
-                let is_known = |value: &Value| {
-                    let value = plain(value);
-                    let mut params = args.params();
-                    params.any(|param| args.get(param) == Some(&*value))
-                };
-                let fields = fields.into_iter().filter(|(_, value)| !is_known(value));
-                fields.fold(answer, |answer, (key, value)| answer.with(&key, value))
-            }
-            Show::Fields(fields) => fields.answer(data, args, &[]),
-            Show::Listed(table, notes) => {
-                let rows = answer::rows(data);
-                let notes = notes(&rows);
-                table.answer(rows, args, &notes)
-            }
-            Show::Table(table) => table.answer(answer::rows(data), args, &[]),
-        }
+        let answer = self
+            .row
+            .show
+            .answer(&self.does(request), args, data.clone());
+        let Show::Done(..) = self.row.show else {
+            return answer;
+        };
+        let answer = match was {
+            None => answer,
+            Some(was) => answer
+                .line(format!("It was: {}", Self::describe(&was)))
+                .with("was", was),
+        };
+        let fields = match data {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        let is_known = |value: &Value| {
+            let value = plain(value);
+            let mut params = args.params();
+            params.any(|param| args.get(param) == Some(&*value))
+        };
+        let fields = fields.into_iter().filter(|(_, value)| !is_known(value));
+        fields.fold(answer, |answer, (key, value)| answer.with(&key, value))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::pve;
 use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::reader::{Cluster, Reader};
 use crate::request::{Method, Reply, Request};
-use crate::row::{Choice, Declared};
+use crate::row::{Choice, Declared, Step};
 use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, Keeper};
 use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
@@ -109,13 +109,10 @@ pub(crate) enum Call {
     /// One of several requests.
     Choice(&'static Choice),
     /// One request: arguments fill in the path, and the rest are sent under their wire names.
-    Plain(Method, &'static str, Show),
+    Plain(Step, Show),
     /// More than one request, or one that is made from the arguments: all that it may send, for the
     /// documentation, and the function that does it.
-    Steps(
-        &'static [&'static str],
-        fn(&Client, &Args) -> Result<Answer, Error>,
-    ),
+    Steps(&'static [Step], fn(&Client, &Args) -> Result<Answer, Error>),
 }
 
 /// What all calls share: the settings and, once one was needed, the connection.
@@ -281,11 +278,8 @@ impl Tool {
                 }
                 requests
             }
-            Call::Plain(method, path, _) => vec![format!("{} {path}", method.as_str())],
-            Call::Steps(requests, _) => requests
-                .iter()
-                .map(|request| (*request).to_owned())
-                .collect(),
+            Call::Plain(step, _) => vec![step.to_string()],
+            Call::Steps(steps, _) => steps.iter().map(Step::to_string).collect(),
         }
     }
 }
@@ -313,28 +307,14 @@ pub(crate) fn begun(
     Ok(answer)
 }
 
-fn plain(
-    client: &Client,
-    args: &Args,
-    method: Method,
-    path: &str,
-    show: &Show,
-) -> Result<Answer, Error> {
-    let request = args.whole_request(method, path);
-    match show {
-        Show::Action(what) => begun(client, &request, Reply::Task, &args.fill(what)),
-        Show::Done(..) | Show::Listed(..) => Err(Error::impossible("nothing was done", "")),
-        Show::Fields(fields) => {
-            let mut reply = client.answer(&request)?;
-            let answer = fields.answer(answer::take(&mut reply, "data"), args, &[]);
-            Ok(answer.beside(reply))
-        }
-        Show::Table(table) => {
-            let mut reply = client.answer(&request)?;
-            let rows = answer::rows(answer::take(&mut reply, "data"));
-            Ok(table.answer(rows, args, &[]).beside(reply))
-        }
+fn plain(client: &Client, args: &Args, step: &Step, show: &Show) -> Result<Answer, Error> {
+    let request = args.whole_request(step.method, step.path);
+    if let Show::Action(what) = show {
+        return begun(client, &request, Reply::Task, &args.fill(what));
     }
+    let mut reply = client.answer(&request)?;
+    let data = answer::take(&mut reply, "data");
+    Ok(show.answer("", args, data).beside(reply))
 }
 
 impl fmt::Display for Permission {

@@ -295,10 +295,11 @@ mod tests {
     #[test]
     fn every_part_of_a_path_has_a_value() {
         for (name, tool) in tools() {
-            let Call::Plain(_, path, _) = tool.call else {
+            let Call::Plain(step, _) = &tool.call else {
                 continue;
             };
-            for part in path
+            for part in step
+                .path
                 .split('/')
                 .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
             {
@@ -307,7 +308,7 @@ mod tests {
                 let is_found = part == "node" && tool.params().any(Param::names_guest);
                 assert!(
                     is_found || param.is_some_and(Param::is_listed_as_required),
-                    "{name}: {part} of {path}"
+                    "{name}: {part} of {step}"
                 );
             }
         }
@@ -539,7 +540,11 @@ mod tests {
                 let of_tool = |declared: &String| fits(request, declared);
                 let twin = twins::of(name).filter(|twin| twin.stands_in);
                 let stand_in = twin.and_then(|twin| Some(find(twin.other?)?.tool));
-                let of_waiting = || tasks::REQUESTS.iter().any(|of_task| fits(request, of_task));
+                let of_waiting = || {
+                    tasks::REQUESTS
+                        .iter()
+                        .any(|of_task| fits(request, &of_task.to_string()))
+                };
                 let declared = request == "GET /cluster/resources"
                     || (has(tasks::WAIT.name) && of_waiting())
                     || (tool.permission == Permission::Elevated

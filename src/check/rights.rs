@@ -77,7 +77,7 @@ pub(super) fn check(
         all += 1;
         let mut lacks = Missing::new();
         let mut limits = Vec::new();
-        for need in privileges::needs(name, tool, major) {
+        for need in privileges::needs(tool, major) {
             match granted.reach(&need) {
                 Reach::Nowhere => lacks.push(need.first()),
                 reach => limits.extend(limit(&reach)),

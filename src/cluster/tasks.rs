@@ -11,6 +11,7 @@ use crate::error::remedy::Case;
 use crate::param::{Kind, Param};
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
+use crate::row::{Step, needs, step};
 use crate::text;
 use crate::text::format;
 
@@ -26,13 +27,17 @@ pub(crate) const WAIT_TIMEOUT: Param = Param::optional(
 .local();
 
 /// What waiting for a task may send.
-pub(crate) const REQUESTS: &[&str] = &[
-    "GET /nodes/{node}/tasks/{upid}/status",
-    "GET /nodes/{node}/tasks/{upid}/log",
-    "GET /nodes/{node}/tasks",
-    "GET /cluster/tasks",
-    "GET /cluster/resources",
-    "GET /nodes/{node}/{type}/{vmid}/status/current",
+pub(crate) const REQUESTS: &[Step] = &[
+    step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
+    step(Get, "/nodes/{node}/tasks/{upid}/log", &[]),
+    step(Get, "/nodes/{node}/tasks", &[]),
+    step(Get, "/cluster/tasks", &[]),
+    step(Get, "/cluster/resources", &[]),
+    step(
+        Get,
+        "/nodes/{node}/{type}/{vmid}/status/current",
+        needs::AUDIT,
+    ),
 ];
 
 /// After so many seconds a guest that is down will not come up by the reboot that shut it down.

@@ -12,15 +12,19 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
+use crate::row::{Step, needs, step};
 use crate::text::format;
 
 pub(crate) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
 /// The requests that [`Volumes::read`] sends.
-pub(crate) const REQUESTS: &[&str] = &[
-    "GET /cluster/resources",
-    "GET /nodes/{node}/storage/{storage}/content",
-];
+pub(crate) const REQUESTS: &[Step] = &[RESOURCES_REQUEST, CONTENT_REQUEST];
+pub(crate) const RESOURCES_REQUEST: Step = step(Get, "/cluster/resources", &[]);
+pub(crate) const CONTENT_REQUEST: Step = step(
+    Get,
+    "/nodes/{node}/storage/{storage}/content",
+    &[needs::STORED],
+);
 
 /// The volumes that were asked for, and what could not be read.
 pub(crate) struct Volumes {

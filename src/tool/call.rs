@@ -295,7 +295,7 @@ impl Job {
         client.begin(self.entry.name);
         let answer = guests::with_free_id(client, &mut self.args, |args| match &tool.call {
             Call::Choice(choice) => choice::choose(client, args, choice),
-            Call::Plain(method, path, show) => plain(client, args, *method, path, show),
+            Call::Plain(step, show) => plain(client, args, step, show),
             Call::Steps(_, steps) => steps(client, args),
         });
         match answer {
@@ -493,7 +493,7 @@ impl Job {
 
     fn explained(&self, client: &Client, error: Error) -> Error {
         let error = guests::find_guest(client, self.entry.twins, &self.args, error);
-        let lines = privileges::lines_of_call(self.entry.name, self.entry.tool, &self.args);
+        let lines = privileges::lines_of_call(self.entry.tool, &self.args);
         let error = privileges::explained(client, lines, &self.args, error);
         diagnosis::explain(client, error)
     }

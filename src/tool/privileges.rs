@@ -8,226 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::error::grant::Before;
 use crate::param::Args;
+use crate::row::Step;
 use crate::tool::{Call, Tool};
-
-/// What is needed for a request, or for all of a tool's work; every line of it.
-///
-/// A line is written as the API description writes it: `path:A|B` where one of the privileges is enough, the
-/// least first, and ` or ` between two such places where one place is enough. Its end may be ` if start`, a flag
-/// without which it does not count. What the API description does not name: `{newid}` is a guest that does not
-/// exist yet, `{owner}` the guest that a backup is of, `{volume}` the storage of a volume.
-type Needs = &'static [&'static str];
-
-const AUDIT: Needs = &["/vms/{vmid}:VM.Audit"];
-const POWER: Needs = &["/vms/{vmid}:VM.PowerMgmt"];
-const SNAPSHOT: Needs = &["/vms/{vmid}:VM.Snapshot"];
-const ROLLBACK: Needs = &["/vms/{vmid}:VM.Snapshot.Rollback|VM.Snapshot"];
-const ALLOCATE: Needs = &["/vms/{vmid}:VM.Allocate"];
-const NODE: Needs = &["/nodes/{node}:Sys.Audit"];
-const LOGS: Needs = &["/nodes/{node}:Sys.Syslog"];
-const ALL_NODES: Needs = &["/:Sys.Audit"];
-const AGENT: Needs = &["/vms/{vmid}:VM.GuestAgent.Unrestricted|VM.Monitor"];
-const SPACE: &str = "/storage/{storage}:Datastore.AllocateSpace";
-const STORED: &str = "/storage/{storage}:Datastore.Audit|Datastore.AllocateSpace";
-const BRIDGE: &str = "/sdn/zones/{zone}/{bridge}:SDN.Use";
-/// Of a template or an image of a disc, which is read.
-const READ: &str = "/storage/{volume}:Datastore.Audit|Datastore.AllocateSpace";
-const ARCHIVE: &str = "/storage/{archive}:Datastore.AllocateSpace|Datastore.Allocate";
-const BACKUP: &str = "/vms/{owner}:VM.Backup or /storage/{volume}:Datastore.Allocate";
-const DISK: &str = "/vms/{vmid}:VM.Config.Disk";
-const NETWORK: Needs = &["/vms/{vmid}:VM.Config.Network", BRIDGE];
-const RESIZE: Needs = &["/vms/{vmid}:VM.Config.CPU", "/vms/{vmid}:VM.Config.Memory"];
-const DISK_AND_SPACE: Needs = &[DISK, SPACE];
-const CLONE: Needs = &[
-    "/vms/{vmid}:VM.Clone",
-    "/vms/{newid}:VM.Allocate or /pool/{pool}:VM.Allocate",
-    SPACE,
-    BRIDGE,
-];
-const CREATE: Needs = &[
-    "/vms/{newid}:VM.Allocate or /pool/{pool}:VM.Allocate",
-    SPACE,
-    BRIDGE,
-];
-const STARTED: &str = "/vms/{newid}:VM.PowerMgmt or /pool/{pool}:VM.PowerMgmt if start";
-/// Any of these lets the request in; what each tool changes is in [`TOOLS`].
-const CONFIG_VM: Needs = &["/vms/{vmid}:VM.Config.Disk|VM.Config.CDROM|VM.Config.CPU|\
-    VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit"];
-const CONFIG_LXC: Needs = &["/vms/{vmid}:VM.Config.Disk|VM.Config.CPU|VM.Config.Memory|\
-    VM.Config.Network|VM.Config.Options"];
-
-/// What Proxmox checks for each request: the API description of 9.2, and what the code checks beside it
-/// (`PVE/API2/Qemu.pm`, `PVE/API2/LXC.pm`, `PVE/API2/VZDump.pm`).
-static REQUESTS: &[(&str, Needs)] = &[
-    ("DELETE /nodes/{node}/lxc/{vmid}", ALLOCATE),
-    (
-        "DELETE /nodes/{node}/lxc/{vmid}/snapshot/{snapname}",
-        SNAPSHOT,
-    ),
-    ("DELETE /nodes/{node}/qemu/{vmid}", ALLOCATE),
-    (
-        "DELETE /nodes/{node}/qemu/{vmid}/snapshot/{snapname}",
-        SNAPSHOT,
-    ),
-    (
-        "DELETE /nodes/{node}/storage/{storage}/content/{volume}",
-        &[
-            "/storage/{storage}:Datastore.AllocateSpace|Datastore.Allocate",
-            BACKUP,
-        ],
-    ),
-    // A token may stop its own tasks.
-    ("DELETE /nodes/{node}/tasks/{upid}", &[]),
-    ("GET /cluster/ha/status/current", ALL_NODES),
-    ("GET /cluster/ha/status/manager_status", ALL_NODES),
-    ("GET /cluster/log", &[]),
-    ("GET /cluster/nextid", &[]),
-    ("GET /cluster/resources", &[]),
-    ("GET /cluster/status", ALL_NODES),
-    ("GET /cluster/tasks", &[]),
-    ("GET /nodes", &[]),
-    ("GET /nodes/{node}/aplinfo", &[]),
-    (
-        "GET /nodes/{node}/disks/list",
-        &["/:Sys.Audit or /nodes/{node}:Sys.Audit"],
-    ),
-    ("GET /nodes/{node}/disks/lvm", ALL_NODES),
-    ("GET /nodes/{node}/disks/smart", ALL_NODES),
-    ("GET /nodes/{node}/disks/zfs", ALL_NODES),
-    ("GET /nodes/{node}/dns", NODE),
-    ("GET /nodes/{node}/journal", LOGS),
-    ("GET /nodes/{node}/lxc/{vmid}/config", AUDIT),
-    ("GET /nodes/{node}/lxc/{vmid}/pending", AUDIT),
-    ("GET /nodes/{node}/lxc/{vmid}/snapshot", AUDIT),
-    ("GET /nodes/{node}/netstat", NODE),
-    ("GET /nodes/{node}/network", &[]),
-    ("GET /nodes/{node}/network/{iface}", NODE),
-    ("GET /nodes/{node}/qemu/{vmid}/agent/exec-status", AGENT),
-    ("GET /nodes/{node}/qemu/{vmid}/cloudinit", AUDIT),
-    ("GET /nodes/{node}/qemu/{vmid}/config", AUDIT),
-    ("GET /nodes/{node}/qemu/{vmid}/pending", AUDIT),
-    ("GET /nodes/{node}/qemu/{vmid}/snapshot", AUDIT),
-    ("GET /nodes/{node}/services", NODE),
-    ("GET /nodes/{node}/status", NODE),
-    ("GET /nodes/{node}/storage", &[]),
-    ("GET /nodes/{node}/storage/{storage}/content", &[STORED]),
-    ("GET /nodes/{node}/syslog", LOGS),
-    // A token may look at its own tasks.
-    ("GET /nodes/{node}/tasks", &[]),
-    ("GET /nodes/{node}/tasks/{upid}/log", &[]),
-    ("GET /nodes/{node}/tasks/{upid}/status", &[]),
-    ("GET /nodes/{node}/time", NODE),
-    ("GET /nodes/{node}/version", &[]),
-    ("GET /nodes/{node}/vzdump/extractconfig", &[BACKUP]),
-    ("GET /nodes/{node}/{type}/{vmid}/status/current", AUDIT),
-    ("GET /storage", &[]),
-    ("GET /version", &[]),
-    ("POST /nodes/{node}/lxc", CREATE),
-    ("POST /nodes/{node}/lxc/{newid}/status/start", &[STARTED]),
-    ("POST /nodes/{node}/lxc/{vmid}/clone", CLONE),
-    ("POST /nodes/{node}/lxc/{vmid}/move_volume", DISK_AND_SPACE),
-    ("POST /nodes/{node}/lxc/{vmid}/snapshot", SNAPSHOT),
-    (
-        "POST /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
-        ROLLBACK,
-    ),
-    ("POST /nodes/{node}/lxc/{vmid}/status/reboot", POWER),
-    ("POST /nodes/{node}/lxc/{vmid}/status/shutdown", POWER),
-    ("POST /nodes/{node}/lxc/{vmid}/status/start", POWER),
-    ("POST /nodes/{node}/lxc/{vmid}/status/stop", POWER),
-    ("POST /nodes/{node}/qemu", CREATE),
-    ("POST /nodes/{node}/qemu/{newid}/status/start", &[STARTED]),
-    ("POST /nodes/{node}/qemu/{vmid}/agent/exec", AGENT),
-    ("POST /nodes/{node}/qemu/{vmid}/clone", CLONE),
-    ("POST /nodes/{node}/qemu/{vmid}/config", CONFIG_VM),
-    ("POST /nodes/{node}/qemu/{vmid}/move_disk", DISK_AND_SPACE),
-    ("POST /nodes/{node}/qemu/{vmid}/snapshot", SNAPSHOT),
-    (
-        "POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
-        ROLLBACK,
-    ),
-    ("POST /nodes/{node}/qemu/{vmid}/status/reboot", POWER),
-    ("POST /nodes/{node}/qemu/{vmid}/status/resume", POWER),
-    ("POST /nodes/{node}/qemu/{vmid}/status/shutdown", POWER),
-    ("POST /nodes/{node}/qemu/{vmid}/status/start", POWER),
-    ("POST /nodes/{node}/qemu/{vmid}/status/stop", POWER),
-    ("POST /nodes/{node}/qemu/{vmid}/status/suspend", POWER),
-    (
-        "POST /nodes/{node}/services/{service}/{command}",
-        &["/nodes/{node}:Sys.Modify"],
-    ),
-    (
-        "POST /nodes/{node}/vzdump",
-        &["/vms/{vmid}:VM.Backup", SPACE],
-    ),
-    ("PUT /nodes/{node}/lxc/{vmid}/config", CONFIG_LXC),
-    ("PUT /nodes/{node}/lxc/{vmid}/resize", DISK_AND_SPACE),
-    ("PUT /nodes/{node}/qemu/{vmid}/config", CONFIG_VM),
-    ("PUT /nodes/{node}/qemu/{vmid}/resize", DISK_AND_SPACE),
-];
-
-/// What a tool needs beyond its requests: Proxmox asks for a privilege for each kind of option, and leaves
-/// out of lists what the token may not see.
-static TOOLS: &[(&str, Needs)] = &[
-    ("proxmox_add_disk_vm", DISK_AND_SPACE),
-    ("proxmox_add_mountpoint_lxc", DISK_AND_SPACE),
-    ("proxmox_add_network_lxc", NETWORK),
-    ("proxmox_add_network_vm", NETWORK),
-    (
-        "proxmox_create_lxc",
-        &[
-            "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
-            "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
-            "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
-            "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
-            "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
-            READ,
-            STARTED,
-        ],
-    ),
-    (
-        "proxmox_create_vm",
-        &[
-            "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
-            "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
-            "/vms/{newid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",
-            "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
-            "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
-            "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
-            READ,
-            STARTED,
-        ],
-    ),
-    ("proxmox_get_storage", &[STORED]),
-    ("proxmox_get_vms", AUDIT),
-    ("proxmox_list_backups", &[BACKUP]),
-    ("proxmox_remove_disk_vm", &[DISK]),
-    ("proxmox_remove_mountpoint_lxc", &[DISK]),
-    ("proxmox_remove_network_lxc", NETWORK),
-    ("proxmox_remove_network_vm", NETWORK),
-    ("proxmox_resize_lxc", RESIZE),
-    ("proxmox_resize_vm", RESIZE),
-    ("proxmox_restore_backup_lxc", &[BACKUP, ARCHIVE, STARTED]),
-    ("proxmox_restore_backup_vm", &[BACKUP, ARCHIVE, STARTED]),
-    (
-        "proxmox_update_guest_config",
-        &["/vms/{vmid}:VM.Config.Options"],
-    ),
-    ("proxmox_update_network_lxc", NETWORK),
-    ("proxmox_update_network_vm", NETWORK),
-];
-
-/// Reads that a tool does its work without where they are refused.
-static DISPENSABLE: &[(&str, &str)] = &[
-    (
-        "proxmox_rollback_snapshot_lxc",
-        "GET /nodes/{node}/lxc/{vmid}/config",
-    ),
-    (
-        "proxmox_rollback_snapshot_vm",
-        "GET /nodes/{node}/qemu/{vmid}/config",
-    ),
-];
 
 /// One thing that a tool needs: one of some privileges at one of some places, of which there is at least
 /// one each.
@@ -263,7 +45,7 @@ pub(crate) enum Below {
 }
 
 impl Need {
-    /// Of a line as [`Needs`] has it; `None` where this major version checks nothing of it.
+    /// Of a line of [`crate::row::needs`]; `None` where this major version checks nothing of it.
     fn new(line: &'static str, major: u32) -> Option<Self> {
         let (places, _) = parts(line);
         let places = places.map(|(path, privileges)| {
@@ -333,39 +115,39 @@ fn exists(privilege: &str, major: u32) -> bool {
     }
 }
 
-/// The lines of a tool: those of the requests that it cannot do without, and its own.
-pub(crate) fn lines(name: &str, tool: &Tool) -> impl Iterator<Item = &'static str> {
-    let of = |table: &'static [(&str, Needs)], key: &str| {
-        let row = table.iter().find(|(known, _)| *known == key);
-        row.map_or(&[][..], |(_, needs)| *needs)
-    };
-    let mut requests = tool.requests();
-    requests.retain(|request| !DISPENSABLE.contains(&(name, request)));
-    let lines = requests
-        .into_iter()
-        .flat_map(move |request| of(REQUESTS, &request));
-    let declared = tool.declared().into_iter();
-    lines
-        .chain(of(TOOLS, name))
-        .copied()
-        .chain(declared.flat_map(|declared| declared.privileges().collect::<Vec<_>>()))
+/// The lines of a tool: those of the requests that it cannot do without.
+pub(crate) fn lines(tool: &Tool) -> Vec<&'static str> {
+    match &tool.call {
+        Call::Choice(choice) => {
+            let mut lines = Vec::new();
+            choice
+                .declared()
+                .for_each(|declared| lines.extend(declared.privileges()));
+            lines
+        }
+        Call::Plain(step, _) => Step::all_needs(&[*step]),
+        Call::Steps(steps, _) => Step::all_needs(steps),
+    }
 }
 
 /// The lines of a call: those of the one request that it has picked, where its tool picks one.
-pub(crate) fn lines_of_call(name: &str, tool: &Tool, args: &Args) -> Vec<&'static str> {
+pub(crate) fn lines_of_call(tool: &Tool, args: &Args) -> Vec<&'static str> {
     match tool.call {
         Call::Choice(choice) => match choice.pick(args) {
             Ok(picked) => picked.privileges().collect(),
             Err(_) => Vec::new(),
         },
-        Call::Plain(..) | Call::Steps(..) => lines(name, tool).collect(),
+        Call::Plain(..) | Call::Steps(..) => lines(tool),
     }
 }
 
 /// What a tool needs to do all of its work with this major version of Proxmox VE.
-pub(crate) fn needs(name: &str, tool: &Tool, major: u32) -> Vec<Need> {
+pub(crate) fn needs(tool: &Tool, major: u32) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
-    for need in lines(name, tool).filter_map(|line| Need::new(line, major)) {
+    for need in lines(tool)
+        .into_iter()
+        .filter_map(|line| Need::new(line, major))
+    {
         if needs.iter().any(|known| known.implies(&need)) {
             continue;
         }
@@ -533,6 +315,7 @@ impl Granted {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::Path;
     use std::{env, fs, slice};
 
@@ -541,6 +324,7 @@ mod tests {
     use super::*;
     use crate::cluster::tasks;
     use crate::row::Scope;
+    use crate::row::needs::*;
     use crate::tool::ListedTool;
     use crate::tools;
 
@@ -556,8 +340,8 @@ mod tests {
     }
 
     fn needs_of(name: &str, major: u32) -> Vec<String> {
-        let ListedTool { name, tool, .. } = tools::find(name).expect("it is listed");
-        let needs = needs(name, tool, major);
+        let ListedTool { tool, .. } = tools::find(name).expect("it is listed");
+        let needs = needs(tool, major);
         let shown = needs.iter().map(|need| {
             let places = need.places.iter();
             let places =
@@ -567,27 +351,28 @@ mod tests {
         shown.collect()
     }
 
+    /// The requests that code makes, those of following a task included.
+    fn steps() -> impl Iterator<Item = Step> {
+        let of_tools = all().flat_map(|(_, tool)| match &tool.call {
+            Call::Choice(_) => Vec::new(),
+            Call::Plain(step, _) => vec![*step],
+            Call::Steps(steps, _) => steps.to_vec(),
+        });
+        of_tools.chain(tasks::REQUESTS.iter().copied())
+    }
+
     #[test]
-    fn each_request_of_each_tool_stands_in_the_table_and_no_other() {
-        // What a tool picks from carries its privileges itself.
-        let listing = all().filter(|(_, tool)| tool.declared().is_empty());
-        let mut requests: Vec<String> = listing.flat_map(|(_, tool)| tool.requests()).collect();
-        requests.extend(tasks::REQUESTS.iter().map(|request| (*request).to_owned()));
-        for request in &requests {
-            let rows = REQUESTS.iter().filter(|(known, _)| known == request);
-            assert_eq!(rows.count(), 1, "{request}");
-        }
-        for (request, _) in REQUESTS {
-            assert!(requests.iter().any(|known| known == request), "{request}");
-        }
-        for (name, _) in TOOLS {
-            assert!(all().any(|(known, _)| known == *name), "{name}");
+    fn a_request_needs_the_same_whichever_tool_sends_it() {
+        let mut known: BTreeMap<String, &[&str]> = BTreeMap::new();
+        for step in steps() {
+            let needs = known.entry(step.to_string()).or_insert(step.needs());
+            assert_eq!(*needs, step.needs(), "{step}");
         }
     }
 
     #[test]
     fn each_line_is_of_the_form_that_is_read() {
-        let lines = REQUESTS.iter().chain(TOOLS).flat_map(|(_, needs)| *needs);
+        let lines = all().flat_map(|(_, tool)| lines(tool));
         for line in lines {
             let (places, flag) = line.split_once(" if ").unwrap_or((line, "start"));
             assert_eq!(flag, "start", "{line}");
@@ -615,10 +400,8 @@ mod tests {
             let text = fs::read_to_string(&file).expect("the description can be read");
             let endpoints = text.lines().map(serde_json::from_str);
             let endpoints: Vec<Value> = endpoints.collect::<Result<_, _>>().expect("JSON lines");
-            let mut requests: Vec<(String, Needs)> = Vec::new();
-            for (request, lines) in REQUESTS {
-                requests.push(((*request).to_owned(), lines));
-            }
+            let steps = steps().map(|step| (step.to_string(), step.needs()));
+            let mut requests: Vec<(String, Needs)> = steps.collect();
             for declared in all().flat_map(|(_, tool)| tool.declared()) {
                 let Scope {
                     reads,

@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::common::{Guest, NODE, STORAGE, located, resource, resources};
 use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID};
 use super::guests::is_zero;
-use super::volumes::{self, ON_NODE, Volumes};
+use super::volumes::{ON_NODE, Volumes};
 use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
+use crate::cluster::volumes::{CONTENT_REQUEST, RESOURCES_REQUEST};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::PropertyString;
@@ -17,6 +18,7 @@ use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
+use crate::row::{Step, needs, step};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
@@ -45,7 +47,14 @@ const BACKUP_PARAMS: &[Param] = &[
     WAIT,
     WAIT_TIMEOUT,
 ];
-const BACKUP_REQUESTS: &[&str] = &["GET /cluster/resources", "POST /nodes/{node}/vzdump"];
+const BACKUP_REQUESTS: &[Step] = &[
+    step(Get, "/cluster/resources", &[]),
+    step(
+        Post,
+        "/nodes/{node}/vzdump",
+        &["/vms/{vmid}:VM.Backup", needs::SPACE],
+    ),
+];
 
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Back up container",
@@ -127,7 +136,10 @@ pub(super) static LIST: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Reads,
     params: &[ON_NODE, ON_STORAGE, OF_GUEST, MISSING, LIMIT, OFFSET],
-    call: Call::Steps(volumes::REQUESTS, list),
+    call: Call::Steps(
+        &[RESOURCES_REQUEST, CONTENT_REQUEST.also(&[needs::BACKUP])],
+        list,
+    ),
 };
 
 fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -242,8 +254,12 @@ pub(super) static RESTORE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/vzdump/extractconfig",
-            "POST /nodes/{node}/lxc",
+            step(Get, "/nodes/{node}/vzdump/extractconfig", &[needs::BACKUP]),
+            step(Post, "/nodes/{node}/lxc", needs::CREATE).also(&[
+                needs::BACKUP,
+                needs::ARCHIVE,
+                needs::STARTED,
+            ]),
         ],
         restore_lxc,
     ),
@@ -308,8 +324,11 @@ pub(super) static RESTORE_VM: Tool = Tool {
         WAIT_TIMEOUT,
     ],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu",
+        step(Post, "/nodes/{node}/qemu", needs::CREATE).also(&[
+            needs::BACKUP,
+            needs::ARCHIVE,
+            needs::STARTED,
+        ]),
         Show::Action("Restore VM {vmid} from {archive}"),
     ),
 };
@@ -327,7 +346,14 @@ pub(super) static DELETE: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, STORAGE, VOLUME, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
-        &["DELETE /nodes/{node}/storage/{storage}/content/{volume}"],
+        &[step(
+            Delete,
+            "/nodes/{node}/storage/{storage}/content/{volume}",
+            &[
+                "/storage/{storage}:Datastore.AllocateSpace|Datastore.Allocate",
+                needs::BACKUP,
+            ],
+        )],
         delete,
     ),
 };

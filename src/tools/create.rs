@@ -11,6 +11,7 @@ use crate::request::{
     Method::{Get, Post},
     Reply,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::settings::Secret;
 use crate::text::format;
@@ -22,7 +23,14 @@ pub(super) static TEMPLATES: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, STORAGE, LIMIT, OFFSET],
-    call: Call::Steps(&["GET /nodes/{node}/storage/{storage}/content"], templates),
+    call: Call::Steps(
+        &[step(
+            Get,
+            "/nodes/{node}/storage/{storage}/content",
+            &[needs::STORED],
+        )],
+        templates,
+    ),
 };
 
 fn templates(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -112,7 +120,18 @@ pub(super) static CREATE_LXC: Tool = Tool {
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Steps(&["POST /nodes/{node}/lxc"], create_lxc),
+    call: Call::Steps(
+        &[step(Post, "/nodes/{node}/lxc", needs::CREATE).also(&[
+            "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
+            "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+            "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
+            "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
+            "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+            needs::READ,
+            needs::STARTED,
+        ])],
+        create_lxc,
+    ),
 };
 
 fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -271,7 +290,19 @@ pub(super) static CREATE_VM: Tool = Tool {
         WAIT,
         WAIT_TIMEOUT,
     ],
-    call: Call::Steps(&["POST /nodes/{node}/qemu"], create_vm),
+    call: Call::Steps(
+        &[step(Post, "/nodes/{node}/qemu", needs::CREATE).also(&[
+            "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
+            "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+            "/vms/{newid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",
+            "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
+            "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
+            "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+            needs::READ,
+            needs::STARTED,
+        ])],
+        create_vm,
+    ),
 };
 
 fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {

@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::{self, PropertyString};
 use crate::request::{
-    Method::{Post, Put},
+    Method::{Get, Post, Put},
     Reply,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -55,9 +56,10 @@ pub(super) static ADD_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "POST /nodes/{node}/qemu/{vmid}/config",
-            "GET /nodes/{node}/qemu/{vmid}/pending",
+            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            step(Post, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM)
+                .also(needs::DISK_AND_SPACE),
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         add_vm,
     ),
@@ -140,9 +142,10 @@ pub(super) static ADD_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "PUT /nodes/{node}/lxc/{vmid}/config",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
+            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC)
+                .also(needs::DISK_AND_SPACE),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         add_lxc,
     ),
@@ -204,9 +207,13 @@ pub(super) static RESIZE_VM: Tool = Tool {
     params: &[NODE, VMID, VM_DISK, GROWN_SIZE, DIGEST, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "PUT /nodes/{node}/qemu/{vmid}/resize",
-            "GET /nodes/{node}/qemu/{vmid}/pending",
+            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            step(
+                Put,
+                "/nodes/{node}/qemu/{vmid}/resize",
+                needs::DISK_AND_SPACE,
+            ),
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| grow(client, args, Guest::Vm, &VM_DISK),
     ),
@@ -228,9 +235,13 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "PUT /nodes/{node}/lxc/{vmid}/resize",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
+            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            step(
+                Put,
+                "/nodes/{node}/lxc/{vmid}/resize",
+                needs::DISK_AND_SPACE,
+            ),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| grow(client, args, Guest::Container, &LXC_VOLUME),
     ),
@@ -325,9 +336,9 @@ pub(super) static REMOVE_VM: Tool = Tool {
     params: &[NODE, VMID, REMOVED_DISK, PURGE],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "PUT /nodes/{node}/qemu/{vmid}/config",
-            "GET /nodes/{node}/qemu/{vmid}/pending",
+            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(&[needs::DISK]),
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| remove(client, args, Guest::Vm, &REMOVED_DISK, DISKS),
     ),
@@ -347,9 +358,9 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     params: &[NODE, VMID, REMOVED_MOUNT_POINT],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "PUT /nodes/{node}/lxc/{vmid}/config",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
+            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(&[needs::DISK]),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
             remove(
@@ -470,9 +481,13 @@ pub(super) static MOVE_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "POST /nodes/{node}/qemu/{vmid}/move_disk",
-            "GET /nodes/{node}/qemu/{vmid}/pending",
+            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            step(
+                Post,
+                "/nodes/{node}/qemu/{vmid}/move_disk",
+                needs::DISK_AND_SPACE,
+            ),
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
             let params = &[VM_DISK, TO_STORAGE, DELETE, IMAGE_FORMAT];
@@ -500,9 +515,13 @@ pub(super) static MOVE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "POST /nodes/{node}/lxc/{vmid}/move_volume",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
+            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            step(
+                Post,
+                "/nodes/{node}/lxc/{vmid}/move_volume",
+                needs::DISK_AND_SPACE,
+            ),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
             let params = &[MOVED_VOLUME, TO_STORAGE, DELETE];

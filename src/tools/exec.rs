@@ -13,6 +13,7 @@ use crate::request::{
     Method::{Get, Post},
     Reply, Request,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text::{self, octets};
 use crate::tool::{Call, Effect, Permission, Tool};
@@ -52,8 +53,12 @@ pub(super) static EXECUTE: Tool = Tool {
     params: &[NODE, VMID, TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            "POST /nodes/{node}/qemu/{vmid}/agent/exec",
-            "GET /nodes/{node}/qemu/{vmid}/agent/exec-status",
+            step(Post, "/nodes/{node}/qemu/{vmid}/agent/exec", needs::AGENT),
+            step(
+                Get,
+                "/nodes/{node}/qemu/{vmid}/agent/exec-status",
+                needs::AGENT,
+            ),
         ],
         execute,
     ),

@@ -12,6 +12,7 @@ use crate::cluster::guests;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::Method::Get;
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format::{self, Format};
@@ -54,7 +55,10 @@ pub(super) static LIST: Tool = Tool {
         OF_NAME, OF_NODE, OF_TYPE, OF_STATUS, OF_POOL, OF_TAG, TEMPLATE, SORT, FIELDS, LIMIT,
         OFFSET,
     ],
-    call: Call::Steps(&["GET /cluster/resources"], list),
+    call: Call::Steps(
+        &[step(Get, "/cluster/resources", &[]).also(needs::AUDIT)],
+        list,
+    ),
 };
 
 fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -222,7 +226,14 @@ pub(super) static STATUS: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID, TYPE],
-    call: Call::Steps(&["GET /nodes/{node}/{type}/{vmid}/status/current"], status),
+    call: Call::Steps(
+        &[step(
+            Get,
+            "/nodes/{node}/{type}/{vmid}/status/current",
+            needs::AUDIT,
+        )],
+        status,
+    ),
 };
 
 fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -294,8 +305,8 @@ pub(super) static VM_CONFIG: Tool = Tool {
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "GET /nodes/{node}/qemu/{vmid}/pending",
+            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| config(client, args, Guest::Vm, "VM {vmid} on {node}"),
     ),
@@ -309,8 +320,8 @@ pub(super) static LXC_CONFIG: Tool = Tool {
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
+            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| config(client, args, Guest::Container, "Container {vmid} on {node}"),
     ),
@@ -392,9 +403,9 @@ pub(super) static STORAGE: Tool = Tool {
     params: &[OF_NODE, LIMIT, OFFSET],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/storage",
-            "GET /storage",
-            "GET /cluster/resources",
+            step(Get, "/nodes/{node}/storage", &[]),
+            step(Get, "/storage", &[]),
+            step(Get, "/cluster/resources", &[]).also(&[needs::STORED]),
         ],
         storage,
     ),

@@ -6,8 +6,8 @@ use super::common::LISTED_DIGEST as DIGEST;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
-use crate::request::Reply;
-use crate::row::{Choice, Place, Scope, Touches, delete, item, list, post, put};
+use crate::request::{Method::Get, Reply};
+use crate::row::{Choice, Place, Scope, Touches, delete, item, list, needs, post, put, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -23,8 +23,8 @@ pub(super) static STATUS: Tool = Tool {
     params: &[RAW],
     call: Call::Steps(
         &[
-            "GET /cluster/ha/status/current",
-            "GET /cluster/ha/status/manager_status",
+            step(Get, "/cluster/ha/status/current", needs::ALL_NODES),
+            step(Get, "/cluster/ha/status/manager_status", needs::ALL_NODES),
         ],
         status,
     ),

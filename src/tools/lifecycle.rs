@@ -14,6 +14,7 @@ use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
@@ -35,8 +36,7 @@ pub(super) static START_LXC: Tool = Tool {
     effect: Effect::Starts,
     params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/status/start",
+        step(Post, "/nodes/{node}/lxc/{vmid}/status/start", needs::POWER),
         Show::Action("Start container {vmid}"),
     ),
 };
@@ -48,8 +48,7 @@ pub(super) static START_VM: Tool = Tool {
     effect: Effect::Starts,
     params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/status/start",
+        step(Post, "/nodes/{node}/qemu/{vmid}/status/start", needs::POWER),
         Show::Action("Start VM {vmid}"),
     ),
 };
@@ -61,8 +60,7 @@ pub(super) static STOP_LXC: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/status/stop",
+        step(Post, "/nodes/{node}/lxc/{vmid}/status/stop", needs::POWER),
         Show::Action("Stop container {vmid}"),
     ),
 };
@@ -74,8 +72,7 @@ pub(super) static STOP_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/status/stop",
+        step(Post, "/nodes/{node}/qemu/{vmid}/status/stop", needs::POWER),
         Show::Action("Stop VM {vmid}"),
     ),
 };
@@ -87,8 +84,11 @@ pub(super) static SHUTDOWN_LXC: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/status/shutdown",
+        step(
+            Post,
+            "/nodes/{node}/lxc/{vmid}/status/shutdown",
+            needs::POWER,
+        ),
         Show::Action("Shut down container {vmid}"),
     ),
 };
@@ -100,8 +100,11 @@ pub(super) static SHUTDOWN_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/status/shutdown",
+        step(
+            Post,
+            "/nodes/{node}/qemu/{vmid}/status/shutdown",
+            needs::POWER,
+        ),
         Show::Action("Shut down VM {vmid}"),
     ),
 };
@@ -113,8 +116,7 @@ pub(super) static REBOOT_LXC: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/status/reboot",
+        step(Post, "/nodes/{node}/lxc/{vmid}/status/reboot", needs::POWER),
         Show::Action("Reboot container {vmid}"),
     ),
 };
@@ -126,8 +128,11 @@ pub(super) static REBOOT_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/status/reboot",
+        step(
+            Post,
+            "/nodes/{node}/qemu/{vmid}/status/reboot",
+            needs::POWER,
+        ),
         Show::Action("Reboot VM {vmid}"),
     ),
 };
@@ -150,8 +155,11 @@ pub(super) static PAUSE_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TO_DISK, STATE_STORAGE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/status/suspend",
+        step(
+            Post,
+            "/nodes/{node}/qemu/{vmid}/status/suspend",
+            needs::POWER,
+        ),
         Show::Action("Pause VM {vmid}"),
     ),
 };
@@ -163,8 +171,11 @@ pub(super) static RESUME_VM: Tool = Tool {
     effect: Effect::Starts,
     params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/qemu/{vmid}/status/resume",
+        step(
+            Post,
+            "/nodes/{node}/qemu/{vmid}/status/resume",
+            needs::POWER,
+        ),
         Show::Action("Resume VM {vmid}"),
     ),
 };
@@ -184,9 +195,10 @@ pub(super) static DELETE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
-    call: Call::Steps(&["DELETE /nodes/{node}/lxc/{vmid}"], |client, args| {
-        delete(client, args, Guest::Container)
-    }),
+    call: Call::Steps(
+        &[step(Delete, "/nodes/{node}/lxc/{vmid}", needs::ALLOCATE)],
+        |client, args| delete(client, args, Guest::Container),
+    ),
 };
 
 pub(super) static DELETE_VM: Tool = Tool {
@@ -195,9 +207,10 @@ pub(super) static DELETE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
-    call: Call::Steps(&["DELETE /nodes/{node}/qemu/{vmid}"], |client, args| {
-        delete(client, args, Guest::Vm)
-    }),
+    call: Call::Steps(
+        &[step(Delete, "/nodes/{node}/qemu/{vmid}", needs::ALLOCATE)],
+        |client, args| delete(client, args, Guest::Vm),
+    ),
 };
 
 /// Deletes a guest, and tells which of what it used is not deleted with it, and what else is.

@@ -12,9 +12,10 @@ use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::{
-    Method::{Post, Put},
+    Method::{Get, Post, Put},
     Reply, Request,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool, begun};
@@ -70,9 +71,13 @@ pub(super) static CLONE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "POST /nodes/{node}/lxc/{vmid}/clone",
-            "GET /nodes/{node}/tasks/{upid}/status",
-            "POST /nodes/{node}/lxc/{newid}/status/start",
+            step(Post, "/nodes/{node}/lxc/{vmid}/clone", needs::CLONE),
+            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
+            step(
+                Post,
+                "/nodes/{node}/lxc/{newid}/status/start",
+                &[needs::STARTED],
+            ),
         ],
         |client, args| clone(client, args, Guest::Container),
     ),
@@ -101,9 +106,13 @@ pub(super) static CLONE_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "POST /nodes/{node}/qemu/{vmid}/clone",
-            "GET /nodes/{node}/tasks/{upid}/status",
-            "POST /nodes/{node}/qemu/{newid}/status/start",
+            step(Post, "/nodes/{node}/qemu/{vmid}/clone", needs::CLONE),
+            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
+            step(
+                Post,
+                "/nodes/{node}/qemu/{newid}/status/start",
+                &[needs::STARTED],
+            ),
         ],
         |client, args| clone(client, args, Guest::Vm),
     ),
@@ -171,8 +180,8 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     params: &[NODE, VMID, MEMORY, LXC_CORES, SWAP, CPU_LIMIT, DIGEST],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/pending",
-            "PUT /nodes/{node}/lxc/{vmid}/config",
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(needs::RESIZE),
         ],
         |client, args| {
             resize(
@@ -193,8 +202,8 @@ pub(super) static RESIZE_VM: Tool = Tool {
     params: &[NODE, VMID, MEMORY, VM_CORES, SOCKETS, BALLOON, DIGEST],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/pending",
-            "PUT /nodes/{node}/qemu/{vmid}/config",
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(needs::RESIZE),
         ],
         |client, args| {
             resize(

@@ -8,7 +8,11 @@ use crate::answer::Answer;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::PropertyString;
-use crate::request::{Method::Put, Reply};
+use crate::request::{
+    Method::{Get, Put},
+    Reply,
+};
+use crate::row::{Step, needs, step};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
@@ -67,15 +71,15 @@ const NEW_GW6: Param =
     Param::optional("gw6", Kind::Format(&format::IPV6), "none removes it.").clearable();
 const HWADDR: Param = Param::optional("hwaddr", Kind::Format(&format::MAC), "").alias(&["macaddr"]);
 
-const VM_REQUESTS: &[&str] = &[
-    "GET /nodes/{node}/qemu/{vmid}/config",
-    "PUT /nodes/{node}/qemu/{vmid}/config",
-    "GET /nodes/{node}/qemu/{vmid}/pending",
+const VM_REQUESTS: &[Step] = &[
+    step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+    step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(needs::NETWORK),
+    step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
 ];
-const LXC_REQUESTS: &[&str] = &[
-    "GET /nodes/{node}/lxc/{vmid}/config",
-    "PUT /nodes/{node}/lxc/{vmid}/config",
-    "GET /nodes/{node}/lxc/{vmid}/pending",
+const LXC_REQUESTS: &[Step] = &[
+    step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+    step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(needs::NETWORK),
+    step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
 ];
 
 /// Keys of a line that the tools have parameters for. The model is a key as well, with the MAC address.
@@ -422,9 +426,9 @@ pub(super) static REMOVE_VM: Tool = Tool {
     params: &[NODE, VMID, NET],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "PUT /nodes/{node}/qemu/{vmid}/config",
-            "GET /nodes/{node}/qemu/{vmid}/pending",
+            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(needs::NETWORK),
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| remove(client, args, Guest::Vm),
     ),
@@ -438,9 +442,9 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     params: &[NODE, VMID, NET],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "PUT /nodes/{node}/lxc/{vmid}/config",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
+            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(needs::NETWORK),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| remove(client, args, Guest::Container),
     ),

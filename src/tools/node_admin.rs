@@ -14,6 +14,7 @@ use crate::request::{
     Method::{Get, Post},
     Request,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -26,8 +27,7 @@ pub(super) static SERVICES: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
     call: Call::Plain(
-        Get,
-        "/nodes/{node}/services",
+        step(Get, "/nodes/{node}/services", needs::NODE),
         Show::Table(&Table {
             name: "services",
             noun: ["service", "services"],
@@ -86,8 +86,11 @@ pub(super) static CONTROL_SERVICE: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, SERVICE, COMMAND, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/services/{service}/{command}",
+        step(
+            Post,
+            "/nodes/{node}/services/{service}/{command}",
+            &["/nodes/{node}:Sys.Modify"],
+        ),
         Show::Action("{command} of service {service}"),
     ),
 };
@@ -114,7 +117,10 @@ pub(super) static SYSLOG: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LINES, FIRST_LINE, SINCE, UNTIL, UNIT],
     call: Call::Steps(
-        &["GET /nodes/{node}/time", "GET /nodes/{node}/syslog"],
+        &[
+            step(Get, "/nodes/{node}/time", needs::NODE),
+            step(Get, "/nodes/{node}/syslog", needs::LOGS),
+        ],
         syslog,
     ),
 };
@@ -238,7 +244,7 @@ pub(super) static JOURNAL: Tool = Tool {
         START_CURSOR,
         END_CURSOR,
     ],
-    call: Call::Steps(&["GET /nodes/{node}/journal"], journal),
+    call: Call::Steps(&[step(Get, "/nodes/{node}/journal", needs::LOGS)], journal),
 };
 
 fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -352,7 +358,13 @@ pub(super) static TASKS: Tool = Tool {
         UNTIL,
         STATUS_FILTER,
     ],
-    call: Call::Steps(&["GET /nodes", "GET /nodes/{node}/tasks"], tasks),
+    call: Call::Steps(
+        &[
+            step(Get, "/nodes", &[]),
+            step(Get, "/nodes/{node}/tasks", &[]),
+        ],
+        tasks,
+    ),
 };
 
 /// Tasks, the newest first.
@@ -488,9 +500,9 @@ pub(super) static TASK: Tool = Tool {
     params: &[TASK_NODE, UPID, LOG_LINES, LOG_START],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/tasks/{upid}/status",
-            "GET /nodes/{node}/tasks/{upid}/log",
-            "GET /nodes/{node}/tasks",
+            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
+            step(Get, "/nodes/{node}/tasks/{upid}/log", &[]),
+            step(Get, "/nodes/{node}/tasks", &[]),
         ],
         task_status,
     ),
@@ -570,7 +582,7 @@ pub(super) static APLINFO: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, SECTION, SEARCH, LIMIT, OFFSET],
-    call: Call::Steps(&["GET /nodes/{node}/aplinfo"], aplinfo),
+    call: Call::Steps(&[step(Get, "/nodes/{node}/aplinfo", &[])], aplinfo),
 };
 
 fn aplinfo(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -607,8 +619,7 @@ pub(super) static NETSTAT: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
     call: Call::Plain(
-        Get,
-        "/nodes/{node}/netstat",
+        step(Get, "/nodes/{node}/netstat", needs::NODE),
         Show::Table(&Table {
             name: "devices",
             noun: ["device", "devices"],

@@ -7,6 +7,7 @@ use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, p
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::Method::Get;
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -27,8 +28,11 @@ pub(super) static LIST: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, DISK_TYPE, PARTITIONS, SKIP_SMART, LIMIT, OFFSET],
     call: Call::Plain(
-        Get,
-        "/nodes/{node}/disks/list",
+        step(
+            Get,
+            "/nodes/{node}/disks/list",
+            &["/:Sys.Audit or /nodes/{node}:Sys.Audit"],
+        ),
         Show::Table(&Table {
             name: "disks",
             noun: ["disk", "disks"],
@@ -59,7 +63,10 @@ pub(super) static SMART: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, DISK, HEALTH_ONLY],
-    call: Call::Steps(&["GET /nodes/{node}/disks/smart"], smart),
+    call: Call::Steps(
+        &[step(Get, "/nodes/{node}/disks/smart", needs::ALL_NODES)],
+        smart,
+    ),
 };
 
 fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -115,7 +122,10 @@ pub(super) static LVM: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
-    call: Call::Steps(&["GET /nodes/{node}/disks/lvm"], lvm),
+    call: Call::Steps(
+        &[step(Get, "/nodes/{node}/disks/lvm", needs::ALL_NODES)],
+        lvm,
+    ),
 };
 
 fn lvm(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -152,8 +162,7 @@ pub(super) static ZFS: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
     call: Call::Plain(
-        Get,
-        "/nodes/{node}/disks/zfs",
+        step(Get, "/nodes/{node}/disks/zfs", needs::ALL_NODES),
         Show::Table(&Table {
             name: "pools",
             noun: ["ZFS pool", "pools"],

@@ -7,6 +7,7 @@ use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, p
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::Method::Get;
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -18,7 +19,7 @@ pub(super) static LIST: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[LIMIT, OFFSET],
-    call: Call::Plain(Get, "/nodes", Show::Table(&NODES)),
+    call: Call::Plain(step(Get, "/nodes", &[]), Show::Table(&NODES)),
 };
 
 static NODES: Table = Table {
@@ -42,7 +43,7 @@ pub(super) static STATUS: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Reads,
     params: &[NODE],
-    call: Call::Steps(&["GET /nodes/{node}/status"], status),
+    call: Call::Steps(&[step(Get, "/nodes/{node}/status", needs::NODE)], status),
 };
 
 fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -93,7 +94,7 @@ pub(super) static NETWORK: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, NETWORK_TYPE, LIMIT, OFFSET],
-    call: Call::Steps(&["GET /nodes/{node}/network"], network),
+    call: Call::Steps(&[step(Get, "/nodes/{node}/network", &[])], network),
 };
 
 fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -166,8 +167,7 @@ pub(super) static DNS: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE],
     call: Call::Plain(
-        Get,
-        "/nodes/{node}/dns",
+        step(Get, "/nodes/{node}/dns", needs::NODE),
         Show::Fields(&Fields {
             heading: "DNS of node {node}",
             columns: &[],
@@ -185,8 +185,7 @@ pub(super) static INTERFACE: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, IFACE],
     call: Call::Plain(
-        Get,
-        "/nodes/{node}/network/{iface}",
+        step(Get, "/nodes/{node}/network/{iface}", needs::NODE),
         Show::Fields(&Fields {
             heading: "Interface {iface} of node {node}",
             columns: &[
@@ -205,7 +204,13 @@ pub(super) static CLUSTER_STATUS: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[],
-    call: Call::Steps(&["GET /cluster/status", "GET /nodes"], cluster_status),
+    call: Call::Steps(
+        &[
+            step(Get, "/cluster/status", needs::ALL_NODES),
+            step(Get, "/nodes", &[]),
+        ],
+        cluster_status,
+    ),
 };
 
 fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -283,7 +288,7 @@ pub(super) static NEXT_VMID: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[WANTED],
-    call: Call::Steps(&["GET /cluster/nextid"], next_vmid),
+    call: Call::Steps(&[step(Get, "/cluster/nextid", &[])], next_vmid),
 };
 
 fn next_vmid(client: &Client, args: &Args) -> Result<Answer, Error> {

@@ -13,6 +13,7 @@ use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -41,8 +42,7 @@ pub(super) static CREATE_LXC: Tool = Tool {
         WAIT_TIMEOUT,
     ],
     call: Call::Plain(
-        Post,
-        "/nodes/{node}/lxc/{vmid}/snapshot",
+        step(Post, "/nodes/{node}/lxc/{vmid}/snapshot", needs::SNAPSHOT),
         Show::Action("Snapshot {snapname} of container {vmid}"),
     ),
 };
@@ -63,8 +63,8 @@ pub(super) static CREATE_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            "POST /nodes/{node}/qemu/{vmid}/snapshot",
-            "GET /cluster/resources",
+            step(Post, "/nodes/{node}/qemu/{vmid}/snapshot", needs::SNAPSHOT),
+            step(Get, "/cluster/resources", &[]),
         ],
         create_vm,
     ),
@@ -91,7 +91,7 @@ pub(super) static LIST_LXC: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, VMID, LIMIT, OFFSET],
     call: Call::Steps(
-        &["GET /nodes/{node}/lxc/{vmid}/snapshot"],
+        &[step(Get, "/nodes/{node}/lxc/{vmid}/snapshot", needs::AUDIT)],
         |client, args| list(client, args, "/nodes/{node}/lxc/{vmid}/snapshot"),
     ),
 };
@@ -103,7 +103,11 @@ pub(super) static LIST_VM: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, VMID, LIMIT, OFFSET],
     call: Call::Steps(
-        &["GET /nodes/{node}/qemu/{vmid}/snapshot"],
+        &[step(
+            Get,
+            "/nodes/{node}/qemu/{vmid}/snapshot",
+            needs::AUDIT,
+        )],
         |client, args| list(client, args, "/nodes/{node}/qemu/{vmid}/snapshot"),
     ),
 };
@@ -149,8 +153,12 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/lxc/{vmid}/config",
-            "POST /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
+            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT).dispensable(),
+            step(
+                Post,
+                "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
+                needs::ROLLBACK,
+            ),
         ],
         |client, args| roll_back(client, args, Guest::Container),
     ),
@@ -164,8 +172,12 @@ pub(super) static ROLLBACK_VM: Tool = Tool {
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/config",
-            "POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
+            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT).dispensable(),
+            step(
+                Post,
+                "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
+                needs::ROLLBACK,
+            ),
         ],
         |client, args| roll_back(client, args, Guest::Vm),
     ),
@@ -252,8 +264,11 @@ pub(super) static DELETE_LXC: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Delete,
-        "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}",
+        step(
+            Delete,
+            "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}",
+            needs::SNAPSHOT,
+        ),
         Show::Action("Delete snapshot {snapname} of container {vmid}"),
     ),
 };
@@ -265,8 +280,11 @@ pub(super) static DELETE_VM: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        Delete,
-        "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}",
+        step(
+            Delete,
+            "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}",
+            needs::SNAPSHOT,
+        ),
         Show::Action("Delete snapshot {snapname} of VM {vmid}"),
     ),
 };

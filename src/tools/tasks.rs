@@ -18,6 +18,7 @@ use crate::request::{
     Method::{Delete, Get, Put},
     Reply, Request,
 };
+use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -57,8 +58,8 @@ pub(super) static STOP: Tool = Tool {
     params: &[UPID],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/tasks/{upid}/status",
-            "DELETE /nodes/{node}/tasks/{upid}",
+            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
+            step(Delete, "/nodes/{node}/tasks/{upid}", &[]),
         ],
         stop,
     ),
@@ -99,7 +100,13 @@ pub(super) static OF_CLUSTER: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[VIEW, MAX],
-    call: Call::Steps(&["GET /cluster/tasks", "GET /cluster/log"], of_cluster),
+    call: Call::Steps(
+        &[
+            step(Get, "/cluster/tasks", &[]),
+            step(Get, "/cluster/log", &[]),
+        ],
+        of_cluster,
+    ),
 };
 
 fn of_cluster(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -167,9 +174,9 @@ pub(super) static PENDING: Tool = Tool {
     params: &[NODE, VMID, TYPE, ALL, LIMIT, OFFSET],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/pending",
-            "GET /nodes/{node}/qemu/{vmid}/cloudinit",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            step(Get, "/nodes/{node}/qemu/{vmid}/cloudinit", needs::AUDIT),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         pending,
     ),
@@ -289,11 +296,12 @@ pub(super) static UPDATE: Tool = Tool {
     params: &[NODE, VMID, TYPE, SET, DELETE, REVERT, DIGEST],
     call: Call::Steps(
         &[
-            "GET /nodes/{node}/qemu/{vmid}/pending",
-            "PUT /nodes/{node}/qemu/{vmid}/config",
-            "GET /nodes/{node}/lxc/{vmid}/pending",
-            "PUT /nodes/{node}/lxc/{vmid}/config",
-            "GET /cluster/resources",
+            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM),
+            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC)
+                .also(&["/vms/{vmid}:VM.Config.Options"]),
+            step(Get, "/cluster/resources", &[]),
         ],
         update,
     ),
@@ -561,7 +569,13 @@ pub(super) static VERSION: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[ON_NODE],
-    call: Call::Steps(&["GET /version", "GET /nodes/{node}/version"], version),
+    call: Call::Steps(
+        &[
+            step(Get, "/version", &[]),
+            step(Get, "/nodes/{node}/version", &[]),
+        ],
+        version,
+    ),
 };
 
 fn version(client: &Client, args: &Args) -> Result<Answer, Error> {

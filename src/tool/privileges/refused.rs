@@ -381,14 +381,14 @@ mod tests {
         granted: Option<Value>,
         is_taken: bool,
     ) -> String {
-        let ListedTool { name, tool, .. } = tools::find(tool).expect("it is listed");
+        let ListedTool { tool, .. } = tools::find(tool).expect("it is listed");
         let arguments = arguments.as_object().expect("an object");
         let args = Args::parse(tool.params(), arguments).expect("they are right");
         let body = json!({ "data": null, "message": format!("{said}\n") });
         let reply = Response::at_once(403, said, body);
         let refusal = Refusal::new(request, &reply, "mcp@pve!mcp");
         let call = Call {
-            lines: lines(name, tool).collect(),
+            lines: lines(tool),
             args: &args,
             refusal: &refusal,
             is_taken,

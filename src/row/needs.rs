@@ -1,0 +1,49 @@
+//! What requests need of an API token, in the words of the API description of 9.2, and what the code checks
+//! beside it (`PVE/API2/Qemu.pm`, `PVE/API2/LXC.pm`, `PVE/API2/VZDump.pm`).
+
+/// What is needed for a request, every line of it.
+///
+/// A line is written as the API description writes it: `path:A|B` where one of the privileges is enough, the
+/// least first, and ` or ` between two such places where one place is enough. Its end may be ` if start`, a flag
+/// without which it does not count. What the API description does not name: `{newid}` is a guest that does not
+/// exist yet, `{owner}` the guest that a backup is of, `{volume}` the storage of a volume.
+pub(crate) type Needs = &'static [&'static str];
+
+pub(crate) const AUDIT: Needs = &["/vms/{vmid}:VM.Audit"];
+pub(crate) const POWER: Needs = &["/vms/{vmid}:VM.PowerMgmt"];
+pub(crate) const SNAPSHOT: Needs = &["/vms/{vmid}:VM.Snapshot"];
+pub(crate) const ROLLBACK: Needs = &["/vms/{vmid}:VM.Snapshot.Rollback|VM.Snapshot"];
+pub(crate) const ALLOCATE: Needs = &["/vms/{vmid}:VM.Allocate"];
+pub(crate) const NODE: Needs = &["/nodes/{node}:Sys.Audit"];
+pub(crate) const LOGS: Needs = &["/nodes/{node}:Sys.Syslog"];
+pub(crate) const ALL_NODES: Needs = &["/:Sys.Audit"];
+pub(crate) const AGENT: Needs = &["/vms/{vmid}:VM.GuestAgent.Unrestricted|VM.Monitor"];
+pub(crate) const SPACE: &str = "/storage/{storage}:Datastore.AllocateSpace";
+pub(crate) const STORED: &str = "/storage/{storage}:Datastore.Audit|Datastore.AllocateSpace";
+pub(crate) const BRIDGE: &str = "/sdn/zones/{zone}/{bridge}:SDN.Use";
+/// Of a template or an image of a disc, which is read.
+pub(crate) const READ: &str = "/storage/{volume}:Datastore.Audit|Datastore.AllocateSpace";
+pub(crate) const ARCHIVE: &str = "/storage/{archive}:Datastore.AllocateSpace|Datastore.Allocate";
+pub(crate) const BACKUP: &str = "/vms/{owner}:VM.Backup or /storage/{volume}:Datastore.Allocate";
+pub(crate) const DISK: &str = "/vms/{vmid}:VM.Config.Disk";
+pub(crate) const NETWORK: Needs = &["/vms/{vmid}:VM.Config.Network", BRIDGE];
+pub(crate) const RESIZE: Needs = &["/vms/{vmid}:VM.Config.CPU", "/vms/{vmid}:VM.Config.Memory"];
+pub(crate) const DISK_AND_SPACE: Needs = &[DISK, SPACE];
+pub(crate) const CLONE: Needs = &[
+    "/vms/{vmid}:VM.Clone",
+    "/vms/{newid}:VM.Allocate or /pool/{pool}:VM.Allocate",
+    SPACE,
+    BRIDGE,
+];
+pub(crate) const CREATE: Needs = &[
+    "/vms/{newid}:VM.Allocate or /pool/{pool}:VM.Allocate",
+    SPACE,
+    BRIDGE,
+];
+pub(crate) const STARTED: &str = "/vms/{newid}:VM.PowerMgmt or /pool/{pool}:VM.PowerMgmt if start";
+/// Any of these lets the request in; what each tool changes is beside its request.
+pub(crate) const CONFIG_VM: Needs = &["/vms/{vmid}:VM.Config.Disk|VM.Config.CDROM|VM.Config.CPU|\
+    VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit"];
+pub(crate) const CONFIG_LXC: Needs =
+    &["/vms/{vmid}:VM.Config.Disk|VM.Config.CPU|VM.Config.Memory|\
+    VM.Config.Network|VM.Config.Options"];

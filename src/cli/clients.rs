@@ -148,7 +148,7 @@ fn absolute(setting: &Setting, value: &str) -> Result<String, Error> {
 fn text(path: io::Result<PathBuf>) -> Result<String, String> {
     let path = path.map_err(|err| err.to_string())?;
     let text = path.into_os_string().into_string();
-    text.map_err(|_| "it is no text in UTF-8".to_owned())
+    text.map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
 /// `<name of the API token>`, which no check lets pass.

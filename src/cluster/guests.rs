@@ -347,7 +347,7 @@ pub(crate) fn find_guest(client: &Reader, of: Option<Twins>, args: &Args, error:
     let guest = resource(client, args, vmid);
     let is_other = |guest: &Value| kind.is_some_and(|kind| kind != Guest::of(guest));
     refusal.hint = match &guest {
-        Ok(Some(guest)) if is_missing || is_other(guest) => Some(located(guest)),
+        Ok(Some(guest)) if is_missing || is_other(guest) => Some(located(guest, kind)),
         Ok(None) if is_missing => Some(format!(
             "This token sees no guest {vmid} anywhere: proxmox_get_vms lists those that it sees."
         )),
@@ -366,14 +366,17 @@ pub(crate) fn find_guest(client: &Reader, of: Option<Twins>, args: &Args, error:
     }
 }
 
-/// `102 is the VM db01 on node pve2: call again …`
-pub(crate) fn located(guest: &Value) -> String {
+/// `102 is the VM db01 on node pve2: call again …`, for a tool for guests of one kind, or of both by `type`.
+pub(crate) fn located(guest: &Value, kind: Option<Guest>) -> String {
+    let also = match kind {
+        None => format!(", type={}", plain(&guest["type"])),
+        Some(kind) if kind == Guest::of(guest) => String::new(),
+        Some(_) => format!(" and the {} tool", Guest::of(guest).suffix()),
+    };
     format!(
-        "{}: call again with node={}, type={} where it is asked for, and the {} tool.",
+        "{}: call again with node={}{also}.",
         identified(guest),
         plain(&guest["node"]),
-        plain(&guest["type"]),
-        Guest::of(guest).suffix(),
     )
 }
 

@@ -302,7 +302,7 @@ impl HostConnector {
 
     pub(super) fn server_name(&self) -> Result<ServerName<'static>, NoConnection> {
         ServerName::try_from(self.host.name.clone()).map_err(|err| NoConnection {
-            what: format!("{:?} is no host name", self.host.name),
+            what: format!("{:?} is not a host name", self.host.name),
             cause: err.to_string(),
             remedy: "Check PROXMOX_HOST.".to_owned(),
         })

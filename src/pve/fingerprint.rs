@@ -25,7 +25,7 @@ pub(crate) fn show(hosts: &[Host]) -> (Option<String>, Vec<Error>) {
         return (None, failures);
     }
     text.push_str(
-        "Whoever sits in between could have shown another one. If on the node\n  \
+        "Anyone between here and the host could have shown another one. If on the node\n  \
          openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n\
          (pveproxy-ssl.pem where that exists) shows the same fingerprint, set:\n\
          PROXMOX_FINGERPRINT=",

@@ -439,7 +439,7 @@ impl Verifier {
         match err {
             Error::InvalidCertificate(CertificateError::BadSignature) => self.error(
                 leaf,
-                "the server has not the certificate's key",
+                "the server does not hold the certificate's private key",
                 "Someone may stand between this machine and the node.".to_owned(),
             ),
             err => {

@@ -94,7 +94,7 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     if let Some(seen) = &seen
         && (seen["type"] != guest.api_type() || seen["node"] != *node)
     {
-        let refusal = elsewhere(located(seen));
+        let refusal = elsewhere(located(seen, Some(guest)));
         return Err(match Guest::of(seen) == guest {
             true => refusal,
             false => Error::OtherKind {

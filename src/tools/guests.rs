@@ -149,7 +149,7 @@ fn keys_of(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static
         .find(|field| !names().any(|name| name == **field));
     if let Some(unknown) = unknown {
         return Err(Error::Arguments(vec![format!(
-            "fields: {} is no column; there are {}",
+            "fields: {} is not a column; known: {}",
             text::cut(&text::inline(unknown), 40),
             names().collect::<Vec<_>>().join(", ")
         )]));

@@ -480,7 +480,7 @@ fn problems(args: &Args, guest: Guest) -> Vec<String> {
         problems.extend(problem.map(|problem| format!("delete: {} {problem}", shown(key))));
     }
     for key in revert.iter().filter(|key| !is_option(key)) {
-        problems.push(format!("revert: {} is no option", shown(key)));
+        problems.push(format!("revert: {} is not an option", shown(key)));
     }
     let names = set.iter().map(|(key, _)| *key);
     let names: Vec<&str> = names
@@ -508,7 +508,7 @@ fn is_option(key: &str) -> bool {
 /// Why an option is not for this tool, whatever its value.
 fn refused(guest: Guest, key: &str) -> Option<String> {
     let why = match (guest, Slot::of(key).family) {
-        _ if !is_option(key) => "is no option",
+        _ if !is_option(key) => "is not an option",
         (Guest::Vm, "net") => {
             "is for proxmox_add_network_vm, proxmox_update_network_vm and proxmox_remove_network_vm"
         }
@@ -527,7 +527,7 @@ fn refused(guest: Guest, key: &str) -> Option<String> {
         (_, "delete" | "revert" | "digest") => "is a parameter of its own",
         // Its removal would free the saved memory of a suspended VM.
         (Guest::Vm, "vmstate") => "is for proxmox_pause_vm and proxmox_start_vm",
-        (_, "node" | "vmid" | "force") => "is no option",
+        (_, "node" | "vmid" | "force") => "is not an option",
         (Guest::Vm, "args" | "parallel")
         | (Guest::Container, "dev" | "hookscript" | "lxc")
         | (_, "skiplock") => FOR_ROOT,

@@ -488,7 +488,10 @@ mod trusting {
         let connection = connection(true, host.at, Check::Pin(sha256_of("ca")), &[]);
         let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
         let text = not_sent(http.exchange(&get()));
-        assert_holds(&text, &["the server has not the certificate's key"]);
+        assert_holds(
+            &text,
+            &["the server does not hold the certificate's private key"],
+        );
     }
 
     #[test]
@@ -530,7 +533,10 @@ mod trusting {
     fn no_mode_accepts_a_certificate_without_its_key() {
         for check in [Check::Pin(sha256_of("ca")), Check::Insecure] {
             let text = call_with("ca", check, &[], &[]);
-            assert_holds(&text, &["the server has not the certificate's key"]);
+            assert_holds(
+                &text,
+                &["the server does not hold the certificate's private key"],
+            );
         }
     }
 

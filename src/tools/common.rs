@@ -12,7 +12,7 @@ pub(super) const DESCRIPTION: Param = Param::optional("description", Kind::Text(
 pub(super) const DIGEST: Param = Param::optional(
     "digest",
     Kind::Format(&format::DIGEST),
-    "Refused if the configuration has another by now.",
+    "As last read; refused if the configuration has changed since.",
 );
 /// For what a list shows with the digest.
 pub(super) const LISTED_DIGEST: Param =

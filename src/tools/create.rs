@@ -79,7 +79,7 @@ const SWAP: Param = Param::optional("swap", Kind::Integer(0, u64::MAX), "MiB.");
 const LXC_BRIDGE: Param = Param::optional(
     "bridge",
     Kind::Format(&format::BRIDGE),
-    "Bridge of net0; none, no card.",
+    "Bridge of net0; no card without it.",
 );
 const IP: Param = Param::optional(
     "ip",

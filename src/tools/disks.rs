@@ -196,7 +196,7 @@ const LXC_VOLUME: Param = Param::required(
 const GROWN_SIZE: Param = Param::required(
     "size",
     Kind::Format(&format::GROWN_SIZE),
-    "+10G: more; 50G: in all.",
+    "+10G adds; 50G is the new size.",
 );
 
 pub(super) static RESIZE_VM: Tool = Tool {

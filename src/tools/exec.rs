@@ -24,7 +24,7 @@ const COMMAND: Param = Param::required(
     "Program and arguments, POSIX quoting, no shell characters.",
 )
 .unless(&["argv"]);
-const ARGV: Param = Param::optional("argv", Kind::List, "In place of command, any characters.");
+const ARGV: Param = Param::optional("argv", Kind::List, "Instead of command; any characters.");
 const INPUT: Param = Param::optional(
     "input_data",
     Kind::Text(0, 65_536),

@@ -25,7 +25,7 @@ const FORCE_STOP: Param =
 const OVERRULE_SHUTDOWN: Param = Param::optional(
     "overrule_shutdown",
     Kind::Flag,
-    "End a shutdown that waits.",
+    "Cancel a shutdown that is under way.",
 )
 .sent_as("overrule-shutdown");
 
@@ -166,7 +166,7 @@ pub(super) static PAUSE_VM: Tool = Tool {
 
 pub(super) static RESUME_VM: Tool = Tool {
     title: "Resume VM",
-    summary: "Continues a paused VM.",
+    summary: "Resumes a paused VM.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
     params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],

@@ -228,7 +228,7 @@ fn free_name(config: &Config, slot: &str) -> String {
 
 pub(super) static UPDATE_VM: Tool = Tool {
     title: "Change network card of VM",
-    summary: "Changes a VM's network card; what is not given stays, also its MAC.",
+    summary: "Changes a VM's network card; what is not given stays, including its MAC.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
@@ -253,7 +253,7 @@ pub(super) static UPDATE_VM: Tool = Tool {
 
 pub(super) static UPDATE_LXC: Tool = Tool {
     title: "Change network card of container",
-    summary: "Changes a container's network card; what is not given stays, also its MAC.",
+    summary: "Changes a container's network card; what is not given stays, including its MAC.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[

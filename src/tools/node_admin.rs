@@ -100,7 +100,7 @@ const LINES: Param = Param::optional("limit", Kind::Integer(1, 5_000), "").defau
 const FIRST_LINE: Param = Param::optional(
     "start",
     Kind::Integer(0, u64::MAX),
-    "Instead of the newest lines.",
+    "First line, instead of the newest ones.",
 );
 const SINCE: Param = Param::optional(
     "since",
@@ -112,7 +112,7 @@ const UNIT: Param = Param::optional("service", Kind::Format(&format::UNIT), "Uni
 
 pub(super) static SYSLOG: Tool = Tool {
     title: "Read the system log",
-    summary: "Shows a node's system log, newest lines: of a time span, of one unit. proxmox_get_node_journal reads on where a call ended.",
+    summary: "Shows the newest lines of a node's system log, by time span or unit. proxmox_get_node_journal continues where a call ended.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, LINES, FIRST_LINE, SINCE, UNTIL, UNIT],
@@ -218,13 +218,13 @@ fn yesterday(now: u64) -> String {
 const ENTRIES: Param = Param::optional(
     "lastentries",
     Kind::Integer(1, 5_000),
-    "Not with since or startcursor.",
+    "Newest lines; not with since or startcursor.",
 )
 .local();
 const JOURNAL_LINES: Param = Param::optional(
     "limit",
     Kind::Integer(1, 5_000),
-    "Likewise, also with since.",
+    "Newest lines, also with since.",
 )
 .local();
 const START_CURSOR: Param = Param::optional("startcursor", Kind::Text(1, 512), "");
@@ -341,7 +341,7 @@ const TASK_FILTERS: &[Param] = &[
 
 pub(super) static TASKS: Tool = Tool {
     title: "List tasks",
-    summary: "Searches tasks of all nodes or one by type, guest, user, result and time, also old ones, newest first; the status of a failed one says why.",
+    summary: "Searches tasks of all nodes or one by type, guest, user, result and time, old ones included, newest first; the status of a failed one says why.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
@@ -489,7 +489,7 @@ const LOG_LINES: Param = Param::optional("log_lines", Kind::Integer(0, 5_000), "
 const LOG_START: Param = Param::optional(
     "start",
     Kind::Integer(0, u64::MAX),
-    "Instead of the last lines.",
+    "First log line, instead of the last ones.",
 );
 
 pub(super) static TASK: Tool = Tool {

@@ -279,7 +279,7 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
 const WANTED: Param = Param::optional(
     "vmid",
     Kind::Integer(100, 999_999_999),
-    "Tells whether this one is free.",
+    "Says whether this one is free.",
 );
 
 pub(super) static NEXT_VMID: Tool = Tool {

@@ -24,7 +24,7 @@ const CONTENT: Param = Param::optional(
 
 pub(super) static LIST: Tool = Tool {
     title: "List storage content",
-    summary: "Lists what lies on a storage, largest first, with owners and totals per kind.",
+    summary: "Lists the contents of a storage, largest first, with owners and totals per kind.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[STORAGE, ON_NODE, CONTENT, OF_GUEST, LIMIT, OFFSET],

@@ -405,6 +405,33 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_asked_about_a_second_change_since_the_first_would_be_sent_again() {
+        let safety = Safety::default();
+        let keeper = Keeper::new(&safety);
+        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let peer = Peer::nobody();
+        let reader = Reader::new(&cluster, &peer);
+        let first = Request::new(Post, "/nodes/pve1/qemu/100/status/start");
+        let second = Request::new(Put, "/nodes/pve1/config");
+        for asks in [Asks::ByResult(None), Asks::WithinCall(None), Asks::Nobody] {
+            let caller = Caller {
+                name: String::new(),
+                follows_tasks: false,
+                asks,
+            };
+            let gate = Gate::new(&safety, &keeper, ("tool", "Does."), caller);
+            let pass = gate.admit(&reader, &first).expect("it is let through");
+            gate.close(pass, &Ok(Value::Null));
+            let refused = gate.admit(&reader, &second).err();
+            let Some(Error::Impossible { what, cause }) = refused else {
+                panic!("{refused:?}");
+            };
+            assert_eq!(what, "PUT /nodes/pve1/config was not sent");
+            assert!(cause.contains("first change was made"), "{cause}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_is_refused_by_every_boundary_and_confirmed_as_what_destroys() {
         let open = Safety::default();
         let guests = || Guests::parse("100-199").ok();

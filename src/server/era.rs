@@ -203,8 +203,8 @@ pub(super) fn not_initialized() -> Fault {
 }
 
 /// Who makes a call, and what they said to a question that it ended with before, which is taken out of
-/// `params`. Tasks and questions that end a call exist only in the stateless revision, where each
-/// request says anew what its client understands.
+/// `params`. Clients follow tasks and repeat calls only in the stateless revision, where each request says
+/// what its client understands.
 pub(super) fn caller(
     era: &Era,
     session: Option<&Session>,

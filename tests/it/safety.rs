@@ -2256,6 +2256,46 @@ fn every_elevated_call_has_one_line_in_the_audit_log() {
 }
 
 #[test]
+fn a_call_that_was_asked_about_has_one_line_whatever_comes_of_the_question() {
+    let host = Host::start();
+    let path = file("asked");
+    let log = path.to_str().expect("it is text");
+    let mut session = session_with_forms(&host, "2025-11-25", &[("PROXMOX_AUDIT_LOG", log)]);
+    for response in [yes("100"), json!({ "action": "decline" })] {
+        send_call(&mut session, "answered");
+        let id = question(&mut session);
+        respond(&mut session, &id, response);
+        assert_eq!(session.receive()["id"], "answered");
+    }
+    send_call(&mut session, "cancelled");
+    question(&mut session);
+    session.send(
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"cancelled"}}"#,
+    );
+    assert_eq!(session.receive()["method"], "notifications/cancelled");
+    send_call(&mut session, "left");
+    question(&mut session);
+    session.finish();
+    let lines = lines(&path);
+    let decisions: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line["decision"].as_str())
+        .collect();
+    let expected = [
+        "confirmed",
+        "not confirmed",
+        "not confirmed",
+        "not confirmed",
+    ];
+    assert_eq!(decisions, expected);
+    let told = |place: usize| lines[place]["outcome"].to_string();
+    assert!(told(2).contains("cancelled the call"), "{lines:?}");
+    assert!(told(3).contains("closed its end"), "{lines:?}");
+    assert_eq!(host.changes().len(), 1);
+    fs::remove_file(&path).expect("it is ours");
+}
+
+#[test]
 fn each_change_of_a_call_has_its_line_in_the_audit_log_be_it_denied() {
     let host = Host::start();
     host.hold(

@@ -28,7 +28,7 @@ const ENDED: &str = "ended without an answer";
 pub(crate) struct Session {
     child: Child,
     /// `None` once it was closed.
-    input: Option<Box<dyn Write>>,
+    input: Option<Box<dyn Write + Send>>,
     lines: Receiver<String>,
     log: Option<JoinHandle<String>>,
     requests: u32,
@@ -72,7 +72,7 @@ impl Session {
         Self::of(child, Box::new(ours))
     }
 
-    fn of(mut child: Child, input: Box<dyn Write>) -> Self {
+    fn of(mut child: Child, input: Box<dyn Write + Send>) -> Self {
         let output = child.stdout.take().expect("it is piped");
         let mut errors = child.stderr.take().expect("it is piped");
         // The pipes are emptied all the time, so that the server never waits for the test.
@@ -111,6 +111,13 @@ impl Session {
         if let Err(err) = input.write_all(bytes).and_then(|()| input.flush()) {
             self.fail(&format!("cannot be written to: {err}"));
         }
+    }
+
+    /// From now on sends this line again and again, as fast as the server reads, until that ends.
+    pub(crate) fn flood(&mut self, line: &str) {
+        let mut input = self.input.take().expect("it is still open");
+        let lines = format!("{line}\n").repeat(1_000);
+        thread::spawn(move || while input.write_all(lines.as_bytes()).is_ok() {});
     }
 
     /// Closes the input: the server answers what it was sent, and ends.

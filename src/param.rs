@@ -468,7 +468,9 @@ pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Val
         .filter(|param| param.is_listed_as_required())
         .map(|param| param.name)
         .collect();
-    let mut schema = json!({ "type": "object", "properties": properties });
+    let mut schema = json!({ "type": "object" });
+    // `json!` would copy them.
+    schema["properties"] = properties.into();
     if !required.is_empty() {
         schema["required"] = required.into();
     }

@@ -199,13 +199,15 @@ impl Context {
 impl Tool {
     /// Its entry in `tools/list`.
     pub(crate) fn definition(&self, name: &str, safety: &Safety) -> Value {
-        json!({
+        let mut definition = json!({
             "name": name,
             "title": self.title,
             "description": self.summary,
-            "inputSchema": param::schema(self.listed_params(safety)),
-            "annotations": self.effect.annotations(),
-        })
+        });
+        // `json!` would copy these.
+        definition["inputSchema"] = param::schema(self.listed_params(safety));
+        definition["annotations"] = self.effect.annotations();
+        definition
     }
 
     /// What it takes: its own parameters, and what goes with changes.

@@ -110,6 +110,8 @@ impl Subject {
             Touches::HaCompanions(param) => {
                 subject.name_resource(&value(param));
                 subject.unnamed = Unnamed::Changed;
+                // It names the node that they go to, and not those that they leave.
+                subject.nodes.clear();
             }
         }
         subject.harm = how.map(|how| Harm::Declared {

@@ -151,6 +151,19 @@ fn boundaries_hold_for_what_a_row_touches() {
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
 
+/// A move names the node that the guest goes to, and not the one that it leaves.
+#[test]
+fn what_is_bounded_to_nodes_moves_no_guest_of_another() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED, ("PROXMOX_NODES", "pve2")]);
+    for action in ["migrate", "relocate"] {
+        let call = json!({ "action": action, "sid": "vm:100", "node": "pve2" });
+        let said = text(&mut session, HA, call);
+        assert!(said.contains("this acts on the whole cluster"), "{said}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
 #[test]
 fn a_question_shows_what_is_changed_and_holds_for_nothing_else() {
     let fake = Fake::start();

@@ -493,6 +493,14 @@ impl Declared {
                 None => (),
             }
         }
+        // What the row does not take would not be judged by what the row says.
+        let is_taken = |name: &str| {
+            let mut takes = self.row.takes.iter();
+            name == "digest" || takes.any(|param| param.wire_name() == Some(name))
+        };
+        if !request.form.iter().all(|(name, _)| is_taken(name)) {
+            return None;
+        }
         for param in self.row.takes {
             let wire = param.wire_name();
             let mut form = request.form.iter();
@@ -690,6 +698,7 @@ mod tests {
             put("/rules"),
             put("/rules/0/1"),
             put("/nodes/pve1/lxc/100/rules/1"),
+            put("/rules/0").with("moveto", "2").with("vmid", "100"),
         ] {
             assert_eq!(does(&other), None, "{other}");
         }

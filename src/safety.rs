@@ -86,7 +86,9 @@ pub(crate) struct Gate<'a> {
     declared: Vec<Declared>,
     /// What the tool has read of what it is about to change, in words.
     before: RefCell<String>,
-    /// Why it may do no harm, where it may not.
+    /// Whether the tool stands in for its twin, and so may do no harm.
+    is_stand_in: Cell<bool>,
+    /// What is said of the first harm that it would do.
     refusal: RefCell<Option<Error>>,
     caller: Caller,
     /// What tells this call from others: tool and arguments. It can hold secrets.
@@ -123,6 +125,7 @@ impl<'a> Gate<'a> {
             summary: Cell::new(summary),
             declared: Vec::new(),
             before: RefCell::default(),
+            is_stand_in: Cell::new(false),
             refusal: RefCell::new(None),
             caller,
             call: String::new(),
@@ -154,6 +157,7 @@ impl<'a> Gate<'a> {
     /// not be harmed: `refusal` is then what is said.
     pub(crate) fn hand_to(&self, summary: &'static str, refusal: Error) {
         self.summary.set(summary);
+        self.is_stand_in.set(true);
         *self.refusal.borrow_mut() = Some(refusal);
     }
 
@@ -182,10 +186,14 @@ impl<'a> Gate<'a> {
     fn decide(&self, client: &Reader, request: &Request) -> Result<&'static str, Error> {
         let subject = Subject::of(request, &self.declared, &self.before.borrow());
         self.check(client, &subject)?;
-        if subject.harm.is_some()
-            && let Some(refusal) = self.refusal.take()
-        {
-            return Err(refusal);
+        if subject.harm.is_some() && self.is_stand_in.get() {
+            let refusal = self.refusal.take();
+            return Err(refusal.unwrap_or_else(|| {
+                Error::impossible(
+                    format!("{request} was not sent"),
+                    "It could harm a guest that was mixed up with another.",
+                )
+            }));
         }
         if self.is_dry_run {
             let preview = self.preview(client, request, &subject)?;

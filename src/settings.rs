@@ -503,7 +503,7 @@ pub(crate) struct Connection {
     /// `user@realm!name`
     pub(crate) token_id: String,
     pub(crate) token_secret: Secret,
-    /// How long an answer may take.
+    /// How long a request to one host may take, its answer included.
     pub(crate) timeout: Duration,
 }
 

@@ -110,8 +110,8 @@ pub(crate) enum Call {
     Choice(&'static Choice),
     /// One request: arguments fill in the path, and the rest are sent under their wire names.
     Plain(Step, Show),
-    /// More than one request, or one that is made from the arguments: all that it may send, for the
-    /// documentation, and the function that does it.
+    /// More than one request, or one that is made from the arguments: all that it may send, which the
+    /// documentation, the doctor and the hints on privileges read, and the function that does it.
     Steps(&'static [Step], fn(&Client, &Args) -> Result<Answer, Error>),
 }
 

@@ -453,7 +453,8 @@ fn harm_of_options(request: &Request) -> Option<Harm> {
 /// Whether a guest is given less time, in seconds, to shut down than Proxmox would give it.
 fn is_impatient(timeout: Option<&str>) -> bool {
     const USUAL: u64 = 60;
-    timeout.is_some_and(|timeout| timeout.parse::<u64>().is_ok_and(|seconds| seconds < USUAL))
+    let is_usual = |timeout: &str| timeout.parse::<u64>().is_ok_and(|seconds| seconds >= USUAL);
+    timeout.is_some_and(|timeout| !is_usual(timeout))
 }
 
 /// Whether a volume is of a kind that belongs to no guest.
@@ -505,6 +506,19 @@ mod tests {
         Guest {
             vmid,
             part: Part::Keeps,
+        }
+    }
+
+    #[test]
+    fn a_timeout_that_cannot_be_read_is_no_time_to_shut_down() {
+        for (timeout, expected) in [
+            (None, false),
+            (Some("60"), false),
+            (Some("59"), true),
+            (Some("0"), true),
+            (Some("soon"), true),
+        ] {
+            assert_eq!(is_impatient(timeout), expected, "{timeout:?}");
         }
     }
 

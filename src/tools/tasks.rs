@@ -527,6 +527,8 @@ fn refused(guest: Guest, key: &str) -> Option<String> {
         (_, "delete" | "revert" | "digest") => "is a parameter of its own",
         // Its removal would free the saved memory of a suspended VM.
         (Guest::Vm, "vmstate") => "is for proxmox_pause_vm and proxmox_start_vm",
+        // The flag alone makes no template: its disks stay as they are, and it starts no more.
+        (_, "template") => "cannot be set: a template is made by its own request, not by the flag",
         (_, "node" | "vmid" | "force") => "is not an option",
         (Guest::Vm, "args" | "parallel")
         | (Guest::Container, "dev" | "hookscript" | "lxc")
@@ -601,9 +603,12 @@ mod tests {
         for (guest, options) in [
             (
                 Guest::Vm,
-                "net0 scsi0 ide2 unused0 efidisk0 args digest skiplock force a=b",
+                "net0 scsi0 ide2 unused0 efidisk0 args digest skiplock force template a=b",
             ),
-            (Guest::Container, "net0 rootfs mp0 dev0 hookscript lxc vmid"),
+            (
+                Guest::Container,
+                "net0 rootfs mp0 dev0 hookscript lxc vmid template",
+            ),
         ] {
             for option in options.split(' ') {
                 assert!(refused(guest, option).is_some(), "{option}");

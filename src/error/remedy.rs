@@ -417,6 +417,7 @@ impl Case {
         }
         Some(match self.advice()? {
             Say(text) => text.to_owned(),
+            // Where the tasks can be read, `cluster::diagnosis` says more than these two.
             GuestLock => format!(
                 "A task holds the lock: proxmox_get_node_tasks with running=true shows it; call again when it has ended. \
                  If no task of the guest runs, the lock is stale and stays: {}.",

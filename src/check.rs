@@ -1,5 +1,5 @@
-//! `proxmox-mcp check`: the way from the settings to the tools, step by step, each with a verdict and what
-//! fixes it. Nothing is changed, and the token goes only to hosts whose certificate is trusted as set.
+//! `proxmox-mcp check`: tests every step from the settings to the tools, and reports a verdict and a fix for
+//! each. It changes nothing, and sends the token only to hosts whose certificate the settings trust.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
@@ -46,25 +46,25 @@ const BOUNDARIES: &str = "boundaries";
 const ELEVATED: &str = "elevated";
 const TOOLSETS: &str = "toolsets";
 
-/// How many seconds two clocks may differ.
+/// The largest difference between the two clocks, in seconds, that is still fine.
 const MOST_SKEW: u64 = 30;
 
-/// The oldest major version that was tried.
+/// The oldest major version of Proxmox VE that this program was tested with.
 const OLDEST_MAJOR: u32 = 7;
 
-/// What is known beyond the settings themselves.
+/// What the flags and the environment contain in addition to valid settings.
 #[derive(Default)]
 pub(crate) struct Environment {
-    /// The hosts, also where there is no token.
+    /// The hosts, even if the token is missing.
     hosts: Vec<Host>,
-    /// The variables that are probably misspelt locks, with which no call is sent.
+    /// Variables that are probably misspelt safety settings; calls are refused while one is set.
     misspelt: Vec<String>,
-    /// Which other variables look like settings and are none, and what else is not as it should be.
+    /// Other variables that look like settings but are not, and further problems that do not stop calls.
     warnings: Vec<String>,
 }
 
 impl Environment {
-    /// Looks at the flags and the environment.
+    /// Reads the flags and the environment.
     pub(crate) fn new(flags: &[(&'static Setting, OsString)]) -> Self {
         let misspelt = settings::misspelt_locks(env::vars_os()).into_iter();
         Self {
@@ -78,14 +78,16 @@ impl Environment {
     }
 }
 
-/// Checks everything.
+/// Runs all checks.
+///
+/// A check whose prerequisites failed is reported as skipped.
 pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
     let mut report = Report::default();
     let with_warnings = |found: String| {
         let lines = iter::once(found).chain(environment.warnings.iter().cloned());
         lines.collect::<Vec<_>>().join("\n")
     };
-    // Without a connection each step takes what it may take at most.
+    // Without valid settings there is no timeout to apply, so each step uses its own limit.
     let (hosts, timeout) = match &settings.connection {
         Ok(connection) => (&connection.hosts, connection.timeout),
         Err(_) => (&environment.hosts, Duration::MAX),
@@ -104,7 +106,7 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
                 false => report.warning(
                     SETTINGS,
                     with_warnings(found),
-                    "Correct or unset them; proxmox-mcp --help lists the settings.",
+                    "Correct or unset them; proxmox-mcp --help lists all settings.",
                 ),
             }
         }
@@ -146,7 +148,7 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
         elevated(&mut report, &settings.safety);
         toolsets(&mut report, &settings.safety);
     } else {
-        // What cannot be read is taken for something else.
+        // An invalid setting was replaced by a default, so these checks would describe another setup.
         for check in [ELEVATED, TOOLSETS] {
             report.skipped(check, "needs the settings");
         }
@@ -154,6 +156,7 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
     report
 }
 
+/// Returns how to fix the settings: which variables to correct, and an example for each missing one.
 fn setting_remedy(problems: &[String], misspelt: &[String]) -> String {
     let is_missing = |variable: &str| {
         let mut problems = problems.iter();
@@ -168,8 +171,8 @@ fn setting_remedy(problems: &[String], misspelt: &[String]) -> String {
     }
     if is_missing("PROXMOX_TOKEN_NAME") || is_missing("PROXMOX_TOKEN_VALUE") {
         remedy.push_str(
-            "Where there is no token yet, make one on a node, which prints the secret, and keep that \
-             in a file:\n  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
+            "If you have no token yet, create one on a node; this prints its secret, which you should \
+             store in a file:\n  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
         );
     }
     let examples = [
@@ -187,14 +190,14 @@ fn setting_remedy(problems: &[String], misspelt: &[String]) -> String {
     let examples: Vec<&str> = examples.map(|(_, example)| *example).collect();
     if !examples.is_empty() {
         remedy.push_str(&format!(
-            "Set what is missing, with your own values:\n  export {}\n",
+            "Set the missing settings to your own values:\n  export {}\n",
             examples.join(" ")
         ));
     }
-    remedy + "proxmox-mcp --help says what each setting takes."
+    remedy + "proxmox-mcp --help describes each setting."
 }
 
-/// What the API says.
+/// Runs the checks that need the API: version, token, privileges, clock, nodes and boundaries.
 fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
     let cluster = Cluster::new(connection, Peer::nobody());
     let peer = Peer::nobody();
@@ -217,8 +220,8 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
                 None => report.ok(API, found),
                 Some(_) => report.warning(
                     API,
-                    format!("{found}, older than all that was tried"),
-                    "Some tools may not work before Proxmox VE 7.4: upgrade the nodes.",
+                    format!("{found} is older than any version tested"),
+                    "Some tools may not work with versions before Proxmox VE 7.4: upgrade the nodes.",
                 ),
             }
             report.ok(TOKEN, format!("{} is valid", connection.token_id));
@@ -227,11 +230,11 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
         Err(Error::Refused(refusal)) if refusal.status() == 401 => {
             report.ok(
                 API,
-                "the API answers; its version is for valid tokens alone",
+                "the API answers; it reports its version only to valid tokens",
             );
             let advice = token_remedy(&refusal, &connection.token_id);
             let found = Error::Refused(refusal).brief();
-            let found = format!("{} is not taken: {found}", connection.token_id);
+            let found = format!("{} was rejected: {found}", connection.token_id);
             report.failed(TOKEN, found, advice);
             needs_token(report, &[PRIVILEGES]);
             clock(report, date, began, ended);
@@ -242,7 +245,7 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             let (found, remedy) = fault(error);
             report.failed(API, found, remedy);
             for check in [TOKEN, PRIVILEGES, CLOCK, NODES] {
-                report.skipped(check, "needs an answer of the API");
+                report.skipped(check, "needs an answer from the API");
             }
             return;
         }
@@ -253,7 +256,7 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             safety,
             &Granted::new(data),
             &connection.token_id,
-            // What is not known is taken for new.
+            // An unknown version is assumed to be a new one.
             major.unwrap_or(u32::MAX),
         ),
         Err(error) => {
@@ -276,12 +279,12 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
     }
 }
 
-/// `9` of `9.0.3`.
+/// Returns the major version, such as `9` for `9.0.3`; `None` if `version` does not begin with a number.
 fn major(version: &str) -> Option<u32> {
     version.split(['.', '-']).next()?.parse().ok()
 }
 
-/// What failed and what to do about it.
+/// Splits an error into what failed and how to fix it; the second is empty if the error does not say.
 fn fault(error: Error) -> (String, String) {
     match error {
         Error::Unanswered {
@@ -309,47 +312,50 @@ fn fault(error: Error) -> (String, String) {
     }
 }
 
-/// What to do about a token that is not taken, by what Proxmox says of it.
+/// Returns how to fix a token that Proxmox rejected, depending on its reason.
 fn token_remedy(refusal: &Refusal, token_id: &str) -> String {
     let (user, name) = token_id.split_once('!').unwrap_or((token_id, ""));
     let (user, name) = (quoted(user), quoted(name));
     if refusal.says("no such token") {
         return format!(
-            "Correct PROXMOX_USER and PROXMOX_TOKEN_NAME, or make it on a node as root, which prints \
-             its secret:\n  pveum user token add {user} {name} --privsep 1"
+            "Correct PROXMOX_USER and PROXMOX_TOKEN_NAME, or create the token on a node as root, which \
+             prints its secret:\n  pveum user token add {user} {name} --privsep 1"
         );
     }
     if refusal.says("invalid token value") {
         return format!(
-            "The secret is another one: correct PROXMOX_TOKEN_VALUE or the file of \
-             PROXMOX_TOKEN_FILE. If it is lost, make the token again on a node as root, and grant it \
-             its roles again:\n  pveum user token remove {user} {name}\n  \
+            "The secret is wrong: correct PROXMOX_TOKEN_VALUE or the file that PROXMOX_TOKEN_FILE \
+             names. If it is lost, recreate the token on a node as root, and grant it its roles \
+             again:\n  pveum user token remove {user} {name}\n  \
              pveum user token add {user} {name} --privsep 1"
         );
     }
     format!(
-        "Correct PROXMOX_USER (with realm, such as root@pam), PROXMOX_TOKEN_NAME and the secret. The \
-         token or its user may also be disabled or expired; on a node, as root:\n  \
+        "Correct PROXMOX_USER (with its realm, such as root@pam), PROXMOX_TOKEN_NAME and the secret. The \
+         token or its user may also be disabled or expired; check on a node as root:\n  \
          pveum user token list {user}\n  pveum user list"
     )
 }
 
-/// Seconds since 1970 by this machine's clock.
+/// Returns the seconds since 1970 by this machine's clock.
 fn seconds() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// `date` is the host's clock in whole seconds, read between `began` and `ended` of this machine's.
+/// Compares the two clocks.
+///
+/// `date` is the host's time in whole seconds, which it reported between `began` and `ended` by this
+/// machine's clock.
 fn clock(report: &mut Report, date: Option<u64>, began: f64, ended: f64) {
     let Some(date) = date else {
         return report.skipped(
             CLOCK,
-            "needs the host's time, which its answer does not have",
+            "needs the host's time, which its answer does not contain",
         );
     };
     let date = date as f64;
-    // Both have their width: the seconds are cut, and the answer took its time.
+    // Neither time is exact: the host truncates its seconds, and the answer took some time to arrive.
     let (ahead, behind) = (date - ended, began - (date + 1.0));
     let skew = ahead.max(behind).max(0.0) as u64;
     if skew <= MOST_SKEW {
@@ -359,14 +365,15 @@ fn clock(report: &mut Report, date: Option<u64>, began: f64, ended: f64) {
     report.warning(
         CLOCK,
         format!(
-            "the host is {} {side} this machine: certificates may seem out of date, and times in \
-             logs and tasks mean others",
+            "the host is {} {side} this machine: certificates may appear invalid, and times in logs \
+             and tasks are off by as much",
             text::duration(skew)
         ),
-        "Look at both, here and on the node, and let NTP set them:\n  timedatectl",
+        "Check both clocks, here and on the node, and have NTP set them:\n  timedatectl",
     );
 }
 
+/// Reports which nodes are offline; `rows` are those of `/nodes`.
 fn nodes(report: &mut Report, rows: &[Value]) {
     let node = |row: &Value| text::inline(row["node"].as_str().unwrap_or("?"));
     let down = rows.iter().filter(|row| row["status"] == "offline");
@@ -382,17 +389,18 @@ fn nodes(report: &mut Report, rows: &[Value]) {
                 all.len(),
                 down.join(", ")
             ),
-            "What concerns them will fail. Where they are up, look at the cluster on a node:\n  \
+            "Calls that concern them will fail. If they are running, check the cluster on a node:\n  \
              pvecm status\n  systemctl status corosync pve-cluster",
         ),
     }
 }
 
+/// Reports whether elevated tools are allowed, what limits them, and whether the audit log can be written.
 fn elevated(report: &mut Report, safety: &Safety) {
-    let locked = tools::shown(&safety.exposure);
-    let locked = locked.filter(|(_, tool)| tool.permission == Permission::Elevated);
+    let elevated =
+        tools::shown(&safety.exposure).filter(|(_, tool)| tool.permission == Permission::Elevated);
     let (reading, changing): (Vec<_>, Vec<_>) =
-        locked.partition(|(_, tool)| tool.effect == Effect::Reads);
+        elevated.partition(|(_, tool)| tool.effect == Effect::Reads);
     let count = reading.len() + changing.len();
     let found = match safety.allow_elevated {
         false => {
@@ -403,10 +411,9 @@ fn elevated(report: &mut Report, safety: &Safety) {
             changing.len(),
             bounds(safety),
             match safety.confirm {
-                Confirm::Auto =>
-                    "auto (where the client cannot ask, what destroys data by a token)",
-                Confirm::Always => "always (by a token where the client cannot ask)",
-                Confirm::Never => "never (nobody is asked)",
+                Confirm::Auto => "auto (if the client cannot ask, only data loss needs a token)",
+                Confirm::Always => "always (by token if the client cannot ask)",
+                Confirm::Never => "never",
             }
         ),
     };
@@ -420,13 +427,13 @@ fn elevated(report: &mut Report, safety: &Safety) {
                 "{found}\nthe audit log cannot be written: {}: {err}",
                 text::inline(&path.display().to_string())
             ),
-            "Set PROXMOX_AUDIT_LOG to a file that you own, in a folder that exists: until then \
-             no elevated tool works.",
+            "Set PROXMOX_AUDIT_LOG to a file that you own, in a folder that exists: until then, all \
+             elevated tools fail.",
         ),
     }
 }
 
-/// What limits elevated tools.
+/// Returns which settings limit or record what elevated tools do.
 fn bounds(safety: &Safety) -> String {
     let bounds = [
         ("PROXMOX_GUESTS", safety.guests.is_some()),
@@ -439,11 +446,12 @@ fn bounds(safety: &Safety) -> String {
     let bounds = bounds.iter().filter(|(_, is_set)| *is_set);
     let bounds: Vec<&str> = bounds.map(|(name, _)| *name).collect();
     match bounds.is_empty() {
-        true => "no boundary and no audit log is set".to_owned(),
+        true => "neither a boundary nor an audit log is set".to_owned(),
         false => format!("set: {}", bounds.join(", ")),
     }
 }
 
+/// Reports how many tools clients see, from which toolsets, and the size of their list.
 fn toolsets(report: &mut Report, safety: &Safety) {
     let shown = |domain: &&tools::Domain| {
         let mut tools = domain.tools.iter();
@@ -466,14 +474,14 @@ fn toolsets(report: &mut Report, safety: &Safety) {
             TOOLSETS,
             "no tool is shown to clients",
             "Unset PROXMOX_TOOLSETS, PROXMOX_TOOLS, PROXMOX_EXCLUDE_TOOLS or PROXMOX_READ_ONLY; this \
-             says which hides what:\n  proxmox-mcp tools",
+             shows which of them hides each tool:\n  proxmox-mcp tools",
         );
     }
     let size = Value::from(tools::definitions(safety)).to_string().len();
     report.ok(
         TOOLSETS,
         format!(
-            "{count} of {all} tools, their list takes {}: {}",
+            "{count} of {all} tools, whose list takes {}: {}",
             text::bytes(size as f64),
             sets.join(", ")
         ),

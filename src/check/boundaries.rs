@@ -1,4 +1,4 @@
-//! What the boundaries name today: a misspelt one protects nothing, and looks like one that does.
+//! What the boundaries cover now: a misspelt boundary protects nothing, yet looks as if it did.
 
 use serde_json::Value;
 
@@ -12,13 +12,15 @@ use crate::settings::Safety;
 use crate::settings::boundaries::Known;
 use crate::text::{self, add};
 
-/// The most guests or nodes that are named of each boundary.
+/// How many guests or nodes of each boundary are named.
 const MOST: usize = 5;
 
-/// The most characters of a name.
+/// The longest name shown, in characters.
 const LONGEST: usize = 60;
 
-/// `nodes` are the rows of `/nodes`, none where they are not known.
+/// Reports what each boundary covers, and which of its parts match nothing.
+///
+/// `nodes` are the rows of `/nodes`, empty if they could not be read.
 pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes: &[Value]) {
     let sets = [
         ("PROXMOX_GUESTS", &safety.guests),
@@ -80,13 +82,14 @@ pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes
         (false, false) => report.warning(
             BOUNDARIES,
             format!("{}\n- {}", lines.join("\n"), idle.join("\n- ")),
-            "Correct what is misspelt; what the token may not see (VM.Audit) is not found here. This \
-             lists guests with pools and tags:\n  proxmox-mcp call proxmox_get_vms",
+            "Correct misspelt parts; guests that the token may not see (VM.Audit) are not found here. \
+             This lists guests with their pools and tags:\n  proxmox-mcp call proxmox_get_vms",
         ),
     }
 }
 
-/// Says what a boundary names: `PROXMOX_PROTECTED: 100 web01, 9000 tpl`, and what of it names nothing.
+/// Adds what a boundary covers to `lines`, such as `PROXMOX_PROTECTED: 100 web01, 9000 tpl`, and what is wrong
+/// with its `parts` to `idle`.
 fn line(
     lines: &mut Vec<String>,
     idle: &mut Vec<String>,
@@ -103,7 +106,7 @@ fn line(
     if inside.is_empty() {
         found.push_str("nothing now");
         if parts.is_empty() {
-            idle.push(format!("{name}: its parts leave nothing"));
+            idle.push(format!("{name}: its exclusions leave nothing"));
         }
     }
     lines.push(format!("{name}: {found}"));

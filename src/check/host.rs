@@ -1,4 +1,4 @@
-//! The way to one host: its name, its port, its certificate.
+//! The checks of one host: its name, its port, its certificate.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,10 +8,10 @@ use crate::pve::probe::{NoConnection, Presented, Probe};
 use crate::settings::Host;
 use crate::text;
 
-/// How long before its end that of a certificate is worth a warning.
+/// How long before a certificate expires the check begins to warn.
 const LEAST_VALIDITY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Whether a host can be reached and is trusted.
+/// Reports whether a host can be reached and is trusted, and returns true if both hold.
 pub(super) fn reach(report: &mut Report, probe: &Probe) -> bool {
     let host = probe.host;
     match probe.addresses() {
@@ -41,11 +41,11 @@ pub(super) fn reach(report: &mut Report, probe: &Probe) -> bool {
             return false;
         }
     };
-    report.ok(TCP, format!("{host} takes connections"));
+    report.ok(TCP, format!("{host} accepts connections"));
     if !host.tls {
         report.ok(
             TLS,
-            format!("{host}: none, plain http:// within this machine"),
+            format!("{host}: not used, plain http:// to this machine"),
         );
         return true;
     }
@@ -58,6 +58,7 @@ pub(super) fn reach(report: &mut Report, probe: &Probe) -> bool {
     }
 }
 
+/// Reports a check that failed because there is no connection.
 fn unreachable(report: &mut Report, check: &'static str, fault: NoConnection) {
     report.failed(
         check,
@@ -66,7 +67,7 @@ fn unreachable(report: &mut Report, check: &'static str, fault: NoConnection) {
     );
 }
 
-/// Whether the certificate is accepted as set.
+/// Reports the certificate and what each mode makes of it, and returns true if the settings accept it.
 fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
     let set = presented.opinions.iter().find(|opinion| opinion.is_set);
     let refusal = set.and_then(|opinion| opinion.refusal.as_ref());
@@ -88,21 +89,21 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
         let mode = opinion.mode;
         let set = if opinion.is_set { " (in use)" } else { "" };
         match &opinion.refusal {
-            None if opinion.tolerated => format!("{mode}{set} takes it, tolerating its issuer"),
-            None => format!("{mode}{set} takes it"),
-            Some(reason) => format!("{mode}{set} refuses it: {}", reason.why),
+            None if opinion.tolerated => format!("{mode}{set} accepts it despite its issuer"),
+            None => format!("{mode}{set} accepts it"),
+            Some(reason) => format!("{mode}{set} rejects it: {}", reason.why),
         }
     });
     lines.extend(modes);
     let lines = lines.join("\n");
     let pin = format!(
-        "To take this certificate alone, compare its fingerprint on the node:\n  \
+        "To accept only this certificate, compare its fingerprint on the node:\n  \
          openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n\
-         (pveproxy-ssl.pem where that exists), and if it is the same, set:\n  {}",
+         (pveproxy-ssl.pem if that exists), and if they match, set:\n  {}",
         presented.line_to_set
     );
     if let Some(reason) = refusal {
-        let headline = format!("{host}: the certificate is not trusted, {}", reason.why);
+        let headline = format!("{host}: the certificate is not trusted: {}", reason.why);
         let advice = reason.remedies.iter().map(|advice| {
             if advice.ends_with("/etc/pve/pve-root-ca.pem") {
                 format!(
@@ -131,27 +132,29 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
     let soon = soon
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or_else(|_| String::new(), |since| text::time(since.as_secs()));
-    // Dates of this form are in the order of their texts.
-    let ends = presented.certificate.as_ref().map(|read| &read.not_after);
-    let ends_soon = ends.is_some_and(|ends| *ends < soon);
+    // As text, dates of this form sort by time.
+    let expiry = presented.certificate.as_ref().map(|read| &read.not_after);
+    let expires_soon = expiry.is_some_and(|expiry| *expiry < soon);
     if checks_nothing {
         report.warning(
             TLS,
-            format!("{host}: not checked, whoever sits in between can read the token\n{lines}"),
+            format!(
+                "{host}: not checked, so anyone on the network path can read the token\n{lines}"
+            ),
             pin,
         );
     } else if tolerates {
         report.warning(
             TLS,
-            format!("{host}: of an unknown issuer, which an attacker's would be, too\n{lines}"),
+            format!("{host}: from an unknown issuer, as an attacker's would be\n{lines}"),
             pin,
         );
-    } else if ends_soon {
-        let ends = ends.map_or("?", |ends| ends);
+    } else if expires_soon {
+        let expiry = expiry.map_or("?", |expiry| expiry);
         report.warning(
             TLS,
-            format!("{host}: the certificate ends {ends}\n{lines}"),
-            "Renew it on the node:\n  pvecm updatecerts --force\nor, where it comes from ACME:\n  \
+            format!("{host}: the certificate expires {expiry}\n{lines}"),
+            "Renew it on the node:\n  pvecm updatecerts --force\nor, if it comes from ACME:\n  \
              pvenode acme cert renew",
         );
     } else {

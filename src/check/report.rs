@@ -1,28 +1,28 @@
-//! What was found, for people and for programs.
+//! The findings of the checks, as text for people and JSON for programs.
 
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-/// The most characters of a line, where words allow.
+/// The longest line, in characters; a longer word is not broken.
 const WIDTH: usize = 100;
 
-/// Between the columns.
+/// The blanks between columns.
 const GAP: usize = 2;
 
-/// What all checks found, in their order.
+/// The findings of all checks, in order.
 #[derive(Default)]
 pub(crate) struct Report {
     findings: Vec<Finding>,
 }
 
-/// What one check found.
+/// The finding of one check.
 pub(super) struct Finding {
-    /// Its name, which programs know it by.
+    /// The name of the check, stable for programs.
     check: &'static str,
     verdict: Verdict,
     text: String,
-    /// What fixes it; lines that begin with two blanks are to be copied.
+    /// How to fix it; lines that begin with two blanks are commands to copy.
     remedy: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Verdict {
     Ok,
     Warning,
     Failed,
-    /// It needs what another check found missing.
+    /// A check that this one depends on did not pass.
     Skipped,
 }
 
@@ -45,7 +45,7 @@ impl Verdict {
         }
     }
 
-    /// The ANSI code of its colour.
+    /// Returns the ANSI code of the verdict's colour.
     fn colour(self) -> &'static str {
         match self {
             Verdict::Ok => "32",
@@ -97,7 +97,7 @@ impl Report {
         all.filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// 0 where all is well, 1 where a check failed, 3 where there are only warnings.
+    /// Returns 0 if all is well, 1 if a check failed, 3 if there are only warnings.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match (self.count(Verdict::Failed), self.count(Verdict::Warning)) {
             (0, 0) => ExitCode::SUCCESS,
@@ -106,7 +106,7 @@ impl Report {
         }
     }
 
-    /// One object: `checks`, each with `check`, `verdict`, `text` and `remedy`, and `ok`.
+    /// Returns one object with `ok` and `checks`, each of which has `check`, `verdict`, `text` and `remedy`.
     pub(crate) fn json(&self) -> String {
         let checks = self.findings.iter().map(|finding| {
             json!({
@@ -121,7 +121,7 @@ impl Report {
         format!("{:#}", json!({ "checks": checks, "ok": ok }))
     }
 
-    /// Three columns: verdict, check, and what was found with what fixes it below.
+    /// Returns three columns: verdict, check, and the finding with its remedy below.
     pub(crate) fn text(&self, coloured: bool) -> String {
         const VERDICT: usize = "skipped".len();
         let names = self.findings.iter().map(|finding| finding.check.len());
@@ -131,7 +131,7 @@ impl Report {
             let are_skipped = [one, other].map(|it| it.verdict) == [Verdict::Skipped; 2];
             are_skipped && one.text == other.text
         };
-        // Steps that are skipped for the same reason share a line.
+        // Checks that are skipped for the same reason share a line.
         for findings in self.findings.chunk_by(is_same) {
             let finding = &findings[0];
             let others = findings[1..].iter().map(|other| other.check);
@@ -176,15 +176,15 @@ impl Report {
     }
 }
 
-/// A line in pieces of so many characters, broken between words; one that begins with two blanks is left
-/// whole, to be copied.
+/// Breaks a line between words into pieces of at most `width` characters; a line that begins with two blanks
+/// is a command to copy, and stays whole.
 fn wrapped(line: &str, width: usize) -> Vec<String> {
     if line.starts_with("  ") {
         return vec![line.to_owned()];
     }
     let mut pieces = vec![String::new()];
     for word in line.split(' ') {
-        let piece = pieces.last_mut().expect("there is one from the start");
+        let piece = pieces.last_mut().expect("it starts with one piece");
         if piece.is_empty() {
             piece.push_str(word);
         } else if piece.chars().count() + 1 + word.chars().count() <= width {
@@ -203,7 +203,7 @@ mod tests {
 
     fn report() -> Report {
         let mut report = Report::default();
-        report.ok("tcp", "pve1:8006 takes connections");
+        report.ok("tcp", "pve1:8006 accepts connections");
         report.failed(
             "api-version",
             format!("a{}", " word".repeat(30)),
@@ -214,10 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn aligns_what_was_found_and_breaks_what_is_long() {
+    fn aligns_findings_and_wraps_long_lines() {
         let text = report().text(false);
         let expected = "\
-ok       tcp          pve1:8006 takes connections
+ok       tcp          pve1:8006 accepts connections
 failed   api-version  a word word word word word word word word word word word word word word word
                       word word word word word word word word word word word word word word word
                       -> Do this:
@@ -230,7 +230,7 @@ skipped  token        needs the API
     }
 
     #[test]
-    fn steps_skipped_for_one_reason_share_a_line_for_people() {
+    fn checks_skipped_for_the_same_reason_share_a_line_of_text_but_not_of_json() {
         let mut report = Report::default();
         for (check, reason) in [("tcp", "a"), ("tls", "a"), ("token", "a"), ("clock", "b")] {
             report.skipped(check, reason);
@@ -246,7 +246,7 @@ skipped  clock  b
     }
 
     #[test]
-    fn colours_the_verdict_alone() {
+    fn colours_only_the_verdict() {
         let text = report().text(true);
         assert!(text.contains("\x1b[32mok     \x1b[0m  tcp"), "{text:?}");
         assert!(

@@ -1,4 +1,5 @@
-//! What the exposed tools need, against what the token may do, and the lines that grant the rest.
+//! Compares the privileges that the exposed tools need with those of the token, and writes the commands that
+//! grant the missing ones.
 
 use std::cmp::Reverse;
 
@@ -14,39 +15,42 @@ use crate::tools;
 
 const CHECK: &str = "privileges";
 
-/// The most paths that are named of each line.
+/// How many paths a line names.
 const MOST: usize = 5;
 
-/// Tools of which the same is to be said.
+/// Tools that share a finding.
 struct Group {
-    said: String,
+    finding: String,
     tools: Vec<&'static str>,
 }
 
-fn group(groups: &mut Vec<Group>, said: String, tool: &'static str) {
-    match groups.iter_mut().find(|group| group.said == said) {
+/// Adds a tool to the group of its finding.
+fn group(groups: &mut Vec<Group>, finding: String, tool: &'static str) {
+    match groups.iter_mut().find(|group| group.finding == finding) {
         Some(group) => group.tools.push(tool),
         None => groups.push(Group {
-            said,
+            finding,
             tools: vec![tool],
         }),
     }
 }
 
-/// A line for each of these groups.
+/// Returns a line for each group.
 fn lines(groups: &[Group]) -> String {
     let lines = groups
         .iter()
-        .map(|group| format!("\n- {}: {}", group.said, group.tools.join(", ")));
+        .map(|group| format!("\n- {}: {}", group.finding, group.tools.join(", ")));
     lines.collect()
 }
 
-/// The tools that the settings show and let run.
+/// Returns the tools that the settings show and allow.
 fn exposed(safety: &Safety) -> impl Iterator<Item = (&'static str, &'static Tool)> {
     let allowed = |tool: &Tool| tool.permission == Permission::Basic || safety.allow_elevated;
     tools::shown(&safety.exposure).filter(move |(_, tool)| allowed(tool))
 }
 
+/// Reports which tools lack privileges, or have them only on some paths.
+///
 /// `token_id` is `user@realm!name`, `major` the major version of Proxmox VE.
 pub(super) fn check(
     report: &mut Report,
@@ -61,8 +65,8 @@ pub(super) fn check(
             CHECK,
             format!("{token_id} has no privilege anywhere"),
             format!(
-                "Grant a role to the token and to its user, which both need it with privilege \
-                 separation. To read, on a node as root:\n  pveum acl modify / \
+                "Grant a role to both the token and its user: with privilege separation, both need it. \
+                 For read access, on a node as root:\n  pveum acl modify / \
                  {user}--tokens {token} --roles PVEAuditor"
             ),
         );
@@ -100,16 +104,14 @@ pub(super) fn check(
     let count = |groups: &[Group]| groups.iter().map(|group| group.tools.len()).sum();
     let (fail, some): (usize, usize) = (count(&failing), count(&limited));
     let mut text = match fail {
-        0 => format!("{token_id} has what the {all} tools need that may be called"),
-        _ => {
-            format!("{token_id} lacks privileges for {fail} of the {all} tools that may be called:")
-        }
+        0 => format!("{token_id} has the privileges that the {all} available tools need"),
+        _ => format!("{token_id} lacks privileges for {fail} of the {all} available tools:"),
     };
     text.push_str(&lines(&failing));
     if some > 0 {
         add(
             &mut text,
-            format_args!("\n{some} of the {all} work on some paths:"),
+            format_args!("\n{some} of the {all} work only on some paths:"),
         );
         text.push_str(&lines(&limited));
     }
@@ -130,17 +132,17 @@ pub(super) fn check(
     }
 }
 
-/// Privileges that are missing, each behind where it is; of alternatives the first, which is enough.
+/// Missing privileges, each with the path that it is needed on; of several alternatives only the first.
 type Missing = Vec<(Spot, &'static str)>;
 
-/// Puts guests before storages and nodes, and what is there twice once.
+/// Sorts guests before storages and nodes, and removes duplicates.
 fn sort(missing: &mut Missing) {
     let key = |(spot, name): &(Spot, &'static str)| (Reverse(spot.base), spot.below, *name);
     missing.sort_unstable_by_key(key);
     missing.dedup();
 }
 
-/// `VM.Backup VM.Clone on /vms, VM.Allocate on /vms or a pool`
+/// Returns the missing privileges in words: `VM.Backup VM.Clone on /vms, VM.Allocate on /vms or a pool`.
 fn shown(missing: &Missing) -> String {
     let mut text = String::new();
     let mut missing = missing.iter().peekable();
@@ -162,7 +164,7 @@ fn shown(missing: &Missing) -> String {
     text
 }
 
-/// Where a tool works that does not work everywhere.
+/// Returns on which paths a tool works or fails; `None` if it works everywhere or nowhere.
 fn limit(reach: &Reach) -> Option<String> {
     let (word, paths) = match reach {
         Reach::Everywhere | Reach::Nowhere => return None,
@@ -178,8 +180,8 @@ fn limit(reach: &Reach) -> Option<String> {
     Some(format!("{word} {}{rest}", named.join(" ")))
 }
 
-/// `proxmox_start_vm,proxmox_delete_*` for these tools and those that are excluded already: a pattern
-/// where it means these alone.
+/// Returns the value of PROXMOX_EXCLUDE_TOOLS that hides these tools in addition to those excluded already,
+/// such as `proxmox_start_vm,proxmox_delete_*`: with a pattern where that matches no other tool.
 fn hidden(safety: &Safety, mut tools: Vec<&'static str>) -> String {
     let is_excluded = |name: &&str| {
         let why = tools::find(name).and_then(|entry| entry.hidden(safety));
@@ -203,68 +205,68 @@ fn hidden(safety: &Safety, mut tools: Vec<&'static str>) -> String {
     quoted(&items.join(","))
 }
 
-/// The lines that grant what is missing, where the narrowest sense of it is.
+/// Returns the commands that grant the missing privileges, on the narrowest paths that suffice.
 fn grant(safety: &Safety, granted: &Granted, missing: &Missing, token_id: &str) -> String {
     let mut lines = String::new();
-    let mut words = Vec::new();
-    let mut ends = false;
+    let mut notes = Vec::new();
+    let mut replaces_inherited = false;
     for there in missing.chunk_by(|(spot, _), (other, _)| spot == other) {
         let (spot, _) = there[0];
         let paths = paths_to_grant(safety, granted, spot);
-        words.extend(paths.word);
+        notes.extend(paths.note);
         for path in paths.paths.iter().take(MOST) {
             let grant = Grant {
                 path,
                 privileges: there.iter().map(|(_, name)| *name).collect(),
                 before: granted.before(path),
             };
-            ends |= matches!(grant.before, Before::Inherited(_));
+            replaces_inherited |= matches!(grant.before, Before::Inherited(_));
             add(&mut lines, format_args!("\n  {}", grant.line(token_id)));
         }
         if let more @ 1.. = paths.paths.len().saturating_sub(MOST) {
-            words.push(format!(
+            notes.push(format!(
                 "{more} more paths below {} need the same",
                 spot.base
             ));
         }
     }
     let both = match grant::user(token_id) {
-        Some(_) => " (the user needs it as well as the token)",
+        Some(_) => " (both the user and the token need it)",
         None => "",
     };
-    let mut text = format!("Or grant what is missing, on a node as root{both}:{lines}");
-    if !words.is_empty() {
-        add(&mut text, format_args!("\n{}.", words.join("; ")));
+    let mut text = format!("Or grant the missing privileges, on a node as root{both}:{lines}");
+    if !notes.is_empty() {
+        add(&mut text, format_args!("\n{}.", notes.join("; ")));
     }
-    if ends && let Some(user) = grant::user(token_id) {
+    if replaces_inherited && let Some(user) = grant::user(token_id) {
         add(
             &mut text,
             format_args!(
-                "\nRoles on a path replace those that are inherited there. What the token inherits is \
-                 granted again; what else {user} inherits ends, and this shows it:\n  pveum acl list"
+                "\nRoles on a path replace those inherited there. The commands grant again what the token \
+                 inherits; {user} loses its other inherited roles there, which this shows:\n  pveum acl list"
             ),
         );
     }
     text
 }
 
-/// Paths of access control to grant something on.
+/// The access control paths to grant privileges on.
 struct Paths {
     paths: Vec<String>,
-    /// What the reader has to put in.
-    word: Option<String>,
+    /// What the user should know about the paths, such as what a placeholder stands for.
+    note: Option<String>,
 }
 
-/// Where to grant what is missing: on the guests that may be touched, where other rights are, or else
-/// the reader says.
+/// Returns where to grant privileges: on the guests that the settings allow, or where the token has other
+/// privileges already, or else on a placeholder.
 fn paths_to_grant(safety: &Safety, granted: &Granted, spot: Spot) -> Paths {
     let Spot { base, below } = spot;
     if below != Below::Each {
-        let of_new = "On /vms it counts for all guests, those that are there too; on /pool/POOL \
-                      only for those of that pool (pool=POOL)";
+        let of_new = "On /vms it covers all guests, including existing ones; on /pool/POOL only those of \
+                      that pool (pool=POOL)";
         return Paths {
             paths: vec![base.to_owned()],
-            word: (below == Below::New).then(|| of_new.to_owned()),
+            note: (below == Below::New).then(|| of_new.to_owned()),
         };
     }
     let vmids = safety.guests.as_ref().filter(|_| base == "/vms");
@@ -278,27 +280,30 @@ fn paths_to_grant(safety: &Safety, granted: &Granted, spot: Spot) -> Paths {
     if !known.is_empty() {
         return Paths {
             paths: known,
-            word: None,
+            note: None,
         };
     }
-    let (path, word) = match base {
-        "/vms" => ("/vms/VMID", "VMID stands for each guest meant (/vms: all)"),
+    let (path, note) = match base {
+        "/vms" => (
+            "/vms/VMID",
+            "VMID stands for each guest to allow (/vms: all)",
+        ),
         "/nodes" => (
             "/nodes/NODE",
-            "NODE stands for each node meant (/nodes: all)",
+            "NODE stands for each node to allow (/nodes: all)",
         ),
         "/storage" => (
             "/storage/STORAGE",
-            "STORAGE stands for each storage meant (/storage: all)",
+            "STORAGE stands for each storage to allow (/storage: all)",
         ),
         "/sdn/zones" => (
             "/sdn/zones/localnetwork/BRIDGE",
-            "BRIDGE stands for each bridge meant (/sdn/zones/localnetwork: all)",
+            "BRIDGE stands for each bridge to allow (/sdn/zones/localnetwork: all)",
         ),
         other => (other, ""),
     };
     Paths {
         paths: vec![path.to_owned()],
-        word: Some(word.to_owned()).filter(|word| !word.is_empty()),
+        note: Some(note.to_owned()).filter(|note| !note.is_empty()),
     }
 }

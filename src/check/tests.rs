@@ -1,4 +1,4 @@
-//! The certificate and the clock, which the tests from outside cannot vary.
+//! The certificate, the clock and the grants, which tests of the binary cannot vary.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn probe(connection: &Connection) -> Probe<'_> {
     Probe::new(&connection.hosts[0], 1, connection.timeout)
 }
 
-/// What is said of a host with this certificate, and whether it may be asked.
+/// Checks a host with this certificate, and returns whether it is usable and the report.
 fn tls(certificate: &str, check: Check, listed: &[&str]) -> (bool, String) {
     let server = Server::tls(certificate, vec![vec![Hold]]);
     let connection = connection(true, server.at, check, listed);
@@ -27,7 +27,7 @@ fn tls(certificate: &str, check: Check, listed: &[&str]) -> (bool, String) {
 }
 
 #[test]
-fn shows_a_trusted_certificate_and_what_each_mode_says() {
+fn shows_a_trusted_certificate_and_what_each_mode_makes_of_it() {
     let (usable, text) = tls("server", Check::Strict, &["ca"]);
     assert!(usable, "{text}");
     assert_holds(
@@ -41,25 +41,25 @@ fn shows_a_trusted_certificate_and_what_each_mode_says() {
             "issuer CN=Proxmox",
             "valid 2020-01-01 00:00:00Z to 2126-01-01 00:00:00Z, for ",
             "SHA-256\n",
-            " strict (in use) takes it\n",
-            " verify takes it\n",
-            " insecure takes it\n",
+            " strict (in use) accepts it\n",
+            " verify accepts it\n",
+            " insecure accepts it\n",
             "\nAll is well.\n",
         ],
     );
 }
 
 #[test]
-fn refuses_a_certificate_with_the_lines_that_fix_it() {
+fn an_untrusted_certificate_comes_with_the_commands_that_fix_it() {
     let (usable, text) = tls("server", Check::Strict, &["alone"]);
     assert!(!usable, "{text}");
     assert_holds(
         &text,
         &[
             "failed   tls              127.0.0.1:",
-            "the certificate is not trusted, unknown issuer\n",
-            " strict (in use) refuses it: unknown issuer\n",
-            " verify takes it, tolerating its issuer\n",
+            "the certificate is not trusted: unknown issuer\n",
+            " strict (in use) rejects it: unknown issuer\n",
+            " verify accepts it despite its issuer\n",
             "   scp root@127.0.0.1:/etc/pve/pve-root-ca.pem . && export PROXMOX_CA_FILE=",
             "   openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n",
             "   PROXMOX_FINGERPRINT=",
@@ -68,7 +68,7 @@ fn refuses_a_certificate_with_the_lines_that_fix_it() {
 }
 
 #[test]
-fn asks_nothing_of_a_host_that_is_not_trusted() {
+fn sends_no_request_to_an_untrusted_host() {
     let server = Server::tls("elsewhere", vec![vec![Hold]]);
     let settings = Settings {
         connection: Ok(connection(true, server.at, Check::Strict, &["ca"])),
@@ -87,26 +87,26 @@ fn asks_nothing_of_a_host_that_is_not_trusted() {
 }
 
 #[test]
-fn names_all_that_refuse_a_wrong_name_and_a_wrong_fingerprint() {
+fn shows_every_mode_that_rejects_a_wrong_name_or_a_wrong_fingerprint() {
     let (usable, text) = tls("elsewhere", Check::Pin([7; 32]), &["ca"]);
     assert!(!usable, "{text}");
     assert_holds(
         &text,
         &[
             "it does not match PROXMOX_FINGERPRINT",
-            " strict refuses it: wrong name: asked for 127.0.0.1",
-            " verify refuses it: wrong name",
-            " insecure takes it\n",
-            " fingerprint (in use) refuses it: ",
+            " strict rejects it: wrong name: asked for 127.0.0.1",
+            " verify rejects it: wrong name",
+            " insecure accepts it\n",
+            " fingerprint (in use) rejects it: ",
         ],
     );
 }
 
 #[test]
-fn warns_of_modes_that_an_attacker_can_pass_and_of_an_end_that_is_near() {
+fn warns_about_modes_that_an_attacker_can_pass_and_about_an_expired_certificate() {
     for (certificate, check, why) in [
-        ("server", Check::Verify, "of an unknown issuer"),
-        ("server", Check::Insecure, "not checked, whoever sits"),
+        ("server", Check::Verify, "from an unknown issuer"),
+        ("server", Check::Insecure, "not checked, so anyone"),
     ] {
         let (usable, text) = tls(certificate, check, &["alone"]);
         assert!(usable, "{text}");
@@ -126,14 +126,14 @@ fn warns_of_modes_that_an_attacker_can_pass_and_of_an_end_that_is_near() {
         &text,
         &[
             "warning  tls  ",
-            "the certificate ends 2011-01-01 00:00:00Z\n",
+            "the certificate expires 2011-01-01 00:00:00Z\n",
             "  pvecm updatecerts --force\n",
         ],
     );
 }
 
 #[test]
-fn a_pinned_certificate_is_trusted_alone() {
+fn a_pinned_certificate_is_trusted_whatever_its_issuer() {
     let pin = sha256(&read("server"));
     let (usable, text) = tls("server", Check::Pin(pin), &["alone"]);
     assert!(usable, "{text}");
@@ -141,16 +141,16 @@ fn a_pinned_certificate_is_trusted_alone() {
         &text,
         &[
             ": trusted\n",
-            " strict refuses it: unknown issuer\n",
-            " fingerprint (in use) takes it\n",
+            " strict rejects it: unknown issuer\n",
+            " fingerprint (in use) accepts it\n",
         ],
     );
 }
 
 #[test]
-fn a_name_without_an_address_fails_and_skips_what_needs_it() {
+fn a_name_without_an_address_fails_and_skips_the_checks_that_need_one() {
     let mut connection = connection(true, nowhere(), Check::Strict, &[]);
-    // A label has at most 63 letters (RFC 1035), so the resolver asks nobody for this one.
+    // A label has at most 63 letters (RFC 1035), so the resolver rejects this one without a query.
     connection.hosts[0].name = format!("{}.invalid", "p".repeat(64));
     let mut report = Report::default();
     let probe = probe(&connection);
@@ -166,7 +166,7 @@ fn a_name_without_an_address_fails_and_skips_what_needs_it() {
 }
 
 #[test]
-fn a_port_without_tls_fails_at_tls() {
+fn a_port_that_does_not_speak_tls_fails_the_tls_check() {
     let server = Server::plain(vec![vec![Step::Say(b"SSH-2.0-OpenSSH\r\n"), Hold]]);
     let connection = connection(true, server.at, Check::Strict, &[]);
     let mut report = Report::default();
@@ -183,7 +183,7 @@ fn a_port_without_tls_fails_at_tls() {
 }
 
 #[test]
-fn a_clock_may_differ_by_what_the_answer_took_and_half_a_minute() {
+fn clocks_may_differ_by_half_a_minute_in_addition_to_the_time_of_the_request() {
     let verdict = |date: Option<u64>, began: f64, ended: f64| {
         let mut report = Report::default();
         clock(&mut report, date, began, ended);
@@ -226,7 +226,7 @@ fn reads_the_major_version() {
     }
 }
 
-/// What is said of the privileges of a token for these tools.
+/// Returns the report on the privileges of a token for these tools.
 fn rights(token_id: &str, tools: &str, granted: Value) -> String {
     let mut safety = Safety {
         allow_elevated: true,
@@ -239,7 +239,7 @@ fn rights(token_id: &str, tools: &str, granted: Value) -> String {
 }
 
 #[test]
-fn hides_with_patterns_that_mean_what_fails_and_what_is_hidden_already() {
+fn suggests_to_hide_failing_tools_together_with_those_hidden_already() {
     let mut safety = Safety {
         allow_elevated: true,
         ..Safety::default()
@@ -258,7 +258,7 @@ fn hides_with_patterns_that_mean_what_fails_and_what_is_hidden_already() {
 }
 
 #[test]
-fn grants_on_the_guests_that_may_be_touched_and_names_the_auditor_again() {
+fn grants_on_the_allowed_guests_and_keeps_the_inherited_auditor_role() {
     let mut safety = Safety {
         allow_elevated: true,
         guests: Some(Guests::parse("100,101").expect("it is well-formed")),
@@ -286,15 +286,15 @@ fn grants_on_the_guests_that_may_be_touched_and_names_the_auditor_again() {
             &format!("pveum acl modify /storage/local {who} MCP-storage-local\n"),
             "--privs Sys.Syslog && ",
             &format!("pveum acl modify /nodes/NODE {who} PVEAuditor,MCP-nodes-NODE\n"),
-            "NODE stands for each node meant",
-            "what else mcp@pve inherits ends",
+            "NODE stands for each node to allow",
+            "mcp@pve loses its other inherited roles",
         ],
     );
     assert!(!text.contains("acl modify / "), "{text}");
 }
 
 #[test]
-fn grants_on_the_top_what_is_meant_there_and_nothing_below() {
+fn a_grant_on_the_root_path_does_not_propagate() {
     let text = rights(
         "mcp@pve!mcp",
         "proxmox_get_cluster_status,proxmox_start_vm",
@@ -310,7 +310,7 @@ fn grants_on_the_top_what_is_meant_there_and_nothing_below() {
 }
 
 #[test]
-fn a_host_is_looked_at_without_a_token() {
+fn checks_the_host_even_without_a_token() {
     let server = Server::tls("server", vec![vec![Hold]]);
     let settings = Settings {
         connection: Err(vec!["PROXMOX_TOKEN_NAME is missing: a name".to_owned()]),
@@ -337,7 +337,7 @@ fn a_host_is_looked_at_without_a_token() {
 }
 
 #[test]
-fn grants_to_the_user_as_well_in_words_for_a_shell() {
+fn grants_to_the_user_as_well_and_quotes_for_the_shell() {
     let audit = json!({ "VM.Audit": 1 });
     let everywhere = json!({ "/": audit, "/vms": audit });
     let tool = "proxmox_start_vm";
@@ -346,7 +346,7 @@ fn grants_to_the_user_as_well_in_words_for_a_shell() {
         &[
             "  PROXMOX_EXCLUDE_TOOLS=proxmox_start_vm\n",
             "--privs VM.Audit,VM.PowerMgmt && pveum acl modify /vms/VMID --users mcp@pve --tokens 'mcp@pve!mcp' --roles MCP-vms-VMID\n",
-            "VMID stands for each guest meant (/vms: all).",
+            "VMID stands for each guest to allow (/vms: all).",
         ],
     );
     assert_holds(
@@ -360,7 +360,7 @@ fn grants_to_the_user_as_well_in_words_for_a_shell() {
 }
 
 #[test]
-fn names_a_few_of_many_paths() {
+fn names_only_the_first_few_of_many_paths() {
     let guests = (100..110).map(|id| (format!("/vms/{id}"), json!({ "VM.Audit": 1 })));
     let text = rights(
         "mcp@pve!mcp",
@@ -371,7 +371,7 @@ fn names_a_few_of_many_paths() {
     assert_holds(
         &text,
         &[
-            "lacks privileges for 1 of the 2 tools",
+            "lacks privileges for 1 of the 2 available tools",
             "- VM.PowerMgmt on /vms: stop_lxc\n",
             "- only on /vms/100 /vms/101 /vms/102 /vms/103 /vms/104 and 5 more: get_vms\n",
             "5 more paths below /vms need the same.",
@@ -381,14 +381,14 @@ fn names_a_few_of_many_paths() {
 }
 
 #[test]
-fn a_new_guest_is_granted_above_all_guests_and_on_none_that_is_there() {
+fn privileges_for_a_new_guest_are_granted_on_all_guests_not_on_an_existing_one() {
     let tools = "proxmox_create_vm,proxmox_delete_vm";
     let of_guest = json!({ "/vms/100": { "VM.Allocate": 1, "VM.Audit": 1 } });
     let text = rights("mcp@pve!mcp", tools, of_guest);
     assert_holds(
         &text,
         &[
-            "lacks privileges for 1 of the 2 tools",
+            "lacks privileges for 1 of the 2 available tools",
             "VM.Allocate VM.Config.CPU",
             "VM.PowerMgmt on /vms or a pool,",
             "only on /vms/100: delete_vm",
@@ -398,7 +398,7 @@ fn a_new_guest_is_granted_above_all_guests_and_on_none_that_is_there() {
         ],
     );
     assert!(!text.contains("acl modify /vms/"), "{text}");
-    // What counts from the top on is not lost there.
+    // A role inherited from the root path is granted again, since the new one would replace it.
     let auditor = json!({ "Datastore.Audit": 1, "Sys.Audit": 1, "VM.Audit": 1 });
     let everywhere = json!({ "/": auditor, "/vms": auditor });
     assert_holds(

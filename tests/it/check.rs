@@ -1,4 +1,4 @@
-//! `check`: each verdict, what fixes it, and the exit status.
+//! `check`: each verdict, its remedy, and the exit status.
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
@@ -19,7 +19,7 @@ fn run(variables: &[(&'static str, String)], arguments: &[&str]) -> Output {
         .expect("the program starts")
 }
 
-/// What `check` prints, with its exit status; the secret is nowhere.
+/// Returns the exit status of `check` and its output, which must not contain the secret.
 fn text(variables: &[(&'static str, String)], arguments: &[&str]) -> (i32, String) {
     let output = run(variables, arguments);
     let [text, errors] = [output.stdout, output.stderr]
@@ -29,7 +29,7 @@ fn text(variables: &[(&'static str, String)], arguments: &[&str]) -> (i32, Strin
     (output.status.code().expect("it exits"), text)
 }
 
-/// The answers of a host of this version to a token with these privileges.
+/// Returns the answers of a host of this version to a token with these privileges.
 fn answers(version: &str, privileges: Value) -> Value {
     json!([
         { "request": "GET /version", "answer": { "data": { "version": version } } },
@@ -38,7 +38,7 @@ fn answers(version: &str, privileges: Value) -> Value {
     ])
 }
 
-/// The verdict on a token with these privileges, and whatever else is said.
+/// Runs `check` against a host of this version with a token of these privileges.
 #[track_caller]
 fn with_privileges(version: &str, privileges: Value, arguments: &[&str]) -> (i32, String) {
     let fake = Fake::playing(answers(version, privileges));
@@ -67,7 +67,7 @@ fn assert_holds(text: &str, parts: &[&str]) {
     }
 }
 
-/// The checks and their verdicts, in order.
+/// Returns the verdicts with their checks, in order.
 fn verdicts(text: &str) -> Vec<(&str, &str)> {
     let lines = text.lines().filter(|line| !line.starts_with(' '));
     let words = lines.filter_map(|line| {
@@ -78,7 +78,7 @@ fn verdicts(text: &str) -> Vec<(&str, &str)> {
     words.filter(|(verdict, _)| is_verdict(verdict)).collect()
 }
 
-/// An address where nobody listens.
+/// Returns an address on which nothing listens.
 fn nowhere() -> String {
     // Not 127.0.0.1, where another test could be given the port.
     let listener = TcpListener::bind("127.0.0.2:0").expect("loopback has a free port");
@@ -86,7 +86,7 @@ fn nowhere() -> String {
     format!("http://{address}")
 }
 
-/// The settings of a token for this host.
+/// Returns the settings that connect to this host with a token.
 fn settings(host: &str) -> Vec<(&'static str, String)> {
     vec![
         ("PROXMOX_HOST", host.to_owned()),
@@ -96,7 +96,7 @@ fn settings(host: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn exits_with_0_where_all_is_well() {
+fn exits_with_0_if_all_is_well() {
     let (code, text) = with_privileges("9.2.3", everything(), &["--allow-elevated"]);
     assert_eq!(code, 0, "{text}");
     let checks: Vec<&str> = verdicts(&text).iter().map(|(_, check)| *check).collect();
@@ -121,17 +121,17 @@ fn exits_with_0_where_all_is_well() {
         &[
             "ok       api-version      Proxmox VE 9.2.3\n",
             "ok       token            root@pam!mcp is valid\n",
-            "ok       privileges       root@pam!mcp has what the 79 tools need",
+            "ok       privileges       root@pam!mcp has the privileges that the 79 available",
             "ok       nodes            online: pve1\n",
             "ok       elevated         allowed: 47 tools can change the cluster",
-            "ok       toolsets         79 of 84 tools, their list takes ",
+            "ok       toolsets         79 of 84 tools, whose list takes ",
         ],
     );
     assert!(!text.contains('\x1b'), "no terminal, no colour: {text:?}");
 }
 
 #[test]
-fn lists_missing_settings_with_a_line_that_sets_them_and_skips_the_rest() {
+fn lists_missing_settings_with_the_commands_that_set_them_and_skips_the_rest() {
     let (code, text) = text(&[], &[]);
     assert_eq!(code, 1);
     assert_holds(
@@ -150,7 +150,7 @@ fn lists_missing_settings_with_a_line_that_sets_them_and_skips_the_rest() {
 }
 
 #[test]
-fn warns_of_variables_that_are_no_settings() {
+fn warns_about_variables_that_look_like_settings() {
     let fake = Fake::playing(answers("9.2.3", everything()));
     let mut variables = fake.environment().to_vec();
     variables.push(("PROXMOX_SSLMODE", "verify".to_owned()));
@@ -167,7 +167,7 @@ fn warns_of_variables_that_are_no_settings() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_fails_at_tcp() {
+fn a_closed_port_fails_the_tcp_check() {
     let (code, text) = text(&settings(&nowhere()), &[]);
     assert_eq!(code, 1);
     assert_eq!(
@@ -184,7 +184,7 @@ fn a_port_where_nobody_listens_fails_at_tcp() {
 }
 
 #[test]
-fn checks_each_host_and_asks_one_that_can_be_reached() {
+fn checks_each_host_and_queries_a_reachable_one() {
     let fake = Fake::playing(answers("9.2.3", everything()));
     let [(_, url), ..] = fake.environment();
     let (code, text) = text(&settings(&format!("{},{url}", nowhere())), &[]);
@@ -205,7 +205,7 @@ fn checks_each_host_and_asks_one_that_can_be_reached() {
 }
 
 #[test]
-fn a_server_that_is_none_of_proxmox_fails_at_the_api() {
+fn a_server_other_than_proxmox_fails_the_api_check() {
     for answer in [
         json!({ "request": "GET /version", "status": 404, "reason": "Not Found" }),
         json!({ "request": "GET /version", "answer": { "status": "up" } }),
@@ -226,17 +226,17 @@ fn a_server_that_is_none_of_proxmox_fails_at_the_api() {
 }
 
 #[test]
-fn a_version_that_nobody_tried_is_a_warning() {
+fn an_untested_version_is_a_warning() {
     let (code, text) = with_privileges("6.4-15", everything(), &[]);
     assert_eq!(code, 3);
     assert_holds(
         &text,
-        &["warning  api-version      Proxmox VE 6.4-15, older than"],
+        &["warning  api-version      Proxmox VE 6.4-15 is older than"],
     );
 }
 
 #[test]
-fn a_token_that_is_not_taken_fails_with_the_line_that_fits() {
+fn a_rejected_token_fails_with_the_command_for_its_reason() {
     for (said, line) in [
         (
             "no such token 'mcp'",
@@ -285,13 +285,13 @@ fn a_token_without_any_privilege_fails() {
 }
 
 #[test]
-fn an_auditor_lacks_little_while_nothing_elevated_is_allowed() {
+fn an_auditor_lacks_little_if_no_elevated_tool_is_allowed() {
     let (code, text) = with_privileges("9.2.3", auditor(), &[]);
     assert_eq!(code, 3);
     assert_holds(
         &text,
         &[
-            "warning  privileges       root@pam!mcp lacks privileges for 2 of the 30 tools",
+            "warning  privileges       root@pam!mcp lacks privileges for 2 of the 30 available tools",
             "- Sys.Syslog on /nodes: get_node_syslog, get_node_journal\n",
             "  PROXMOX_EXCLUDE_TOOLS=proxmox_get_node_journal,proxmox_get_node_syslog\n",
             "  pveum role add MCP-nodes-NODE; pveum role modify MCP-nodes-NODE --append 1 --privs Sys.Syslog \
@@ -302,7 +302,7 @@ fn an_auditor_lacks_little_while_nothing_elevated_is_allowed() {
 }
 
 #[test]
-fn an_auditor_lacks_much_with_elevated_tools_in_few_lines() {
+fn what_an_auditor_lacks_for_elevated_tools_fits_on_a_screen() {
     let (code, text) = with_privileges("9.2.3", auditor(), &["--allow-elevated"]);
     assert_eq!(code, 3);
     assert_holds(
@@ -325,7 +325,7 @@ fn an_auditor_lacks_much_with_elevated_tools_in_few_lines() {
 }
 
 #[test]
-fn asks_older_versions_for_what_they_know() {
+fn expects_of_older_versions_only_the_privileges_that_they_have() {
     let mut privileges = everything();
     for path in privileges.as_object_mut().expect("paths").values_mut() {
         let path = path.as_object_mut().expect("privileges");
@@ -336,7 +336,7 @@ fn asks_older_versions_for_what_they_know() {
     assert_holds(
         &text,
         &[
-            "1 of the 79 tools",
+            "1 of the 79 available tools",
             "- VM.Monitor on /vms: execute_vm_command\n",
         ],
     );
@@ -344,7 +344,7 @@ fn asks_older_versions_for_what_they_know() {
 }
 
 #[test]
-fn tools_that_work_on_some_guests_are_no_warning() {
+fn tools_that_work_on_some_guests_do_not_warn() {
     let privileges = json!({
         "/vms/100": { "VM.Audit": 1, "VM.PowerMgmt": 1 },
         "/vms/101": { "VM.Audit": 1, "VM.PowerMgmt": 0 },
@@ -373,7 +373,7 @@ fn tools_that_work_on_some_guests_are_no_warning() {
 }
 
 #[test]
-fn a_right_on_a_guest_that_is_there_makes_no_other() {
+fn privileges_on_an_existing_guest_do_not_create_another() {
     let mut privileges = everything();
     let mut of_guests = privileges["/vms"].take();
     of_guests
@@ -391,7 +391,7 @@ fn a_right_on_a_guest_that_is_there_makes_no_other() {
     assert_holds(
         &text,
         &[
-            "lacks privileges for 3 of the 4 tools",
+            "lacks privileges for 3 of the 4 available tools",
             "- VM.Allocate VM.PowerMgmt on /vms or a pool: clone_vm, restore_backup_vm\n",
             "- only on /vms/100: delete_vm\n",
             " && pveum acl modify /vms --tokens 'root@pam!mcp' --roles MCP-vms\n",
@@ -407,7 +407,7 @@ fn a_right_on_a_guest_that_is_there_makes_no_other() {
 }
 
 #[test]
-fn privileges_that_are_not_told_fail() {
+fn privileges_that_cannot_be_read_fail() {
     let fake = Fake::playing(json!([
         { "request": "GET /version", "answer": { "data": { "version": "9.2.3" } } },
         { "request": "GET /access/permissions", "status": 596, "reason": "Connection timed out" },
@@ -443,7 +443,7 @@ fn a_node_that_is_offline_is_a_warning() {
     );
 }
 
-/// What is said of these boundaries in a cluster of three guests.
+/// Runs `check` with these boundaries in a cluster of three guests.
 #[track_caller]
 fn with_boundaries(variables: &[(&'static str, &str)]) -> (i32, String) {
     let mut answers = answers("9.2.3", everything());
@@ -468,7 +468,7 @@ fn with_boundaries(variables: &[(&'static str, &str)]) -> (i32, String) {
 }
 
 #[test]
-fn says_what_boundaries_name_today() {
+fn reports_what_boundaries_cover() {
     let (code, text) = with_boundaries(&[
         ("PROXMOX_GUESTS", "100-199,!pool:dev"),
         ("PROXMOX_PROTECTED", "tag:prod,9000"),
@@ -490,7 +490,7 @@ fn says_what_boundaries_name_today() {
 }
 
 #[test]
-fn a_boundary_that_names_nothing_is_a_warning() {
+fn a_boundary_that_matches_nothing_is_a_warning() {
     let (code, text) = with_boundaries(&[
         ("PROXMOX_PROTECTED", "tag:prdo,77777"),
         ("PROXMOX_GUESTS", "101,pool:pord"),
@@ -510,11 +510,11 @@ fn a_boundary_that_names_nothing_is_a_warning() {
     );
     let (code, text) = with_boundaries(&[("PROXMOX_GUESTS", "101,!101")]);
     assert_eq!(code, 3);
-    assert_holds(&text, &["PROXMOX_GUESTS: its parts leave nothing\n"]);
+    assert_holds(&text, &["PROXMOX_GUESTS: its exclusions leave nothing\n"]);
 }
 
 #[test]
-fn a_misspelt_lock_fails_and_is_not_called_ignored() {
+fn a_misspelt_safety_setting_fails_and_is_not_reported_as_ignored() {
     let mut variables = settings(&nowhere());
     variables.push(("PROXMOX_READONLY", "1".to_owned()));
     variables.push(("PROXMOX_FOO_BAR_BAZ", "1".to_owned()));
@@ -534,7 +534,7 @@ fn a_misspelt_lock_fails_and_is_not_called_ignored() {
 
 #[cfg(unix)]
 #[test]
-fn a_token_file_that_everybody_can_read_is_warned_of() {
+fn a_token_file_that_every_user_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::temp_dir().join(format!("proxmox-mcp-token-{}", std::process::id()));
     std::fs::write(&path, "5b6e7a1c-90d2-4f83-a417-2c86f0e9d35b\n").expect("it can be written");
@@ -557,7 +557,7 @@ fn a_token_file_that_everybody_can_read_is_warned_of() {
 }
 
 #[test]
-fn an_audit_log_that_cannot_be_written_fails_and_one_that_can_is_left_alone() {
+fn an_unwritable_audit_log_fails_and_a_writable_one_stays_unchanged() {
     let folder = std::env::temp_dir().join(format!("proxmox-mcp-check-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the folder can be made");
     let with_log = |path: &std::path::Path| {
@@ -589,17 +589,17 @@ fn an_audit_log_that_cannot_be_written_fails_and_one_that_can_is_left_alone() {
 }
 
 #[test]
-fn says_who_confirms() {
+fn reports_how_calls_are_confirmed() {
     for (policy, expected) in [
         (
             "auto",
-            "confirm: auto (where the client cannot ask, what destroys data by a token)\n",
+            "confirm: auto (if the client cannot ask, only data loss needs a token)\n",
         ),
         (
             "always",
-            "confirm: always (by a token where the client cannot ask)\n",
+            "confirm: always (by token if the client cannot ask)\n",
         ),
-        ("never", "confirm: never (nobody is asked)\n"),
+        ("never", "confirm: never\n"),
     ] {
         let mut variables = settings(&nowhere());
         variables.push(("PROXMOX_CONFIRM", policy.to_owned()));
@@ -609,7 +609,7 @@ fn says_who_confirms() {
 }
 
 #[test]
-fn a_host_alone_is_looked_at() {
+fn checks_the_host_if_only_the_host_is_set() {
     let (code, text) = text(&[("PROXMOX_HOST", nowhere())], &[]);
     assert_eq!(code, 1);
     assert_holds(
@@ -636,7 +636,7 @@ fn no_tool_at_all_is_a_warning() {
 }
 
 #[test]
-fn says_the_same_in_json() {
+fn reports_the_same_in_json() {
     let fake = Fake::playing(answers("9.2.3", auditor()));
     let output = run(&fake.environment(), &["--json"]);
     assert_eq!(output.status.code(), Some(3));
@@ -672,7 +672,7 @@ fn says_the_same_in_json() {
 }
 
 #[test]
-fn takes_json_alone_and_no_demonstration() {
+fn takes_only_json_and_no_demonstration() {
     for (arguments, expected) in [
         (&["now"][..], "write `check [--json]`"),
         (&["--markdown"], "--markdown belongs to the command `tools`"),

@@ -1,4 +1,4 @@
-//! The command line: what it asks for, and the texts about it.
+//! The command line: parsing it, and the texts that describe it and the tools.
 //!
 //! May import: `text`, `settings`, `error`, `pve`, `tool`, `tools`.
 
@@ -26,14 +26,14 @@ use crate::text::nearest::nearest;
 use crate::tool::{ListedTool, Permission, Tool};
 use crate::tools;
 
-/// What the command line says.
+/// A parsed command line.
 pub(crate) struct CommandLine {
     pub(crate) command: Command,
     /// Whether the sample cluster answers.
     pub(crate) demo: bool,
-    /// Whether the user confirms beforehand what a call does.
+    /// Whether destructive calls run without a confirmation.
     pub(crate) yes: bool,
-    /// The settings given by flags, in their order.
+    /// The settings given as flags, in order.
     pub(crate) flags: Vec<(&'static Setting, OsString)>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Command {
         tool: ListedTool,
         arguments: Map<String, Value>,
     },
-    /// Find out what is wrong on the way to the cluster.
+    /// Find out what keeps the tools from working.
     Check {
         json: bool,
     },
@@ -54,22 +54,22 @@ pub(crate) enum Command {
     Tools,
     /// Show one tool and its parameters.
     Tool(ListedTool),
-    /// List the tools as `tools/list` does.
+    /// List the tools as the answer to `tools/list` does.
     ToolsJson,
     /// List the tools with the requests that they send, as the README does.
     ToolsMarkdown,
-    /// Show the certificate of the host.
+    /// Show the certificates of the hosts.
     Fingerprint,
-    /// Print what connects a client.
+    /// Print the configuration of a client.
     Config {
         write: fn(&Entry) -> String,
         with_secret: bool,
     },
-    /// Write a bundle into this folder.
+    /// Write a Claude Desktop bundle into this folder.
     Bundle(PathBuf),
-    /// Print the entry for the registry, with these bundles.
+    /// Print the entry for the MCP registry, with these bundles.
     RegistryEntry(Vec<PathBuf>),
-    /// Print what completes the command line in a shell.
+    /// Print a completion script.
     Completions(fn() -> String),
     Man,
     Help,
@@ -77,7 +77,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it heeds flags and variables of settings.
+    /// Returns true if the command uses the settings.
     pub(crate) fn reads_settings(&self) -> bool {
         matches!(
             self,
@@ -86,7 +86,7 @@ impl Command {
     }
 }
 
-/// Reads the command line; an error is one sentence for the person who typed it.
+/// Parses the command line; an error is one sentence for the person who typed it.
 pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     let mut words = Vec::new();
     let mut flags = Vec::new();
@@ -96,7 +96,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
         let found = known.iter().find(|(switch, _)| is(switch));
         found.map(|(switch, _)| switch.name)
     };
-    // The switch just before, while it has no value.
+    // A switch may be followed by a word that was meant as its value.
     let mut switch: Option<String> = None;
     while let Some(arg) = parser.next().map_err(without_value)? {
         let before = switch.take();
@@ -144,7 +144,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
         command(&words, &switches)?
     };
     if given(&commands::DEMO) && matches!(command, Command::Check { .. }) {
-        return Err("--demo has nothing to check: nothing is set up for it".to_owned());
+        return Err("--demo does not go with `check`: it uses no host and no token".to_owned());
     }
     Ok(CommandLine {
         command,
@@ -154,7 +154,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     })
 }
 
-/// The setting that a flag stands for.
+/// Returns the setting that a flag sets, or an error that suggests a similar flag.
 fn setting(flag: &str) -> Result<&'static Setting, String> {
     match SETTINGS.iter().find(|setting| setting.flag_name() == flag) {
         Some(setting) if matches!(setting.flag, Flag::None) => Err(no_secret(flag)),
@@ -183,14 +183,15 @@ fn setting(flag: &str) -> Result<&'static Setting, String> {
     }
 }
 
+/// Returns the error for a flag that would put the secret on the command line.
 fn no_secret(flag: &str) -> String {
     format!(
-        "there is no flag {flag}, since others can read command lines: set the variable \
-         PROXMOX_TOKEN_VALUE, or give a file with --token-file"
+        "there is no flag {flag}, since other users can read command lines: set the variable \
+         PROXMOX_TOKEN_VALUE, or name a file with --token-file"
     )
 }
 
-/// `switches` are the names of those that were given.
+/// Returns the command of these words; `switches` are the names of the switches given.
 fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let first = words.first().copied();
@@ -218,7 +219,7 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
             json: listing.is_some(),
         }),
         ["tools", name] if listing.is_none() => tool(name).map(Command::Tool),
-        ["tools", ..] => Err("`tools` takes one name, or else --json or --markdown".to_owned()),
+        ["tools", ..] => Err("`tools` takes either one name, --json or --markdown".to_owned()),
         ["help", ..] => Ok(Command::Help),
         ["call"] => Err("`call` needs the name of a tool".to_owned()),
         ["call", name] => call(name, "{}"),
@@ -251,7 +252,7 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
     }
 }
 
-/// How a command is to be used.
+/// Returns the correct forms of a command.
 fn misused(word: &str) -> String {
     let forms = commands::FORMS
         .iter()
@@ -264,13 +265,13 @@ fn misused(word: &str) -> String {
     format!("write {}", forms.join(" or "))
 }
 
-/// Which of the known names this is.
+/// Returns the index of `name` among the known names.
 fn named(kind: &str, name: &str, known: &[&str]) -> Result<usize, String> {
     let index = known.iter().position(|known| *known == name);
     index.ok_or_else(|| format!("there is no {kind} {name:?}, only {}", known.join(", ")))
 }
 
-/// The tool of this name.
+/// Returns the tool of this name, or an error that suggests a similar name.
 fn tool(name: &str) -> Result<ListedTool, String> {
     tools::find(name).ok_or_else(|| {
         let known = || listed_tools().map(|(name, _)| name);
@@ -283,6 +284,7 @@ fn tool(name: &str) -> Result<ListedTool, String> {
     })
 }
 
+/// Returns the call of a tool with arguments in JSON.
 fn call(name: &str, json: &str) -> Result<Command, String> {
     const FORM: &str = r#"the arguments must be a JSON object like '{"node": "pve1"}'"#;
     let tool = tool(name)?;
@@ -293,12 +295,12 @@ fn call(name: &str, json: &str) -> Result<Command, String> {
     }
 }
 
-/// The end of a sentence, where it is known what was meant.
+/// Returns the end of a sentence that suggests a name; empty if there is none to suggest.
 fn suggestion(meant: Option<&str>) -> String {
     meant.map_or_else(String::new, |name| format!(": did you mean {name}?"))
 }
 
-/// What lexopt says, but for the value: it may be a secret.
+/// Returns lexopt's message without the value, which may be a secret.
 fn without_value(err: lexopt::Error) -> String {
     match err {
         lexopt::Error::MissingValue {
@@ -309,7 +311,7 @@ fn without_value(err: lexopt::Error) -> String {
     }
 }
 
-/// What `--help` prints.
+/// Returns what `--help` prints.
 pub(crate) fn help() -> String {
     let mut text = format!("{}: {}\n", version(), env!("CARGO_PKG_DESCRIPTION"));
     text.push_str("\nUsage: proxmox-mcp [FLAGS] [COMMAND]\n\nCommands:\n");
@@ -356,17 +358,18 @@ pub(crate) fn help() -> String {
     text
 }
 
-/// A line of a list of names and meanings.
+/// Adds a line of two columns.
 fn line(text: &mut String, width: usize, name: &str, meaning: &str) {
     add(text, format_args!("  {name:<width$}  {meaning}\n"));
 }
 
-/// What `--version` prints.
+/// Returns what `--version` prints.
 pub(crate) fn version() -> String {
     format!("proxmox-mcp {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What `tools` prints: what the settings show, its size, and why the rest is hidden.
+/// Returns what `tools` prints: the tools that the settings show, the size of their list, and why the others
+/// are hidden.
 pub(crate) fn tool_table(safety: &Safety) -> String {
     let width = listed_tools().map(|(name, _)| name.len()).max();
     let width = width.unwrap_or(0);
@@ -378,13 +381,13 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
         if !text.is_empty() {
             heading.insert(0, '\n');
         }
-        let mut without = Vec::new();
+        let mut hidden_here = Vec::new();
         for (name, tool) in domain.tools {
             if let Some(why) = safety
                 .exposure
                 .hides(domain.toolset, name, tool.only_reads())
             {
-                without.push((*name, why));
+                hidden_here.push((*name, why));
                 continue;
             }
             shown += 1;
@@ -395,17 +398,17 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
                 tool.title
             ));
         }
-        match &without[..] {
-            // A whole toolset needs one line.
+        match &hidden_here[..] {
+            // A toolset that is hidden as a whole needs only one line.
             [(_, why), ..]
-                if without.len() == domain.tools.len()
-                    && without.iter().all(|(_, other)| other == why) =>
+                if hidden_here.len() == domain.tools.len()
+                    && hidden_here.iter().all(|(_, other)| other == why) =>
             {
                 let all = format!("all of {}", domain.toolset);
                 hidden.push_str(&format!("  {all:<width$}  {why}\n"));
             }
             _ => {
-                for (name, why) in &without {
+                for (name, why) in &hidden_here {
                     hidden.push_str(&format!("  {name:<width$}  {why}\n"));
                 }
             }
@@ -428,7 +431,7 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
     text
 }
 
-/// What `tools NAME` prints: the parameters as they are declared, and a recorded call.
+/// Returns what `tools NAME` prints: the declared parameters, the requests, and an example call.
 pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
     let ListedTool { name, tool, .. } = *listed;
     let mut text = format!(
@@ -452,18 +455,18 @@ pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
         } else {
             ""
         };
-        let mut words = param.form();
+        let mut details = param.form();
         if let Some(default) = schema.get("default") {
             let default = default
                 .as_str()
                 .map_or_else(|| default.to_string(), str::to_owned);
-            words.push_str(&format!("; default: {default}"));
+            details.push_str(&format!("; default: {default}"));
         }
         if let Some(description) = schema["description"].as_str() {
-            words.push_str(&format!(". {}", description.trim_end_matches('.')));
+            details.push_str(&format!(". {}", description.trim_end_matches('.')));
         }
         text.push_str(&format!(
-            "  {:<width$}  {required:<8}  {words}\n",
+            "  {:<width$}  {required:<8}  {details}\n",
             param.name
         ));
     }
@@ -484,12 +487,12 @@ pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
     text
 }
 
-/// A text of a tool for a terminal: the cells of its tables, which tabs part, stand below each other.
+/// Aligns the columns of tables in a tool's text, whose cells are separated by tabs, for a terminal.
 pub(crate) fn aligned(text: &str) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for line in text.lines() {
         let cells: Vec<&str> = line.split('\t').collect();
-        // The last cell of a line may be as long as it likes.
+        // Nothing follows the last cell of a line, so its width does not matter.
         for (column, cell) in cells[..cells.len() - 1].iter().enumerate() {
             let width = cell.chars().count();
             match widths.get_mut(column) {
@@ -513,12 +516,12 @@ pub(crate) fn aligned(text: &str) -> String {
     lines.join("\n")
 }
 
-/// What `tools --json` prints: the array that `tools/list` answers.
+/// Returns what `tools --json` prints: the array in the answer to `tools/list`.
 pub(crate) fn tool_definitions(safety: &Safety) -> String {
     format!("{:#}", Value::from(tools::definitions(safety)))
 }
 
-/// What `tools --markdown` prints, which stands in the README as well.
+/// Returns what `tools --markdown` prints, which is also in the README.
 pub(crate) fn tool_markdown() -> String {
     let mut text = format!(
         "{} tools in {} groups. 🔒 marks the elevated ones.\n",
@@ -532,18 +535,19 @@ pub(crate) fn tool_markdown() -> String {
             domain.tools.len()
         ));
         for (name, tool) in domain.tools {
-            let lock = match tool.permission {
+            let mark = match tool.permission {
                 Permission::Basic => "",
                 Permission::Elevated => " 🔒",
             };
             let requests = tool.requests().join("`<br>`");
             let summary = tool.summary;
-            text.push_str(&format!("| `{name}`{lock} | {summary} | `{requests}` |\n"));
+            text.push_str(&format!("| `{name}`{mark} | {summary} | `{requests}` |\n"));
         }
     }
     text
 }
 
+/// Returns every tool of the program, shown or hidden, in the order of the README.
 fn listed_tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
     tools::DOMAINS
         .iter()
@@ -564,11 +568,11 @@ mod tests {
     use crate::settings::exposure::{Exposure, Toolsets};
     use crate::tool::{Context, End};
 
-    /// Every toolset.
+    /// Exposes every toolset.
     fn all() -> Exposure {
         let toolsets = Toolsets::parse("all", &tools::known());
         Exposure {
-            toolsets: Some(toolsets.expect("it is a word for all")),
+            toolsets: Some(toolsets.expect("all is a valid value")),
             ..Exposure::default()
         }
     }
@@ -576,11 +580,11 @@ mod tests {
     #[test]
     fn the_example_of_each_tool_works_in_the_demonstration() {
         if env::var_os("UPDATE_FIXTURES").is_some() {
-            // What is built in is older than what is being written.
+            // The recordings in this binary are older than those that this run writes.
             return;
         }
         for (name, _) in listed_tools() {
-            let arguments = demo::example(name).expect("a call of it is recorded that succeeds");
+            let arguments = demo::example(name).expect("a successful call of it is recorded");
             let arguments = serde_json::from_str(&arguments).expect("they are an object");
             let settings = Settings {
                 connection: Err(Vec::new()),
@@ -605,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn understands_each_form_that_is_declared() {
+    fn parses_every_declared_form() {
         let any = |argument: &Argument| match argument.values {
             Values::Any => vec!["{}"],
             Values::File | Values::Folder => vec!["x"],
@@ -634,7 +638,7 @@ mod tests {
     }
 
     #[test]
-    fn each_page_of_a_tool_shows_all_its_parameters() {
+    fn the_page_of_a_tool_shows_all_its_parameters() {
         for (name, tool) in listed_tools() {
             let listed = tools::find(name).expect("it is listed");
             let page = tool_page(&listed, &Safety::default());
@@ -646,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn aligns_tables_and_leaves_the_rest() {
+    fn aligns_tables_and_leaves_other_lines_unchanged() {
         assert_eq!(
             aligned("2 guests\nvmid\tname\tnode\n9\tä\tpve1\n10000\n8\t\tpve2\n"),
             "2 guests\nvmid  name  node\n9     ä     pve1\n10000\n8           pve2\n"

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let command_line = match cli::parse(lexopt::Parser::from_env()) {
         Ok(command_line) => command_line,
         Err(problem) => {
-            // Where standard error is closed, the exit status says it.
+            // If standard error is closed, the exit status must do.
             let _ = writeln!(
                 io::stderr(),
                 "{problem}\nproxmox-mcp --help shows the usage"
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     };
     match run(command_line) {
         Ok(code) => code,
-        // Nobody reads on: the client ended, or `head` had enough.
+        // The reader closed the pipe: the client ended, or `head` had enough.
         Err(err) if err.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(err) => {
             log::error!("standard input or output failed: {err}");
@@ -124,7 +124,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         }
         Command::Check { json } => {
             if env::var_os("RUST_LOG").is_none() {
-                // The report says all of it.
+                // The report contains what the warnings say.
                 log::set_max_level(log::LevelFilter::Error);
             }
             let settings = Settings::read(&tools::known(), &command_line.flags, |name| {
@@ -178,7 +178,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what a command made, or says why there is nothing.
+/// Prints the result of a command, or reports why there is none.
 fn finish(outcome: Result<String, Error>) -> io::Result<ExitCode> {
     match outcome {
         Ok(text) => print(&text).map(|()| ExitCode::SUCCESS),
@@ -189,12 +189,12 @@ fn finish(outcome: Result<String, Error>) -> io::Result<ExitCode> {
     }
 }
 
-/// Says on standard error what failed. Where that is closed, the exit status says it.
+/// Reports on standard error what failed; if that is closed, the exit status must do.
 fn report(error: &Error) {
     let _ = writeln!(io::stderr(), "{error}");
 }
 
-/// What calls need, with a warning about what they will run into.
+/// Returns what calls need, and logs a warning if they will fail.
 fn context(command_line: &CommandLine, peer: Peer) -> Context {
     let environment = |name: &str| env::var_os(name);
     if command_line.demo {
@@ -210,7 +210,7 @@ fn context(command_line: &CommandLine, peer: Peer) -> Context {
     }
     let settings =
         Settings::read(&tools::known(), &command_line.flags, environment).checked(env::vars_os());
-    // A single call says it itself.
+    // The result of a single call says so itself.
     if let Err(problems) = &settings.connection
         && matches!(command_line.command, Command::Serve)
     {
@@ -219,7 +219,7 @@ fn context(command_line: &CommandLine, peer: Peer) -> Context {
     Context::new(settings, tools::find, peer)
 }
 
-/// Writes a result to standard output, which is for results alone.
+/// Writes a result to standard output, which carries nothing but results.
 fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     output.write_all(text.as_bytes())?;

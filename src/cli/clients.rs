@@ -1,4 +1,4 @@
-//! How MCP clients want to be told of this program: `config CLIENT`.
+//! The configuration of MCP clients for this program: `config CLIENT`.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use crate::settings::{self, SETTINGS, Setting, Unset};
 use crate::text::add;
 use crate::tools;
 
-/// A client by name, and what writes its configuration.
+/// A client, and the function that writes its configuration.
 pub(crate) struct Client {
     name: &'static str,
     pub(crate) write: fn(&Entry) -> String,
@@ -44,21 +44,21 @@ pub(crate) fn names() -> Vec<&'static str> {
     CLIENTS.iter().map(|client| client.name).collect()
 }
 
-/// What a client has to know.
+/// What a client needs to start this program.
 pub(crate) struct Entry {
-    /// What it calls this server.
+    /// The name of this server in the client.
     name: &'static str,
     /// The absolute path of this binary.
     command: String,
     arguments: &'static [&'static str],
-    /// `None` stands for what the person has to put there.
+    /// Each setting with its value, `None` for a value that the user has to fill in.
     environment: Vec<(&'static Setting, Option<String>)>,
 }
 
 impl Entry {
-    /// What is set, and where something required is not set, a place for it.
+    /// Collects the settings that are set, and leaves required ones that are not to be filled in.
     ///
-    /// The secret is left out unless it is asked for.
+    /// The secret is left to be filled in as well, unless `with_secret` is set.
     pub(crate) fn new(
         flags: &[(&'static Setting, OsString)],
         demo: bool,
@@ -108,7 +108,7 @@ impl Entry {
                 .any(|(setting, value)| setting.is_secret() && value.is_none())
         {
             log::warn!(
-                "put the secret in its place before you use this, or set PROXMOX_TOKEN_FILE"
+                "replace the placeholder with the secret before you use this, or set PROXMOX_TOKEN_FILE"
             );
         }
         let (name, arguments): (_, &[_]) = match demo {
@@ -123,49 +123,50 @@ impl Entry {
         })
     }
 
-    /// The variables with their values; `place` says what stands where the person has to fill in.
-    fn variables(&self, place: fn(&Setting) -> String) -> Vec<(&'static str, String)> {
+    /// Returns the variables with their values, and `placeholder` for values that the user has to fill in.
+    fn variables(&self, placeholder: fn(&Setting) -> String) -> Vec<(&'static str, String)> {
         let values = self.environment.iter().map(|(setting, value)| {
-            let value = value.clone().unwrap_or_else(|| place(setting));
+            let value = value.clone().unwrap_or_else(|| placeholder(setting));
             (setting.variable, value)
         });
         values.collect()
     }
 }
 
-/// The absolute path of the running binary.
+/// Returns the absolute path of the running binary.
 fn binary() -> Result<String, Error> {
     text(env::current_exe())
-        .map_err(|err| Error::impossible("the path of this program is not known", err))
+        .map_err(|err| Error::impossible("cannot find the path of this program", err))
 }
 
-/// A client starts the program in a folder of its own.
+/// Returns a path as an absolute one, since a client starts the program in another folder.
 fn absolute(setting: &Setting, value: &str) -> Result<String, Error> {
     text(path::absolute(value))
-        .map_err(|err| Error::Settings(vec![format!("{} has no path: {err}", setting.variable)]))
+        .map_err(|err| Error::Settings(vec![format!("{} is not a path: {err}", setting.variable)]))
 }
 
+/// Returns a path as text.
 fn text(path: io::Result<PathBuf>) -> Result<String, String> {
     let path = path.map_err(|err| err.to_string())?;
     let text = path.into_os_string().into_string();
-    text.map_err(|_| "it is not UTF-8 text".to_owned())
+    text.map_err(|_| "it is not valid UTF-8".to_owned())
 }
 
-/// `<name of the API token>`, which no check lets pass.
-fn place(setting: &Setting) -> String {
+/// Returns a placeholder such as `<name of the API token>`, which is never a valid value.
+fn placeholder(setting: &Setting) -> String {
     format!("<{}>", commands::name_of(setting))
 }
 
 fn claude_desktop(entry: &Entry) -> String {
-    json(entry, "\"mcpServers\"", "", place)
+    json(entry, "\"mcpServers\"", "", placeholder)
 }
 
-/// VS Code asks for the secret itself and keeps it.
+/// Writes the configuration of VS Code, which asks for the secret itself and stores it.
 fn vscode(entry: &Entry) -> String {
-    let asks =
+    let is_open_secret =
         |(setting, value): &(&Setting, Option<String>)| setting.is_secret() && value.is_none();
     let mut root = String::new();
-    if entry.environment.iter().any(asks) {
+    if entry.environment.iter().any(is_open_secret) {
         root.push_str(
             "\"inputs\": [\n    { \"type\": \"promptString\", \"id\": \"proxmox-secret\", \
              \"description\": \"Proxmox API token secret\", \"password\": true }\n  ],\n  ",
@@ -178,14 +179,14 @@ fn vscode(entry: &Entry) -> String {
         "\"type\": \"stdio\",\n      ",
         |setting| match setting.is_secret() {
             true => "${input:proxmox-secret}".to_owned(),
-            false => place(setting),
+            false => placeholder(setting),
         },
     )
 }
 
-/// `root` is the key that holds the servers and what comes before it, `first` begins the server.
-fn json(entry: &Entry, root: &str, first: &str, place: fn(&Setting) -> String) -> String {
-    let variables = entry.variables(place);
+/// Writes JSON; `root` is the key of the servers with what precedes it, `first` the first fields of a server.
+fn json(entry: &Entry, root: &str, first: &str, placeholder: fn(&Setting) -> String) -> String {
+    let variables = entry.variables(placeholder);
     let lines = variables
         .iter()
         .map(|(name, value)| format!("\n        \"{name}\": {}", quoted(value)));
@@ -212,12 +213,12 @@ fn json(entry: &Entry, root: &str, first: &str, place: fn(&Setting) -> String) -
     )
 }
 
-/// One command for a POSIX shell or fish.
+/// Writes one command for a POSIX shell or fish.
 ///
-/// Another option stands between `--env`, which takes several values, and the name.
+/// `--env` takes several values, so another option separates it from the name.
 fn claude_code(entry: &Entry) -> String {
     let mut command = "claude mcp add".to_owned();
-    for (name, value) in entry.variables(place) {
+    for (name, value) in entry.variables(placeholder) {
         add(
             &mut command,
             format_args!(" \\\n  --env {}", word(&format!("{name}={value}"))),
@@ -237,7 +238,7 @@ fn claude_code(entry: &Entry) -> String {
     command + "\n"
 }
 
-/// TOML, whose basic strings are those of JSON but for DEL, which must be escaped.
+/// Writes TOML, whose basic strings are those of JSON except that DEL must be escaped.
 fn codex(entry: &Entry) -> String {
     let toml = |text: &str| quoted(text).replace('\u{7f}', "\\u007f");
     let mut text = format!(
@@ -246,7 +247,7 @@ fn codex(entry: &Entry) -> String {
         toml(&entry.command),
         list(entry.arguments)
     );
-    let variables = entry.variables(place);
+    let variables = entry.variables(placeholder);
     if !variables.is_empty() {
         add(
             &mut text,
@@ -259,18 +260,18 @@ fn codex(entry: &Entry) -> String {
     text
 }
 
-/// A JSON string.
+/// Returns a JSON string.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A JSON array of strings.
+/// Returns a JSON array of strings.
 pub(super) fn list(words: &[&str]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     format!("[{}]", words.join(", "))
 }
 
-/// A word of a shell's command line.
+/// Quotes a word for a shell's command line if necessary.
 pub(super) fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:@%+,".contains(c);
     match !text.is_empty() && text.chars().all(plain) {

@@ -1,27 +1,27 @@
-//! The commands and their flags, declared once: `--help`, what the parser suggests, the completions
-//! and the manual page follow.
+//! The commands and their flags, declared once: `--help`, the parser's suggestions, the completions and the
+//! manual page are made from them.
 
 use crate::cli::{clients, completions, listed_tools};
 use crate::settings::{Flag, SETTINGS, Setting, Unset};
 
 /// One way to use the program.
 pub(crate) struct Form {
-    /// What it begins with; without a word it serves.
+    /// The words that the command begins with; none for serving MCP.
     pub(crate) words: &'static [&'static str],
     pub(crate) takes: &'static [Argument],
-    /// The switches that belong to it, of which one may be given.
+    /// The switches that belong to the command, of which one may be given.
     pub(crate) switches: &'static [&'static Switch],
     pub(crate) meaning: &'static str,
 }
 
 /// What may follow the words of a command.
 pub(crate) struct Argument {
-    /// As it is shown, with brackets where it may be left out.
+    /// The name as shown, with brackets if the argument is optional.
     pub(crate) name: &'static str,
     pub(crate) values: Values,
 }
 
-/// What an argument can be.
+/// What an argument may contain.
 pub(crate) enum Values {
     Any,
     File,
@@ -30,9 +30,9 @@ pub(crate) enum Values {
     Tool,
 }
 
-/// A flag that is no setting; it takes no value.
+/// A flag that is not a setting; it takes no value.
 pub(crate) struct Switch {
-    /// With its dashes.
+    /// The name with its dashes.
     pub(crate) name: &'static str,
     pub(crate) letter: Option<char>,
     pub(crate) meaning: &'static str,
@@ -41,7 +41,7 @@ pub(crate) struct Switch {
 pub(crate) static DEMO: Switch = Switch {
     name: "--demo",
     letter: None,
-    meaning: "let a sample cluster answer; nothing is changed",
+    meaning: "use a built-in sample cluster; nothing is changed",
 };
 
 pub(crate) static YES: Switch = Switch {
@@ -65,26 +65,26 @@ pub(crate) static VERSION: Switch = Switch {
 pub(crate) static JSON: Switch = Switch {
     name: "--json",
     letter: None,
-    meaning: "print what clients get",
+    meaning: "print the definitions that clients get",
 };
 
-/// The same for a command whose form is not that of clients.
+/// `--json` of `check`, whose output is not what clients get.
 static JSON_REPORT: Switch = Switch {
     name: JSON.name,
     letter: None,
-    meaning: "print the verdicts for programs",
+    meaning: "print the verdicts as JSON",
 };
 
 pub(crate) static MARKDOWN: Switch = Switch {
     name: "--markdown",
     letter: None,
-    meaning: "print what the README shows, with the requests that each tool sends",
+    meaning: "print the README's table, with the requests that each tool sends",
 };
 
 pub(crate) static WITH_SECRET: Switch = Switch {
     name: "--with-secret",
     letter: None,
-    meaning: "print the secret of the token as well",
+    meaning: "include the secret of the token",
 };
 
 /// The switches that every command takes.
@@ -95,7 +95,7 @@ const TOOL: Argument = Argument {
     values: Values::Tool,
 };
 
-/// Every form, in the order in which they are shown.
+/// Every form, in the order shown.
 pub(crate) static FORMS: &[Form] = &[
     Form {
         words: &[],
@@ -125,7 +125,7 @@ pub(crate) static FORMS: &[Form] = &[
         words: &["tools"],
         takes: &[TOOL],
         switches: &[],
-        meaning: "show what a tool takes",
+        meaning: "show a tool with its parameters and an example",
     },
     Form {
         words: &["check"],
@@ -146,7 +146,7 @@ pub(crate) static FORMS: &[Form] = &[
             values: Values::Names(clients::names),
         }],
         switches: &[&WITH_SECRET],
-        meaning: "print what connects an MCP client with these settings",
+        meaning: "print the configuration of an MCP client with these settings",
     },
     Form {
         words: &["package", "mcpb"],
@@ -155,7 +155,7 @@ pub(crate) static FORMS: &[Form] = &[
             values: Values::Folder,
         }],
         switches: &[],
-        meaning: "write the folder of a Claude Desktop bundle with this binary",
+        meaning: "write a Claude Desktop bundle with this binary into a folder",
     },
     Form {
         words: &["package", "server-json"],
@@ -173,7 +173,7 @@ pub(crate) static FORMS: &[Form] = &[
             values: Values::Names(completions::names),
         }],
         switches: &[],
-        meaning: "print what completes this command line in a shell",
+        meaning: "print a completion script for a shell",
     },
     Form {
         words: &["man"],
@@ -189,10 +189,10 @@ pub(crate) static FORMS: &[Form] = &[
     },
 ];
 
-/// What is to be known besides commands, flags and settings.
+/// What the help says about flags and variables in general.
 pub(crate) const NOTES: &str = "\
---a-b sets the variable PROXMOX_A_B and wins over it; empty is unset.
-The secret has no flag, since others can read command lines.
+--a-b overrides the variable PROXMOX_A_B; an empty value counts as unset.
+The secret has no flag, since other users can read command lines.
 RUST_LOG sets what is logged to standard error (default: warn).";
 
 pub(crate) const EXAMPLES: &[&str] = &[
@@ -203,10 +203,10 @@ pub(crate) const EXAMPLES: &[&str] = &[
 ];
 
 pub(crate) const EXIT_STATUS: &str =
-    "0 done, 1 the command or a stream failed, 2 the command line is wrong, 3 check warns.";
+    "0 success, 1 command or stream failed, 2 invalid command line, 3 check found warnings.";
 
 impl Form {
-    /// `config CLIENT [--with-secret]`
+    /// Returns the form in one line: `config CLIENT [--with-secret]`.
     pub(crate) fn synopsis(&self) -> String {
         let mut parts: Vec<String> = self.words.iter().map(|word| (*word).to_owned()).collect();
         parts.extend(self.takes.iter().map(|argument| argument.name.to_owned()));
@@ -217,7 +217,7 @@ impl Form {
         parts.join(" ")
     }
 
-    /// `CLIENT: claude-desktop, claude-code` for each argument that is one of a few names.
+    /// Returns the values of the argument that is one of a few names: `CLIENT: claude-desktop, claude-code`.
     pub(crate) fn names(&self) -> Option<String> {
         self.takes
             .iter()
@@ -228,7 +228,7 @@ impl Form {
     }
 }
 
-/// The first words of the commands.
+/// Returns the first word of each command.
 pub(crate) fn first_words() -> Vec<&'static str> {
     let mut words: Vec<&str> = FORMS
         .iter()
@@ -238,8 +238,8 @@ pub(crate) fn first_words() -> Vec<&'static str> {
     words
 }
 
-/// Each switch with the first word of the command that it belongs to, if it is not for all; one that
-/// belongs to several comes several times.
+/// Returns each switch with the first word of the command that it belongs to, `None` if it belongs to all;
+/// one that belongs to several commands is listed once for each.
 pub(crate) fn switches() -> Vec<(&'static Switch, Option<&'static str>)> {
     let general = GENERAL.iter().map(|switch| (*switch, None));
     let own = FORMS.iter().flat_map(|form| {
@@ -249,7 +249,7 @@ pub(crate) fn switches() -> Vec<(&'static Switch, Option<&'static str>)> {
     general.chain(own).collect()
 }
 
-/// `--host HOST`, or the variable of a setting that has no flag.
+/// Returns the flag of a setting, such as `--host HOST`, or the variable of a setting without a flag.
 pub(crate) fn shown(setting: &Setting) -> String {
     match setting.flag {
         Flag::None => setting.variable.to_owned(),
@@ -258,7 +258,7 @@ pub(crate) fn shown(setting: &Setting) -> String {
     }
 }
 
-/// What a setting means, and what it means to leave it out, without marks.
+/// Returns what a setting means and its default, without Markdown.
 pub(crate) fn meaning(setting: &Setting) -> String {
     let unset = match setting.unset {
         Unset::Missing => "; required".to_owned(),
@@ -268,21 +268,21 @@ pub(crate) fn meaning(setting: &Setting) -> String {
     setting.meaning.replace('`', "") + &unset
 }
 
-/// What a setting is, without how it is written and when it is needed.
+/// Returns the first part of a setting's meaning, without its format and conditions.
 pub(crate) fn name_of(setting: &Setting) -> String {
     let name = setting.meaning.split([':', ';']).next();
     name.unwrap_or_default().replace('`', "")
 }
 
-/// What can be completed where the cursor is.
+/// What a shell offers at the cursor.
 pub(crate) enum Offer {
-    /// Names, each with what it means.
+    /// Names, each with its meaning.
     Names(Vec<(&'static str, &'static str)>),
     Files,
     Folders,
 }
 
-/// What can follow, by the words before it.
+/// Returns what a shell offers, by the words before the cursor.
 pub(crate) fn offers() -> Vec<(Vec<&'static str>, Offer)> {
     let mut offers: Vec<(Vec<&'static str>, Offer)> = Vec::new();
     for form in FORMS {
@@ -315,7 +315,7 @@ pub(crate) fn offers() -> Vec<(Vec<&'static str>, Offer)> {
     offers
 }
 
-/// The settings that have a flag.
+/// Returns the settings that have a flag.
 pub(crate) fn flagged_settings() -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()

@@ -5,7 +5,7 @@ use crate::cli::commands::{self, Offer};
 use crate::settings::{Flag, Setting};
 use crate::text::add;
 
-/// A shell by name, and what writes the script for it.
+/// A shell, and the function that writes its script.
 pub(crate) struct Shell {
     name: &'static str,
     pub(crate) script: fn() -> String,
@@ -30,10 +30,10 @@ pub(crate) fn names() -> Vec<&'static str> {
     SHELLS.iter().map(|shell| shell.name).collect()
 }
 
-/// What a switch among the settings takes after `=`.
+/// The values that a switch among the settings takes after `=`.
 const BOOLEANS: &str = "true false";
 
-/// The flags that take the next word, as alternatives of a pattern.
+/// Joins the flags of these settings that take the next word as their value.
 fn valued(separator: &str, of: fn(&Setting) -> bool) -> String {
     let names = commands::flagged_settings()
         .filter(|setting| !matches!(setting.flag, Flag::Switch) && of(setting))
@@ -103,7 +103,7 @@ _proxmox_mcp() {{
         *) place+="${{place:+ }}${{words[i]}}" ;;
         esac
     done
-    # Where this offers nothing, bash completes files.
+    # If this offers nothing, bash completes files.
     case $flag in
     {files}) return ;;
     {any}) ;;
@@ -134,7 +134,7 @@ fn zsh() -> String {
                 format!("'(-{letter} {name})'{{-{letter},{name}}}{text}")
             }
             (None, None) => format!("{}{text}", switch.name),
-            // Which command this is, is known only after the flags were looked at.
+            // Flags of one command are added below, once the command is known.
             (None, Some(_)) => continue,
         };
         add(&mut flags, format_args!("        {line} \\\n"));
@@ -212,7 +212,7 @@ fi
     )
 }
 
-/// An explanation of `_arguments`, as a quoted word.
+/// Returns an explanation for `_arguments`, as a quoted word.
 fn bracketed(text: &str) -> String {
     let text = text.replace('[', r"\[").replace(']', r"\]");
     format!("'[{}]'", text.replace('\'', r"'\''"))
@@ -280,7 +280,7 @@ fn fish() -> String {
     let next = valued(" ", |_| true);
     format!(
         r#"# Completes proxmox-mcp in fish; made by `proxmox-mcp completions fish`.
-function __proxmox_mcp_at --description 'Whether these words stand before the cursor'
+function __proxmox_mcp_at --description 'Tests which words precede the cursor'
     set -l place
     set -l skip
     for word in (commandline -opc)[2..-1]
@@ -303,7 +303,7 @@ complete -c proxmox-mcp -f
     )
 }
 
-/// A word in single quotes, in which fish heeds the backslash.
+/// Quotes a word for fish, where a backslash escapes even within single quotes.
 fn fish_word(text: &str) -> String {
     format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
 }

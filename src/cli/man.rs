@@ -4,7 +4,7 @@ use crate::cli::commands;
 use crate::settings::{Flag, SETTINGS};
 use crate::text::add;
 
-/// The page in roff, with the macros of man(7).
+/// Returns the page in roff, with the macros of man(7).
 pub(crate) fn page() -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut page = format!(
@@ -61,7 +61,7 @@ pub(crate) fn page() -> String {
     page
 }
 
-/// A term and what it means.
+/// Adds a term and its meaning.
 fn entry(page: &mut String, term: &str, meaning: &str) {
     add(
         page,
@@ -69,7 +69,7 @@ fn entry(page: &mut String, term: &str, meaning: &str) {
     );
 }
 
-/// Text that roff sets as it is: dashes and quotes as programs have them, no line that is a request.
+/// Escapes text so that roff prints it unchanged: with ASCII dashes and quotes, and no line taken for a request.
 fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_roff_would_heed() {
+    fn escapes_what_roff_would_interpret() {
         assert_eq!(
             escaped("'a' -b\\\n.c `d` ^~"),
             "\\(aqa\\(aq \\-b\\e\n\\&.c \\(gad\\(ga \\(ha\\(ti"

@@ -1,4 +1,4 @@
-//! What others install: the Claude Desktop bundle and the entry for the MCP registry.
+//! Packages for users to install: the Claude Desktop bundle and the entry for the MCP registry.
 
 use std::env;
 use std::fs::{self, File};
@@ -16,13 +16,13 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const DESCRIPTION: &str = env!("CARGO_PKG_DESCRIPTION");
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 
-/// `repository` of Cargo.toml, empty where that has none.
+/// `repository` of Cargo.toml, empty if it has none.
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
-/// What stands in the place of it: `OWNER` is to be replaced.
+/// The placeholder for a missing repository, in which `OWNER` is to be replaced.
 const NO_REPOSITORY: &str = "https://github.com/OWNER/proxmox-mcp";
 
-/// Writes the folder of a bundle, which `mcpb pack` makes a file of, and says what was written.
+/// Writes the folder of a bundle, for `mcpb pack`, and returns the paths written and the command to pack them.
 ///
 /// The format is that of manifest version 0.3 (github.com/anthropics/mcpb, MANIFEST.md). Nothing is
 /// overwritten.
@@ -30,8 +30,8 @@ pub(crate) fn bundle(folder: &Path) -> Result<String, Error> {
     let program = program();
     write_bundle(folder, &program).map_err(|err| {
         Error::impossible(
-            format!("no bundle was made in {}", folder.display()),
-            format!("{err}\nGive a folder that is empty or new, where you may write."),
+            format!("cannot write a bundle into {}", folder.display()),
+            format!("{err}\nName an empty or new folder that you can write to."),
         )
     })?;
     Ok(format!(
@@ -54,16 +54,16 @@ fn write_bundle(folder: &Path, program: &str) -> io::Result<()> {
     let running = env::current_exe()?;
     let file = folder.join(program);
     fs::write(&file, fs::read(&running)?)?;
-    // The mode makes it a program.
+    // The mode makes the copy executable.
     fs::set_permissions(&file, fs::metadata(&running)?.permissions())
 }
 
-/// Where the binary is in the bundle.
+/// Returns the path of the binary in the bundle.
 fn program() -> String {
     format!("server/proxmox-mcp{}", env::consts::EXE_SUFFIX)
 }
 
-/// What bundles call the system that this binary is for.
+/// Returns the name that bundles use for the operating system of this binary.
 fn platform() -> &'static str {
     match env::consts::OS {
         "macos" => "darwin",
@@ -72,7 +72,9 @@ fn platform() -> &'static str {
     }
 }
 
-/// A bundle has one binary, so there are no overrides for other platforms.
+/// Returns the manifest of the bundle.
+///
+/// A bundle has one binary, so the manifest has no overrides for other platforms.
 fn manifest(program: &str) -> String {
     let mut fields = Vec::new();
     let mut variables = Vec::new();
@@ -124,7 +126,8 @@ fn manifest(program: &str) -> String {
     )
 }
 
-/// The settings that a form asks for: the secret itself, which clients keep safe, and no file.
+/// Returns the settings that a form asks for: the secret itself, which clients store safely, rather than a file
+/// that contains it.
 fn asked() -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
@@ -136,11 +139,11 @@ fn is_required(setting: &Setting) -> bool {
     setting.is_secret() || matches!(setting.unset, Unset::Missing)
 }
 
-/// A field of the form that Claude Desktop shows.
+/// Returns a field of the form that Claude Desktop shows.
 ///
-/// A field that is neither required nor has a default would be passed on as `${user_config.x}`. The
-/// default is nothing, and what that means is said: a value would be passed on as if it was chosen,
-/// and a port would then contradict the one in the host.
+/// A field that is neither required nor has a default would be passed on as `${user_config.x}`. The default is
+/// empty, and the description says what that means: another default would be passed on as if the user had
+/// chosen it, and a port would then conflict with one in the host.
 fn field_of(setting: &Setting) -> String {
     let (kind, default) = match (&setting.flag, &setting.unset) {
         (Flag::Switch, Unset::Means(default)) => ("boolean", *default),
@@ -158,7 +161,7 @@ fn field_of(setting: &Setting) -> String {
     )
 }
 
-/// `PROXMOX_SSL_MODE` as `SSL mode`.
+/// Returns the title of a setting: `SSL mode` for `PROXMOX_SSL_MODE`.
 fn title(setting: &Setting) -> String {
     let words = setting.name().split('_').enumerate();
     let words = words.map(|(index, word)| match word {
@@ -170,7 +173,7 @@ fn title(setting: &Setting) -> String {
     words.join(" ")
 }
 
-/// What the setting means, where none other stands for the secret.
+/// Returns what a setting means in a form that has no other setting for the secret.
 fn description(setting: &Setting) -> String {
     match is_required(setting) {
         true if setting.is_secret() => commands::name_of(setting),
@@ -179,7 +182,7 @@ fn description(setting: &Setting) -> String {
     }
 }
 
-/// The entry for the MCP registry, with these bundles and the container image.
+/// Returns the entry for the MCP registry, with these bundles and the container image.
 ///
 /// The format is that of
 /// <https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json>.
@@ -187,8 +190,8 @@ pub(crate) fn registry_entry(bundles: &[PathBuf]) -> Result<String, Error> {
     let repository = match REPOSITORY {
         "" => {
             log::warn!(
-                "Cargo.toml names no repository: put the owner of yours where OWNER stands, or set \
-                 `repository` there and build again"
+                "Cargo.toml names no repository: replace OWNER with the owner of yours, or set \
+                 `repository` in Cargo.toml and build again"
             );
             NO_REPOSITORY
         }
@@ -204,8 +207,8 @@ pub(crate) fn registry_entry(bundles: &[PathBuf]) -> Result<String, Error> {
     for bundle in bundles {
         let read = fs::read(bundle).map_err(|err| {
             Error::impossible(
-                format!("{} cannot be read", bundle.display()),
-                format!("{err}\nGive the files that `mcpb pack` made."),
+                format!("cannot read {}", bundle.display()),
+                format!("{err}\nName files written by `mcpb pack`."),
             )
         })?;
         let sha256 = trust::fingerprint(&trust::sha256(&read)).replace(':', "");
@@ -220,7 +223,7 @@ pub(crate) fn registry_entry(bundles: &[PathBuf]) -> Result<String, Error> {
     let image = format!("ghcr.io/{owner}/proxmox-mcp:{VERSION}");
     packages.push(format!(
         "\"registryType\": \"oci\",\n      \"identifier\": {}",
-        // Names of images are in lower case.
+        // Image names must be in lower case.
         quoted(&match owner {
             "OWNER" => image,
             _ => image.to_lowercase(),
@@ -256,7 +259,7 @@ pub(crate) fn registry_entry(bundles: &[PathBuf]) -> Result<String, Error> {
     ))
 }
 
-/// A setting as the registry describes it.
+/// Returns a setting in the form of the registry.
 fn variable_of(setting: &Setting) -> String {
     let format = match (&setting.flag, &setting.unset) {
         (Flag::Switch, _) => "boolean",
@@ -276,7 +279,7 @@ fn variable_of(setting: &Setting) -> String {
                 format_args!(", \"default\": {}", quoted(default)),
             );
         }
-        // As in the bundle no default, which clients would pass on.
+        // No default, as in the bundle: clients would pass it on.
         (_, Unset::Means(default)) => {
             add(
                 &mut text,

@@ -676,7 +676,7 @@ fn takes_only_json_and_no_demonstration() {
     for (arguments, expected) in [
         (&["now"][..], "write `check [--json]`"),
         (&["--markdown"], "--markdown belongs to the command `tools`"),
-        (&["--demo"], "--demo has nothing to check"),
+        (&["--demo"], "--demo does not go with `check`"),
     ] {
         let output = run(&[], arguments);
         assert_eq!(output.status.code(), Some(2));

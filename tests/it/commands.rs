@@ -1,4 +1,4 @@
-//! The commands that print what other programs want to know.
+//! The commands that print the input of other programs: fingerprints, configurations, completions, packages.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::settings::{SECRET, run, text};
 
-/// What a successful command prints.
+/// Returns what a successful command prints.
 #[track_caller]
 fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let output = run(arguments, variables);
@@ -22,7 +22,7 @@ fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     text(&output.stdout).to_owned()
 }
 
-/// What is said of a command that failed, which prints no result.
+/// Returns the error of a command that failed, which prints no result.
 #[track_caller]
 fn failure(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let output = run(arguments, variables);
@@ -46,12 +46,12 @@ fn assert_holds(text: &str, parts: &[&str]) {
     }
 }
 
-/// A path for files of one test.
+/// Returns a path for files of one test.
 fn path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("proxmox-mcp-{}-{name}", std::process::id()))
 }
 
-/// A TLS server for one connection, and what the client sent within TLS.
+/// Starts a TLS server for one connection; its thread returns what the client sent within TLS.
 fn tls_server() -> (SocketAddr, JoinHandle<Vec<u8>>) {
     let fixture = |name| format!("{}/fixtures/tls/{name}.pem", env!("CARGO_MANIFEST_DIR"));
     let certificate = CertificateDer::from_pem_file(fixture("server")).expect("it is PEM");
@@ -107,7 +107,7 @@ fn fingerprint_shows_the_certificate_and_sends_nothing() {
 }
 
 #[test]
-fn fingerprint_of_several_hosts_pins_each() {
+fn fingerprint_pins_each_of_several_hosts() {
     let ((first, _), (second, _)) = (tls_server(), tls_server());
     let shown = printed(
         &["fingerprint", "--host", &format!("{first},{second}")],
@@ -123,14 +123,14 @@ fn fingerprint_of_several_hosts_pins_each() {
     assert_eq!((pins[0].len(), pins[0]), (95, pins[1]));
 }
 
-/// An address where nobody listens.
+/// Returns an address on which nothing listens.
 fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").to_string()
 }
 
 #[test]
-fn fingerprint_shows_the_host_that_answers_though_another_does_not() {
+fn fingerprint_shows_a_host_that_answers_although_another_does_not() {
     let closed = nowhere();
     for answers_first in [true, false] {
         let (at, _) = tls_server();
@@ -176,7 +176,7 @@ fn fingerprint_says_why_there_is_no_certificate() {
 }
 
 #[test]
-fn config_has_what_is_set_and_not_the_secret() {
+fn config_contains_the_settings_without_the_secret() {
     let variables = [
         ("PROXMOX_HOST", "pve1.example"),
         ("PROXMOX_USER", r#"a"b'c\d$e@pve"#),
@@ -242,7 +242,7 @@ fn config_has_what_is_set_and_not_the_secret() {
 }
 
 #[test]
-fn config_names_files_absolutely_and_prefers_the_one_with_the_secret() {
+fn config_writes_absolute_paths_and_prefers_the_token_file() {
     let file = path("config-secret");
     fs::write(&file, format!("{SECRET}\n")).expect("the file can be written");
     let folder = std::env::current_dir().expect("there is one");
@@ -272,7 +272,7 @@ fn config_names_files_absolutely_and_prefers_the_one_with_the_secret() {
 }
 
 #[test]
-fn config_holds_places_open_and_passes_no_wrong_value_on() {
+fn config_writes_placeholders_for_missing_values_and_rejects_invalid_ones() {
     let output = run(&["config", "cursor"], &[("PROXMOX_HOSTS", "pve1")]);
     assert!(output.status.success());
     let shown = json(text(&output.stdout));
@@ -305,7 +305,7 @@ fn config_holds_places_open_and_passes_no_wrong_value_on() {
 }
 
 #[test]
-fn config_leaves_no_misspelt_lock_out_in_silence() {
+fn config_rejects_a_misspelt_safety_setting() {
     let failure = failure(&["config", "codex"], &[("PROXMOX_READONLY", "true")]);
     assert_holds(
         &failure,
@@ -314,7 +314,7 @@ fn config_leaves_no_misspelt_lock_out_in_silence() {
 }
 
 #[test]
-fn config_of_the_demonstration_needs_nothing() {
+fn config_of_the_demonstration_needs_no_settings() {
     let variables = [("PROXMOX_TOKEN_VALUE", SECRET)];
     let output = run(&["--demo", "config", "cursor"], &variables);
     assert!(output.status.success());
@@ -325,7 +325,7 @@ fn config_of_the_demonstration_needs_nothing() {
     assert_eq!(server["env"], serde_json::json!({}));
 }
 
-/// The flags, and the first words of the commands, that `--help` names.
+/// Returns the flags, and the first words of the commands, in the output of `--help`.
 fn declared() -> (Vec<String>, Vec<String>) {
     let help = printed(&["--help"], &[]);
     let section = |title| {
@@ -349,7 +349,7 @@ fn declared() -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn completions_know_all_flags_commands_names_and_tools() {
+fn completions_contain_all_flags_commands_names_and_tools() {
     let (flags, commands) = declared();
     assert!(
         flags.len() > 10 && commands.len() > 5,
@@ -390,7 +390,7 @@ fn completions_know_all_flags_commands_names_and_tools() {
 }
 
 #[test]
-fn the_manual_page_has_all_that_the_help_has() {
+fn the_manual_page_contains_all_that_the_help_does() {
     let (flags, commands) = declared();
     let page = printed(&["man"], &[]);
     assert!(page.starts_with(".TH "));
@@ -408,12 +408,12 @@ fn the_manual_page_has_all_that_the_help_has() {
         &page,
         &["PROXMOX_TOKEN_VALUE", "PROXMOX_HOST", ".SH EXIT STATUS"],
     );
-    // A dash that is not escaped would be set as a hyphen, which nobody can copy.
+    // A dash that is not escaped would be printed as a typographic hyphen, which a shell does not accept.
     assert!(!page.replace("\\-", "").contains('-'), "{page}");
 }
 
 #[test]
-fn a_bundle_asks_for_each_setting_and_holds_the_binary() {
+fn a_bundle_asks_for_each_setting_and_contains_the_binary() {
     let folder = path("bundle");
     let named = folder.to_str().expect("the path is UTF-8");
     let said = printed(
@@ -475,11 +475,11 @@ fn a_bundle_asks_for_each_setting_and_holds_the_binary() {
     assert_eq!(platforms.as_array().map(Vec::len), Some(1));
 
     let message = failure(&["package", "mcpb", named], &[]);
-    assert_holds(&message, &["no bundle was made", "exists", "empty"]);
+    assert_holds(&message, &["cannot write a bundle", "exists", "empty"]);
     fs::remove_dir_all(&folder).expect("it was written");
 }
 
-/// The variables of all settings, as the README lists them.
+/// Returns the variables of all settings, as the README lists them.
 fn variables() -> Vec<String> {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
     let readme = readme.expect("the README can be read");
@@ -536,6 +536,6 @@ fn the_registry_entry_has_each_setting_and_the_hash_of_a_bundle() {
     assert_eq!(without["packages"].as_array().map(Vec::len), Some(1));
     assert_holds(
         &failure(&["package", "server-json", "/nonexistent"], &[]),
-        &["/nonexistent cannot be read", "mcpb pack"],
+        &["cannot read /nonexistent", "mcpb pack"],
     );
 }

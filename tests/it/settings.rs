@@ -108,11 +108,11 @@ fn explains_a_wrong_command_line_and_exits_with_2() {
         (&["tools", "get_nodes"], "did you mean proxmox_get_nodes?"),
         (
             &["tools", "proxmox_get_nodes", "x"],
-            "takes one name, or else --json or --markdown",
+            "takes either one name, --json or --markdown",
         ),
         (
             &["tools", "proxmox_get_nodes", "--json"],
-            "takes one name, or else --json or --markdown",
+            "takes either one name, --json or --markdown",
         ),
         (
             &["--allow-elevated", "true", "call", "proxmox_get_nodes"],

@@ -17,7 +17,7 @@ use crate::pve::reader::Reader;
 use crate::request;
 use crate::settings::Secret;
 use crate::text;
-use crate::text::format;
+use crate::text::upid::Upid;
 
 /// The result of a call that succeeded.
 #[derive(Debug)]
@@ -660,10 +660,7 @@ impl Answer {
     /// An action whose answer is `data`: the id of the task that was started, or nothing when it is
     /// done already.
     pub(crate) fn of_action(what: &str, data: &Value) -> Self {
-        match data
-            .as_str()
-            .filter(|upid| format::upid_node(upid).is_some())
-        {
+        match data.as_str().filter(|upid| Upid::parse(upid).is_some()) {
             None => Self::done(what),
             Some(upid) => Self {
                 task: Some(Task::new(what, upid)),

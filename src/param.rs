@@ -14,6 +14,7 @@ use crate::text;
 use crate::text::format::{self, Format};
 use crate::text::json;
 use crate::text::nearest::nearest;
+use crate::text::upid::Upid;
 
 /// The VMIDs that there can be.
 const VMIDS: RangeInclusive<u64> = 100..=999_999_999;
@@ -638,7 +639,9 @@ impl Args {
             let value = self.get(param)?;
             match param.kind {
                 Kind::Format(format) if ptr::eq(format, &format::NODE) => Some(value),
-                Kind::Format(format) if ptr::eq(format, &format::UPID) => format::upid_node(value),
+                Kind::Format(format) if ptr::eq(format, &format::UPID) => {
+                    Upid::parse(value).map(|task| task.node)
+                }
                 _ => None,
             }
         })

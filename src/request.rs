@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::text::MASK;
 use crate::text::octets;
 use crate::text::percent::{decode, encode};
 use crate::text::rows::Rows;
-use crate::text::{MASK, format};
+use crate::text::upid::Upid;
 
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Reply {
             }
             (Reply::TaskOrOk, Value::String(ok)) if ok == "OK" => true,
             (Reply::Task | Reply::TaskOrNothing | Reply::TaskOrOk, Value::String(upid)) => {
-                format::upid_node(upid).is_some()
+                Upid::parse(upid).is_some()
             }
             (Reply::Object(key) | Reply::ObjectOrNothing(key), Value::Object(fields)) => {
                 fields.get(key).is_some_and(|value| !value.is_null())

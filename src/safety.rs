@@ -34,7 +34,7 @@ pub(crate) use crate::safety::question::{on_terminal, reply};
 use crate::settings::{Confirm, Safety};
 use crate::text;
 use crate::text::MASK;
-use crate::text::format;
+use crate::text::upid::Upid;
 use consent::{Asks, Consent, Pending, Reply, Way};
 use facts::Facts;
 use question::said;
@@ -213,7 +213,7 @@ impl<'a> Gate<'a> {
             Ok(answer) => {
                 fields.insert("outcome".to_owned(), "ok".into());
                 let upid = answer["data"].as_str();
-                if let Some(upid) = upid.filter(|upid| format::upid_node(upid).is_some()) {
+                if let Some(upid) = upid.filter(|upid| Upid::parse(upid).is_some()) {
                     fields.insert("upid".to_owned(), upid.into());
                 }
             }

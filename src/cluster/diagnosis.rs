@@ -10,8 +10,8 @@ use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::text;
-use crate::text::format;
 use crate::text::slot::Slot;
+use crate::text::upid::Upid;
 
 /// What a look may send, for whatever tool.
 #[cfg(test)]
@@ -60,7 +60,7 @@ fn holder(client: &Reader, case: &Case) -> Option<String> {
     let running = || {
         tasks.iter().filter_map(|task| {
             let upid = task["upid"].as_str()?;
-            let runs = task["endtime"].is_null() && format::upid_node(upid).is_some();
+            let runs = task["endtime"].is_null() && Upid::parse(upid).is_some();
             (runs && case.upid.as_deref() != Some(upid)).then_some((task, upid))
         })
     };

@@ -13,7 +13,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::row::{Step, needs, step};
 use crate::text;
-use crate::text::format;
+use crate::text::upid::Upid;
 
 /// Whether to wait for the task that a call starts.
 pub(crate) const WAIT: Param = Param::optional("wait", Kind::Flag, "").local();
@@ -172,7 +172,7 @@ impl Task {
     /// One that somebody else may have started: what it does is its type.
     pub(crate) fn found(upid: &str) -> Self {
         let task = Self::new("", upid);
-        let kind = format::upid_type(upid).unwrap_or("task");
+        let kind = Upid::parse(upid).map_or("task", |upid| upid.kind);
         let what = match task.guest() {
             Some(guest) => format!("{kind} of {guest}"),
             None => kind.to_owned(),
@@ -205,21 +205,23 @@ impl Task {
         }
     }
 
+    fn parts(&self) -> Option<Upid<'_>> {
+        Upid::parse(&self.upid)
+    }
+
     /// The node that runs it.
     pub(crate) fn node(&self) -> &str {
-        format::upid_node(&self.upid).unwrap_or_default()
+        self.parts().map_or("", |upid| upid.node)
     }
 
     /// When it was started, in seconds since 1970.
     pub(crate) fn started(&self) -> u64 {
-        let start = self.upid.split(':').nth(4).unwrap_or_default();
-        u64::from_str_radix(start, 16).unwrap_or_default()
+        self.parts().map_or(0, |upid| upid.started)
     }
 
     /// The VMID of the guest that it is about, if it is about one.
     fn guest(&self) -> Option<&str> {
-        let id = self.upid.split(':').nth(6)?;
-        (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)
+        self.parts()?.vmid()
     }
 
     fn request(&self, path: &str) -> Request {
@@ -374,7 +376,7 @@ impl Task {
             .filter(|task| started(task) <= end)
             .min_by(|a, b| started(a).total_cmp(&started(b)))?;
         let upid = first["upid"].as_str()?;
-        format::upid_node(upid)?;
+        Upid::parse(upid)?;
         Some(Task::found(upid))
     }
 
@@ -423,7 +425,7 @@ impl Task {
 
     /// What a task of the HA manager wants of the guest; `None` for every other task.
     fn ha_wish(&self) -> Option<(&'static [&'static str], Option<&'static str>)> {
-        match format::upid_type(&self.upid)? {
+        match self.parts()?.kind {
             "hastart" => Some((&["qmstart", "vzstart"], Some("running"))),
             "hastop" => Some((
                 &["qmstop", "qmshutdown", "vzstop", "vzshutdown"],
@@ -450,7 +452,7 @@ impl Task {
                 && number(&task["starttime"]).is_some_and(|start| start as u64 >= self.started())
         });
         if let Some(upid) = worker.and_then(|task| task["upid"].as_str())
-            && format::upid_node(upid).is_some()
+            && Upid::parse(upid).is_some()
         {
             return Ok(Outcome::Worker(upid.to_owned()));
         }
@@ -622,7 +624,7 @@ impl Task {
     fn backup(&self, client: &Reader) -> Result<Option<Backup>, Error> {
         /// The archive is named before the data is written, below a line for each disk.
         const LINES: u64 = 500;
-        if format::upid_type(&self.upid) != Some("vzdump") || self.guest().is_none() {
+        if self.parts().is_none_or(|upid| upid.kind != "vzdump") || self.guest().is_none() {
             return Ok(None);
         }
         let page = unless_refused(self.log(client, 0, LINES))?;
@@ -633,7 +635,7 @@ impl Task {
     /// The state of the guest after a task that may have started it.
     fn reached(&self, client: &Reader) -> Result<Option<String>, Error> {
         match self.verb() {
-            None if format::upid_type(&self.upid) == Some("hastart") => {
+            None if self.parts().is_some_and(|upid| upid.kind == "hastart") => {
                 Ok(Some("running".to_owned()))
             }
             // Nothing follows it any more, so it was seen to run.
@@ -647,7 +649,7 @@ impl Task {
 
     /// What it does to its guest: `qm` or `vz`, and a word such as `start`.
     fn verb(&self) -> Option<(&'static str, &str)> {
-        let kind = format::upid_type(&self.upid)?;
+        let kind = self.parts()?.kind;
         let of = |family| Some((family, kind.strip_prefix(family)?));
         of("qm").or_else(|| of("vz"))
     }

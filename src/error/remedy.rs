@@ -5,8 +5,8 @@ mod transit;
 
 use crate::error::grant::Checked;
 use crate::request::Method;
-use crate::text::format;
 use crate::text::glob::Glob;
+use crate::text::upid::Upid;
 pub(crate) use transit::Transit;
 
 /// A failure as Proxmox reported it.
@@ -381,15 +381,16 @@ impl Case {
 
     /// Of a task that ended with `exit`, `log` being the last lines of its log.
     pub(crate) fn of_task(upid: &str, exit: &str, log: &[String]) -> Self {
-        let what = format::upid_type(upid).unwrap_or_default();
+        let task = Upid::parse(upid);
+        let what = task.map_or("", |task| task.kind);
         let kind = KINDS.iter().find(|(prefix, _)| what.starts_with(prefix));
-        let vmid = upid.split(':').nth(6).filter(|vmid| is_vmid(vmid));
+        let vmid = task.and_then(|task| task.vmid());
         let lines = log.iter().rev().map(|line| &**line);
         let lines: Vec<&str> = [exit].into_iter().chain(lines).collect();
         Self {
             what: what.to_owned(),
             said: lines.join("\n"),
-            node: format::upid_node(upid).map(str::to_owned),
+            node: task.map(|task| task.node.to_owned()),
             // `vzdump` is of both.
             kind: kind.map(|(_, kind)| *kind).filter(|_| what != "vzdump"),
             vmid: vmid.map(str::to_owned),

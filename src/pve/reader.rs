@@ -17,8 +17,8 @@ use crate::pve::http;
 use crate::request::{Method, Reply, Request, Response};
 use crate::settings::{Connection, Secret};
 use crate::text;
-use crate::text::format;
 use crate::text::rows::Rows;
+use crate::text::upid::Upid;
 
 /// The one way to the cluster, shared by all calls.
 pub(crate) struct Cluster {
@@ -255,7 +255,7 @@ impl<'a> Reader<'a> {
             return;
         }
         let what = match data {
-            Value::String(upid) if format::upid_node(upid).is_some() => upid.clone(),
+            Value::String(upid) if Upid::parse(upid).is_some() => upid.clone(),
             data => match data["pid"]
                 .as_u64()
                 .or_else(|| data["pid"].as_str()?.parse().ok())

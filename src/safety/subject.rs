@@ -12,6 +12,7 @@ use crate::request::Request;
 use crate::row::{self, Declared, Touches};
 use crate::text::percent::decode;
 use crate::text::slot::Slot;
+use crate::text::upid::Upid;
 
 /// What a changing request is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -313,11 +314,7 @@ impl Subject {
             "spiceshell",
             "vncshell",
         ];
-        let fields: Vec<&str> = upid.split(':').collect();
-        let (kind, id) = match fields[..] {
-            [_, _, _, _, _, kind, id, ..] => (kind, id),
-            _ => ("", ""),
-        };
+        let (kind, id) = Upid::parse(upid).map_or(("", ""), |task| (task.kind, task.id));
         if OF_GUEST.iter().any(|start| kind.starts_with(start)) {
             // `100@local-lvm` is the id of a task about a volume.
             self.name(id.split('@').next().unwrap_or_default(), Part::Changes);

@@ -16,8 +16,8 @@ use crate::pve::reader::Reader;
 use crate::server::era::{self, Era};
 use crate::server::tool_result;
 use crate::text;
-use crate::text::format;
 use crate::text::seal::Seal;
+use crate::text::upid::Upid;
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
 
@@ -191,7 +191,7 @@ fn open<'a>(context: &Context, params: &'a Map<String, Value>) -> Result<(&'a st
 
 fn task(content: &Value) -> Option<Task> {
     let (upid, what) = (content["u"].as_str()?, content["w"].as_str()?);
-    format::upid_node(upid)?;
+    Upid::parse(upid)?;
     Some(Task {
         starts: content["s"].as_bool(),
         chosen: content["v"].as_u64(),

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::text::is_hidden;
 use crate::text::slot;
+use crate::text::upid::Upid;
 
 /// A form that a text must have.
 pub(crate) struct Format {
@@ -104,7 +104,7 @@ checked! {
     TEMPLATE: "a volume id such as local:vztmpl/debian-13-….tar.zst (at most 255 characters)", is_volume;
     UNIT: "a unit name (letters, digits, - _ . @ :)", |text| text.len() <= 128 && all(text, "-_.@:");
     UPID: "a task id: UPID:node:pid:pstart:starttime:type:id:user: with the last colon", |text| {
-        upid_node(text).is_some()
+        Upid::parse(text).is_some()
     };
     VM_DISK: "scsi0-30, virtio0-15, sata0-5, ide0-3", |text| slot::is_one_of(text, DISKS);
     VM_DISK_OR_STATE: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0 or tpmstate0", |text| {
@@ -169,38 +169,6 @@ pub(crate) static GROWN_SIZE: Format = Format {
 const DISKS: &[&str] = &["scsi", "virtio", "sata", "ide"];
 const STATE: &[&str] = &["efidisk", "tpmstate"];
 
-/// The node that runs the task `upid`, when that is a task id.
-///
-/// `UPID:{node}:{pid}:{pstart}:{starttime}:{type}:{id}:{user}:` (`PVE/Tools.pm`, `upid_decode`).
-pub(crate) fn upid_node(upid: &str) -> Option<&str> {
-    let fields: Vec<&str> = upid.split(':').collect();
-    let ["UPID", node, pid, pstart, starttime, kind, id, user, ""] = fields[..] else {
-        return None;
-    };
-    let hexadecimal = |field: &str, lengths: &[usize]| {
-        lengths.contains(&field.len()) && field.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    // The record of a task is a file of that name, so no field has a slash; the name of a user may
-    // have every other character, and a path takes them percent-encoded.
-    let plain =
-        |field: &str| !field.contains(|c: char| c.is_whitespace() || is_hidden(c) || c == '/');
-    let well_formed = is_label(node)
-        && hexadecimal(pid, &[8])
-        && hexadecimal(pstart, &[8, 9])
-        && hexadecimal(starttime, &[8])
-        && !kind.is_empty()
-        && plain(kind)
-        && plain(id)
-        && !user.is_empty()
-        && plain(user);
-    well_formed.then_some(node)
-}
-
-/// The type of the task `upid`, such as `qmstart`.
-pub(crate) fn upid_type(upid: &str) -> Option<&str> {
-    upid.split(':').nth(5)
-}
-
 /// A positive number and its unit letter in upper case; `GB` and `GiB` mean `G`.
 fn size(text: &str) -> Option<(f64, Option<char>)> {
     let end = text
@@ -233,7 +201,7 @@ fn all(text: &str, others: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || others.contains(c))
 }
 
-fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     all(text, "-") && text.len() <= 63 && !text.starts_with('-') && !text.ends_with('-')
 }
 
@@ -405,32 +373,6 @@ mod tests {
             (MOUNT_PATH.parse)("/srv/data/").as_deref(),
             Some("/srv/data")
         );
-    }
-
-    #[test]
-    fn reads_the_node_out_of_a_task_id() {
-        let upid = "UPID:pve1:0012A4F3:03B6C2D1:68A1B2C3:qmstart:100:root@pam!mcp:";
-        assert_eq!(upid_node(upid), Some("pve1"));
-        assert_eq!(upid_type(upid), Some("qmstart"));
-        assert_eq!(upid_node(upid.trim_end_matches(':')), None);
-        for user in [r"#1%2F?\a@pve", "jörg.o'neil+ops@ldap!a-b_c", "&=;,@pve"] {
-            let upid = upid.replace("root@pam!mcp", user);
-            assert_eq!(upid_node(&upid), Some("pve1"), "{upid}");
-            assert_eq!(upid_type(&upid), Some("qmstart"), "{upid}");
-        }
-        for user in [
-            "",
-            "a b@pve",
-            "a/b@pve",
-            "a\n@pve",
-            "a\u{a0}b@pve",
-            "a\u{202e}@pve",
-        ] {
-            let upid = upid.replace("root@pam!mcp", user);
-            assert_eq!(upid_node(&upid), None, "{upid}");
-        }
-        assert_eq!(upid_node(&upid.replace("100", "a/b")), None);
-        assert_eq!(upid_node(&upid.replace("pve1", "..")), None);
     }
 
     #[test]

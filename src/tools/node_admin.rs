@@ -18,6 +18,7 @@ use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
+use crate::text::upid::Upid;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 pub(super) static SERVICES: Tool = Tool {
@@ -510,7 +511,7 @@ pub(super) static TASK: Tool = Tool {
 
 fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
     let upid = &args[&UPID];
-    let node = format::upid_node(upid).unwrap_or_default();
+    let node = Upid::parse(upid).map_or("", |task| task.node);
     if let Some(given) = args.get(&TASK_NODE)
         && given != node
     {

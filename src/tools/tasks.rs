@@ -24,6 +24,7 @@ use crate::text;
 use crate::text::format;
 use crate::text::percent::encode;
 use crate::text::slot::Slot;
+use crate::text::upid::Upid;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const UPID: Param = Param::required("upid", Kind::Format(&format::UPID), "");
@@ -67,9 +68,8 @@ pub(super) static STOP: Tool = Tool {
 
 fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
     let upid = &args[&UPID];
-    let node = format::upid_node(upid).unwrap_or_default();
-    let task: Vec<&str> = upid.split(':').skip(5).take(2).collect();
-    let what = format!("Stop task {} on {node}", task.join(" ").trim_end());
+    let (node, kind, id) = Upid::parse(upid).map_or(("", "", ""), |of| (of.node, of.kind, of.id));
+    let what = format!("Stop task {} on {node}", format!("{kind} {id}").trim_end());
     // Proxmox answers the same of a task that has ended before.
     let answer = match Task::new(&*what, upid).status(client) {
         Ok(status) if status["status"] == "stopped" => {

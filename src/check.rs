@@ -66,7 +66,7 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the flags and the environment.
     pub(crate) fn new(flags: &[(&'static Setting, OsString)]) -> Self {
-        let misspelt = settings::misspelt_locks(env::vars_os()).into_iter();
+        let misspelt = settings::misspelt_safety_settings(env::vars_os()).into_iter();
         Self {
             hosts: Host::all(flags, |name| env::var_os(name)),
             misspelt: misspelt.map(|(name, _)| name).collect(),

@@ -1,7 +1,7 @@
-//! What the user set: flags and variables, declared in one table, read once, checked together.
+//! The user's settings: flags and variables, declared in one table, read once, checked together.
 //!
-//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the
-//! path of a file is shown, where it cannot be taken for anything else.
+//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the path of a
+//! file is shown, and only if it cannot be anything else.
 //!
 //! May import: `text`.
 
@@ -25,33 +25,33 @@ use crate::text::glob::Glob;
 use crate::text::nearest::nearest;
 pub(crate) use crate::text::secret::Secret;
 
-/// A declared setting, from which its flag, its line in `--help` and its README row follow.
+/// A declared setting, from which its flag, its line in `--help` and its row in the README are made.
 pub(crate) struct Setting {
     pub(crate) variable: &'static str,
-    /// A right value, to show beside what is wrong with another; empty where none is of use.
+    /// A valid value to show when another is rejected; empty if an example would not help.
     pub(crate) example: &'static str,
     pub(crate) flag: Flag,
     pub(crate) unset: Unset,
     pub(crate) meaning: &'static str,
 }
 
-/// What the command line takes for a setting; `PROXMOX_A_B` is `--a-b`.
+/// How the command line sets a setting; the flag of `PROXMOX_A_B` is `--a-b`.
 pub(crate) enum Flag {
-    /// Nothing: other users of the machine can read command lines.
+    /// Not at all, since other users of the machine can read command lines.
     None,
     /// `--a-b` for true, or `--a-b=BOOLEAN`.
     Switch,
-    /// `--a-b VALUE`, where this names the value and lists what it can be.
+    /// `--a-b VALUE`: the placeholder for the value, and the valid values.
     OneOf(&'static str, &'static [&'static str]),
-    /// `--a-b VALUE`, where this names the value: `FILE` is a path.
+    /// `--a-b VALUE`: the placeholder for the value, which is `FILE` for a path.
     Takes(&'static str),
 }
 
 /// What it means when a setting is not given.
 pub(crate) enum Unset {
-    /// There is no connection without it.
+    /// The setting is required for a connection.
     Missing,
-    /// It is not used.
+    /// The setting is not used.
     Absent,
     /// The same as giving this text.
     Means(&'static str),
@@ -102,7 +102,7 @@ static TOKEN_FILE: Setting = Setting {
     example: "/etc/proxmox-mcp/token",
     flag: Flag::Takes("FILE"),
     unset: Unset::Absent,
-    meaning: "file that holds the secret, instead of `PROXMOX_TOKEN_VALUE`",
+    meaning: "file that contains the secret, instead of `PROXMOX_TOKEN_VALUE`",
 };
 
 static SSL_MODE: Setting = Setting {
@@ -118,7 +118,7 @@ static CA_FILE: Setting = Setting {
     example: "/etc/proxmox-mcp/pve-root-ca.pem",
     flag: Flag::Takes("FILE"),
     unset: Unset::Absent,
-    meaning: "PEM file of certificates to trust beside the system's",
+    meaning: "PEM file of certificates to trust in addition to the system's",
 };
 
 static FINGERPRINT: Setting = Setting {
@@ -150,7 +150,7 @@ static READ_ONLY: Setting = Setting {
     example: "true",
     flag: Flag::Switch,
     unset: Unset::Means("false"),
-    meaning: "`true` leaves only tools that change nothing",
+    meaning: "`true` exposes only tools that change nothing",
 };
 
 static TOOLSETS: Setting = Setting {
@@ -166,7 +166,7 @@ static TOOLS: Setting = Setting {
     example: "proxmox_get_vms,proxmox_list_*",
     flag: Flag::Takes("NAMES"),
     unset: Unset::Absent,
-    meaning: "tools to list, names or globs: with the toolsets, or alone",
+    meaning: "tools to show, names or globs; added to the toolsets if those are set",
 };
 
 static EXCLUDE_TOOLS: Setting = Setting {
@@ -206,7 +206,7 @@ static ALLOW_COMMANDS: Setting = Setting {
     example: "uptime,systemctl status *",
     flag: Flag::Takes("GLOBS"),
     unset: Unset::Absent,
-    meaning: "command lines that may be run in VMs, between commas",
+    meaning: "command lines that may run in VMs, globs separated by commas",
 };
 
 static DRY_RUN: Setting = Setting {
@@ -214,7 +214,7 @@ static DRY_RUN: Setting = Setting {
     example: "true",
     flag: Flag::Switch,
     unset: Unset::Means("false"),
-    meaning: "`true` shows what elevated tools would send instead of it",
+    meaning: "`true` shows what elevated tools would send, and sends no change",
 };
 
 static CONFIRM: Setting = Setting {
@@ -222,7 +222,7 @@ static CONFIRM: Setting = Setting {
     example: "auto",
     flag: Flag::OneOf("POLICY", &["auto", "always", "never"]),
     unset: Unset::Means("auto"),
-    meaning: "confirm what destroys or interrupts: `auto`, `always` or `never`",
+    meaning: "confirm destructive and disruptive calls: `auto`, `always` or `never`",
 };
 
 static AUDIT_LOG: Setting = Setting {
@@ -230,7 +230,7 @@ static AUDIT_LOG: Setting = Setting {
     example: "/var/log/proxmox-mcp.jsonl",
     flag: Flag::Takes("FILE"),
     unset: Unset::Absent,
-    meaning: "file for one line of JSON for each elevated call",
+    meaning: "file that gets one line of JSON for each elevated call",
 };
 
 /// Every setting, in the order `--help` and the README show them.
@@ -259,14 +259,14 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &AUDIT_LOG,
 ];
 
-/// How a problem says that a setting is not there.
+/// What follows the name of a setting in the problem that it is missing.
 pub(crate) const MISSING: &str = " is missing: ";
 
 const NO_TEXT: &str = "must be text in UTF-8";
 
 const QUOTED: &str = "is in quotes, which count as part of it: leave them out";
 
-/// How other programs call what is set here, by the ends of their names.
+/// The endings of other programs' variables for the same things.
 static FOREIGN: &[(&str, &Setting)] = &[
     ("_TOKEN_ID", &TOKEN_NAME),
     ("_TOKEN", &TOKEN_VALUE),
@@ -279,11 +279,11 @@ static FOREIGN: &[(&str, &Setting)] = &[
     ("_VERIFY_SSL", &SSL_MODE),
 ];
 
-/// The setting that someone meant by a variable that is none.
+/// Returns the setting that the user probably meant by an unknown variable.
 pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
     let foreign = FOREIGN.iter().find(|(end, _)| variable.ends_with(end));
     foreign.map(|(_, setting)| *setting).or_else(|| {
-        // What all have in common would make all of them near.
+        // The common prefix would make all names similar.
         let name = variable.trim_start_matches("PROXMOX_");
         let near = nearest(name, SETTINGS.iter().map(|setting| setting.name()))?;
         let named = |setting: &&&Setting| setting.name() == near;
@@ -291,13 +291,13 @@ pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
     })
 }
 
-/// What to say of variables that look like settings and are none: they may be misspelt, or those of
+/// Returns a warning about variables that look like settings but are not: they may be misspelt, or belong to
 /// another program.
 pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -> Option<String> {
     let ignored = unknown(environment).into_iter();
-    // A misspelt lock is not ignored: no call is sent.
+    // A misspelt safety setting is not ignored: calls are refused.
     let each = ignored
-        .filter(|name| lock_meant(name).is_none())
+        .filter(|name| safety_setting_meant(name).is_none())
         .map(|name| {
             let meant = meant(&name).map(|setting| setting.variable);
             let meant = meant.map(|variable| format!(" (did you mean {variable}?)"));
@@ -307,24 +307,28 @@ pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -
     (!each.is_empty()).then(|| format!("ignored, since it is not a setting: {}", each.join(", ")))
 }
 
-/// The variables that are probably misspelt locks, with what each was meant to be: ignored, they would
-/// leave open what the user means to close.
-pub(crate) fn misspelt_locks(
+/// Returns the variables that are probably misspelt safety settings, each with the setting meant: ignoring
+/// them would allow what the user means to prevent.
+pub(crate) fn misspelt_safety_settings(
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<(String, &'static str)> {
-    let lock = |name: String| Some((text::inline(&name), lock_meant(&name)?.variable));
-    unknown(environment).into_iter().filter_map(lock).collect()
+    let with_meant =
+        |name: String| Some((text::inline(&name), safety_setting_meant(&name)?.variable));
+    unknown(environment)
+        .into_iter()
+        .filter_map(with_meant)
+        .collect()
 }
 
-/// What is wrong with them.
+/// Returns a problem for each misspelt safety setting.
 pub(crate) fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
-    let locks = misspelt_locks(environment).into_iter();
+    let misspelt = misspelt_safety_settings(environment).into_iter();
     let problem = |(name, meant)| format!("{name} is not a setting: unset it, or set {meant}");
-    locks.map(problem).collect()
+    misspelt.map(problem).collect()
 }
 
-/// The lock that someone probably meant by a variable that is none.
-fn lock_meant(variable: &str) -> Option<&'static Setting> {
+/// Returns the safety setting that the user probably meant by an unknown variable.
+fn safety_setting_meant(variable: &str) -> Option<&'static Setting> {
     const WORDS: &[(&str, &Setting)] = &[
         ("AUDIT", &AUDIT_LOG),
         ("COMMAND", &ALLOW_COMMANDS),
@@ -344,13 +348,13 @@ fn lock_meant(variable: &str) -> Option<&'static Setting> {
     let named = WORDS.iter().find(|(word, _)| variable.contains(word));
     let near = || {
         let meant = meant(&variable)?;
-        let mut locks = WORDS.iter().map(|(_, lock)| *lock);
-        locks.find(|lock| lock.variable == meant.variable)
+        let mut settings = WORDS.iter().map(|(_, setting)| *setting);
+        settings.find(|setting| setting.variable == meant.variable)
     };
-    named.map(|(_, lock)| *lock).or_else(near)
+    named.map(|(_, setting)| *setting).or_else(near)
 }
 
-/// The names of variables that look like settings and are none.
+/// Returns the names of variables that look like settings but are not, sorted.
 fn unknown(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let mut names: Vec<String> = environment
         .filter(|(_, value)| is_set(value))
@@ -363,8 +367,8 @@ fn unknown(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<Strin
 }
 
 impl Setting {
-    /// Whether it says what a model may do, and not how to reach the cluster.
-    pub(crate) fn is_of_safety(&self) -> bool {
+    /// Returns true if the setting says what a model may do, rather than how to reach the cluster.
+    pub(crate) fn is_safety_setting(&self) -> bool {
         let mut settings = SETTINGS.iter().map(|setting| setting.variable);
         let own = settings
             .clone()
@@ -372,44 +376,43 @@ impl Setting {
         own >= settings.position(|variable| variable == ALLOW_ELEVATED.variable)
     }
 
-    /// What its flag is called, or would be.
+    /// Returns the name of the flag, even if the setting has none.
     pub(crate) fn flag_name(&self) -> String {
         format!("--{}", self.name().to_lowercase().replace('_', "-"))
     }
 
-    /// Its variable without what all have in common.
+    /// Returns the variable without the common prefix.
     pub(crate) fn name(&self) -> &'static str {
         self.variable.trim_start_matches("PROXMOX_")
     }
 
-    /// Whether its value is a path.
+    /// Returns true if the value is a path.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.flag, Flag::Takes("FILE"))
     }
 
-    /// Whether its value must not be shown.
+    /// Returns true if the value must not be shown.
     pub(crate) fn is_secret(&self) -> bool {
         self.variable == TOKEN_VALUE.variable
     }
 
-    /// Whether another setting gives the same: the file that holds the secret.
+    /// Returns true for the file that contains the secret, the alternative to the secret itself.
     pub(crate) fn stands_for_secret(&self) -> bool {
         self.variable == TOKEN_FILE.variable
     }
 }
 
-/// What is set, and what is missing.
+/// The settings that are set, and those that are missing.
 pub(crate) struct Listed {
-    /// As they were given; a flag wins over its variable.
+    /// The values as given; a flag overrides its variable.
     pub(crate) values: Vec<(&'static Setting, String)>,
-    /// Each is a sentence that names the setting.
+    /// A sentence for each missing setting, which begins with its name.
     pub(crate) missing: Vec<String>,
 }
 
-/// Lists what is set.
+/// Returns the settings that are set.
 ///
-/// The error lists what is wrong with what is set: a value at the wrong place, which may be a
-/// secret, is not passed on.
+/// The error lists the invalid ones: a value in the wrong setting may be a secret, so none is returned.
 pub(crate) fn given(
     known: &Known,
     flags: &[(&'static Setting, OsString)],
@@ -436,7 +439,7 @@ pub(crate) fn given(
     }
 }
 
-/// What is set, has its form and is still not what anybody wants.
+/// Returns warnings about valid settings that are probably a mistake.
 pub(crate) fn warnings(
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
@@ -444,7 +447,7 @@ pub(crate) fn warnings(
     Reader::new(flags, &environment).warnings()
 }
 
-/// Reads where the hosts are and nothing else, no token and no file: whatever they present is taken.
+/// Reads only the hosts, no token and no file; any certificate is accepted.
 pub(crate) fn hosts(
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
@@ -456,49 +459,49 @@ pub(crate) fn hosts(
     }
 }
 
-/// Everything the user set.
+/// All settings.
 pub(crate) struct Settings {
-    /// How to reach the cluster, or every reason why that is not known, each naming its setting.
+    /// How to reach the cluster, or every problem with the settings, each naming its setting.
     pub(crate) connection: Result<Connection, Vec<String>>,
     pub(crate) safety: Safety,
 }
 
-/// What the user lets a model do.
+/// What the user allows a model to do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Safety {
     /// Whether elevated tools may be called.
     pub(crate) allow_elevated: bool,
-    /// Which tools there are.
+    /// Which tools clients see.
     pub(crate) exposure: Exposure,
-    /// The guests that elevated tools may touch; all where it is `None`.
+    /// The guests that elevated tools may touch; `None` for all.
     pub(crate) guests: Option<Guests>,
-    /// The nodes that elevated tools may touch; all where it is `None`.
+    /// The nodes that elevated tools may touch; `None` for all.
     pub(crate) nodes: Option<Nodes>,
     /// The guests that no tool may stop, change or destroy.
     pub(crate) protected: Option<Guests>,
-    /// The command lines that may be run in VMs; all where it is `None`.
+    /// The command lines that may run in VMs; `None` for all.
     pub(crate) commands: Option<Vec<Glob>>,
-    /// Whether no change is sent, whatever a call says.
+    /// Whether every call is a dry run, whatever it asks for.
     pub(crate) dry_run: bool,
     pub(crate) confirm: Confirm,
     pub(crate) audit_log: Option<PathBuf>,
 }
 
-/// Who confirms what destroys or interrupts.
+/// How destructive and disruptive calls are confirmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Confirm {
-    /// As always, but where the client cannot ask, what only interrupts is left to it.
+    /// As `Always`, but if the client cannot ask the user, disruptive calls need no confirmation.
     #[default]
     Auto,
-    /// The user; where the client cannot ask, the call must be repeated with a token.
+    /// The user confirms; if the client cannot ask, the call must be repeated with a token.
     Always,
-    /// Nobody here.
+    /// No call needs a confirmation.
     Never,
 }
 
 /// How to reach the cluster.
 pub(crate) struct Connection {
-    /// Nodes of one cluster, each of which will do, the preferred one first; at least one.
+    /// Interchangeable nodes of one cluster, the preferred one first; at least one.
     pub(crate) hosts: Vec<Host>,
     /// `user@realm!name`
     pub(crate) token_id: String,
@@ -513,26 +516,26 @@ pub(crate) struct Trust {
     pub(crate) check: Check,
     /// The certificates of `PROXMOX_CA_FILE`.
     pub(crate) listed: Vec<CertificateDer<'static>>,
-    /// What `PROXMOX_FINGERPRINT` pins of each host in turn, and where in that list this one stands.
+    /// The fingerprint that `PROXMOX_FINGERPRINT` pins for each host, in order, and the index of this host.
     pub(crate) pins: Vec<Option<[u8; 32]>>,
     pub(crate) place: usize,
 }
 
-/// What is asked of the server's certificate.
+/// What the server's certificate must satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// Nothing but possession of its key.
+    /// Only that the server possesses its key.
     Insecure,
-    /// The SHA-256 fingerprint, and nothing else.
+    /// Only the SHA-256 fingerprint.
     Pin([u8; 32]),
-    /// Chain to a trusted root, name, dates.
+    /// A chain to a trusted root, the name, the dates.
     Strict,
-    /// As strict, but an unknown issuer is tolerated.
+    /// As `Strict`, but an unknown issuer is tolerated.
     Verify,
 }
 
 impl Settings {
-    /// Reads all settings; a flag wins over its variable.
+    /// Reads all settings; a flag overrides its variable.
     pub(crate) fn read(
         known: &Known,
         flags: &[(&'static Setting, OsString)],
@@ -552,9 +555,9 @@ impl Settings {
         }
     }
 
-    /// For `--demo`: reads what a demonstration heeds, so no secret and no file.
+    /// Reads the settings that apply to `--demo`, so no secret and no file.
     ///
-    /// There is no connection; a reason is listed only where a setting that was read is wrong.
+    /// There is no connection; the problems are only those of the settings that were read.
     pub(crate) fn read_for_demo(
         known: &Known,
         flags: &[(&'static Setting, OsString)],
@@ -570,7 +573,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// The same, refused where a variable is probably a misspelt lock.
+    /// Adds a problem for each variable that is probably a misspelt safety setting.
     pub(crate) fn checked(
         mut self,
         environment: impl Iterator<Item = (OsString, OsString)>,
@@ -585,14 +588,14 @@ impl Settings {
     }
 }
 
-/// Finds and checks one setting after the other and collects what is wrong.
+/// Reads and checks one setting after another, and collects the problems.
 struct Reader<'a> {
     flags: &'a [(&'static Setting, OsString)],
     environment: &'a dyn Fn(&str) -> Option<OsString>,
     problems: Vec<String>,
 }
 
-/// A value, with the name under which the user knows it.
+/// A value, with the flag or variable that set it.
 struct Given {
     name: String,
     value: OsString,
@@ -610,7 +613,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value of a setting, if it is set; of a repeated flag the last.
+    /// Returns the value of a setting if it is set; the last value of a repeated flag.
     fn given(&self, setting: &Setting) -> Option<Given> {
         let flag = self
             .flags
@@ -629,7 +632,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What `check` makes of the value or its default: nothing, if there is none or it is wrong.
+    /// Returns what `check` makes of the value or its default; `None` if there is neither, or it is invalid.
     fn read<T>(
         &mut self,
         setting: &Setting,
@@ -655,7 +658,7 @@ impl<'a> Reader<'a> {
         read.map_err(|problem| {
             let example = match setting.example {
                 "" => String::new(),
-                example => format!("; a right value: {example}"),
+                example => format!("; for example: {example}"),
             };
             self.problems
                 .push(format!("{} {problem}{example}", given.name));
@@ -692,19 +695,19 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// That the file of the token is not only for its owner.
+    /// Returns a warning if every user can read the token file.
     fn open_token_file(&self) -> Option<String> {
         let file = self.given(&TOKEN_FILE)?;
         is_open_to_all(&file.value).then(|| {
             format!(
-                "{} names a file that every user of this machine can read: chmod 600 leaves it to its owner{}",
+                "{} names a file that every user of this machine can read: chmod 600 restricts it to its owner{}",
                 file.name,
                 place(&file.value)
             )
         })
     }
 
-    /// What is set and has no effect, because of what else is set.
+    /// Returns a warning about settings that have no effect because of another.
     fn contradiction(&self) -> Option<String> {
         let mode = self.given(&SSL_MODE);
         let insecure = mode
@@ -727,7 +730,9 @@ impl<'a> Reader<'a> {
         (!idle.is_empty()).then(|| format!("without effect: {}, since {why}", idle.join(" and ")))
     }
 
-    /// What cannot be read counts as unset here; it is a problem as well, with which no call is sent.
+    /// Reads the safety settings.
+    ///
+    /// An invalid value is a problem, so calls are refused; until it is fixed, the strictest value applies.
     fn safety(&mut self, known: &Known) -> Safety {
         Safety {
             allow_elevated: self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false),
@@ -750,7 +755,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads all before it gives up, so that all problems are found.
+    /// Reads how to reach the cluster: every setting before it gives up, so that all problems are found.
     fn connection(&mut self) -> Option<Connection> {
         let hosts = self.hosts();
         let user = self.read_text(&USER, user);
@@ -769,7 +774,7 @@ impl<'a> Reader<'a> {
         match (self.given(&TOKEN_VALUE), self.given(&TOKEN_FILE)) {
             (Some(value), Some(file)) => {
                 self.problems.push(format!(
-                    "{} and {} are both set: give one of them",
+                    "{} and {} are both set: set only one of them",
                     value.name, file.name
                 ));
                 None
@@ -778,7 +783,7 @@ impl<'a> Reader<'a> {
             (None, Some(_)) => self.read_file(&TOKEN_FILE, token_secret_in_file),
             (None, None) => {
                 self.problems.push(format!(
-                    "{}{MISSING}the secret of the API token, or {} with a file that holds it",
+                    "{}{MISSING}the secret of the API token, or {} with a file that contains it",
                     TOKEN_VALUE.variable, TOKEN_FILE.variable
                 ));
                 None
@@ -787,7 +792,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a value counts: not empty, and no placeholder that a client left as it was.
+/// Returns true if a value is neither empty nor a placeholder that a client did not replace.
 fn is_set(value: &OsString) -> bool {
     // Claude Desktop passes `${user_config.x}` on for an optional field without a default.
     let placeholder = value
@@ -797,21 +802,21 @@ fn is_set(value: &OsString) -> bool {
     !value.is_empty() && !placeholder
 }
 
-/// Whether users other than the owner of a file and those of its group can read it.
+/// Returns true if a file can be read by users who are neither its owner nor in its group.
 #[cfg(unix)]
 fn is_open_to_all(path: &OsStr) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }
 
-/// Access lists say that here, and the home folder is for its owner alone.
+/// Returns false: access lists decide here, and home folders are private to their owner by default.
 #[cfg(not(unix))]
 fn is_open_to_all(_: &OsStr) -> bool {
     false
 }
 
-/// Whether a value is in quotes that a shell would have taken away: nothing else does, such as a file of
-/// variables for a container.
+/// Returns true if a value is in quotes that a shell would have removed, which for example a file of variables
+/// for a container does not.
 fn is_quoted(value: &OsStr) -> bool {
     let bytes = value.as_encoded_bytes();
     let [first @ (b'"' | b'\''), inner @ .., last] = bytes else {
@@ -820,9 +825,9 @@ fn is_quoted(value: &OsStr) -> bool {
     first == last && !inner.contains(first)
 }
 
-/// Where a file was looked for, to follow a problem with it.
+/// Returns where a file was looked for, to follow a problem with it.
 ///
-/// The path is shown if it is beyond doubt that it is one and no secret.
+/// The path is shown only if it is certainly a path and not a secret.
 fn place(path: &OsStr) -> String {
     let text = path.to_string_lossy();
     let begins = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
@@ -830,10 +835,10 @@ fn place(path: &OsStr) -> String {
         || begins(&["./", "../", "~/"])
         || fs::exists(path).unwrap_or(false);
     let hint = if begins(&["~"]) {
-        "; ~ is not expanded here, give the whole path".to_owned()
+        "; ~ is not expanded here, write the full path".to_owned()
     } else if Path::new(path).is_relative() {
         let folder = std::env::current_dir().unwrap_or_default();
-        format!("; a relative path begins in {}", folder.display())
+        format!("; a relative path starts at {}", folder.display())
     } else {
         String::new()
     };
@@ -862,19 +867,19 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("must be true, 1, yes or on, or else false, 0, no or off".into()),
+        _ => Err("must be true, 1, yes or on; or false, 0, no or off".into()),
     }
 }
 
 fn user(text: &str) -> Result<String, String> {
     if text.contains('!') {
         return Err(format!(
-            "must be `user@realm` alone: what follows `!` is for {} and {}",
+            "must be only `user@realm`: what follows `!` belongs in {} and {}",
             TOKEN_NAME.variable, TOKEN_VALUE.variable
         ));
     }
     if !is_visible(text) {
-        return Err("must have visible ASCII characters alone".into());
+        return Err("must contain only visible ASCII characters".into());
     }
     match text.rsplit_once('@') {
         None | Some((_, "")) => Err("lacks its realm, the part after `@`".into()),
@@ -886,12 +891,12 @@ fn user(text: &str) -> Result<String, String> {
 fn token_name(text: &str) -> Result<String, String> {
     if text.contains(['!', '=']) {
         return Err(format!(
-            "must be the name alone: of `user@realm!name=secret` the part before `!` is for {}, \
-             the part after `=` for {}",
+            "must be only the name: in `user@realm!name=secret`, the part before `!` belongs in {}, \
+             the part after `=` in {}",
             USER.variable, TOKEN_VALUE.variable
         ));
     }
-    // What Proxmox takes for a name, but for the first character and the length.
+    // What Proxmox accepts as a name, except that the first character and the length are not checked.
     if !text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -904,8 +909,8 @@ fn token_name(text: &str) -> Result<String, String> {
 fn token_secret(text: &str) -> Result<Secret, String> {
     if text.contains(['!', '=']) {
         return Err(format!(
-            "must be the secret alone: of `user@realm!name=secret` the part before `!` is for \
-             {}, the part before `=` for {}",
+            "must be only the secret: in `user@realm!name=secret`, the part before `!` belongs in \
+             {}, the part before `=` in {}",
             USER.variable, TOKEN_NAME.variable
         ));
     }
@@ -929,7 +934,7 @@ fn token_secret_in_file(bytes: &[u8]) -> Result<Secret, String> {
         false => line,
     };
     if line.is_empty() {
-        return Err("must name a file that holds the secret, but that file is empty".into());
+        return Err("must name a file that contains the secret, but that file is empty".into());
     }
     str::from_utf8(line)
         .map_err(|_| "is not text".to_owned())
@@ -937,7 +942,7 @@ fn token_secret_in_file(bytes: &[u8]) -> Result<Secret, String> {
         .map_err(|problem| format!("names a file whose content {problem}"))
 }
 
-/// Whether a text is safe in a header: ASCII without blanks and control characters.
+/// Returns true if a text is safe in a header: ASCII without blanks and control characters.
 fn is_visible(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -966,7 +971,7 @@ fn commands(text: &str) -> Result<Vec<Glob>, String> {
         .filter(|glob| !glob.is_empty())
         .map(Glob::new)
         .collect();
-    // What stands behind a comma within a command must not allow other programs.
+    // Without this, the part after a comma within a command could allow other programs.
     let is_wide = |glob: &Glob| {
         let program = glob.pattern().split(' ').next().unwrap_or_default();
         program.contains(['*', '?'])
@@ -986,9 +991,9 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let listed: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
         // The error would quote the file.
-        .map_err(|_| "must name a PEM file, but a section of that file is cut or garbled")?;
+        .map_err(|_| "must name a PEM file, but a section of that file is truncated or garbled")?;
     if listed.is_empty() {
-        return Err("must name a PEM file, but no certificate is in that file (a node has one: /etc/pve/pve-root-ca.pem)".into());
+        return Err("must name a PEM file, but that file contains no certificate (a node has one: /etc/pve/pve-root-ca.pem)".into());
     }
     Ok(listed)
 }
@@ -1007,7 +1012,7 @@ mod tests {
         })
     }
 
-    /// What is wrong with settings that are not accepted.
+    /// Returns the problems of settings that are not accepted.
     #[track_caller]
     fn rejected(settings: Settings) -> Vec<String> {
         match settings.connection {
@@ -1016,7 +1021,7 @@ mod tests {
         }
     }
 
-    /// The connection that settings lead to.
+    /// Returns the connection of settings that are accepted.
     #[track_caller]
     fn accepted(settings: Settings) -> Connection {
         settings
@@ -1024,7 +1029,7 @@ mod tests {
             .unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 
-    /// Reads the settings that every connection needs, with `variables` in front.
+    /// Reads `variables` and the settings that every connection needs, which they override.
     fn read(variables: &[(&str, &str)]) -> Settings {
         let needed = [
             ("PROXMOX_HOST", "pve1.example"),
@@ -1045,7 +1050,7 @@ mod tests {
         rejected(read(variables))
     }
 
-    /// The one problem, which must name `variable` and not repeat `value`.
+    /// Returns the only problem, which must name `variable` and not repeat `value`.
     #[track_caller]
     fn problem(variable: &str, value: &str) -> String {
         let problems = problems(&[(variable, value)]);
@@ -1055,7 +1060,7 @@ mod tests {
         problems[0].clone()
     }
 
-    /// A file with this content, named for its test.
+    /// Writes a file with this content, named after its test, and returns its path.
     fn file(name: &str, content: &[u8]) -> String {
         let path = std::env::temp_dir().join(format!("proxmox-mcp-{}-{name}", std::process::id()));
         fs::write(&path, content).expect("the file can be written");
@@ -1113,7 +1118,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_every_form_of_a_host() {
+    fn accepts_every_form_of_a_host() {
         let table = [
             ("pve1", true, "pve1", 8006),
             ("pve_1.example.", true, "pve_1.example.", 8006),
@@ -1147,7 +1152,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_host() {
+    fn rejects_an_invalid_host() {
         for text in [
             "pve 1",
             "-pve1",
@@ -1173,7 +1178,7 @@ mod tests {
                     "https://root:password@pve1",
                     "root@pam!mcp=abc",
                 ][..],
-                "no user before the host: that is for PROXMOX_USER",
+                "no user before the host: that belongs in PROXMOX_USER",
             ),
             (
                 &[
@@ -1204,7 +1209,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_to_send_the_token_in_clear() {
+    fn refuses_to_send_the_token_unencrypted() {
         for text in [
             "http://pve1.example",
             "http://192.0.2.7:8006/",
@@ -1214,12 +1219,15 @@ mod tests {
             "http://[::ffff:127.0.0.1]",
             "http://0.0.0.0",
         ] {
-            assert!(problem("PROXMOX_HOST", text).contains("in clear"), "{text}");
+            assert!(
+                problem("PROXMOX_HOST", text).contains("unencrypted"),
+                "{text}"
+            );
         }
     }
 
     #[test]
-    fn takes_one_port_or_the_same_twice() {
+    fn accepts_one_port_or_the_same_twice() {
         for (host, port, expected) in [
             ("pve1", "8007", 8007),
             ("pve1:8007", "", 8007),
@@ -1232,12 +1240,12 @@ mod tests {
         let variables = [("PROXMOX_HOST", "pve1:8007"), ("PROXMOX_PORT", "8006")];
         assert_eq!(
             problems(&variables),
-            ["PROXMOX_PORT and the port in PROXMOX_HOST differ: give one of them"]
+            ["PROXMOX_PORT and the port in PROXMOX_HOST differ: set only one of them"]
         );
     }
 
     #[test]
-    fn a_flag_wins_over_its_variable_and_gives_its_name_to_problems() {
+    fn a_flag_overrides_its_variable_and_is_named_in_problems() {
         let variables = [
             ("PROXMOX_HOST", "pve1"),
             ("PROXMOX_PORT", "zero"),
@@ -1256,8 +1264,8 @@ mod tests {
         assert_eq!(
             rejected(read_with(&flags, &variables)),
             [
-                "PROXMOX_PORT must be a whole number from 1 to 65535; a right value: 8006",
-                "--ssl-mode must be strict, verify or insecure; a right value: strict",
+                "PROXMOX_PORT must be a whole number from 1 to 65535; for example: 8006",
+                "--ssl-mode must be strict, verify or insecure; for example: strict",
             ]
         );
     }
@@ -1314,7 +1322,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_user_without_realm_and_explains_a_token_id() {
+    fn rejects_a_user_without_realm_and_explains_a_token_id() {
         assert_eq!(
             connection(&[("PROXMOX_USER", "mcp@pve")]).token_id,
             "mcp@pve!mcp"
@@ -1333,9 +1341,9 @@ mod tests {
     }
 
     #[test]
-    fn explains_a_token_id_given_as_name() {
+    fn explains_a_token_id_in_place_of_the_name() {
         for text in ["root@pam!mcp", "root@pam!mcp=6f1de4c2", "mcp=6f1de4c2"] {
-            assert!(problem("PROXMOX_TOKEN_NAME", text).contains("the name alone"));
+            assert!(problem("PROXMOX_TOKEN_NAME", text).contains("only the name"));
         }
         for text in ["my token", "mcp\n", "mçp", "root@pam"] {
             assert!(problem("PROXMOX_TOKEN_NAME", text).contains("letters"));
@@ -1343,11 +1351,11 @@ mod tests {
     }
 
     #[test]
-    fn explains_a_whole_token_given_as_secret_without_repeating_it() {
+    fn explains_a_whole_token_in_place_of_the_secret_without_repeating_it() {
         let pasted = format!("PVEAPIToken=root@pam!mcp={SECRET}");
         for text in [&pasted, &pasted[12..]] {
             let problem = problem("PROXMOX_TOKEN_VALUE", text);
-            assert!(problem.contains("the secret alone"));
+            assert!(problem.contains("only the secret"));
             assert!(!problem.contains("6f1d") && !problem.contains("root@pam!mcp"));
         }
         for text in ["two words", "line\n", "line\r\nX-Injected: yes", "sécret"] {
@@ -1356,7 +1364,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_secret_from_a_file_but_for_one_line_end() {
+    fn reads_the_secret_from_a_file_without_its_line_end() {
         let read_file = |path: &str| {
             let variables = [("PROXMOX_TOKEN_VALUE", ""), ("PROXMOX_TOKEN_FILE", path)];
             read_with(
@@ -1391,16 +1399,16 @@ mod tests {
     }
 
     #[test]
-    fn shows_the_path_of_a_file_and_nothing_that_may_be_a_secret() {
+    fn shows_the_path_of_a_file_unless_it_may_be_a_secret() {
         let empty = file("empty", b"");
         for (path, expected) in [
             ("/nonexistent/ca.pem", "(/nonexistent/ca.pem)"),
             ("~/ca.pem", "(~/ca.pem; ~ is not expanded here"),
-            ("./ca.pem", "(./ca.pem; a relative path begins in /"),
+            ("./ca.pem", "(./ca.pem; a relative path starts at /"),
             (
                 &empty,
                 &format!(
-                    "no certificate is in that file (a node has one: /etc/pve/pve-root-ca.pem) ({empty})"
+                    "that file contains no certificate (a node has one: /etc/pve/pve-root-ca.pem) ({empty})"
                 ),
             ),
             ("/\u{1b}[2Jx", "(/\\u{1b}[2Jx)"),
@@ -1422,7 +1430,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_another_setting_makes_void() {
+    fn warns_about_settings_that_another_makes_ineffective() {
         let pin = &*"AB:".repeat(32);
         let (pin, mode) = (("PROXMOX_FINGERPRINT", &pin[..95]), "PROXMOX_SSL_MODE");
         let of_second = &*format!(",{}", pin.1);
@@ -1450,20 +1458,20 @@ mod tests {
                 let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
                 Some(value.into())
             };
-            let said = Reader::new(&[], &environment).contradiction();
-            assert_eq!(said.as_deref(), expected);
+            let warning = Reader::new(&[], &environment).contradiction();
+            assert_eq!(warning.as_deref(), expected);
         }
     }
 
     #[test]
-    fn names_variables_that_are_no_settings() {
-        let said = |names: &[&str]| {
+    fn warns_about_variables_that_look_like_settings() {
+        let warning = |names: &[&str]| {
             let pairs = names.iter().map(|name| (name.into(), "x".into()));
             ignored(pairs)
         };
-        assert_eq!(said(&["PATH", "PROXMOX_HOST", "PVE_HOST"]), None);
+        assert_eq!(warning(&["PATH", "PROXMOX_HOST", "PVE_HOST"]), None);
         assert_eq!(
-            said(&[
+            warning(&[
                 "PROXMOX_VE_API_TOKEN",
                 "PROXMOX_FINGERPRNT",
                 "PROXMOX_CLUSTER",
@@ -1481,20 +1489,20 @@ mod tests {
             ignored([("PROXMOX_HOSTS".into(), "".into())].into_iter()),
             None
         );
-        // That one is refused.
-        assert_eq!(said(&["PROXMOX_READONLY"]), None);
+        // A misspelt safety setting is a problem, not a warning.
+        assert_eq!(warning(&["PROXMOX_READONLY"]), None);
     }
 
     #[test]
-    fn refuses_the_secret_from_two_places() {
+    fn rejects_a_secret_that_is_set_twice() {
         assert_eq!(
             problems(&[("PROXMOX_TOKEN_FILE", "/nonexistent")]),
-            ["PROXMOX_TOKEN_VALUE and PROXMOX_TOKEN_FILE are both set: give one of them"]
+            ["PROXMOX_TOKEN_VALUE and PROXMOX_TOKEN_FILE are both set: set only one of them"]
         );
     }
 
     #[test]
-    fn reads_the_ssl_mode_and_lets_a_fingerprint_override_it() {
+    fn reads_the_ssl_mode_which_a_fingerprint_overrides() {
         let hex = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
         let pairs: Vec<_> = hex
             .as_bytes()
@@ -1568,8 +1576,11 @@ mod tests {
                 section("MAA=").replace("CERTIFICATE", "PUBLIC KEY"),
                 "no certificate",
             ),
-            (section("MAA=").replace("-----END", ""), "cut or garbled"),
-            (section("%%"), "cut or garbled"),
+            (
+                section("MAA=").replace("-----END", ""),
+                "truncated or garbled",
+            ),
+            (section("%%"), "truncated or garbled"),
         ] {
             let path = file("no-ca", content.as_bytes());
             let problems = problems(&[("PROXMOX_CA_FILE", &path)]);
@@ -1581,17 +1592,17 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn refuses_what_is_not_utf_8() {
+    fn rejects_values_that_are_not_utf_8() {
         use std::os::unix::ffi::OsStringExt;
         let flags = [(&USER, OsString::from_vec(b"root@\xff".to_vec()))];
         let problems = rejected(read_with(&flags, &[]));
         assert!(
-            problems.contains(&"--user must be text in UTF-8; a right value: mcp@pve".to_owned())
+            problems.contains(&"--user must be text in UTF-8; for example: mcp@pve".to_owned())
         );
     }
 
     #[test]
-    fn a_demonstration_heeds_elevated_alone() {
+    fn a_demonstration_needs_only_valid_safety_settings() {
         for (text, allowed, problems) in [("yes", true, 0), ("", false, 0), ("maybe", false, 1)] {
             let settings = Settings::read_for_demo(&tools::known(), &[], |name| {
                 (name == "PROXMOX_ALLOW_ELEVATED").then(|| text.into())
@@ -1602,12 +1613,12 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_secret() {
+    fn debug_output_hides_the_secret() {
         assert_eq!(format!("{:?}", Secret::new(SECRET.into())), "Secret(..)");
     }
 
     #[test]
-    fn takes_each_word_that_a_setting_declares() {
+    fn accepts_each_declared_value_of_a_setting() {
         for setting in SETTINGS {
             let Flag::OneOf(_, words) = setting.flag else {
                 continue;
@@ -1622,14 +1633,14 @@ mod tests {
         }
     }
 
-    /// A wrong value of each setting, and what is said of it.
-    const WRONG: &[(&str, &str, &str)] = &[
+    /// Invalid values of each setting, and how the problem begins.
+    const INVALID: &[(&str, &str, &str)] = &[
         ("PROXMOX_HOST", "pve1/x", "must end after the host"),
         ("PROXMOX_HOST", "pve1,,pve2", "entry 2 is empty"),
         (
             "PROXMOX_HOST",
             "ssh://pve1",
-            "has a scheme that is not https",
+            "has a scheme other than https",
         ),
         (
             "PROXMOX_PORT",
@@ -1661,12 +1672,12 @@ mod tests {
         (
             "PROXMOX_FINGERPRINT",
             "0123456789abcdef0123456789abcdef01234567",
-            "is one of SHA-1",
+            "is a SHA-1 fingerprint",
         ),
         (
             "PROXMOX_FINGERPRINT",
             "SHA256:x",
-            "has something else than pairs",
+            "does not consist of pairs",
         ),
         (
             "PROXMOX_TIMEOUT",
@@ -1683,7 +1694,7 @@ mod tests {
         (
             "PROXMOX_TOOLS",
             "proxmox_get_vmz",
-            "is not a tool, nor a pattern of any (did you mean",
+            "is not a tool or a pattern that matches one (did you mean",
         ),
         ("PROXMOX_EXCLUDE_TOOLS", "proxmox_*,", "entry 2 is empty"),
         ("PROXMOX_GUESTS", "100-", "is a range without an end"),
@@ -1703,27 +1714,27 @@ mod tests {
     ];
 
     #[test]
-    fn says_what_is_wrong_with_a_value_and_shows_a_right_one() {
-        for (variable, value, expected) in WRONG {
+    fn explains_an_invalid_value_and_shows_a_valid_one() {
+        for (variable, value, expected) in INVALID {
             let problem = problem(variable, value);
             assert!(
                 problem.starts_with(&format!("{variable} {expected}")),
                 "{problem}"
             );
-            let (_, shown) = problem.rsplit_once("; a right value: ").unwrap_or_else(|| {
-                assert!(problem.contains("`proxmox-mcp fingerprint` shows the right one"));
+            let (_, shown) = problem.rsplit_once("; for example: ").unwrap_or_else(|| {
+                assert!(problem.contains("`proxmox-mcp fingerprint` shows it"));
                 ("", "")
             });
-            // No file of the example is here.
+            // The files of the examples do not exist here.
             if !shown.starts_with('/') {
                 connection(&[(variable, shown)]);
             }
         }
         for setting in SETTINGS {
-            let is_shown = WRONG
+            let is_shown = INVALID
                 .iter()
                 .any(|(variable, ..)| *variable == setting.variable);
-            // The secret's file has a test of its own, and any path is one for the audit log.
+            // The token file has its own test, and every path is valid for the audit log.
             let is_elsewhere = [&TOKEN_FILE, &AUDIT_LOG]
                 .iter()
                 .any(|other| other.variable == setting.variable);
@@ -1732,7 +1743,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_quotes_that_no_shell_took_away() {
+    fn rejects_quotes_that_no_shell_removed() {
         for setting in SETTINGS
             .iter()
             .filter(|setting| !setting.stands_for_secret())
@@ -1755,16 +1766,16 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn warns_of_a_token_file_that_everybody_can_read() {
+    fn warns_about_a_token_file_that_every_user_can_read() {
         use std::os::unix::fs::PermissionsExt;
         let path = file("open-secret", SECRET.as_bytes());
         for (mode, warns) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
-            let said = warnings(&[], |name| {
+            let found = warnings(&[], |name| {
                 (name == "PROXMOX_TOKEN_FILE").then(|| path.clone().into())
             });
-            assert_eq!(said.len(), usize::from(warns), "{mode:o}: {said:?}");
-            for warning in said {
+            assert_eq!(found.len(), usize::from(warns), "{mode:o}: {found:?}");
+            for warning in found {
                 assert!(
                     warning.starts_with("PROXMOX_TOKEN_FILE names a file that every user"),
                     "{warning}"

@@ -78,7 +78,7 @@ impl Entry {
         let mut environment = Vec::new();
         for setting in SETTINGS
             .iter()
-            .filter(|setting| !demo || setting.is_of_safety())
+            .filter(|setting| !demo || setting.is_safety_setting())
         {
             let value = given
                 .iter()

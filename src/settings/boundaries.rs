@@ -1,4 +1,4 @@
-//! Which guests and nodes a setting means: `100-199,pool:dev,!tag:prod` and `pve1,!pve2`.
+//! Sets of guests and nodes in settings: `100-199,pool:dev,!tag:prod` and `pve1,!pve2`.
 
 use std::fmt;
 
@@ -6,27 +6,27 @@ use crate::text;
 use crate::text::format;
 use crate::text::list;
 
-/// The most tags or pools that are named to choose from.
+/// How many tags or pools are suggested.
 const MOST: usize = 10;
 
-/// The most characters of the name of a pool or tag.
+/// The longest name of a pool or tag shown, in characters.
 const LONGEST: usize = 60;
 
-/// A set of guests, as `PROXMOX_GUESTS` and `PROXMOX_PROTECTED` name them.
+/// A set of guests, the value of `PROXMOX_GUESTS` or `PROXMOX_PROTECTED`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guests {
     items: Vec<Item<Guest>>,
     text: String,
 }
 
-/// A set of nodes, as `PROXMOX_NODES` names them.
+/// A set of nodes, the value of `PROXMOX_NODES`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Nodes {
     items: Vec<Item<String>>,
     text: String,
 }
 
-/// One part of a set, and whether it is taken out of it.
+/// One part of a set, and whether it is excluded from the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Item<T> {
     means: T,
@@ -35,36 +35,37 @@ struct Item<T> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Guest {
-    /// From, to.
+    /// A range of VMIDs, both included.
     Ids(u64, u64),
-    /// A pool, with those below it.
+    /// A pool with its subpools.
     Pool(String),
-    /// Proxmox does not tell capital letters apart in tags.
+    /// A tag in lower case, since Proxmox ignores the case of tags.
     Tag(String),
 }
 
-/// What is known of a guest, for the question whether it is in a set.
+/// What is known about a guest that may be in a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) vmid: u64,
+    /// `None` if its pool and tags are unknown.
     pub(crate) labels: Option<Labels>,
 }
 
-/// Where a guest belongs.
+/// The pool and tags of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Labels {
     pub(crate) pool: String,
     pub(crate) tags: Vec<String>,
 }
 
-/// The tags in a text of Proxmox, which separates them by `;`, `,` or blanks.
+/// Splits Proxmox's text of tags, which are separated by `;`, `,` or blanks, and returns them in lower case.
 pub(crate) fn tags(text: &str) -> Vec<String> {
     let tags = text.split([';', ',', ' ']).filter(|tag| !tag.is_empty());
     tags.map(str::to_lowercase).collect()
 }
 
 impl Guests {
-    /// Reads a set; an error follows the name of its setting.
+    /// Parses a set; an error is written to follow the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         Ok(Self {
             items: items(text, Guest::parse)?,
@@ -72,23 +73,23 @@ impl Guests {
         })
     }
 
-    /// As the user wrote it.
+    /// Returns the set as the user wrote it.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether VMIDs alone do not tell who is in it.
+    /// Returns true if a guest's pool or tags may decide whether it is in the set.
     pub(crate) fn needs_labels(&self) -> bool {
         let ids = |item: &Item<Guest>| matches!(item.means, Guest::Ids(..));
         !self.items.iter().all(ids)
     }
 
-    /// Whether a guest is in it; `None` when what is known of the guest does not tell.
+    /// Returns whether a guest is in the set; `None` if too little is known about the guest.
     pub(crate) fn contain(&self, guest: &Known) -> Option<bool> {
         contain(&self.items, |means| means.names(guest))
     }
 
-    /// The VMIDs, where nothing else is named.
+    /// Returns the VMIDs if the set consists only of single VMIDs.
     pub(crate) fn vmids(&self) -> Option<Vec<u64>> {
         let vmids = self.items.iter().map(|item| match item.means {
             Guest::Ids(first, last) if first == last && !item.is_excluded => Some(first),
@@ -97,11 +98,11 @@ impl Guests {
         vmids.collect()
     }
 
-    /// A sentence for each part that names none of these guests, with what there is instead.
+    /// Returns a sentence for each part that matches none of these guests, with the existing pools or tags.
     pub(crate) fn idle(&self, guests: &[Known]) -> Vec<String> {
         let labels = || guests.iter().filter_map(|guest| guest.labels.as_ref());
         let names_none = |item: &&Item<Guest>| {
-            // A range may be kept for guests to come.
+            // A range may be reserved for future guests.
             let is_range = matches!(item.means, Guest::Ids(first, last) if first < last);
             let mut guests = guests.iter();
             !is_range && !guests.any(|guest| item.means.names(guest) == Some(true))
@@ -125,7 +126,7 @@ impl Guests {
 }
 
 impl Guest {
-    /// Whether it names a guest; `None` when what is known of the guest does not tell.
+    /// Returns whether this part matches a guest; `None` if too little is known about the guest.
     fn names(&self, guest: &Known) -> Option<bool> {
         match (self, &guest.labels) {
             (Guest::Ids(first, last), _) => Some((first..=last).contains(&&guest.vmid)),
@@ -142,7 +143,7 @@ impl Guest {
     }
 }
 
-/// As it is written in a set.
+/// The form of the part in a set.
 impl fmt::Display for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -161,7 +162,7 @@ impl<T: fmt::Display> fmt::Display for Item<T> {
     }
 }
 
-/// `; tags: prod, web`
+/// Returns what exists instead, in order and limited in number: `; tags: prod, web`.
 fn instead(kind: &str, mut there: Vec<String>) -> String {
     there.sort();
     there.dedup();
@@ -177,13 +178,13 @@ fn instead(kind: &str, mut there: Vec<String>) -> String {
 }
 
 impl Guest {
-    /// Reads one part of a set; an error says what is wrong with it.
+    /// Parses one part of a set; an error is written to follow the part.
     fn parse(part: &str) -> Result<Self, &'static str> {
         if let Some(pool) = part.strip_prefix("pool:") {
             let pool = (format::POOL.parse)(pool);
             return pool
                 .map(Guest::Pool)
-                .ok_or("has no name of a pool after pool:");
+                .ok_or("has no valid pool name after pool:");
         }
         if let Some(tag) = part.strip_prefix("tag:") {
             // pve-tag (`PVE/JSONSchema.pm`)
@@ -194,18 +195,18 @@ impl Guest {
                     .all(|c| first(c) || ['+', '.', '-'].contains(&c));
             return match is_tag {
                 true => Ok(Guest::Tag(tag.to_lowercase())),
-                false => Err("has no tag after tag:"),
+                false => Err("has no valid tag after tag:"),
             };
         }
         if part.contains([';', ' ']) && !part.contains('-') {
-            return Err("has VMIDs that no comma separates");
+            return Err("has VMIDs that are not separated by commas");
         }
         let is_number =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let (first, last) = match part.split_once('-') {
             None if !is_number(part) => {
                 return Err(
-                    "is not a VMID, a range, pool:NAME or tag:NAME; names of guests are not taken",
+                    "is not a VMID, a range, pool:NAME or tag:NAME; guest names are not accepted",
                 );
             }
             None => (part, part),
@@ -230,10 +231,10 @@ impl Guest {
 }
 
 impl Nodes {
-    /// Reads a set; an error follows the name of its setting.
+    /// Parses a set; an error is written to follow the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let node = |part: &str| {
-            // What the API takes for whichever node is connected would bound to another one each time.
+            // To the API, this is whichever node is connected, so the boundary could change with each call.
             if part.eq_ignore_ascii_case("localhost") {
                 return Err("is localhost, which is not the name of a node");
             }
@@ -246,17 +247,17 @@ impl Nodes {
         })
     }
 
-    /// As the user wrote it.
+    /// Returns the set as the user wrote it.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Host names that differ in case alone are one, so `!PVE1` keeps from `pve1`.
+    /// Returns true if a node is in the set; case does not matter, so `!PVE1` excludes `pve1`.
     pub(crate) fn contain(&self, node: &str) -> bool {
         contain(&self.items, |name| Some(name.eq_ignore_ascii_case(node))) == Some(true)
     }
 
-    /// A sentence for each part that names none of these nodes.
+    /// Returns a sentence for each part that matches none of these nodes.
     pub(crate) fn idle(&self, nodes: &[&str]) -> Vec<String> {
         let mut idle = Vec::new();
         for item in &self.items {
@@ -269,7 +270,7 @@ impl Nodes {
     }
 }
 
-/// The parts between commas.
+/// Parses the parts between commas.
 fn items<T>(
     text: &str,
     means: impl Fn(&str) -> Result<T, &'static str>,
@@ -280,7 +281,7 @@ fn items<T>(
             None => (false, part),
         };
         let means = match part {
-            "" if is_excluded => Err("excludes nothing: it is a ! alone"),
+            "" if is_excluded => Err("excludes nothing: it is only a !"),
             "" => Err("is empty"),
             part if part.starts_with('!') => Err("has more than one !"),
             part => means(part),
@@ -292,8 +293,8 @@ fn items<T>(
     })
 }
 
-/// Whether a thing is in a set: in one of its parts, or there are only parts that are taken out, and
-/// in none of those. `None` when an answer that is not known would decide it.
+/// Returns whether a thing is in a set: matched by an included part, or the set has only excluded ones, and
+/// matched by no excluded part. `None` if an unknown answer of `is_in` would decide it.
 fn contain<T>(items: &[Item<T>], is_in: impl Fn(&T) -> Option<bool>) -> Option<bool> {
     let any = |is_excluded: bool| {
         let mut found = Some(false);
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_guests_is_what_it_names_without_what_it_excludes() {
+    fn a_set_of_guests_contains_its_parts_without_the_excluded_ones() {
         let (web, db) = (guest(100, "dev", "web"), guest(150, "prod/db", "DB;Prod"));
         check("100", &[&web], &[&db]);
         check("100-199", &[&web, &db], &[&guest(200, "", "")]);
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn says_so_when_unknown_labels_would_decide() {
+    fn the_answer_is_none_if_unknown_labels_would_decide() {
         let unknown = Known {
             vmid: 100,
             labels: None,
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_which_parts_name_nothing_and_what_there_is_instead() {
+    fn lists_parts_that_match_nothing_with_the_existing_alternatives() {
         let guests = [guest(100, "dev", "web"), guest(150, "prod/db", "DB;Prod")];
         let idle = |set| Guests::parse(set).expect("it is well-formed").idle(&guests);
         assert_eq!(
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_vmids_where_nothing_else_is_named() {
+    fn returns_the_vmids_of_a_set_that_has_nothing_else() {
         let vmids = |set| Guests::parse(set).expect("it is well-formed").vmids();
         assert_eq!(vmids("100, 101"), Some(vec![100, 101]));
         for set in ["100-101", "!100", "100,tag:web"] {
@@ -411,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_an_entry() {
+    fn explains_an_invalid_entry() {
         for (set, expected) in [
             ("100-", "is a range without an end"),
             ("-199", "is a range without a beginning"),
@@ -424,25 +425,25 @@ mod tests {
                 "100-1000000000",
                 "has a VMID that is not within 100 to 999999999",
             ),
-            ("100;101", "has VMIDs that no comma separates"),
-            ("100 101", "has VMIDs that no comma separates"),
+            ("100;101", "has VMIDs that are not separated by commas"),
+            ("100 101", "has VMIDs that are not separated by commas"),
             (
                 "web01",
-                "is not a VMID, a range, pool:NAME or tag:NAME; names of guests are not taken",
+                "is not a VMID, a range, pool:NAME or tag:NAME; guest names are not accepted",
             ),
             (
                 "+100",
-                "is not a VMID, a range, pool:NAME or tag:NAME; names of guests are not taken",
+                "is not a VMID, a range, pool:NAME or tag:NAME; guest names are not accepted",
             ),
             ("", "is empty"),
             ("100,,101", "entry 2 is empty"),
             (",", "entry 1 is empty"),
             ("100, 101-", "entry 2 is a range without an end"),
-            ("pool:", "has no name of a pool after pool:"),
-            ("pool:../x", "has no name of a pool after pool:"),
-            ("tag:", "has no tag after tag:"),
-            ("tag:a b", "has no tag after tag:"),
-            ("!", "excludes nothing: it is a ! alone"),
+            ("pool:", "has no valid pool name after pool:"),
+            ("pool:../x", "has no valid pool name after pool:"),
+            ("tag:", "has no valid tag after tag:"),
+            ("tag:a b", "has no valid tag after tag:"),
+            ("!", "excludes nothing: it is only a !"),
             ("!!100", "has more than one !"),
         ] {
             assert_eq!(Guests::parse(set), Err(expected.to_owned()), "{set}");
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_nodes_is_what_it_names_without_what_it_excludes() {
+    fn a_set_of_nodes_contains_its_parts_without_the_excluded_ones() {
         let set = |text| Nodes::parse(text).expect("it is well-formed");
         assert!(set("pve1,pve2").contain("pve2") && !set("pve1").contain("pve2"));
         assert!(set("!pve1").contain("pve2") && !set("!pve1").contain("pve1"));

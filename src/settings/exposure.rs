@@ -1,4 +1,4 @@
-//! Which tools a configuration shows to clients, and why it hides the others.
+//! Which tools the settings show to clients, and why they hide the others.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use crate::text::glob::Glob;
 use crate::text::list;
 use crate::text::nearest::nearest;
 
-/// What stands for the toolsets that everybody gets who chooses none.
+/// The name for the toolsets that are shown if none are set.
 const DEFAULT: &str = "default";
 
-/// The tools of the reference, and what supports them.
+/// The toolsets of the reference implementation, and those that support them.
 const DEFAULT_TOOLSETS: &[&str] = &[
     "nodes",
     "node-admin",
@@ -28,8 +28,8 @@ const DEFAULT_TOOLSETS: &[&str] = &[
 
 const ALL: &str = "all";
 
-/// Toolsets that have no tools yet. A configuration may name them before they do.
-const TO_COME: &[&str] = &[
+/// Toolsets that have no tools yet, but that settings may already name.
+const PLANNED: &[&str] = &[
     "jobs",
     "options",
     "migration",
@@ -47,16 +47,16 @@ const TO_COME: &[&str] = &[
     "api",
 ];
 
-/// What the settings say about tools.
+/// The settings about which tools to show.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exposure {
-    /// Only tools that change nothing.
+    /// Whether only tools that change nothing are shown.
     pub(crate) read_only: bool,
-    /// The toolsets to show; `None` where that is not set.
+    /// The toolsets to show; `None` if not set.
     pub(crate) toolsets: Option<Toolsets>,
-    /// The tools to show besides, or alone where no toolsets are set.
+    /// The tools to show in addition to the toolsets, or instead of the default ones if no toolsets are set.
     pub(crate) tools: Option<Names>,
-    /// The tools to hide, whatever shows them.
+    /// The tools to hide, whatever else shows them.
     pub(crate) excluded: Option<Names>,
 }
 
@@ -65,16 +65,16 @@ pub(crate) struct Exposure {
 pub(crate) enum Hidden {
     Excluded,
     ReadOnly,
-    /// Nothing that is set names it.
+    /// No setting shows it.
     Unnamed {
-        /// Its toolset, where those that are shown count.
+        /// Its toolset, if toolsets decide what is shown.
         toolset: Option<String>,
-        /// Whether tools are named one by one.
+        /// Whether `PROXMOX_TOOLS` is set.
         by_tools: bool,
     },
 }
 
-/// Names the setting.
+/// The setting that hides the tool.
 impl fmt::Display for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,14 +96,14 @@ impl fmt::Display for Hidden {
     }
 }
 
-/// The names that settings can hold, in their order.
+/// The names that settings may contain, in the order of the README.
 pub(crate) struct Known {
     pub(crate) toolsets: Vec<&'static str>,
     pub(crate) tools: Vec<&'static str>,
 }
 
 impl Known {
-    /// The toolsets that can be chosen.
+    /// Returns the values that `PROXMOX_TOOLSETS` may contain.
     fn choices(&self) -> impl Iterator<Item = &'static str> {
         [DEFAULT, ALL]
             .into_iter()
@@ -120,13 +120,13 @@ pub(crate) struct Toolsets(Vec<&'static str>);
 pub(crate) struct Names(Vec<Glob>);
 
 impl Toolsets {
-    /// Reads a list; an error follows the name of its setting.
+    /// Parses a list; an error is written to follow the name of its setting.
     pub(crate) fn parse(text: &str, known: &Known) -> Result<Self, String> {
         let names = list::each(text, |name| {
-            let to_come = TO_COME.iter().copied();
+            let planned = PLANNED.iter().copied();
             known
                 .choices()
-                .chain(to_come)
+                .chain(planned)
                 .find(|known| *known == name)
                 .ok_or_else(|| {
                     format!(
@@ -139,9 +139,9 @@ impl Toolsets {
         names.map(Self)
     }
 
-    /// Those of them that have no tools yet.
+    /// Returns those of the toolsets that have no tools yet.
     pub(crate) fn without_tools(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().copied().filter(|name| TO_COME.contains(name))
+        self.0.iter().copied().filter(|name| PLANNED.contains(name))
     }
 
     fn contain(&self, toolset: &str) -> bool {
@@ -153,7 +153,7 @@ impl Toolsets {
     }
 }
 
-/// What is wrong with an entry that is none of what there is.
+/// Returns the problem with an unknown name, and suggests a similar one.
 fn not_a(kind: &str, name: &str, meant: Option<&str>) -> String {
     let meant = meant.map_or_else(String::new, |name| format!(" (did you mean {name}?)"));
     match name.is_empty() {
@@ -163,8 +163,8 @@ fn not_a(kind: &str, name: &str, meant: Option<&str>) -> String {
 }
 
 impl Names {
-    /// Reads a list of names and patterns; an error follows the name of its setting. A pattern without
-    /// a single tool is as wrong as a name.
+    /// Parses a list of names and patterns; an error is written to follow the name of its setting. A pattern
+    /// that matches no tool is invalid.
     pub(crate) fn parse(text: &str, known: &Known) -> Result<Self, String> {
         let names = list::each(text, |name| {
             let glob = Glob::new(name);
@@ -174,7 +174,7 @@ impl Names {
             Err(format!(
                 "{}; proxmox-mcp tools lists them",
                 not_a(
-                    "tool, nor a pattern of any",
+                    "tool or a pattern that matches one",
                     name,
                     nearest(name, known.tools.iter().copied())
                 )
@@ -189,7 +189,7 @@ impl Names {
 }
 
 impl Exposure {
-    /// Why the tool `name` of a toolset is hidden: the setting that hides it; `None` where it is shown.
+    /// Returns the setting that hides the tool `name` of a toolset; `None` if the tool is shown.
     pub(crate) fn hides(&self, toolset: &str, name: &str, only_reads: bool) -> Option<Hidden> {
         if self
             .excluded
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn read_only_leaves_what_reads_be_it_elevated_or_not() {
+    fn read_only_shows_tools_that_read_even_elevated_ones() {
         let exposure = Exposure {
             read_only: true,
             ..Exposure::default()
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn tools_alone_are_all_there_is() {
+    fn tools_without_toolsets_replace_the_default_ones() {
         let exposure = Exposure {
             tools: names("proxmox_get_vms"),
             ..Exposure::default()
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn default_and_all_are_what_they_say() {
+    fn default_and_all_stand_for_toolsets() {
         let count = |text| {
             shown(&Exposure {
                 toolsets: toolsets(text),
@@ -306,8 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn toolsets_to_come_are_taken_and_have_no_tools() {
-        for name in TO_COME {
+    fn planned_toolsets_are_valid_and_have_no_tools() {
+        for name in PLANNED {
             let exposure = Exposure {
                 toolsets: toolsets(name),
                 ..Exposure::default()
@@ -315,7 +315,7 @@ mod tests {
             assert_eq!(
                 shown(&exposure),
                 [""; 0],
-                "{name} has come: take it off the list"
+                "{name} has tools now: remove it from the list"
             );
             let toolsets = exposure.toolsets.expect("it is set");
             assert_eq!(toolsets.without_tools().collect::<Vec<_>>(), [*name]);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_answered_with_what_is_known() {
+    fn unknown_names_are_rejected_with_the_known_ones() {
         let problem =
             Toolsets::parse("nodes,snapshot", &tools::known()).expect_err("there is none");
         assert!(

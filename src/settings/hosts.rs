@@ -1,4 +1,4 @@
-//! The hosts: lists with commas, and what is said of each one.
+//! The hosts: lists of addresses, ports and fingerprints, separated by commas.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -11,13 +11,13 @@ use crate::settings::{
 };
 use crate::text::list;
 
-/// The most hosts: with more there would be too little time left to connect to each.
+/// The most hosts: with more, too little time would be left to connect to each.
 const MOST: usize = 16;
 
-/// A node of the cluster that can be asked.
+/// A node of the cluster that requests can be sent to.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    /// Whether to speak TLS; plain HTTP is for loopback alone.
+    /// Whether to use TLS; plain HTTP is only allowed for loopback.
     pub(crate) tls: bool,
     /// A name or an address; an IPv6 address without brackets.
     pub(crate) name: String,
@@ -26,8 +26,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The hosts and how each is trusted, whatever is missing of the token; none where a setting of
-    /// theirs is wrong.
+    /// Returns the hosts and how each is trusted, even if the token is missing; none if one of their settings is
+    /// invalid.
     pub(crate) fn all(
         flags: &[(&'static Setting, OsString)],
         environment: impl Fn(&str) -> Option<OsString>,
@@ -39,7 +39,7 @@ impl Host {
     }
 }
 
-/// With its port, as in a URL.
+/// The host with its port, as in a URL.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.contains(':') {
@@ -51,7 +51,7 @@ impl fmt::Display for Host {
 }
 
 impl Reader<'_> {
-    /// The hosts and how each is trusted, if all of that is right.
+    /// Returns the hosts and how each is trusted; `None` if a setting is invalid.
     pub(super) fn hosts(&mut self) -> Option<Vec<Host>> {
         let addresses = self.read_text(&HOST, addresses);
         let ports = self.ports(addresses.as_deref());
@@ -74,7 +74,7 @@ impl Reader<'_> {
         Some(hosts.collect())
     }
 
-    /// The hosts, to look at what they present: no certificate is checked.
+    /// Returns the hosts to show the certificates of, so that none is checked.
     pub(super) fn unchecked_hosts(&mut self) -> Option<Vec<Host>> {
         let addresses = self.read_text(&HOST, addresses);
         let ports = self.ports(addresses.as_deref());
@@ -93,7 +93,7 @@ impl Reader<'_> {
         Some(hosts.collect())
     }
 
-    /// The port of each host: its own, or that of the setting.
+    /// Returns the port of each host: its own, or that of the setting.
     fn ports(&mut self, addresses: Option<&[Address]>) -> Option<Vec<u16>> {
         let port = self.read_text(&PORT, settings::port);
         let addresses = addresses?;
@@ -103,7 +103,7 @@ impl Reader<'_> {
             && addresses.iter().all(|address| address.port != port)
         {
             self.problems.push(format!(
-                "{} and the port in {} differ: give one of them",
+                "{} and the port in {} differ: set only one of them",
                 given.name, host.name
             ));
         }
@@ -113,7 +113,7 @@ impl Reader<'_> {
         let twice = |later: &usize| (0..*later).any(|earlier| key(earlier) == key(*later));
         if let (Some(again), Some(host)) = ((1..ports.len()).find(twice), self.given(&HOST)) {
             self.problems.push(format!(
-                "{} entry {} is the same host as one before it",
+                "{} entry {} is the same host as an earlier one",
                 host.name,
                 again + 1
             ));
@@ -121,7 +121,7 @@ impl Reader<'_> {
         Some(ports)
     }
 
-    /// What is pinned of each host, if it is known how many there are.
+    /// Returns the fingerprint pinned for each host, if the number of hosts is known.
     fn pins(&mut self, hosts: Option<usize>) -> Option<Vec<Option<[u8; 32]>>> {
         let Some(given) = self.given(&FINGERPRINT) else {
             return Some(vec![None; hosts?]);
@@ -132,8 +132,8 @@ impl Reader<'_> {
             (entries, hosts) if entries == hosts => Some(pins),
             (entries, hosts) => {
                 self.problems.push(format!(
-                    "{} has {entries} entries: give one for all hosts or one for each ({hosts}), \
-                     which may be empty",
+                    "{} has {entries} entries: set one for all hosts or one for each ({hosts}), which \
+                     may be empty",
                     given.name
                 ));
                 None
@@ -150,7 +150,7 @@ fn addresses(text: &str) -> Result<Vec<Address>, String> {
     Ok(addresses)
 }
 
-/// A fingerprint; an empty entry of several leaves its host to the SSL mode.
+/// Parses a fingerprint; an empty entry leaves its host to the SSL mode.
 fn pin(text: &str) -> Result<Option<[u8; 32]>, String> {
     match text {
         "" => Ok(None),
@@ -158,13 +158,13 @@ fn pin(text: &str) -> Result<Option<[u8; 32]>, String> {
     }
 }
 
-/// Whether a list of fingerprints has an empty entry.
+/// Returns true if a list of fingerprints has an empty entry.
 pub(super) fn leaves_one_out(fingerprints: &OsStr) -> bool {
     let fingerprints = fingerprints.to_string_lossy();
     fingerprints.split(',').any(|entry| entry.trim().is_empty())
 }
 
-/// What an entry of `PROXMOX_HOST` says.
+/// A parsed entry of `PROXMOX_HOST`.
 struct Address {
     tls: bool,
     name: String,
@@ -178,9 +178,9 @@ fn address(text: &str) -> Result<Address, String> {
         return Err("is empty".into());
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!("has a blank or line end in it; it {FORM}"));
+        return Err(format!("contains a blank or line end; it {FORM}"));
     }
-    // As a browser shows it: `https://pve1:8006/#v1:0:18:4`.
+    // A browser shows `https://pve1:8006/#v1:0:18:4`.
     let text = match text.split_once("/#") {
         Some((url, _)) => url,
         None => text.strip_suffix('/').unwrap_or(text),
@@ -191,14 +191,14 @@ fn address(text: &str) -> Result<Address, String> {
             let tls = match scheme.to_ascii_lowercase().as_str() {
                 "https" => true,
                 "http" => false,
-                _ => return Err(format!("has a scheme that is not https; it {FORM}")),
+                _ => return Err(format!("has a scheme other than https; it {FORM}")),
             };
             (tls, rest)
         }
     };
     if authority.contains('@') {
         return Err(format!(
-            "must have no user before the host: that is for {}",
+            "must have no user before the host: that belongs in {}",
             USER.variable
         ));
     }
@@ -212,15 +212,15 @@ fn address(text: &str) -> Result<Address, String> {
         .map_err(|problem| format!("has a port, which {problem}"))?;
     if !tls && !is_loopback(&name) {
         return Err(
-            "must be an `https://` URL, since the token would travel in clear: `http://` is for \
-             loopback alone (localhost, 127.0.0.0/8, ::1)"
+            "must be an `https://` URL, since the token would be sent unencrypted: `http://` is only \
+             allowed for loopback (localhost, 127.0.0.0/8, ::1)"
                 .into(),
         );
     }
     Ok(Address { tls, name, port })
 }
 
-/// Splits what stands between the slashes of a URL.
+/// Splits the authority of a URL into host and port.
 fn host_and_port(authority: &str) -> Option<(String, Option<&str>)> {
     if let Ok(address) = authority.parse::<Ipv6Addr>() {
         return Some((address.to_string(), None));
@@ -243,7 +243,7 @@ fn host_and_port(authority: &str) -> Option<(String, Option<&str>)> {
             (known.then(|| host.to_owned())?, port)
         }
     };
-    // More colons are an attempt at an IPv6 address.
+    // More than one colon is a malformed IPv6 address.
     let fits = port.is_none_or(|port| !port.contains(':'));
     fits.then_some((host, port))
 }
@@ -256,7 +256,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 fn fingerprint(text: &str) -> Result<[u8; 32], String> {
-    // As openssl prints it: `sha256 Fingerprint=AA:…`.
+    // openssl prints `sha256 Fingerprint=AA:…`.
     let text = match text.split_once('=') {
         Some((label, rest)) if label.eq_ignore_ascii_case("sha256 fingerprint") => rest.trim(),
         _ => text,
@@ -275,13 +275,13 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
         .collect();
     let problem = match bytes.map(<[u8; 32]>::try_from) {
         Some(Ok(bytes)) => return Ok(bytes),
-        Some(Err(bytes)) if bytes.len() == 20 => "is one of SHA-1, with 20 pairs".to_owned(),
+        Some(Err(bytes)) if bytes.len() == 20 => "is a SHA-1 fingerprint, with 20 pairs".to_owned(),
         Some(Err(bytes)) => format!("has {} pairs", bytes.len()),
-        None => "has something else than pairs of hexadecimal digits".to_owned(),
+        None => "does not consist of pairs of hexadecimal digits".to_owned(),
     };
     Err(format!(
         "{problem}; a SHA-256 fingerprint has 32 pairs of hexadecimal digits, with or without \
-         colons: `proxmox-mcp fingerprint` shows the right one"
+         colons: `proxmox-mcp fingerprint` shows it"
     ))
 }
 
@@ -291,7 +291,7 @@ mod tests {
     use crate::settings::Settings;
     use crate::tools;
 
-    /// What these settings lead to, beside those that every connection needs.
+    /// Reads these settings and those that every connection needs.
     fn read(variables: &[(&str, &str)]) -> Result<Vec<Host>, Vec<String>> {
         let needed = [
             ("PROXMOX_TOKEN_NAME", "mcp"),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_several_hosts_with_and_without_a_port() {
+    fn accepts_several_hosts_with_and_without_a_port() {
         let list = "pve1, https://pve2:443/,[2001:db8::1] ,http://localhost:8001,2001:db8::2";
         let hosts = hosts(&[("PROXMOX_HOST", list), ("PROXMOX_PORT", "8007")]);
         let shown: Vec<String> = hosts.iter().map(Host::to_string).collect();
@@ -338,14 +338,14 @@ mod tests {
     }
 
     #[test]
-    fn says_which_entry_is_wrong() {
+    fn names_the_invalid_entry() {
         for (list, expected) in [
             ("pve1,", "PROXMOX_HOST entry 2 is empty"),
             (",pve1", "PROXMOX_HOST entry 1 is empty"),
             ("pve1,,pve2", "PROXMOX_HOST entry 2 is empty"),
             (
                 "pve1,pve 2",
-                "PROXMOX_HOST entry 2 has a blank or line end in it; it must be a host name",
+                "PROXMOX_HOST entry 2 contains a blank or line end; it must be a host name",
             ),
             ("pve1,pve2:0", "PROXMOX_HOST entry 2 has a port, which must"),
             ("pve1,http://pve2", "PROXMOX_HOST entry 2 must be an `https"),
@@ -356,11 +356,11 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_same_host_twice_and_too_many() {
+    fn rejects_duplicate_hosts_and_too_many() {
         for list in ["pve1,PVE1", "pve1,pve1:8006", "::1,https://[0::1]/"] {
             assert_eq!(
                 problem(&[("PROXMOX_HOST", list)]),
-                "PROXMOX_HOST entry 2 is the same host as one before it",
+                "PROXMOX_HOST entry 2 is the same host as an earlier one",
                 "{list}"
             );
         }
@@ -372,16 +372,16 @@ mod tests {
         );
         assert_eq!(
             problem(&[("PROXMOX_HOST", &names.join(","))]),
-            "PROXMOX_HOST must have at most 16 hosts; a right value: pve1.example.com"
+            "PROXMOX_HOST must have at most 16 hosts; for example: pve1.example.com"
         );
     }
 
     #[test]
-    fn refuses_a_port_that_no_host_has() {
+    fn rejects_a_port_that_no_host_uses() {
         let port = |list| [("PROXMOX_HOST", list), ("PROXMOX_PORT", "8006")];
         assert_eq!(
             problem(&port("pve1:443,pve2:444")),
-            "PROXMOX_PORT and the port in PROXMOX_HOST differ: give one of them"
+            "PROXMOX_PORT and the port in PROXMOX_HOST differ: set only one of them"
         );
         for list in ["pve1:443,pve2", "pve1:443,pve2:8006"] {
             assert_eq!(hosts(&port(list))[1].port, 8006, "{list}");
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_one_fingerprint_for_all_hosts_or_one_for_each() {
+    fn accepts_one_fingerprint_for_all_hosts_or_one_for_each() {
         let [a, b] = ["aa".repeat(32), "bb".repeat(32)];
         let [pin_a, pin_b] = [0xaa, 0xbb].map(|byte| Check::Pin([byte; 32]));
         for (list, expected) in [
@@ -411,11 +411,11 @@ mod tests {
         for (list, expected) in [
             (
                 format!("{a},{b},{a}"),
-                "PROXMOX_FINGERPRINT has 3 entries: give one for all hosts or one for each (2)",
+                "PROXMOX_FINGERPRINT has 3 entries: set one for all hosts or one for each (2)",
             ),
             (
                 format!("{a},{}", &b[1..]),
-                "PROXMOX_FINGERPRINT entry 2 has something else than pairs of hexadecimal digits; a SHA-256 fingerprint has 32 pairs",
+                "PROXMOX_FINGERPRINT entry 2 does not consist of pairs of hexadecimal digits; a SHA-256 fingerprint has 32 pairs",
             ),
         ] {
             let problem = problem(&[

@@ -550,7 +550,7 @@ fn a_token_file_that_every_user_can_read_is_a_warning() {
         &[
             "warning  settings ",
             "PROXMOX_TOKEN_FILE names a file that every user of this machine can read:\n",
-            " chmod 600 leaves it to its owner",
+            " chmod 600 restricts it to its owner",
         ],
     );
     std::fs::remove_file(path).expect("it was written");

@@ -33,37 +33,37 @@ impl Method {
         }
     }
 
-    /// Whether the parameters travel in the URL. pveproxy answers 501 to a GET or DELETE with a body
+    /// Returns true if the parameters are sent in the URL: pveproxy answers 501 to a GET or DELETE with a body
     /// (`PVE/APIServer/AnyEvent.pm`).
     fn takes_query(self) -> bool {
         matches!(self, Method::Delete | Method::Get)
     }
 
-    /// Whether a request of this method leaves everything as it was.
+    /// Returns true if requests of this method change nothing.
     pub(crate) fn only_reads(self) -> bool {
         self == Method::Get
     }
 }
 
-/// What Proxmox answers to a change that it has taken. Nothing else is a sign that it has.
+/// The answer of Proxmox to a change that it has accepted; any other answer leaves that open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// `null`: it is done.
+    /// `null`: the change is done.
     Nothing,
     /// An object with this key.
     Object(&'static str),
     /// An object with this key, and `null` from older versions.
     ObjectOrNothing(&'static str),
-    /// The id of the task that does it.
+    /// The UPID of the task that makes the change.
     Task,
-    /// The id of a task where it takes long, and `null` where it is done.
+    /// A UPID if the change takes long, and `null` if it is done.
     TaskOrNothing,
-    /// The id of a task, and `OK` where there was nothing to do.
+    /// A UPID, or `OK` if there was nothing to do.
     TaskOrOk,
 }
 
 impl Reply {
-    /// Whether `data` is such an answer.
+    /// Returns true if `data` is such an answer.
     pub(crate) fn is(self, data: &Value) -> bool {
         match (self, data) {
             (Reply::Nothing | Reply::ObjectOrNothing(_) | Reply::TaskOrNothing, Value::Null) => {
@@ -101,12 +101,12 @@ pub(crate) struct Request {
     /// Percent-encoded, beginning with `/`.
     pub(crate) path: String,
     pub(crate) form: Form,
-    /// Whether the answer is wanted as [`Rows`], where that is a list.
+    /// Whether an answer that is a list is wanted as [`Rows`].
     pub(crate) wants_rows: bool,
 }
 
 impl Request {
-    /// `path` is a template whose `{name}` parts [`Request::segment`] fills in.
+    /// Creates a request; `path` is a template whose `{name}` parts [`Request::segment`] fills in.
     pub(crate) fn new(method: Method, path: &str) -> Self {
         Self {
             method,
@@ -116,23 +116,23 @@ impl Request {
         }
     }
 
-    /// Puts `value` in the place of `{name}`, every reserved byte percent-encoded.
+    /// Replaces `{name}` with `value`, every reserved byte percent-encoded.
     ///
-    /// Encoding protects the URL, not the API: Proxmox decodes the whole path before it splits it at
-    /// `/`, so `value` must be an identifier that was checked (see `param.rs`).
+    /// Encoding protects the URL, not the API: Proxmox decodes the whole path before it splits it at `/`, so
+    /// `value` must be an identifier that was checked (see `param.rs`).
     pub(crate) fn segment(mut self, name: &str, value: &str) -> Self {
         self.path = self.path.replace(&format!("{{{name}}}"), &encode(value));
         self
     }
 
-    /// Adds a parameter; a repeated name is an array.
+    /// Adds a parameter; a repeated name makes an array.
     pub(crate) fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.form.push(name, value);
         self
     }
 
-    /// Adds a parameter for the guest agent, to which each character goes as one byte; so each byte of
-    /// the UTF-8 is sent as one character.
+    /// Adds a parameter for the guest agent. Proxmox passes on each character as one byte, so each byte of the
+    /// UTF-8 is sent as one character.
     pub(crate) fn with_octets(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.form.0.push(Parameter {
             name: name.into(),
@@ -142,14 +142,14 @@ impl Request {
         self
     }
 
-    /// Its parameters in order, as they may be seen.
+    /// Returns the parameters in order, with secrets masked.
     pub(crate) fn readable(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         self.form
             .iter()
             .map(|(name, value)| (name, readable(name, value)))
     }
 
-    /// The same as data, with an array for a name that is repeated.
+    /// Returns [`Request::readable`] as an object, with an array for a repeated name.
     pub(crate) fn shown_parameters(&self) -> Value {
         let mut shown = Map::new();
         for (name, value) in self.readable() {
@@ -165,13 +165,13 @@ impl Request {
         Value::Object(shown)
     }
 
-    /// Those of its values that nobody may see.
+    /// Returns the values of secret parameters.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         let secret = self.form.iter().filter(|(name, _)| is_secret(name));
         secret.map(|(_, value)| value)
     }
 
-    /// Path and, for GET and DELETE, query.
+    /// Returns the path and, for GET and DELETE, the query.
     pub(crate) fn target(&self) -> String {
         if self.method.takes_query() && !self.form.is_empty() {
             format!("{}?{}", self.path, self.form.encoded())
@@ -180,7 +180,7 @@ impl Request {
         }
     }
 
-    /// The form body of a POST or PUT, empty when it has no parameters; `None` for the other methods.
+    /// Returns the form body of a POST or PUT, empty if it has no parameters; `None` for the other methods.
     pub(crate) fn body(&self) -> Option<String> {
         (!self.method.takes_query()).then(|| self.form.encoded())
     }
@@ -205,7 +205,7 @@ struct Parameter {
     goes_as_octets: bool,
 }
 
-/// Its names: what they are set to can be secret.
+/// Only the names, since the values may be secret.
 impl fmt::Debug for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
@@ -233,8 +233,8 @@ impl Form {
             .map(|parameter| (&*parameter.name, &*parameter.value))
     }
 
-    /// `application/x-www-form-urlencoded`, with every byte encoded that is not unreserved: pveproxy
-    /// splits at `;` as well as at `&`, and cuts a value at a raw `=`.
+    /// Returns `application/x-www-form-urlencoded` with all but unreserved bytes encoded: pveproxy splits at `;`
+    /// as well as at `&`, and cuts a value at a raw `=`.
     fn encoded(&self) -> String {
         let pairs = self.0.iter().map(|parameter| {
             let value = match parameter.goes_as_octets {
@@ -247,8 +247,8 @@ impl Form {
     }
 }
 
-/// Whether the value of a parameter or option of this name is nobody's to see: passwords, tickets,
-/// token secrets, private keys. What a command in a guest reads is no secret, but part of the command.
+/// Returns true if a parameter or option of this name holds a secret: a password, ticket, token secret or private
+/// key. The input of a command in a guest is not a secret, but part of the command.
 pub(crate) fn is_secret(name: &str) -> bool {
     const PARTS: &[&str] = &["password", "secret", "ticket", "private", "encryption-key"];
     const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token"];
@@ -256,8 +256,8 @@ pub(crate) fn is_secret(name: &str) -> bool {
     WHOLE.contains(&&*name) || PARTS.iter().any(|part| name.contains(part))
 }
 
-/// The value of a parameter or option of this name as it may be seen: hidden where it is a secret, SSH
-/// keys without the percent-encoding in which Proxmox keeps those of VMs.
+/// Returns the value of a parameter or option of this name to show: a secret masked, SSH keys without the
+/// percent-encoding in which Proxmox stores those of VMs.
 pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     match name {
         name if is_secret(name) => MASK.into(),
@@ -266,20 +266,20 @@ pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// What came back, whatever its status.
+/// The response to a request, of any status.
 pub(crate) struct Response {
     pub(crate) status: u16,
     /// The reason phrase of the status line: the only error text of hosts before PVE 8.4.
     pub(crate) reason: String,
-    /// The body as JSON, or `Value::Null` where it is empty or, in an error answer, no JSON.
+    /// The body as JSON, or `Value::Null` if it is empty or, in an error response, not JSON.
     pub(crate) body: Value,
-    /// The rows of the body, which is null then, if they were wanted.
+    /// The rows of the body if they were wanted; `body` is then null.
     pub(crate) rows: Option<Rows>,
-    /// Whether the API token's secret can be part of the body.
+    /// Whether the body may contain the API token's secret.
     pub(crate) may_repeat_secret: bool,
-    /// Whether the body is a web page, which nothing of the API sends.
+    /// Whether the body is a web page, which the API itself never sends.
     pub(crate) is_page: bool,
-    /// The host's clock when it answered, in seconds since 1970, where it tells.
+    /// The host's time when it answered, in seconds since 1970, if the response contains it.
     pub(crate) date: Option<u64>,
     /// How long the answer took.
     pub(crate) took: Duration,
@@ -287,7 +287,7 @@ pub(crate) struct Response {
 
 #[cfg(test)]
 impl Response {
-    /// One that came at once.
+    /// Returns a response that took no time.
     pub(crate) fn at_once(status: u16, reason: &str, body: Value) -> Self {
         Self {
             status,
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encodes_every_byte_that_the_api_would_split_at() {
+    fn encodes_every_byte_at_which_the_api_would_split() {
         let request = Request::new(Method::Put, "/nodes/{node}/qemu/{vmid}/config")
             .segment("node", "pve1")
             .segment("vmid", "100")
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_no_other_answer_for_a_sign_that_a_change_was_made() {
+    fn only_the_expected_answer_confirms_a_change() {
         let upid = json!("UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:");
         let (null, ok, pid) = (Value::Null, json!("OK"), json!({ "pid": "330" }));
         let answers = [
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_what_is_secret_and_shows_the_rest() {
+    fn masks_secrets_and_shows_other_parameters() {
         let request = Request::new(Method::Post, "/nodes/pve1/lxc")
             .with("password", "hunter2")
             .with("hostname", "web01")
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_the_agent_each_byte_as_a_character_and_shows_the_text() {
+    fn sends_each_byte_to_the_agent_as_a_character_and_shows_the_text() {
         let request = Request::new(Method::Post, "/nodes/pve1/qemu/100/agent/exec")
             .with_octets("input-data", "ä €");
         assert_eq!(
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_no_parameter() {
+    fn the_name_of_a_request_contains_no_parameters() {
         let request = Request::new(Method::Post, "/nodes/pve1/lxc").with("password", "hunter2");
         assert_eq!(request.to_string(), "POST /nodes/pve1/lxc");
     }

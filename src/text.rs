@@ -1,4 +1,4 @@
-//! Readable forms of numbers and times, and foreign text made harmless.
+//! Numbers and times in readable form, and foreign text made safe to show.
 //!
 //! May import: nothing of ours.
 
@@ -20,18 +20,19 @@ use crate::text::percent::encode;
 
 use std::fmt::{self, Write};
 
-/// The most characters of one result's text: clients cut or refuse more.
+/// The most characters in the text of a result: clients truncate or reject longer ones.
 pub(crate) const BUDGET: usize = 20_000;
 
-/// What is shown in place of a secret.
+/// The text shown in place of a secret.
 pub(crate) const MASK: &str = "(hidden)";
 
-/// Writes to the end of `text`, with less code in the binary than `push_str(&format!(..))`.
+/// Appends to `text`, with less code in the binary than `push_str(&format!(..))`.
 pub(crate) fn add(text: &mut String, words: fmt::Arguments<'_>) {
-    text.write_fmt(words).expect("a text takes all");
+    text.write_fmt(words)
+        .expect("writing to a String cannot fail");
 }
 
-/// `text` on one line, so that nothing that guests and users wrote can look like a line of ours:
+/// Returns `text` on one line, so that text from guests and users cannot pass for a line of this program:
 /// control characters and those that reorder or hide text are escaped.
 pub(crate) fn inline(text: &str) -> String {
     let line = visible(text.trim_end_matches('\n'));
@@ -44,8 +45,8 @@ pub(crate) fn inline(text: &str) -> String {
     line
 }
 
-/// `text`, which a host sent, to begin a line with: marked as foreign where it could pass for words of
-/// ours, which are never a single word of plain characters.
+/// Returns `text` from a host to begin a line with: marked as foreign if it could pass for a line of this
+/// program, which never begins with a single word of plain characters.
 pub(crate) fn opening(text: &str) -> String {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         text.to_owned()
@@ -54,8 +55,7 @@ pub(crate) fn opening(text: &str) -> String {
     }
 }
 
-/// `text` with its control characters, but for line ends and tabs, and with what reorders or hides
-/// text escaped.
+/// Escapes the control characters in `text`, except line ends and tabs, and those that reorder or hide text.
 pub(crate) fn visible(text: &str) -> String {
     if is_visible(text) {
         return text.to_owned();
@@ -77,13 +77,13 @@ pub(crate) fn is_visible(text: &str) -> bool {
         .all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r'))
 }
 
-/// Whether a character cannot be seen, or changes how others are seen.
+/// Returns true if a character is invisible, or changes how others are displayed.
 pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control() || is_invisible(c)
 }
 
-/// Line and paragraph separators, zero-width and bidirectional controls, fillers, tags, and the variants
-/// beyond those of emoji.
+/// Returns true for line and paragraph separators, zero-width and bidirectional controls, fillers, tags, and
+/// variation selectors other than those of emoji.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
@@ -91,9 +91,9 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` without any of `secrets`, as they are or percent-encoded.
+/// Masks `secrets` in `text`, both plain and percent-encoded.
 pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
-    // What is shorter stands in many words by chance.
+    // Shorter ones occur in many words by chance.
     let secrets = secrets.iter().filter(|secret| secret.len() >= 4);
     secrets.fold(text.to_owned(), |text, secret| {
         let encoded = encode(secret);
@@ -102,7 +102,7 @@ pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
     })
 }
 
-/// At most `most` characters of `text`, and how many there were when it was cut.
+/// Returns at most `most` characters of `text`, followed by its length if it was cut.
 pub(crate) fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -110,7 +110,7 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// `1536` as `1.5 KiB`.
+/// Returns a number of bytes in a readable unit: `1536` as `1.5 KiB`.
 pub(crate) fn bytes(count: f64) -> String {
     let mut size = count;
     let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].iter();
@@ -129,7 +129,7 @@ pub(crate) fn bytes(count: f64) -> String {
     }
 }
 
-/// `0.0421` as `4.2%`.
+/// Returns a share as a percentage: `0.0421` as `4.2%`.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent == 0.0 || percent >= 9.95 {
@@ -139,7 +139,7 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
-/// Seconds as the two largest units, `93211` as `1d 1h`.
+/// Returns seconds as the two largest units: `93211` as `1d 1h`.
 pub(crate) fn duration(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, "d"),
@@ -157,7 +157,7 @@ pub(crate) fn duration(seconds: u64) -> String {
     shown.join(" ")
 }
 
-/// Seconds since 1970 as `2026-11-20 10:00:00Z`.
+/// Returns seconds since 1970 as `2026-11-20 10:00:00Z`.
 pub(crate) fn time(epoch: u64) -> String {
     let (year, month, day) = date(epoch / 86_400);
     let second = epoch % 86_400;
@@ -169,8 +169,8 @@ pub(crate) fn time(epoch: u64) -> String {
     )
 }
 
-/// The seconds since 1970 of the date in an HTTP header, `Tue, 29 Feb 2000 00:00:00 GMT` (RFC 9110,
-/// 5.6.7; the older forms are not read).
+/// Parses the date of an HTTP header, `Tue, 29 Feb 2000 00:00:00 GMT`, to seconds since 1970 (RFC 9110, 5.6.7;
+/// the obsolete forms are not supported).
 pub(crate) fn epoch(date: &str) -> Option<u64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let (_, date) = date.split_once(", ")?;
@@ -193,10 +193,10 @@ pub(crate) fn epoch(date: &str) -> Option<u64> {
     }
 }
 
-/// The seconds since 1970 of a time as [`time`] writes it, also with a `T` in it, or less exact down to the
-/// date. All are in UTC, with or without a `Z` at the end.
+/// Parses a time in the form of [`time`] to seconds since 1970: also with a `T` in it, and without seconds or
+/// the time of day. It is in UTC, with or without a `Z` at the end.
 pub(crate) fn moment(text: &str) -> Option<u64> {
-    /// The form, and what stands for the parts that are left out.
+    /// The form, and the values of the parts that are left out.
     const WHOLE: &str = "0000-00-00 00:00:00";
     let text = text.strip_suffix('Z').unwrap_or(text).replacen('T', " ", 1);
     if ![10, 16, 19].contains(&text.len()) {
@@ -227,17 +227,17 @@ pub(crate) fn moment(text: &str) -> Option<u64> {
         .then_some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// The day since 1970-01-01 with this date, if it exists.
+/// Returns the day since 1970-01-01 of a date; `None` if the date does not exist.
 fn day_of(year: u64, month: u64, day: u64) -> Option<u64> {
     if !((1970..=9999).contains(&year) && (1..=12).contains(&month)) {
         return None;
     }
-    // No month begins later than this many days after the first of January 1970.
+    // A month begins at least this many days after the first of January 1970.
     let first = (year - 1970) * 365 + (month - 1) * 28;
     (first..first + 2_100).find(|days| date(*days) == (year, month, day))
 }
 
-/// The civil date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Returns the civil date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`).
 pub(crate) fn date(day: u64) -> (u64, u64, u64) {
     let shifted = day + 719_468;
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leaves_foreign_text_no_way_to_begin_a_line() {
+    fn foreign_text_cannot_begin_a_line() {
         assert_eq!(
             inline("a\n✅ done\r\n\tb\u{1b}[2J\u{202e}c\u{2028}d\n"),
             "a\\n✅ done\\r\\n\\tb\\u{1b}[2J\\u{202e}c\\u{2028}d"
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_what_begins_a_line_unless_it_is_one_plain_word() {
+    fn marks_foreign_text_at_the_beginning_of_a_line_unless_it_is_one_plain_word() {
         for text in ["local:iso/a.iso", "100", "", "lxc.idmap", "N/A"] {
             assert_eq!(opening(text), text);
         }
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_secrets_out_in_every_spelling() {
+    fn masks_secrets_in_every_encoding() {
         let secrets = ["hunter!2/x", "abc"];
         assert_eq!(
             without(
@@ -298,13 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn says_how_much_was_cut() {
+    fn a_cut_text_shows_its_full_length() {
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "äöü… (4 characters)");
     }
 
     #[test]
-    fn writes_numbers_as_people_read_them() {
+    fn writes_numbers_in_readable_units() {
         assert_eq!(bytes(0.0), "0 B");
         assert_eq!(bytes(1536.0), "1.5 KiB");
         assert_eq!(bytes(34_359_738_368.0), "32 GiB");
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_times_that_it_writes_and_what_is_less_exact() {
+    fn parses_its_own_times_and_less_precise_ones() {
         for epoch in [0, 951_782_400, 1_755_427_523, 4_102_444_799] {
             assert_eq!(moment(&time(epoch)), Some(epoch));
             assert_eq!(moment(&time(epoch).replace(' ', "T")), Some(epoch));

@@ -1,19 +1,19 @@
-//! The forms that identifiers and sizes take: what Proxmox accepts, checked before anything is sent.
+//! The formats of identifiers and sizes that Proxmox accepts, checked before anything is sent.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::text::slot;
 use crate::text::upid::Upid;
 
-/// A form that a text must have.
+/// A format that a text must have.
 pub(crate) struct Format {
-    /// The form in words, to follow "must be".
+    /// The format in words, to follow "must be".
     pub(crate) form: &'static str,
-    /// The text as Proxmox wants it; `None` when it does not have the form.
+    /// Returns the text as Proxmox expects it; `None` if it does not have the format.
     pub(crate) parse: fn(&str) -> Option<String>,
 }
 
-/// Declares formats whose texts are sent as they are.
+/// Declares formats whose texts are sent unchanged.
 macro_rules! checked {
     ($($(#[$doc:meta])* $name:ident: $form:literal, $check:expr;)+) => {
         $($(#[$doc])* pub(crate) static $name: Format = Format {
@@ -33,7 +33,7 @@ checked! {
     CONFIG_ID: "a letter, then letters, digits, - or _", |text| {
         text.len() >= 2 && starts_with_letter(text) && all(text, "-_")
     };
-    /// A block device as `PUT disks/…` takes it: no dash, dot or underscore.
+    /// A block device as `PUT disks/…` accepts it: no dash, dot or underscore.
     DEVICE: "a device such as /dev/sda (letters, digits, /)", |text| {
         text.strip_prefix("/dev/").is_some_and(|rest| all(rest, "/"))
     };
@@ -116,7 +116,7 @@ checked! {
     VNET: "a vnet (a letter, then letters and digits, 2 to 8 in all)", |text| {
         (2..=8).contains(&text.len()) && starts_with_letter(text) && all(text, "")
     };
-    /// `{storage}:{volume}`. The rest may hold slashes, so nothing in it may leave its place in a path.
+    /// `{storage}:{volume}`. The volume may contain slashes, so none of its parts may lead out of its path.
     VOLUME: "a volume id such as local:iso/debian.iso (at most 255 characters)", is_volume;
     /// A backup with or without its storage.
     VOLUME_OR_NAME: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst", |text| {
@@ -124,7 +124,7 @@ checked! {
     };
 }
 
-/// A place in a container to mount something at, without the slash that it may end in.
+/// A mount point path in a container; a trailing slash is removed.
 pub(crate) static MOUNT_PATH: Format = Format {
     form: "an absolute path without . or .. parts",
     parse: |text| {
@@ -138,7 +138,7 @@ pub(crate) static MOUNT_PATH: Format = Format {
     },
 };
 
-/// The size of a new volume: a bare GiB number, since Proxmox takes `50G` for a volume name.
+/// The size of a new volume: a number of GiB without a unit, since Proxmox takes `50G` for a volume name.
 pub(crate) static NEW_SIZE: Format = Format {
     form: "a size in GiB such as 32, or with a unit M, G or T",
     parse: |text| {
@@ -153,7 +153,7 @@ pub(crate) static NEW_SIZE: Format = Format {
     },
 };
 
-/// The size to grow a volume to or by, always with a unit: Proxmox takes a bare number for bytes.
+/// The size to grow a volume to or by, always with a unit: Proxmox takes a number without one for bytes.
 pub(crate) static GROWN_SIZE: Format = Format {
     form: "a size such as +10G (more) or 50G (in all), units K, M, G, T; without one GiB",
     parse: |text| {
@@ -169,7 +169,7 @@ pub(crate) static GROWN_SIZE: Format = Format {
 const DISKS: &[&str] = &["scsi", "virtio", "sata", "ide"];
 const STATE: &[&str] = &["efidisk", "tpmstate"];
 
-/// A positive number and its unit letter in upper case; `GB` and `GiB` mean `G`.
+/// Splits a size into a positive number and its unit letter in upper case; `GB` and `GiB` mean `G`.
 fn size(text: &str) -> Option<(f64, Option<char>)> {
     let end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -193,7 +193,7 @@ fn size(text: &str) -> Option<(f64, Option<char>)> {
     Some((number, unit))
 }
 
-/// Whether `text` is not empty and holds only letters, digits and `others`.
+/// Returns true if `text` is not empty and contains only letters, digits and `others`.
 fn all(text: &str, others: &str) -> bool {
     !text.is_empty()
         && text
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_would_reach_another_endpoint_out_of_a_path() {
+    fn rejects_texts_that_would_reach_another_endpoint() {
         let hostile = [
             "", ".", "..", "a/b", "../b", "a?b", "a#b", "a%2Fb", "a\\b", "a b", "a\nb", "a\0b", "ä",
         ];
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_sizes_into_what_proxmox_means_by_them() {
+    fn converts_sizes_to_the_form_of_proxmox() {
         let new = |text| (NEW_SIZE.parse)(text);
         assert_eq!(new("50").as_deref(), Some("50"));
         assert_eq!(new("50G").as_deref(), Some("50"));

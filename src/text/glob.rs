@@ -1,6 +1,6 @@
 //! Patterns in settings: `*` stands for any characters, `?` for one.
 
-/// A pattern that is held against a whole text.
+/// A pattern that must match a whole text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glob(String);
 
@@ -13,12 +13,12 @@ impl Glob {
         &self.0
     }
 
-    /// Takes at most as many steps as both are long multiplied, whatever the pattern.
+    /// Returns true if the whole text matches, in time proportional to the product of the two lengths at most.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (pattern, text): (Vec<char>, Vec<char>) =
             (self.0.chars().collect(), text.chars().collect());
         let (mut p, mut t) = (0, 0);
-        // Behind the last `*`, and how much of the text it has taken so far.
+        // The position after the last `*`, and how much of the text that has matched so far.
         let mut star: Option<(usize, usize)> = None;
         while t < text.len() {
             match (pattern.get(p), star) {
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matches_the_whole_text_or_nothing() {
+    fn a_pattern_must_match_the_whole_text() {
         for (pattern, text, expected) in [
             ("uptime", "uptime", true),
             ("uptime", "uptime -p", false),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_no_time_over_a_hostile_pattern() {
+    fn a_hostile_pattern_is_fast() {
         let (pattern, text) = ("*a".repeat(40), "a".repeat(2_000) + "b");
         assert!(!Glob::new(&pattern).matches(&text));
     }

@@ -1,6 +1,6 @@
-//! JSON from outside, read within a bound on the memory that its values take.
+//! Parsing of untrusted JSON, with a limit on the memory that its values take.
 //!
-//! A short text can hold a great many values: each `{"":0}` is 7 bytes of text with its comma, and 670 in memory.
+//! A short text can contain very many values: each `{"":0}` is 7 bytes of text with its comma, but 670 in memory.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,49 +8,49 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How much memory the values may take that a client sends at once: more than the longest line has
-/// characters, so that one long text is always taken.
+/// The limit for the values of one message of a client: more than the longest line has characters, so that one
+/// long text always fits.
 pub(crate) const OF_CLIENT: usize = 64 << 20;
 
-/// What the allocator adds to each piece of memory, about.
+/// Roughly what the allocator adds to each allocation.
 const PIECE: usize = 16;
 
-/// The place of a value in an array; a vector may have twice the places that it uses.
+/// The size of a value in an array; a vector may have twice the capacity that it uses.
 const ITEM: usize = 2 * size_of::<Value>();
 
-/// What an array takes that is not empty: a vector begins with four places.
+/// The size of the smallest array that is not empty: a vector starts with a capacity of four.
 const ARRAY: usize = 4 * size_of::<Value>() + PIECE;
 
-/// What an object takes that is not empty: the first node of its tree, which has eleven places.
+/// The size of the smallest object that is not empty: the first node of its tree has a capacity of eleven.
 const OBJECT: usize = 11 * PLACE + PIECE;
 
 /// An entry of an object; the nodes of its tree may be half empty.
 const ENTRY: usize = 2 * PLACE;
 
-/// The place of an entry in an object.
+/// The size of an entry in an object.
 const PLACE: usize = size_of::<String>() + size_of::<Value>();
 
 /// Why JSON was not read.
 #[derive(Debug)]
 pub(crate) enum Unread {
-    /// Its values would take more memory than they may.
+    /// Its values would take more memory than the limit.
     TooLarge,
     Invalid(serde_json::Error),
 }
 
-/// A value, and about how many bytes it takes in memory.
+/// A value with its approximate size in memory, in bytes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Weighed {
     pub(crate) value: Value,
     pub(crate) weight: usize,
 }
 
-/// The value that a client has sent as JSON within a text.
+/// Parses a value that a client has sent as JSON in a text.
 pub(crate) fn from_text(json: &str) -> Option<Value> {
     Some(from_slice(json.as_bytes(), OF_CLIENT).ok()?.value)
 }
 
-/// Reads JSON whose values take at most `limit` bytes of memory.
+/// Parses JSON whose values take at most `limit` bytes of memory.
 pub(crate) fn from_slice(json: &[u8], limit: usize) -> Result<Weighed, Unread> {
     let mut json = serde_json::Deserializer::from_slice(json);
     let budget = Budget::new(limit);
@@ -65,7 +65,7 @@ pub(crate) fn from_slice(json: &[u8], limit: usize) -> Result<Weighed, Unread> {
     })
 }
 
-/// How much memory may still be taken.
+/// The memory that values may still take.
 pub(super) struct Budget {
     left: Cell<usize>,
     is_exceeded: Cell<bool>,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_just_fits_and_no_byte_more() {
+    fn the_limit_is_exact_to_the_byte() {
         for json in [r#""text""#, "[[1],[2]]", r#"{"a":{"b":"c"},"d":[]}"#] {
             let weight = weigh(json);
             assert!(from_slice(json.as_bytes(), weight).is_ok(), "{json}");
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn weighs_small_objects_and_arrays_by_the_memory_that_they_take() {
-        // The node of the object, with eleven places, and its place in the array; four places, and that.
+        // The node of the object, with a capacity of eleven, and its entry in the array, which has four.
         assert!(weigh(&format!("[{}0]", "{\"\":0},".repeat(1_000))) > 648_000);
         assert!(weigh(&format!("[{}0]", "[0],".repeat(1_000))) > 160_000);
         assert!(weigh(&format!("[{}0]", "0,".repeat(1_000))) > 32_000);

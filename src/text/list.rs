@@ -1,7 +1,9 @@
-//! Lists in settings: entries between commas, blanks around which do not count.
+//! Lists in settings: entries separated by commas, with optional blanks around them.
 
-/// What `read` makes of each entry. An error of it follows the entry, which is named by its place where
-/// there are several: what it says may be a secret in the wrong setting.
+/// Parses each entry with `read`.
+///
+/// An error is prefixed with the entry's number if there are several: the entry itself may be a secret in the
+/// wrong setting.
 pub(crate) fn each<T>(
     text: &str,
     read: impl Fn(&str) -> Result<T, String>,
@@ -20,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_the_first_wrong_entry_by_its_place() {
+    fn names_the_first_invalid_entry_by_its_number() {
         let read = |text| {
             each(text, |entry| {
                 entry

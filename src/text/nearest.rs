@@ -1,6 +1,6 @@
-//! The known name that someone probably meant.
+//! The known name that is probably meant by an unknown one.
 
-/// The one of `known` that takes the fewest edits to reach from `name`, if it takes few.
+/// Returns the known name with the fewest edits from `name`, if they are few.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name: Vec<char> = name.chars().collect();
     known
@@ -8,7 +8,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .filter_map(|candidate| {
             let letters: Vec<char> = candidate.chars().collect();
             let most = (letters.len() / 3).min(3);
-            // A difference in length takes as many edits: no need to count the rest.
+            // The difference in length is a lower bound, and cheaper than counting the edits.
             if letters.len().abs_diff(name.len()) > most {
                 return None;
             }
@@ -19,7 +19,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be inserted, removed or replaced to make `to` of `from` (Levenshtein).
+/// Returns how many letters must be inserted, removed or replaced to turn `from` into `to` (Levenshtein).
 fn edits(from: &[char], to: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (removed, letter) in from.iter().enumerate() {
@@ -41,21 +41,21 @@ mod tests {
     const KNOWN: [&str; 3] = ["node", "vmid", "storage"];
 
     #[test]
-    fn finds_a_name_that_was_mistyped() {
+    fn finds_a_mistyped_name() {
         assert_eq!(nearest("nod", KNOWN), Some("node"));
         assert_eq!(nearest("vm_id", KNOWN), Some("vmid"));
         assert_eq!(nearest("storages", KNOWN), Some("storage"));
     }
 
     #[test]
-    fn finds_nothing_where_nothing_is_near() {
+    fn finds_nothing_if_no_name_is_similar() {
         assert_eq!(nearest("target", KNOWN), None);
         assert_eq!(nearest("", KNOWN), None);
         assert_eq!(nearest(&"x".repeat(1_000_000), KNOWN), None);
     }
 
     #[test]
-    fn prefers_the_first_of_two_that_are_equally_near() {
+    fn prefers_the_first_of_two_equally_similar_names() {
         assert_eq!(nearest("net2", ["net0", "net1"]), Some("net0"));
     }
 

@@ -1,17 +1,17 @@
-//! Bytes that travel as characters, one each: the form in which the API of Proxmox VE carries what the
-//! guest agent reads and says.
+//! Bytes sent as one character each: the form in which the Proxmox VE API passes text to and from the guest
+//! agent.
 //!
-//! `PVE/QMPClient.pm` and `PVE/QemuServer/Agent.pm` write the characters that the API was sent to the
-//! agent as bytes, and hand its bytes back as characters. What was meant as UTF-8 has then been encoded
-//! twice, and a character above U+00FF cannot be sent at all.
+//! `PVE/QMPClient.pm` and `PVE/QemuServer/Agent.pm` write the characters sent to the API to the agent as bytes,
+//! and return its bytes as characters. UTF-8 text is then encoded twice, and a character above U+00FF cannot be
+//! sent at all.
 
-/// `text` with each byte of its UTF-8 as one character: `ä` is `Ã¤`.
+/// Returns `text` with each byte of its UTF-8 as one character: `ä` as `Ã¤`.
 pub(crate) fn of_text(text: &str) -> String {
     text.bytes().map(char::from).collect()
 }
 
-/// The text whose bytes `characters` are: UTF-8, or the UTF-16 that programs of Windows print. What
-/// holds characters that are no bytes is the text already.
+/// Decodes the text whose bytes are `characters`: UTF-8, or the UTF-16 that Windows programs print. Text with
+/// characters above U+00FF is returned unchanged.
 pub(crate) fn text(characters: &str) -> String {
     let bytes: Option<Vec<u8>> = characters
         .chars()
@@ -26,14 +26,14 @@ pub(crate) fn text(characters: &str) -> String {
     }
 }
 
-/// The text in `bytes` if they are UTF-16, which the mark at its beginning tells, or else the zeros.
+/// Decodes `bytes` if they are UTF-16, which is detected by the byte order mark, or else by the zeros.
 fn utf16(bytes: &[u8]) -> Option<String> {
     let (is_little_endian, bytes) = match bytes {
         [0xff, 0xfe, rest @ ..] => (true, rest),
         [0xfe, 0xff, rest @ ..] => (false, rest),
         bytes => (has_zeros_of_little_endian(bytes)?, bytes),
     };
-    // The agent can cut it within a character.
+    // The agent may cut the text within a character.
     let units = bytes.chunks_exact(2).map(|pair| match is_little_endian {
         true => u16::from_le_bytes([pair[0], pair[1]]),
         false => u16::from_be_bytes([pair[0], pair[1]]),
@@ -42,8 +42,8 @@ fn utf16(bytes: &[u8]) -> Option<String> {
     Some(text.collect())
 }
 
-/// Whether the zeros in `bytes` are those of little-endian UTF-16 or of big-endian; `None` where they
-/// are neither. Every other byte of most texts is zero, always on the same side.
+/// Returns whether the zeros in `bytes` are those of little-endian UTF-16, rather than big-endian; `None` if
+/// neither. In most texts every other byte is zero, always on the same side.
 fn has_zeros_of_little_endian(bytes: &[u8]) -> Option<bool> {
     let zeros = |side: usize| {
         let bytes = bytes.iter().skip(side).step_by(2);
@@ -51,7 +51,7 @@ fn has_zeros_of_little_endian(bytes: &[u8]) -> Option<bool> {
     };
     let pairs = bytes.len() / 2;
     match (zeros(0), zeros(1)) {
-        // Too little to tell.
+        // Too short to decide.
         _ if pairs < 2 => None,
         (0, zeros) if zeros * 4 >= pairs * 3 => Some(true),
         (zeros, 0) if zeros * 4 >= pairs * 3 => Some(false),
@@ -59,8 +59,8 @@ fn has_zeros_of_little_endian(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// `text` with the UTF-8 in it that was encoded twice repaired: `â€¦` for `…`. No letters that belong
-/// together look like that.
+/// Repairs UTF-8 in `text` that was encoded twice, such as `â€¦` for `…`. Real text does not contain such
+/// sequences.
 pub(crate) fn repaired(text: &str) -> String {
     let mut repaired = String::with_capacity(text.len());
     let mut rest = text;
@@ -68,7 +68,7 @@ pub(crate) fn repaired(text: &str) -> String {
         let (before, from) = rest.split_at(start);
         let end = from.find(|c| !is_byte_of_many(c)).unwrap_or(from.len());
         let (run, after) = from.split_at(end);
-        // Each is a byte.
+        // Each character is a byte.
         let bytes: Vec<u8> = run.chars().map(|c| u32::from(c) as u8).collect();
         repaired.push_str(before);
         match String::from_utf8(bytes) {
@@ -80,7 +80,7 @@ pub(crate) fn repaired(text: &str) -> String {
     repaired + rest
 }
 
-/// Whether `c` can stand for a byte of a character that takes several in UTF-8.
+/// Returns true if `c` can be one byte of a character that has several in UTF-8.
 fn is_byte_of_many(c: char) -> bool {
     matches!(c, '\u{80}'..='\u{ff}')
 }
@@ -89,7 +89,7 @@ fn is_byte_of_many(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// The characters that stand for `bytes`.
+    /// Returns `bytes` as one character each.
     fn characters(bytes: &[u8]) -> String {
         bytes.iter().copied().map(char::from).collect()
     }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_as_bytes_comes_back_as_the_text() {
+    fn text_sent_as_bytes_comes_back_unchanged() {
         assert_eq!(of_text("ä"), "\u{c3}\u{a4}");
         for sent in ["", "plain", "Grüße", "10 € 日本 🦀\n"] {
             assert_eq!(text(&of_text(sent)), sent);
@@ -129,7 +129,7 @@ mod tests {
         ] {
             assert_eq!(text(&characters(&bytes)), words);
         }
-        // With the mark, also what has no zeros; without it, also what the agent cut.
+        // With the mark, even text without zeros; without it, even text that the agent cut.
         let marked = marked([0xff, 0xfe], &little_endian("日本🦀"));
         assert_eq!(text(&characters(&marked)), "日本🦀");
         let cut = &little[..little.len() - 1];
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_no_other_zeros_for_utf_16() {
+    fn other_zeros_are_not_taken_for_utf_16() {
         for bytes in [
             &b"cat\0/proc/self/cmdline\0"[..],
             b"./a\0./b\0./c\0",
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn repairs_what_was_encoded_twice_and_nothing_else() {
+    fn repairs_only_text_that_was_encoded_twice() {
         let twice = of_text("“nosuchcmd” fehlt für 日本");
         assert_eq!(repaired(&twice), "“nosuchcmd” fehlt für 日本");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Percent-encoding, as RFC 3986 has it.
+//! Percent-encoding as in RFC 3986.
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986.
 pub(crate) fn encode(text: &str) -> String {
@@ -13,7 +13,7 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
-/// The text that [`encode`] was given.
+/// Decodes what [`encode`] returned.
 pub(crate) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

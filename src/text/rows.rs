@@ -1,7 +1,7 @@
-//! The rows of a long list, kept as the text that came.
+//! The rows of a long list, kept as the JSON text received.
 //!
-//! All are filtered, counted and sorted by a few of their keys, which alone are read of each; whole
-//! are read those that are shown.
+//! Rows are filtered, counted and sorted by a few keys, so only those are parsed of every row; only the rows that
+//! are shown are parsed as a whole.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,15 +15,15 @@ use serde_json::value::RawValue;
 
 use crate::text::json::{Budget, OF_CLIENT, Unread, from_slice};
 
-/// The objects of a list.
+/// The objects in a list.
 pub(crate) struct Rows {
     text: String,
     places: Vec<Range<usize>>,
-    /// How much more memory what is read of them may take.
+    /// The memory that parsed values may still take, in bytes.
     left: Cell<usize>,
 }
 
-/// A row, of which some keys were read: any other is null.
+/// A row of which only some keys were parsed; all others read as null.
 pub(crate) struct Row<'a> {
     text: &'a str,
     keys: &'a [&'a str],
@@ -40,8 +40,8 @@ impl Index<&str> for Row<'_> {
 }
 
 impl Rows {
-    /// The rows of `{"data":[…]}`, where the text is that, and valid; what is read of it may take
-    /// `limit` bytes of memory. Otherwise the text comes back.
+    /// Finds the rows in `{"data":[…]}`, whose parsed values may take `limit` bytes of memory. Returns the text
+    /// if it does not have that form.
     pub(crate) fn of_data(text: String, limit: usize) -> Result<Self, String> {
         let budget = Budget::new(limit);
         let mut places = Vec::new();
@@ -61,7 +61,7 @@ impl Rows {
         }
     }
 
-    /// Every row with the values of `keys`.
+    /// Returns every row with the values of `keys`.
     pub(crate) fn by<'a>(&'a self, keys: &'a [&'a str]) -> Result<Vec<Row<'a>>, Unread> {
         let budget = Budget::new(self.left.get());
         let read = self.places.iter().map(|place| {
@@ -84,7 +84,7 @@ impl Rows {
         read.map_err(Unread::Invalid)
     }
 
-    /// All of a row.
+    /// Parses a whole row.
     pub(crate) fn whole(&self, row: &Row) -> Result<Value, Unread> {
         let read = from_slice(row.text.as_bytes(), self.left.get())?;
         self.left.set(self.left.get() - read.weight);
@@ -92,7 +92,7 @@ impl Rows {
     }
 }
 
-/// What has been read already; none where it is no list.
+/// The rows of parsed data; none if it is not a list.
 impl From<Value> for Rows {
     fn from(data: Value) -> Self {
         let text = serde_json::json!({ "data": data }).to_string();
@@ -106,7 +106,7 @@ impl From<Value> for Rows {
 
 /// An object whose `data` is a list.
 struct Data<'a> {
-    /// Where the text is in memory.
+    /// The address of the text in memory.
     start: usize,
     places: &'a mut Vec<Range<usize>>,
     budget: &'a Budget,
@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for List<'_> {
         while let Some(item) = items.next_element::<&RawValue>()? {
             let item = item.get();
             if item.starts_with('{') {
-                // A vector may have twice the places that it uses.
+                // A vector may have twice the capacity that it uses.
                 list.budget.take(2 * size_of::<Range<usize>>())?;
                 let start = item.as_ptr().addr() - list.start;
                 list.places.push(start..start + item.len());
@@ -201,7 +201,7 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
     }
 }
 
-/// The place of a key among those that are read.
+/// The index of a key among those to parse.
 struct Key<'a>(&'a [&'a str]);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_some_keys_of_all_rows_and_all_of_some() {
+    fn parses_some_keys_of_all_rows_and_whole_rows_on_demand() {
         let text =
             r#" { "data" : [ {"a":1,"b":"x\n","c":{"d":[]}} , 5, null, {"\u0062":2,"b":3} ] } "#;
         let rows = rows(text, 10_000).expect("it is a list");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_nothing_but_a_list_under_data() {
+    fn accepts_only_a_list_under_data() {
         for text in [
             "",
             "[]",
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_has_a_bound_in_all() {
+    fn all_parsed_values_together_are_limited() {
         let text = format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(1_000));
         assert!(rows(&text, 32_000).is_none());
         let list = rows(&text, 40_000).expect("its places fit");

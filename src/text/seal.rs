@@ -1,6 +1,6 @@
-//! Sealed contents: a client keeps them for us, and can neither make one nor change it.
+//! Sealed contents, which a client stores for this server but can neither forge nor change.
 //!
-//! `v1.{content}.{tag}`: JSON and its HMAC-SHA256, both in base64url. The content is no secret.
+//! `v1.{content}.{tag}`: JSON and its HMAC-SHA256, both in base64url. The content is not secret.
 
 use std::hint::black_box;
 
@@ -14,14 +14,14 @@ const VERSION: &str = "v1";
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// What seals for one purpose.
+/// The key that seals contents for one purpose.
 pub(crate) struct Seal {
     hkdf: &'static dyn Hkdf,
     key: OkmBlock,
 }
 
 impl Seal {
-    /// Opens what any process sealed for the same purpose with the same secret.
+    /// Derives the key, which opens whatever any process sealed for the same purpose with the same secret.
     pub(crate) fn new(secret: &Secret, purpose: &str) -> Option<Self> {
         let hkdf = TLS13_AES_128_GCM_SHA256.tls13()?.hkdf_provider;
         let key = hkdf
@@ -36,8 +36,8 @@ impl Seal {
         format!("{VERSION}.{content}.{tag}")
     }
 
-    /// What is in it; `None` unless it was closed with this seal. Nothing of it is read before the tag
-    /// is known to be right, and that there is only one spelling of.
+    /// Returns the content; `None` unless it was closed with this seal. Nothing is parsed before the tag is
+    /// verified, in its only valid spelling.
     pub(crate) fn open(&self, sealed: &str) -> Option<Value> {
         let (content, tag) = sealed
             .strip_prefix(VERSION)?
@@ -55,14 +55,14 @@ impl Seal {
     }
 }
 
-/// In a time that does not tell where they differ.
+/// Compares in a time that does not depend on where they differ.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     let pairs = one.iter().zip(other);
     let difference = pairs.fold(0, |found, (one, other)| black_box(found | (one ^ other)));
     one.len() == other.len() && difference == 0
 }
 
-/// `bytes` in base64url without padding (RFC 4648, section 5).
+/// Encodes `bytes` in base64url without padding (RFC 4648, section 5).
 fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_what_was_closed_with_the_same_secret_for_the_same_purpose() {
+    fn opens_contents_sealed_with_the_same_secret_for_the_same_purpose() {
         let content = json!({ "u": "UPID:…", "n": 1 });
         let sealed = seal("secret", "purpose").close(&content);
         assert_eq!(seal("secret", "purpose").open(&sealed), Some(content));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_nothing_that_was_changed_anywhere() {
+    fn rejects_any_change() {
         let seal = seal("secret", "purpose");
         let sealed = seal.close(&json!({ "u": "UPID:pve1:", "n": "abc" }));
         for index in 0..sealed.len() {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_only_one_spelling() {
+    fn accepts_only_one_encoding() {
         let seal = seal("secret", "purpose");
         let sealed = seal.close(&json!({}));
         // Of the last digit of 32 bytes only four bits count, so three more digits would decode alike.
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_like_the_examples_of_the_rfc() {
+    fn encodes_and_decodes_the_examples_of_the_rfc() {
         for (bytes, text) in [
             ("", ""),
             ("f", "Zg"),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_no_other_spelling() {
+    fn decodes_only_canonical_base64() {
         for text in [
             "Zg==", "Zh", "Zm9", "Z", "Zm9vY", "Zm9v\n", " Zm9v", "+//+", "Zm.v", "Zmü",
         ] {

@@ -11,7 +11,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text itself, for what it was given or made up for.
+    /// Returns the secret, for the purpose that it was given or generated for.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

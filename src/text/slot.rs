@@ -3,9 +3,9 @@
 /// A family of slots.
 struct Family {
     name: &'static str,
-    /// The highest number (`PVE/QemuServer/Drive.pm`, `PVE/LXC/Config.pm`).
+    /// The highest number in the family (`PVE/QemuServer/Drive.pm`, `PVE/LXC/Config.pm`).
     last: u32,
-    /// Whether a slot of it holds a volume.
+    /// Whether its slots hold volumes.
     holds_volume: bool,
 }
 
@@ -36,13 +36,13 @@ static FAMILIES: &[Family] = &[
 /// Slots without a number that hold a volume.
 const SINGLE: &[&str] = &["rootfs", "vmstate"];
 
-/// The key of a configuration, taken apart. Any key can be: whether there is such a slot is another
-/// question, and the gate asks only what a key would mean.
+/// A configuration key, split into family and number. Any key can be split, even if Proxmox has no such slot,
+/// since the gate must judge every key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot<'a> {
-    /// `scsi` of `scsi1`; the whole key where no number follows.
+    /// `scsi` in `scsi1`; the whole key if no number follows.
     pub(crate) family: &'a str,
-    /// Absent where none follows, or one that is too large.
+    /// `None` if no number follows, or one that is too large.
     pub(crate) number: Option<u32>,
 }
 
@@ -59,12 +59,12 @@ impl<'a> Slot<'a> {
         FAMILIES.iter().find(|family| family.name == self.family)
     }
 
-    /// The highest number of its family.
+    /// Returns the highest number in the family.
     pub(crate) fn last(&self) -> Option<u32> {
         self.known().map(|family| family.last)
     }
 
-    /// Whether it holds a volume, be it one that no disk uses.
+    /// Returns true if the slot holds a volume, even an unused one.
     pub(crate) fn holds_volume(&self) -> bool {
         match self.number {
             Some(_) => self.known().is_some_and(|family| family.holds_volume),
@@ -73,7 +73,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// Whether `text` names a slot of one of the families exactly as Proxmox does.
+/// Returns true if `text` is a slot of one of the families, spelt exactly as Proxmox does.
 pub(crate) fn is_one_of(text: &str, families: &[&str]) -> bool {
     let slot = Slot::of(text);
     let is_canonical = |number: u32| text.len() == slot.family.len() + number.to_string().len();
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_a_key_apart_whatever_it_is() {
+    fn splits_any_key() {
         let slot = |family, number| Slot { family, number };
         assert_eq!(Slot::of("scsi12"), slot("scsi", Some(12)));
         assert_eq!(Slot::of("rootfs"), slot("rootfs", None));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn names_a_slot_within_the_limits_of_its_family_alone() {
+    fn a_slot_must_be_within_the_limits_of_its_family() {
         for (text, expected) in [
             ("scsi30", true),
             ("scsi31", false),

@@ -214,7 +214,7 @@ static DRY_RUN: Setting = Setting {
     example: "true",
     flag: Flag::Switch,
     unset: Unset::Means("false"),
-    meaning: "`true` shows what elevated tools would send, and sends no change",
+    meaning: "`true` only shows what elevated tools would send",
 };
 
 static CONFIRM: Setting = Setting {
@@ -222,7 +222,7 @@ static CONFIRM: Setting = Setting {
     example: "auto",
     flag: Flag::OneOf("POLICY", &["auto", "always", "never"]),
     unset: Unset::Means("auto"),
-    meaning: "confirm destructive and disruptive calls: `auto`, `always` or `never`",
+    meaning: "confirm calls that destroy or disrupt: `auto`, `always` or `never`",
 };
 
 static AUDIT_LOG: Setting = Setting {

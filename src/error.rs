@@ -1,4 +1,4 @@
-//! Why a call failed, in words that a model can act on.
+//! Errors that tell a model why a call failed and what to do about it.
 //!
 //! May import: `text`, `request`.
 
@@ -21,48 +21,49 @@ use crate::text::{self, octets};
 /// Why a call failed. Every variant says what failed, why, and what to do next.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The user must be asked, by the client.
+    /// The client must ask the user.
     Asked(Box<Question>),
-    /// What is wrong with the arguments, each problem a sentence. Nothing was sent.
+    /// The arguments are invalid; each problem is a sentence. Nothing was sent.
     Arguments(Vec<String>),
     /// The client no longer wants an answer, so this is never shown.
     Cancelled,
-    /// The user has not agreed: why, and what follows. Nothing was changed.
+    /// The user has not agreed: why, and what to do. Nothing was changed.
     Declined(String),
-    /// The settings do not let it: what, and why. Nothing was changed.
+    /// The settings do not allow the call: what, and why. Nothing was changed.
     Denied { what: String, why: String },
     /// The tool is elevated and elevated tools are not allowed. Nothing was sent.
     Elevated,
-    /// What was asked for cannot be done as things stand: what, and why with the way out.
+    /// The call cannot succeed in the current state: what, and why, with what to do about it.
     Impossible { what: String, cause: String },
-    /// The guest is of the other kind than the tool is for: its row of `/cluster/resources`, and what is
-    /// said where the tool for that kind does not stand in. Nothing was done.
+    /// The guest is a container and the tool is for VMs, or the reverse: the guest's row of
+    /// `/cluster/resources`, and the error to report if the tool for the other kind does not take over.
+    /// Nothing was done.
     OtherKind { guest: Value, refusal: Box<Error> },
     /// Proxmox answered with an error.
     Refused(Box<Refusal>),
-    /// What is missing or wrong in the settings. Nothing was sent.
+    /// Settings are missing or invalid; each problem is a sentence. Nothing was sent.
     Settings(Vec<String>),
-    /// What came back with the call does not belong to it.
+    /// The answer to a question that came with the call does not belong to it.
     Unbound,
-    /// There was no answer to this request.
+    /// The request was not answered.
     Unanswered { request: String, failure: Failure },
-    /// The user must be asked, by the model: what, and the token that says that they agreed.
+    /// The model must ask the user: the question, and the token that confirms their agreement.
     Unconfirmed { question: String, token: String },
-    /// A dry run got as far as the first change: what it would send. No failure.
+    /// A dry run reached the first change: what it would send. This is not a failure.
     Withheld(Box<Preview>),
 }
 
-/// What a dry run shows in place of what it withholds: a text, and the same as data.
+/// What a dry run shows instead of sending it: a text, and the same as data.
 #[derive(Debug)]
 pub(crate) struct Preview {
     pub(crate) text: String,
     pub(crate) data: Map<String, Value>,
 }
 
-/// Why there is no answer.
+/// Why a request was not answered.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Nothing of the request left this machine, or the host cannot have acted on it.
+    /// No part of the request was sent, or the host cannot have acted on it.
     NotSent {
         what: String,
         cause: String,
@@ -70,7 +71,7 @@ pub(crate) enum Failure {
     },
     /// The demonstration does not know the request.
     NotRecorded { cause: String, remedy: String },
-    /// The request was sent and may have been processed: what became of it, to follow its name.
+    /// The request was sent and may have been processed; `what` is written to follow its name.
     MaybeProcessed {
         what: &'static str,
         cause: String,
@@ -84,22 +85,22 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     method: Method,
-    /// As it was sent, percent-encoded.
+    /// The path as sent, percent-encoded.
     path: String,
-    /// What was sent with it.
+    /// The parameters as sent.
     form: Form,
     status: u16,
-    /// What Proxmox said: `message`, else the reason phrase, else nothing.
+    /// The message of Proxmox: `message`, else the reason phrase, else empty.
     message: String,
-    /// Its word on single parameters: name and text.
+    /// The errors of single parameters: name and text.
     errors: Vec<(String, String)>,
     /// How long the answer took.
     took: Duration,
-    /// Whether it is a web page.
+    /// Whether the answer is a web page.
     is_page: bool,
-    /// `user@realm!name`, for the remedy.
+    /// The token as `user@realm!name`, for the remedy.
     token_id: String,
-    /// What else is known, such as where the guest really is.
+    /// Advice that replaces the usual remedy, such as where the guest really is.
     pub(crate) hint: Option<String>,
 }
 
@@ -111,7 +112,7 @@ impl Error {
         }
     }
 
-    /// The same without any of `secrets`: hosts, and what stands before them, repeat what they were sent.
+    /// Masks `secrets` in the error: hosts, and proxies in front of them, repeat what they were sent.
     pub(crate) fn without(mut self, secrets: &[&str]) -> Self {
         let texts: Vec<&mut String> = match &mut self {
             Error::Refused(refusal) => {
@@ -136,13 +137,13 @@ impl Error {
         self
     }
 
-    /// What failed and why, on one line, to be part of another text.
+    /// Returns what failed and why on one line, to be part of another text.
     pub(crate) fn on_one_line(&self) -> String {
         let Words { what, cause } = self.words();
         format!("{what}: {cause}")
     }
 
-    /// Why, in one line, where the failure is one of several.
+    /// Returns only why, in one short line, for an error that is one of several.
     pub(crate) fn brief(&self) -> String {
         let Words { cause, .. } = self.words();
         text::cut(cause.lines().next().unwrap_or_default(), 200)
@@ -159,7 +160,7 @@ impl Error {
         }
     }
 
-    /// The same failure with another word on what to do, where the usual one would do harm.
+    /// Replaces the usual advice, where that would do harm.
     pub(crate) fn advising(self, advice: &str) -> Self {
         match self {
             Error::Refused(mut refusal) => {
@@ -190,10 +191,10 @@ impl Error {
     }
 }
 
-/// What a failure says, before it has a form.
+/// The parts of an error's text.
 struct Words {
     what: String,
-    /// Why, and below it what to do.
+    /// Why, followed by what to do on further lines.
     cause: String,
 }
 
@@ -229,7 +230,7 @@ impl Error {
             Error::Settings(problems) => (
                 "not configured, nothing was sent".to_owned(),
                 format!(
-                    "{}\nproxmox-mcp check tests the settings and says what to set.",
+                    "{}\nproxmox-mcp check tests the settings and shows what to set.",
                     problems.join("\n")
                 ),
             ),
@@ -266,8 +267,8 @@ impl Error {
     }
 }
 
-/// The failure form: `❌ Error: <what failed>`, a blank line, `Cause: <details>`; where the settings do
-/// not allow it, `🚫 Permission Denied: <what>`, a blank line, `<details>`.
+/// `❌ Error: <what failed>`, a blank line, `Cause: <details>`; if the settings do not allow the call,
+/// `🚫 Permission Denied: <what>`, a blank line, `<details>`.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Words { what, cause } = self.words();
@@ -283,7 +284,7 @@ impl fmt::Display for Error {
 }
 
 impl Refusal {
-    /// Hosts before PVE 8.4 say what is wrong in the reason phrase alone.
+    /// Reads an error response; before PVE 8.4, only its reason phrase says what is wrong.
     pub(crate) fn new(request: &Request, reply: &Response, token_id: &str) -> Self {
         let body = &reply.body;
         let message = body["message"]
@@ -303,7 +304,7 @@ impl Refusal {
             path: request.path.clone(),
             form: request.form.clone(),
             status: reply.status,
-            // What the guest agent says comes encoded twice.
+            // Messages of the guest agent are encoded twice.
             message: octets::repaired(message.unwrap_or(reply.reason.trim())),
             errors: errors.collect(),
             took: reply.took,
@@ -313,44 +314,45 @@ impl Refusal {
         }
     }
 
-    /// The status of the answer.
+    /// Returns the status of the answer.
     pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
-    /// Whether Proxmox said `part` somewhere.
+    /// Returns true if the message or an error of a parameter contains `part`.
     pub(crate) fn says(&self, part: &str) -> bool {
         self.message.contains(part) || self.errors.iter().any(|(_, why)| why.contains(part))
     }
 
-    /// What Proxmox checked, where it refused for want of privileges.
+    /// Returns the check that failed, if Proxmox refused for lack of privileges.
     pub(crate) fn checked(&self) -> Option<Checked<'_>> {
         let errors = self.errors.iter().map(|(_, why)| &**why);
         let mut said = std::iter::once(&*self.message).chain(errors);
         said.find_map(Checked::of)
     }
 
-    /// The path that was asked for, percent-encoded.
+    /// Returns the path of the request, percent-encoded.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// The parameters that were sent.
+    /// Returns the parameters as sent.
     pub(crate) fn sent(&self) -> impl Iterator<Item = (&str, &str)> {
         self.form.iter()
     }
 
-    /// `user@realm!name`.
+    /// Returns the token as `user@realm!name`.
     pub(crate) fn token_id(&self) -> &str {
         &self.token_id
     }
 
-    /// Whether the answer is of somebody in between, and what was asked for may be worked on.
+    /// Returns true if the answer comes from a proxy in between, and the host may still be processing the
+    /// request.
     pub(crate) fn may_go_on(&self) -> bool {
         self.transit().may_go_on()
     }
 
-    /// The failure, for what is known of its kind.
+    /// Returns the failure in the form that remedies are looked up by.
     pub(crate) fn case(&self) -> Case {
         let errors = self
             .errors
@@ -394,7 +396,7 @@ impl Refusal {
         }));
         if lines.is_empty() {
             lines.push(format!(
-                "Proxmox gave no reason beside the status {}",
+                "Proxmox gave no reason other than the status {}",
                 self.status
             ));
         }
@@ -402,7 +404,7 @@ impl Refusal {
         lines.join("\n")
     }
 
-    /// What to do about it, where the status or the words tell.
+    /// Returns what to do, if the status or the message determines it.
     fn remedy(&self) -> Option<String> {
         if let Some(remedy) = self.transit().remedy() {
             return Some(remedy);
@@ -413,7 +415,7 @@ impl Refusal {
         match self.status {
             400 if self.errors.is_empty() => None,
             400 if self.says("hotplug problem") => {
-                Some("The running guest did not follow; the change waits until it stops.".to_owned())
+                Some("The running guest did not accept the change, which stays pending until it stops.".to_owned())
             }
             400 if self.says("not defined in schema") => {
                 Some("This version of Proxmox VE does not know that parameter: leave it out.".to_owned())
@@ -424,7 +426,7 @@ impl Refusal {
                 self.token_id
             )),
             400 | 500 => self.case().remedy(),
-            501 => Some("This host's version of Proxmox VE does not have that endpoint, or PROXMOX_HOST is no Proxmox VE host.".to_owned()),
+            501 => Some("This host's version of Proxmox VE does not have that endpoint, or PROXMOX_HOST is not a Proxmox VE host.".to_owned()),
             _ => None,
         }
     }
@@ -445,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_it_took_and_what_came_tell_who_answered() {
+    fn the_time_and_the_kind_of_an_answer_show_who_answered() {
         let text = |reply: &Response| refused(Method::Get, "/nodes/pve2/status", reply).to_string();
         let broken = Response::at_once(596, "Connection timed out", Value::Null);
         assert!(text(&broken).contains("The connection to node pve2 broke"));
@@ -490,17 +492,17 @@ mod tests {
     }
 
     #[test]
-    fn names_the_check_where_settings_are_wrong() {
+    fn invalid_settings_point_to_the_check() {
         let text = Error::Settings(vec!["PROXMOX_HOST is missing".to_owned()]).to_string();
         assert_eq!(
             text,
             "❌ Error: not configured, nothing was sent\n\nCause: PROXMOX_HOST is missing\n\
-             proxmox-mcp check tests the settings and says what to set."
+             proxmox-mcp check tests the settings and shows what to set."
         );
     }
 
     #[test]
-    fn says_what_proxmox_said_and_what_to_do() {
+    fn shows_the_message_of_proxmox_and_what_to_do() {
         let cases = [
             (
                 refusal(
@@ -564,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_nothing_where_nothing_helps() {
+    fn suggests_no_grant_if_none_helps() {
         let root = "Proxmox reserves this for root@pam itself";
         for (status, body, advice) in [
             (

@@ -1,4 +1,4 @@
-//! Parameters of tools: the schema that clients see and the check of what they send, from one table.
+//! Parameters of tools: one declaration for the schema that clients see and the check of what they send.
 //!
 //! May import: `text`, `request`.
 
@@ -16,7 +16,7 @@ use crate::text::json;
 use crate::text::nearest::nearest;
 use crate::text::upid::Upid;
 
-/// The VMIDs that there can be.
+/// The valid VMIDs.
 const VMIDS: RangeInclusive<u64> = 100..=999_999_999;
 
 /// The kinds of guests, as the API names them.
@@ -27,24 +27,24 @@ const GUEST_TYPES: &[&str] = &["qemu", "lxc"];
 pub(crate) struct Param {
     pub(crate) name: &'static str,
     kind: Kind,
-    /// What the name does not say; often empty, since every conversation pays for it.
+    /// What the name does not say; often empty, since it costs tokens in every conversation.
     description: &'static str,
     need: Need,
     wire: Wire,
-    /// Other names that are understood and not listed.
+    /// Other names that are accepted but not listed.
     aliases: &'static [&'static str],
-    /// Words that are sent as others: `("none", "0")`.
+    /// Words that are replaced before they are sent: `("none", "0")`.
     synonyms: &'static [(&'static str, &'static str)],
-    /// Whether an empty text is a value of its own, "remove this", and not the same as none given. The
-    /// word `none` says the same, since some clients drop empty texts.
+    /// Whether an empty text means "remove this" rather than no value. The word `none` means the same, since
+    /// some clients drop empty texts.
     clearable: bool,
-    /// Whether a list is sent as one text, its items joined by commas, and not item by item.
+    /// Whether a list is sent as one text, its items joined by commas, rather than item by item.
     joined: bool,
-    /// The versions of Proxmox VE that know it, or one of its values.
+    /// The versions of Proxmox VE that have the parameter, or one of its values.
     versions: Known,
 }
 
-/// The major versions of Proxmox VE that know something.
+/// A range of major versions of Proxmox VE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Versions {
     from: u32,
@@ -70,7 +70,7 @@ impl Versions {
     }
 }
 
-/// To follow "Proxmox VE".
+/// The versions in words, to follow "Proxmox VE".
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to {
@@ -80,32 +80,32 @@ impl fmt::Display for Versions {
     }
 }
 
-/// What versions know of a parameter: this value of it alone, or all of it.
+/// The versions that have a parameter, or only one value of it.
 #[derive(Clone, Copy)]
 struct Known {
     value: Option<&'static str>,
     versions: Versions,
 }
 
-/// What a parameter takes.
+/// The kind of value that a parameter takes.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     Flag,
     Format(&'static Format),
-    /// A guest that is there, by VMID or name; a name is looked up before the call.
+    /// An existing guest, by VMID or name; a name is looked up before the call.
     Guest,
-    /// The kind of a guest; looked up where it is absent.
+    /// The type of a guest, VM or container; looked up if absent.
     GuestType,
-    /// From, to.
+    /// The least and the greatest integer.
     Integer(u64, u64),
     List,
-    /// The VMID of a guest that is to be made; a free one is asked for where it is absent.
+    /// The VMID of a guest to create; Proxmox chooses a free one if it is absent.
     NewGuest,
     Number(f64, f64),
-    /// Names and their values, each a scalar.
+    /// Names with scalar values.
     Pairs,
-    /// Free text, from so many characters to so many.
+    /// Free text with a minimum and maximum number of characters.
     Text(usize, usize),
     /// A point in time, sent as Unix seconds.
     Time,
@@ -113,25 +113,26 @@ pub(crate) enum Kind {
 
 #[derive(Clone, Copy)]
 enum Need {
-    /// What is taken when none is given, in the form of the schema.
+    /// The default, in the form of the schema.
     Default(&'static str),
     Optional,
-    /// Required by some of the requests that a tool picks from, which a schema cannot say.
+    /// Required by some of the requests that the tool chooses from, which a schema cannot express.
     ByRequest,
     Required,
-    /// Each of these other parameters serves as well, which a schema without combinators cannot say: it
-    /// is listed as optional.
+    /// Required unless one of these other parameters is given, which a schema without combinators cannot
+    /// express: it is listed as optional.
     RequiredUnless(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy)]
 enum Wire {
-    /// For this server alone.
+    /// Not sent, but used by this server.
     Local,
-    /// For this server, before the tool is begun.
+    /// Not sent, but used by this server before the tool runs.
     AboutTheCall,
+    /// Sent under this name.
     Named(&'static str),
-    /// Under its own name.
+    /// Sent under the parameter's own name.
     Same,
 }
 
@@ -169,7 +170,7 @@ impl Param {
         }
     }
 
-    /// Required by those requests alone that take it.
+    /// Declares a parameter that is required only by the requests that take it.
     pub(crate) const fn by_request(
         name: &'static str,
         kind: Kind,
@@ -195,7 +196,7 @@ impl Param {
         }
     }
 
-    /// Not sent to Proxmox: this server acts on it.
+    /// Keeps the parameter from being sent to Proxmox: this server uses it.
     pub(crate) const fn local(self) -> Self {
         Self {
             wire: Wire::Local,
@@ -203,7 +204,7 @@ impl Param {
         }
     }
 
-    /// As [`Param::local`], and not part of what the tool is asked to do.
+    /// As [`Param::local`], for a parameter that is about the call rather than what the tool does.
     pub(crate) const fn about_the_call(self) -> Self {
         Self {
             wire: Wire::AboutTheCall,
@@ -215,7 +216,7 @@ impl Param {
         matches!(self.wire, Wire::AboutTheCall)
     }
 
-    /// Proxmox's own name for it.
+    /// Sends the parameter under Proxmox's own name for it.
     pub(crate) const fn sent_as(self, name: &'static str) -> Self {
         Self {
             wire: Wire::Named(name),
@@ -255,7 +256,7 @@ impl Param {
         }
     }
 
-    /// Only one of its values is not known to all versions.
+    /// Limits one value of the parameter to some versions.
     pub(crate) const fn value_known_to(self, value: &'static str, versions: Versions) -> Self {
         Self {
             versions: Known {
@@ -266,7 +267,8 @@ impl Param {
         }
     }
 
-    /// The versions that know it as `args` give it, with how it is given: `group`, `type=forward`.
+    /// Returns the versions that accept the parameter as given in `args`, with what is limited: `group`,
+    /// `type=forward`. `None` if it is absent or accepted by all versions.
     pub(crate) fn versions(&self, args: &Args) -> Option<(String, Versions)> {
         let Known { value, versions } = self.versions;
         let given = args.get(self)?;
@@ -282,7 +284,7 @@ impl Param {
         matches!(self.need, Need::Required)
     }
 
-    /// Whether a request that takes it cannot do without it.
+    /// Returns true if a request that takes the parameter needs it.
     pub(crate) fn is_required_by_request(&self) -> bool {
         matches!(self.need, Need::Required | Need::ByRequest)
     }
@@ -299,12 +301,12 @@ impl Param {
         matches!(self.kind, Kind::NewGuest)
     }
 
-    /// Whether `value` has its form.
+    /// Returns true if `value` is valid.
     pub(crate) fn accepts(&self, value: &Value) -> bool {
         self.wire_values(value).is_some()
     }
 
-    /// The name it is sent under; `None` when it is not sent.
+    /// Returns the name under which the parameter is sent; `None` if it is not sent.
     pub(crate) fn wire_name(&self) -> Option<&'static str> {
         match self.wire {
             Wire::Local | Wire::AboutTheCall => None,
@@ -319,10 +321,10 @@ impl Param {
             Kind::GuestType => json!({ "type": "string", "enum": GUEST_TYPES }),
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Format(_) | Kind::Text(..) => json!({ "type": "string" }),
-            // A client that validates takes nothing but what is listed.
+            // A client that validates arguments accepts only the listed types.
             Kind::Guest => json!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] }),
             Kind::Time => json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }),
-            // Its bounds are checked, and would keep a client from sending 0 for none.
+            // The bounds are checked here; in the schema, they would keep a client from sending 0 for none.
             Kind::NewGuest => json!({ "type": "integer" }),
             Kind::Integer(0, u64::MAX) => json!({ "type": "integer" }),
             Kind::Integer(0, most) => json!({ "type": "integer", "maximum": most }),
@@ -349,7 +351,7 @@ impl Param {
         schema
     }
 
-    /// The allowed form, to follow "must be".
+    /// Returns the valid form in words, to follow "must be".
     pub(crate) fn form(&self) -> String {
         match self.kind {
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
@@ -380,9 +382,9 @@ impl Param {
         }
     }
 
-    /// Whether `value` stands for none. Clients that must fill in every parameter send `""`, `0`, `[]`
-    /// or `{}` for those that they do not mean: such a value counts only where it means something, as
-    /// an integer of 0 does where 0 is within the bounds.
+    /// Returns true if `value` stands for no value. Clients that must fill in every parameter send `""`, `0`,
+    /// `[]` or `{}` for those that they leave out: such a value counts only if it is valid, like an integer
+    /// of 0 if the bounds include 0.
     pub(crate) fn is_absent(&self, value: &Value) -> bool {
         let is_zero = || {
             let number = value
@@ -407,12 +409,13 @@ impl Param {
         }
     }
 
-    /// Whether `name` is its name or another that is understood.
+    /// Returns true if `name` is the parameter's name or an alias.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.name == name || self.aliases.contains(&name)
     }
 
-    /// `value` as it is sent: lenient in form (`"100"` for 100, `"true"` for true), strict in meaning.
+    /// Returns `value` as it is sent, `None` if it is invalid: lenient in form (`"100"` for 100, `"true"` for
+    /// true), strict in meaning.
     fn wire_values(&self, value: &Value) -> Option<Vec<String>> {
         match self.kind {
             Kind::List => return list(value),
@@ -458,8 +461,8 @@ impl Param {
     }
 }
 
-/// The `inputSchema` of a tool: a plain object without combinators, and without the word that closes it,
-/// since one schema that a provider does not understand makes it refuse all tools.
+/// Returns the `inputSchema` of a tool: a plain object without combinators and without
+/// `additionalProperties`, since a provider that does not understand one schema rejects all tools.
 pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Value {
     let properties: Map<String, Value> = params
         .clone()
@@ -478,27 +481,27 @@ pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Val
     schema
 }
 
-/// Checked arguments, as the texts that are sent. They can hold secrets, so there is no `Debug`.
+/// Checked arguments, as the texts that are sent. They may contain secrets, so there is no `Debug`.
 pub(crate) struct Args {
     params: Vec<&'static Param>,
     values: BTreeMap<&'static str, Vec<String>>,
-    /// The values that were not given, and are sent all the same: `storage=local`.
+    /// The defaults that are sent: `storage=local`.
     defaults: Vec<String>,
-    /// What `/cluster/resources` shows of the guest that they name, where that was looked up.
+    /// The row of the named guest in `/cluster/resources`, if that was looked up.
     pub(crate) guest: Option<Value>,
 }
 
 impl Args {
-    /// Checks what a client sent; an error lists everything that is wrong with it.
+    /// Checks the arguments of a client; the error lists all problems.
     ///
-    /// Values that stand for none count as not given: see [`Param::is_absent`].
+    /// A value that stands for none counts as absent: see [`Param::is_absent`].
     pub(crate) fn parse(
         params: impl IntoIterator<Item = &'static Param>,
         arguments: &Map<String, Value>,
     ) -> Result<Self, Vec<String>> {
         let params: Vec<&Param> = params.into_iter().collect();
         let mut values = BTreeMap::new();
-        let mut wrong = Vec::new();
+        let mut invalid = Vec::new();
         let mut problems = Vec::new();
         for (name, value) in arguments {
             let Some(param) = params.iter().find(|param| param.is_called(name)) else {
@@ -510,7 +513,7 @@ impl Args {
             }
             match param.wire_values(value) {
                 None => {
-                    wrong.push(param.name);
+                    invalid.push(param.name);
                     problems.push(format!("{} must be {}", param.name, param.form()));
                 }
                 Some(_) if values.contains_key(param.name) => {
@@ -526,7 +529,7 @@ impl Args {
         }
         let missing = params
             .iter()
-            .filter(|param| !values.contains_key(param.name) && !wrong.contains(&param.name));
+            .filter(|param| !values.contains_key(param.name) && !invalid.contains(&param.name));
         for param in missing {
             match param.need {
                 Need::ByRequest | Need::Optional | Need::Default(_) => (),
@@ -564,39 +567,39 @@ impl Args {
         })
     }
 
-    /// The parameters of the tool.
+    /// Returns the parameters of the tool.
     pub(crate) fn params(&self) -> impl Iterator<Item = &'static Param> {
         self.params.iter().copied()
     }
 
-    /// What this server chose where the caller said nothing: `memory=512, storage=local-lvm`.
+    /// Returns the defaults that this server sends for absent arguments: `memory=512, storage=local-lvm`.
     pub(crate) fn defaults(&self) -> String {
         self.defaults.join(", ")
     }
 
-    /// All of them for a record, each value as `tell` makes it of its name and itself. What this server
-    /// acts on before all else is not among them.
-    pub(crate) fn told<'a>(&'a self, tell: impl Fn(&str, &'a str) -> &'a str) -> Value {
-        let told = self.params().filter(|param| !param.is_about_the_call());
-        let told = told.filter_map(|param| {
+    /// Returns the arguments as an object for a record, each value replaced by `show` of its name and value.
+    /// Those about the call itself are omitted.
+    pub(crate) fn told<'a>(&'a self, show: impl Fn(&str, &'a str) -> &'a str) -> Value {
+        let params = self.params().filter(|param| !param.is_about_the_call());
+        let fields = params.filter_map(|param| {
             let value = match (param.kind, self.values.get(param.name)?.as_slice()) {
                 (Kind::Pairs, _) => self
                     .pairs(param)
-                    .map(|(name, value)| (name.to_owned(), tell(name, value).into()))
+                    .map(|(name, value)| (name.to_owned(), show(name, value).into()))
                     .collect::<Map<_, _>>()
                     .into(),
                 (Kind::List, values) => values
                     .iter()
-                    .map(|value| tell(param.name, value))
+                    .map(|value| show(param.name, value))
                     .collect::<Value>(),
-                (_, values) => tell(param.name, values.first()?).into(),
+                (_, values) => show(param.name, values.first()?).into(),
             };
             Some((param.name.to_owned(), value))
         });
-        Value::Object(told.collect())
+        Value::Object(fields.collect())
     }
 
-    /// Sets what was found out; `value` must have the form of `param`.
+    /// Sets an argument that was looked up; `value` must be valid for `param`.
     pub(crate) fn set(&mut self, param: &Param, value: impl Into<String>) {
         self.values.insert(param.name, vec![value.into()]);
     }
@@ -613,7 +616,7 @@ impl Args {
         self.values.get(param.name).map_or(&[], Vec::as_slice)
     }
 
-    /// The names and values of [`Kind::Pairs`].
+    /// Returns the names and values of a [`Kind::Pairs`].
     pub(crate) fn pairs(&self, param: &Param) -> impl Iterator<Item = (&str, &str)> {
         self.list(param)
             .chunks_exact(2)
@@ -628,12 +631,12 @@ impl Args {
         self.get(param)?.parse().ok()
     }
 
-    /// A value by the name of its parameter, for what is common to all tools that have it.
+    /// Returns a value by the name of its parameter, for code common to all tools that have it.
     pub(crate) fn named(&self, name: &str) -> Option<&str> {
         self.values.get(name)?.first().map(String::as_str)
     }
 
-    /// The nodes that they name, be it in the id of a task.
+    /// Returns the nodes that the arguments name, including those in UPIDs.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         self.params().filter_map(|param| {
             let value = self.get(param)?;
@@ -647,7 +650,7 @@ impl Args {
         })
     }
 
-    /// A request to `path`, whose `{name}` parts are filled in from the arguments.
+    /// Returns a request to `path`, whose `{name}` parts are filled in from the arguments.
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
         self.values
             .iter()
@@ -658,7 +661,7 @@ impl Args {
             })
     }
 
-    /// As [`Args::request`], and the arguments that are not part of the path are sent along.
+    /// As [`Args::request`], with the arguments that are not part of the path as parameters.
     pub(crate) fn whole_request(&self, method: Method, path: &str) -> Request {
         self.params
             .iter()
@@ -668,7 +671,7 @@ impl Args {
             })
     }
 
-    /// `request` with the values of `params` that were given.
+    /// Adds the arguments of `params` to `request`.
     pub(crate) fn send_given(&self, request: Request, params: &[Param]) -> Request {
         params
             .iter()
@@ -688,7 +691,7 @@ impl Args {
         }
     }
 
-    /// `template` with its `{name}` parts replaced by arguments, for texts.
+    /// Replaces the `{name}` parts of a text by the arguments.
     pub(crate) fn fill(&self, template: &str) -> String {
         self.values
             .iter()
@@ -700,7 +703,7 @@ impl Args {
     }
 }
 
-/// The value of a parameter that is required or has a default.
+/// The value of a parameter that is required or has a default; empty if it is absent.
 impl Index<&Param> for Args {
     type Output = str;
 
@@ -730,12 +733,12 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// Whether `text` can be the name of a guest; what reads as a number is none.
+/// Returns true if `text` can be the name of a guest, which a number cannot.
 fn is_name(text: &str) -> bool {
     !text.parse().is_ok_and(f64::is_finite) && (format::DNS_NAME.parse)(text).is_some()
 }
 
-/// `100` and `100.0`, not `100.5`.
+/// Parses an integer: `100` and `100.0`, not `100.5`.
 fn integer(text: &str) -> Option<u64> {
     let whole = text.split_once('.').map_or(text, |(whole, fraction)| {
         if fraction.bytes().all(|byte| byte == b'0') {
@@ -747,16 +750,16 @@ fn integer(text: &str) -> Option<u64> {
     whole.parse().ok()
 }
 
-/// Unix seconds, from any form of a time in which they are not 0.
+/// Parses a time in any form to Unix seconds, which must not be 0.
 fn time(text: &str) -> Option<u64> {
-    /// The last second that has a date of four digits for the year.
+    /// The last second of a year with four digits.
     const LAST: u64 = 253_402_300_799;
     integer(text)
         .or_else(|| text::moment(text))
         .filter(|seconds| (1..=LAST).contains(seconds))
 }
 
-/// An array of texts, or a text that holds one in JSON.
+/// Parses an array of texts, or a text that contains one in JSON.
 fn list(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
         return json::from_text(text)
@@ -771,7 +774,7 @@ fn list(value: &Value) -> Option<Vec<String>> {
     texts.collect()
 }
 
-/// An object of scalars, or a text that holds one in JSON, as names each followed by its value.
+/// Parses an object of scalars, or a text that contains one in JSON, to names each followed by its value.
 fn pairs(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
         return json::from_text(text)
@@ -798,7 +801,7 @@ mod tests {
     use crate::text::format;
 
     #[test]
-    fn takes_a_vmid_or_what_can_be_the_name_of_a_guest() {
+    fn a_guest_is_given_by_vmid_or_name() {
         let guest = Param::required("vmid", Kind::Guest, "");
         for (value, sent) in [
             (json!(100), Some("100")),
@@ -868,7 +871,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_each_argument_where_and_as_proxmox_wants_it() {
+    fn sends_each_argument_where_and_as_proxmox_expects_it() {
         check(
             json!({ "node": "pve1", "vmid": 100 }),
             "POST /nodes/pve1/qemu/100 compress=zstd",
@@ -892,7 +895,7 @@ mod tests {
     }
 
     #[test]
-    fn names_every_problem_of_a_call_at_once() {
+    fn reports_all_problems_of_a_call_at_once() {
         refuse(
             json!({ "vmid": "100.5", "force_stop": "maybe", "snap": 1, "compres": "zstd", "argv": "a" }),
             &[
@@ -928,7 +931,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_pairs_of_scalars_alone() {
+    fn accepts_only_pairs_of_scalars() {
         let parse = |arguments: Value| {
             let args = Args::parse(SET, arguments.as_object().expect("an object"))?;
             let pairs = args.pairs(&SET[0]);
@@ -958,7 +961,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_an_object_that_every_provider_understands() {
+    fn the_schema_is_one_that_every_provider_understands() {
         assert_eq!(
             schema(PARAMS[1..4].iter()),
             json!({
@@ -974,7 +977,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_for_absent_what_stands_for_none() {
+    fn values_that_stand_for_none_count_as_absent() {
         let guest = Param::optional("vmid", Kind::Guest, "");
         let timeout = Param::optional("timeout", Kind::Integer(0, 600), "");
         let limit = Param::optional("limit", Kind::Integer(1, u64::MAX), "");
@@ -1025,7 +1028,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_none_for_the_empty_text_that_clears() {
+    fn none_clears_a_value_as_the_empty_text_does() {
         let gateway = Param::optional("gw", Kind::Format(&format::IPV4), "").clearable();
         for clears in ["", "none", "None"] {
             assert_eq!(
@@ -1040,7 +1043,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_every_form_of_a_time_for_the_same_second() {
+    fn every_form_of_a_time_is_the_same_second() {
         let since = Param::optional("since", Kind::Time, "");
         for value in [
             json!("2026-11-20 10:00:00Z"),

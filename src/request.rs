@@ -33,8 +33,8 @@ impl Method {
         }
     }
 
-    /// Returns true if the parameters are sent in the URL: pveproxy answers 501 to a GET or DELETE with a body
-    /// (`PVE/APIServer/AnyEvent.pm`).
+    /// Returns true if the parameters are sent in the URL: pveproxy answers 501 to a GET or DELETE with a
+    /// body (`PVE/APIServer/AnyEvent.pm`).
     fn takes_query(self) -> bool {
         matches!(self, Method::Delete | Method::Get)
     }
@@ -131,8 +131,8 @@ impl Request {
         self
     }
 
-    /// Adds a parameter for the guest agent. Proxmox passes on each character as one byte, so each byte of the
-    /// UTF-8 is sent as one character.
+    /// Adds a parameter for the guest agent. Proxmox passes on each character as one byte, so each byte of
+    /// the UTF-8 is sent as one character.
     pub(crate) fn with_octets(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.form.0.push(Parameter {
             name: name.into(),
@@ -233,8 +233,8 @@ impl Form {
             .map(|parameter| (&*parameter.name, &*parameter.value))
     }
 
-    /// Returns `application/x-www-form-urlencoded` with all but unreserved bytes encoded: pveproxy splits at `;`
-    /// as well as at `&`, and cuts a value at a raw `=`.
+    /// Returns `application/x-www-form-urlencoded` with all but unreserved bytes encoded: pveproxy splits at
+    /// `;` as well as at `&`, and cuts a value at a raw `=`.
     fn encoded(&self) -> String {
         let pairs = self.0.iter().map(|parameter| {
             let value = match parameter.goes_as_octets {
@@ -247,8 +247,8 @@ impl Form {
     }
 }
 
-/// Returns true if a parameter or option of this name holds a secret: a password, ticket, token secret or private
-/// key. The input of a command in a guest is not a secret, but part of the command.
+/// Returns true if a parameter or option of this name holds a secret: a password, ticket, token secret or
+/// private key. The input of a command in a guest is not a secret, but part of the command.
 pub(crate) fn is_secret(name: &str) -> bool {
     const PARTS: &[&str] = &["password", "secret", "ticket", "private", "encryption-key"];
     const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token"];

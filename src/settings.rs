@@ -1,7 +1,7 @@
 //! The user's settings: flags and variables, declared in one table, read once, checked together.
 //!
-//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the path of a
-//! file is shown, and only if it cannot be anything else.
+//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the path of
+//! a file is shown, and only if it cannot be anything else.
 //!
 //! May import: `text`.
 
@@ -815,8 +815,8 @@ fn is_open_to_all(_: &OsStr) -> bool {
     false
 }
 
-/// Returns true if a value is in quotes that a shell would have removed, which for example a file of variables
-/// for a container does not.
+/// Returns true if a value is in quotes that a shell would have removed, which for example a file of
+/// variables for a container does not.
 fn is_quoted(value: &OsStr) -> bool {
     let bytes = value.as_encoded_bytes();
     let [first @ (b'"' | b'\''), inner @ .., last] = bytes else {

@@ -169,8 +169,8 @@ pub(crate) fn time(epoch: u64) -> String {
     )
 }
 
-/// Parses the date of an HTTP header, `Tue, 29 Feb 2000 00:00:00 GMT`, to seconds since 1970 (RFC 9110, 5.6.7;
-/// the obsolete forms are not supported).
+/// Parses the date of an HTTP header, `Tue, 29 Feb 2000 00:00:00 GMT`, to seconds since 1970 (RFC 9110,
+/// 5.6.7; the obsolete forms are not supported).
 pub(crate) fn epoch(date: &str) -> Option<u64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let (_, date) = date.split_once(", ")?;

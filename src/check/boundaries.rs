@@ -88,8 +88,8 @@ pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes
     }
 }
 
-/// Adds what a boundary covers to `lines`, such as `PROXMOX_PROTECTED: 100 web01, 9000 tpl`, and what is wrong
-/// with its `parts` to `idle`.
+/// Adds what a boundary covers to `lines`, such as `PROXMOX_PROTECTED: 100 web01, 9000 tpl`, and what is
+/// wrong with its `parts` to `idle`.
 fn line(
     lines: &mut Vec<String>,
     idle: &mut Vec<String>,

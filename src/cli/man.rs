@@ -69,7 +69,8 @@ fn entry(page: &mut String, term: &str, meaning: &str) {
     );
 }
 
-/// Escapes text so that roff prints it unchanged: with ASCII dashes and quotes, and no line taken for a request.
+/// Escapes text so that roff prints it unchanged: with ASCII dashes and quotes, and no line taken for a
+/// request.
 fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")

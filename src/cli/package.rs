@@ -22,7 +22,8 @@ const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 /// The placeholder for a missing repository, in which `OWNER` is to be replaced.
 const NO_REPOSITORY: &str = "https://github.com/OWNER/proxmox-mcp";
 
-/// Writes the folder of a bundle, for `mcpb pack`, and returns the paths written and the command to pack them.
+/// Writes the folder of a bundle, for `mcpb pack`, and returns the paths written and the command to pack
+/// them.
 ///
 /// The format is that of manifest version 0.3 (github.com/anthropics/mcpb, MANIFEST.md). Nothing is
 /// overwritten.
@@ -126,8 +127,8 @@ fn manifest(program: &str) -> String {
     )
 }
 
-/// Returns the settings that a form asks for: the secret itself, which clients store safely, rather than a file
-/// that contains it.
+/// Returns the settings that a form asks for: the secret itself, which clients store safely, rather than a
+/// file that contains it.
 fn asked() -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
@@ -141,8 +142,8 @@ fn is_required(setting: &Setting) -> bool {
 
 /// Returns a field of the form that Claude Desktop shows.
 ///
-/// A field that is neither required nor has a default would be passed on as `${user_config.x}`. The default is
-/// empty, and the description says what that means: another default would be passed on as if the user had
+/// A field that is neither required nor has a default would be passed on as `${user_config.x}`. The default
+/// is empty, and the description says what that means: another default would be passed on as if the user had
 /// chosen it, and a port would then conflict with one in the host.
 fn field_of(setting: &Setting) -> String {
     let (kind, default) = match (&setting.flag, &setting.unset) {

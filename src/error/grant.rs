@@ -1,30 +1,30 @@
-//! The lines that grant an API token what it lacks: `check` prints them, and a refusal for want of
-//! privileges does.
+//! The commands that grant an API token missing privileges, shown by `check` and when Proxmox refuses a
+//! request.
 
 use crate::text;
 
-/// Privileges that a token is to get on a path.
+/// Privileges to grant to a token on a path.
 pub(crate) struct Grant<'a> {
-    /// Of access control, such as `/vms/100`.
+    /// The path of access control, such as `/vms/100`.
     pub(crate) path: &'a str,
     pub(crate) privileges: Vec<&'a str>,
     pub(crate) before: Before<'a>,
 }
 
-/// What a token can do on a path before something is granted there. A role on a path replaces those that
-/// it inherits (`PVE/AccessControl.pm`, `roles`: "overwrite previous settings").
+/// What a token can do on a path before the grant. A role on a path replaces the roles that the token
+/// inherits there (`PVE/AccessControl.pm`, `roles`: "overwrite previous settings").
 pub(crate) enum Before<'a> {
-    /// It has roles there, which a further one joins, or none to lose.
+    /// The token has roles on the path itself, which stay, or none at all.
     Kept,
-    /// These are inherited, and end unless they are granted again.
+    /// The token inherits these privileges, and loses them unless they are granted again.
     Inherited(Vec<&'a str>),
     Unknown,
 }
 
 impl Grant<'_> {
-    /// One line for a shell on a node. It grants to the user as well, since a token with privilege separation
-    /// can do only what both may do, and it may be run again: a role of its own for each path keeps a later
-    /// grant there from widening what was granted elsewhere.
+    /// Returns one line for a shell on a node, which may be run again. It grants to the user as well, since a
+    /// token with privilege separation can only do what both may do. Each path has its own role, so that a
+    /// later grant on one path does not extend those on others.
     pub(crate) fn line(&self, token_id: &str) -> String {
         let (user, token) = owners(token_id);
         let inherited = match &self.before {
@@ -38,7 +38,7 @@ impl Grant<'_> {
             Before::Inherited(inherited) if is_auditor(inherited) => "PVEAuditor,",
             _ => "",
         };
-        // What is meant is the top alone: a role that counts below would be one for everything.
+        // A grant on the root path must not propagate, or it would apply to everything.
         let (role, end) = match self.path {
             "/" => ("MCP-top".to_owned(), " --propagate 0"),
             path => (format!("MCP{}", path.replace('/', "-")), ""),
@@ -53,7 +53,7 @@ impl Grant<'_> {
     }
 }
 
-/// Whether these are the privileges of PVEAuditor, which each version has its own of
+/// Returns true if these are the privileges of PVEAuditor, which differ between versions
 /// (`PVE/AccessControl.pm`).
 fn is_auditor(privileges: &[&str]) -> bool {
     let has = |name| privileges.contains(&name);
@@ -63,8 +63,8 @@ fn is_auditor(privileges: &[&str]) -> bool {
         && privileges.iter().all(|name| name.ends_with(".Audit"))
 }
 
-/// What was granted is for both of these: `--users mcp@pve `, which root@pam does not need, and
-/// `'mcp@pve!mcp'`.
+/// Returns the user and the token to grant to: `--users mcp@pve `, empty for root@pam, which needs no grant,
+/// and `'mcp@pve!mcp'`.
 pub(crate) fn owners(token_id: &str) -> (String, String) {
     let user = match user(token_id) {
         Some(user) => format!("--users {} ", quoted(user)),
@@ -73,13 +73,13 @@ pub(crate) fn owners(token_id: &str) -> (String, String) {
     (user, quoted(token_id))
 }
 
-/// The user of a token who needs what the token needs.
+/// Returns the user of a token, if the user needs the same privileges; root@pam does not.
 pub(crate) fn user(token_id: &str) -> Option<&str> {
     let (user, _) = token_id.split_once('!')?;
     Some(user).filter(|user| *user != "root@pam")
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell if necessary.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
     match word.chars().all(is_plain) {
@@ -88,21 +88,21 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// What Proxmox checked before it refused a request.
+/// The check that made Proxmox refuse a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Checked<'a> {
-    /// A path, and privileges of which any is enough there.
+    /// A path, and the privileges any of which suffices there.
     On(&'a str, Vec<&'a str>),
-    /// It does not say what.
+    /// Proxmox does not say what it checked.
     Something,
-    /// Whether root@pam itself asks, which no token is.
+    /// Only root@pam itself may do this, and no token.
     Root,
-    /// Whether a token asks.
+    /// No token may do this.
     Token,
 }
 
 impl<'a> Checked<'a> {
-    /// Reads it off what Proxmox said; `None` where that is of something else.
+    /// Parses a message of Proxmox; `None` if it is about something else.
     pub(crate) fn of(said: &'a str) -> Option<Self> {
         let lower = said.to_ascii_lowercase();
         if ["user != root@pam", "for root@pam", "only root"]
@@ -121,7 +121,7 @@ impl<'a> Checked<'a> {
         let (inner, _) = rest.strip_prefix(" (")?.split_once(')')?;
         let (path, privileges) = inner.split_once(", ")?;
         let privileges: Vec<&str> = privileges.split('|').collect();
-        // It comes from a host, and gets into a line for a shell.
+        // The message comes from a host, and these parts go into a line for a shell.
         let is_path = path.starts_with('/')
             && path
                 .chars()
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_to_token_and_user_and_may_be_run_again() {
+    fn the_commands_grant_to_token_and_user_and_may_be_run_again() {
         assert_eq!(
             line("/vms/100", Before::Kept, "mcp@pve!mcp"),
             "pveum role add MCP-vms-100; \
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inherited_is_granted_again() {
+    fn inherited_privileges_are_granted_again() {
         let auditor = vec!["Datastore.Audit", "Sys.Audit", "VM.Audit"];
         let text = line("/vms/100", Before::Inherited(auditor), "mcp@pve!mcp");
         assert!(text.contains("--privs VM.PowerMgmt &&"), "{text}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_at_the_top_counts_there_alone() {
+    fn a_role_on_the_root_path_does_not_propagate() {
         let text = line("/", Before::Kept, "mcp@pve!mcp");
         assert!(
             text.ends_with("--roles MCP-top --propagate 0") && text.contains("acl modify / "),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_was_checked_off_the_refusals_of_proxmox() {
+    fn parses_the_refusals_of_proxmox() {
         for (said, expected) in [
             (
                 "Permission check failed (/vms/100, VM.PowerMgmt)",

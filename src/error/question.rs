@@ -1,23 +1,24 @@
-//! A question to a person, as plain data: whoever is refused for want of an answer holds it.
+//! A question to the user, as plain data: part of the error that a call needs an answer first.
 
 use serde_json::{Value, json};
 
-/// A question to a person.
+/// A question to the user.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) message: String,
-    /// The name of the one value in the answer, and what it must be.
+    /// The name of the only value in the answer.
     pub(crate) field: &'static str,
+    /// The value that confirms.
     pub(crate) word: String,
-    /// What must come back with the answer, where the client keeps it.
+    /// The state that must come back with the answer, if the client stores it.
     pub(crate) state: String,
 }
 
-/// What the one value in an answer is called: about a guest, and otherwise.
+/// The names of the only value in an answer: for a guest, and otherwise.
 pub(crate) const FIELDS: [&str; 2] = ["vmid", "confirm"];
 
 impl Question {
-    /// The parameters of `elicitation/create`, but for its mode.
+    /// Returns the parameters of `elicitation/create`, except its mode.
     pub(crate) fn params(&self) -> Value {
         let Self { field, word, .. } = self;
         json!({

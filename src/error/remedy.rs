@@ -1,5 +1,5 @@
-//! What to do about a failure that Proxmox reported: chosen by the request or task that failed together
-//! with the whole form of the message. A word of it alone decides nothing.
+//! What to do about a failure that Proxmox reported, chosen by the request or task that failed and the
+//! pattern of a whole line of the message; a single word is never enough.
 
 mod transit;
 
@@ -17,30 +17,30 @@ pub(crate) struct Case {
     /// The message, or the exit status of the task and then its log, the last line first.
     pub(crate) said: String,
     pub(crate) node: Option<String>,
-    /// `qemu` or `lxc`, where that is known.
+    /// `qemu` or `lxc`, if known.
     pub(crate) kind: Option<&'static str>,
     pub(crate) vmid: Option<String>,
     /// The task that failed, if it was one.
     pub(crate) upid: Option<String>,
 }
 
-/// How the types of tasks begin for a kind of guest, and what paths call it.
+/// The prefix of task types for each kind of guest, and its name in paths.
 const KINDS: &[(&str, &str)] = &[("qm", "qemu"), ("vz", "lxc")];
 
-/// What helps.
+/// Advice on a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Advice {
     /// A sentence.
     Say(&'static str),
-    /// A task has locked the guest in its configuration, or has left that behind.
+    /// The guest's configuration has a lock, which a task holds or has left behind.
     GuestLock,
-    /// A process holds the lock file of the guest; the lock goes with it.
+    /// A process holds the guest's lock file, until it ends.
     LockFile,
     /// A volume of the guest cannot have snapshots.
     NoSnapshots,
 }
 
-/// What failed, how Proxmox says it, and what helps.
+/// What failed, how Proxmox reports it, and the advice.
 struct Row {
     /// Globs for [`Case::what`]; none for any.
     of: &'static [&'static str],
@@ -68,9 +68,9 @@ const CHANGED: Advice =
     Say("It was changed meanwhile: read the configuration again, then call with its new digest.");
 const FULL: Advice = Say("A storage is full: proxmox_get_storage shows which.");
 
-/// The first row that matches counts. The messages are those of the sources of Proxmox VE.
+/// The first row that matches counts. The messages are those in the source of Proxmox VE.
 static ROWS: &[Row] = &[
-    // Without an answer: QMPClient.pm says "got timeout" of the agent, of QEMU, and of nothing else.
+    // No answer: QMPClient.pm reports "got timeout" only for the agent and for QEMU.
     Row {
         of: AGENT,
         said: &["VM * command 'guest-*' failed - got timeout"],
@@ -147,7 +147,7 @@ static ROWS: &[Row] = &[
         said: &["VM is paused - cannot shutdown"],
         advice: Say("Continue it first (proxmox_resume_vm)."),
     },
-    // Locks. Two of them are states that a person has put the guest into.
+    // Locks. Two of them are states that a user has put the guest into.
     Row {
         of: ANYWHERE,
         said: &["*VM is locked (suspended)"],
@@ -246,7 +246,7 @@ static ROWS: &[Row] = &[
     },
     Row {
         of: ANYWHERE,
-        // Whatever is full or missing then is so inside the guest.
+        // A full disk or missing file is then one inside the guest.
         said: &["Agent error: *"],
         advice: Say("That is the guest's own error."),
     },
@@ -358,7 +358,7 @@ static ROWS: &[Row] = &[
 ];
 
 impl Case {
-    /// Of a request, whose path is as it was sent.
+    /// Describes a failed request; `path` is as it was sent.
     pub(crate) fn of_request(method: Method, path: &str, said: String) -> Self {
         let mut parts = path.split('/').skip(1);
         let node = parts
@@ -379,7 +379,7 @@ impl Case {
         }
     }
 
-    /// Of a task that ended with `exit`, `log` being the last lines of its log.
+    /// Describes a task that ended with the status `exit`; `log` is the last lines of its log.
     pub(crate) fn of_task(upid: &str, exit: &str, log: &[String]) -> Self {
         let task = Upid::parse(upid);
         let what = task.map_or("", |task| task.kind);
@@ -391,34 +391,34 @@ impl Case {
             what: what.to_owned(),
             said: lines.join("\n"),
             node: task.map(|task| task.node.to_owned()),
-            // `vzdump` is of both.
+            // `vzdump` is for both kinds.
             kind: kind.map(|(_, kind)| *kind).filter(|_| what != "vzdump"),
             vmid: vmid.map(str::to_owned),
             upid: Some(upid.to_owned()),
         }
     }
 
-    /// What helps, where the table knows.
+    /// Returns the advice, if the table has some.
     pub(crate) fn advice(&self) -> Option<Advice> {
         self.row().map(|row| row.advice)
     }
 
     fn row(&self) -> Option<&'static Row> {
-        // The first line matters most: the whole table is tried on it before the next one.
+        // The first line matters most, so all rows are tried on it before the next line.
         let lines = self.said.lines().map(str::trim);
         let mut rows =
             lines.filter_map(|line| ROWS.iter().find(|row| row.matches(&self.what, line)));
         rows.next()
     }
 
-    /// The advice in words, for want of a look at what holds a lock or has no snapshots.
+    /// Returns the advice in words, without looking up what holds a lock or which volume has no snapshots.
     pub(crate) fn remedy(&self) -> Option<String> {
         if let Some(checked) = Checked::of(&self.said) {
             return Some(of_permission(&checked).to_owned());
         }
         Some(match self.advice()? {
             Say(text) => text.to_owned(),
-            // Where the tasks can be read, `cluster::diagnosis` says more than these two.
+            // If the tasks can be read, `cluster::diagnosis` says more than these two.
             GuestLock => format!(
                 "A task holds the lock: proxmox_get_node_tasks with running=true shows it; call again when it has ended. \
                  If no task of the guest runs, the lock is stale and stays: {}.",
@@ -814,7 +814,7 @@ mod tests {
         ),
     ];
 
-    /// Messages that hold the words of a row, and are something else.
+    /// Messages that contain the words of a row, but mean something else.
     const OTHERS: &[(&str, &str)] = &[
         ("GET /cluster/resources", "got timeout"),
         (
@@ -882,7 +882,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_a_message_is_proven() {
+    fn each_message_pattern_has_a_test_case() {
         for (place, row) in ROWS.iter().enumerate() {
             for glob in row.said {
                 let proves = |(what, said, _): &&(&str, &str, &str)| {
@@ -900,12 +900,12 @@ mod tests {
     }
 
     #[test]
-    fn force_and_a_longer_timeout_are_for_shutdown_and_reboot_alone() {
+    fn only_shutdown_and_reboot_suggest_force_or_a_longer_timeout() {
         for row in ROWS {
             let Say(text) = row.advice else { continue };
             let advises = text.contains("longer timeout") || text.contains("force");
             let ends_guest = [SHUTDOWN, REBOOT, PAUSED].contains(&row.of);
-            // To delete one that runs is forced by a parameter of its own.
+            // Deleting a running guest has its own parameter to force it.
             assert!(
                 ends_guest || !advises || text.contains("force=true"),
                 "{text}"
@@ -914,7 +914,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_lock_is_ended_on_the_node_of_its_guest() {
+    fn a_stale_lock_is_removed_on_the_node_of_its_guest() {
         let path = "/nodes/pve1/lxc/200/status/start";
         let locked = Case::of_request(Method::Post, path, "CT is locked (backup)".to_owned());
         let text = locked.remedy().expect("it is known");
@@ -933,7 +933,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_status_counts_before_the_log_and_its_end_before_the_rest() {
+    fn the_exit_status_counts_before_the_log_and_its_last_line_before_the_others() {
         let upid = "UPID:pve1:0012B0AA:03B71B44:6A55F95E:qmsnapshot:103:root@pam!mcp:";
         let log = [
             "VM 103 qga command 'guest-fsfreeze-freeze' failed - got timeout",
@@ -950,7 +950,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_guest_of_a_path_and_of_no_other() {
+    fn finds_the_guest_only_in_paths_of_guests() {
         for (path, node, kind, vmid) in [
             (
                 "/nodes/pve1/qemu/100/config",

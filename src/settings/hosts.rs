@@ -26,8 +26,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Returns the hosts and how each is trusted, even if the token is missing; none if one of their settings is
-    /// invalid.
+    /// Returns the hosts and how each is trusted, even if the token is missing; none if one of their settings
+    /// is invalid.
     pub(crate) fn all(
         flags: &[(&'static Setting, OsString)],
         environment: impl Fn(&str) -> Option<OsString>,

@@ -13,7 +13,8 @@ impl Glob {
         &self.0
     }
 
-    /// Returns true if the whole text matches, in time proportional to the product of the two lengths at most.
+    /// Returns true if the whole text matches, in time proportional to the product of the two lengths at
+    /// most.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (pattern, text): (Vec<char>, Vec<char>) =
             (self.0.chars().collect(), text.chars().collect());

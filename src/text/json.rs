@@ -1,6 +1,7 @@
 //! Parsing of untrusted JSON, with a limit on the memory that its values take.
 //!
-//! A short text can contain very many values: each `{"":0}` is 7 bytes of text with its comma, but 670 in memory.
+//! A short text can contain very many values: each `{"":0}` is 7 bytes of text with its comma, but 670 in
+//! memory.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,8 +9,8 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The limit for the values of one message of a client: more than the longest line has characters, so that one
-/// long text always fits.
+/// The limit for the values of one message of a client: more than the longest line has characters, so that
+/// one long text always fits.
 pub(crate) const OF_CLIENT: usize = 64 << 20;
 
 /// Roughly what the allocator adds to each allocation.

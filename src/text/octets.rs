@@ -1,9 +1,9 @@
 //! Bytes sent as one character each: the form in which the Proxmox VE API passes text to and from the guest
 //! agent.
 //!
-//! `PVE/QMPClient.pm` and `PVE/QemuServer/Agent.pm` write the characters sent to the API to the agent as bytes,
-//! and return its bytes as characters. UTF-8 text is then encoded twice, and a character above U+00FF cannot be
-//! sent at all.
+//! `PVE/QMPClient.pm` and `PVE/QemuServer/Agent.pm` write the characters sent to the API to the agent as
+//! bytes, and return its bytes as characters. UTF-8 text is then encoded twice, and a character above U+00FF
+//! cannot be sent at all.
 
 /// Returns `text` with each byte of its UTF-8 as one character: `ä` as `Ã¤`.
 pub(crate) fn of_text(text: &str) -> String {

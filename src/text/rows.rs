@@ -1,7 +1,7 @@
 //! The rows of a long list, kept as the JSON text received.
 //!
-//! Rows are filtered, counted and sorted by a few keys, so only those are parsed of every row; only the rows that
-//! are shown are parsed as a whole.
+//! Rows are filtered, counted and sorted by a few keys, so only those are parsed of every row; only the rows
+//! that are shown are parsed as a whole.
 
 use std::cell::Cell;
 use std::fmt;
@@ -40,8 +40,8 @@ impl Index<&str> for Row<'_> {
 }
 
 impl Rows {
-    /// Finds the rows in `{"data":[…]}`, whose parsed values may take `limit` bytes of memory. Returns the text
-    /// if it does not have that form.
+    /// Finds the rows in `{"data":[…]}`, whose parsed values may take `limit` bytes of memory. Returns the
+    /// text if it does not have that form.
     pub(crate) fn of_data(text: String, limit: usize) -> Result<Self, String> {
         let budget = Budget::new(limit);
         let mut places = Vec::new();

@@ -4,21 +4,21 @@
 use crate::text::format::is_label;
 use crate::text::is_hidden;
 
-/// The id of a task, taken apart.
+/// A UPID, the id of a task, split into its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Upid<'a> {
-    /// The node that runs it.
+    /// The node that runs the task.
     pub(crate) node: &'a str,
-    /// When it was started, in seconds since 1970.
+    /// When the task started, in seconds since 1970.
     pub(crate) started: u64,
-    /// What it does, such as `qmstart`.
+    /// The type of the task, such as `qmstart`.
     pub(crate) kind: &'a str,
-    /// What it is about, such as a VMID; often empty.
+    /// What the task works on, such as a VMID; often empty.
     pub(crate) id: &'a str,
 }
 
 impl<'a> Upid<'a> {
-    /// Takes `text` apart; `None` unless it is the id of a task in every part.
+    /// Parses a UPID; `None` if any field is invalid.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let fields: Vec<&str> = text.split(':').collect();
         let ["UPID", node, pid, pstart, starttime, kind, id, user, ""] = fields[..] else {
@@ -27,8 +27,8 @@ impl<'a> Upid<'a> {
         let hexadecimal = |field: &str, lengths: &[usize]| {
             lengths.contains(&field.len()) && field.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
-        // The record of a task is a file of that name, so no field has a slash; the name of a user may
-        // have every other character, and a path takes them percent-encoded.
+        // A task's record is a file of that name, so no field contains a slash; a user name may contain any
+        // other character, which is percent-encoded in a path.
         let plain =
             |field: &str| !field.contains(|c: char| c.is_whitespace() || is_hidden(c) || c == '/');
         let well_formed = is_label(node)
@@ -48,7 +48,7 @@ impl<'a> Upid<'a> {
         })
     }
 
-    /// The VMID of the guest that it is about, if it is about one alone.
+    /// Returns the VMID of the guest that the task works on, if it works on a single one.
     pub(crate) fn vmid(&self) -> Option<&'a str> {
         let is_number = !self.id.is_empty() && self.id.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then_some(self.id)
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_the_id_of_a_task_apart_whoever_started_it() {
+    fn parses_the_upid_of_any_user() {
         let text = "UPID:pve1:0012A4F3:03B6C2D1:68A1B2C3:qmstart:100:root@pam!mcp:";
         let expected = Upid {
             node: "pve1",

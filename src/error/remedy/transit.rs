@@ -1,19 +1,19 @@
-//! What statuses mean that no handler of the API gives: those of pveproxy, when it passes a request on to
-//! another daemon or node (595 to 599), and those of whatever else stands at the address.
+//! Statuses that do not come from the API itself: those of pveproxy when it forwards a request to another
+//! daemon or node (595 to 599), and those of any other server at the address.
 
 use std::time::Duration;
 
 use crate::request::Method;
 
-/// pveproxy waits 30 s for another daemon or node (`PVE/APIServer/AnyEvent.pm`, `proxy_request`). A second
-/// less, since two clocks are never the same.
+/// How long pveproxy waits for another daemon or node, 30 s (`PVE/APIServer/AnyEvent.pm`, `proxy_request`),
+/// less one second, since two clocks never agree exactly.
 const PATIENCE: Duration = Duration::from_secs(29);
 
-/// How a request came back that did not reach what it was for.
+/// The answer to a request that may not have reached its handler.
 #[derive(Clone, Copy)]
 pub(crate) struct Transit<'a> {
     pub(crate) status: u16,
-    /// The reason phrase, or what the body says.
+    /// The reason phrase, or the message in the body.
     pub(crate) said: &'a str,
     /// Whether the body is a web page.
     pub(crate) is_page: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Transit<'a> {
 }
 
 impl Transit<'_> {
-    /// Whether the request may have reached what it was for, and be worked on.
+    /// Returns true if the request may have reached its handler, which may still be processing it.
     pub(crate) fn may_go_on(&self) -> bool {
         match self.status {
             596 => !self.is_untrusted(),
@@ -33,7 +33,7 @@ impl Transit<'_> {
         }
     }
 
-    /// What it means and what to do; nothing where the API itself has answered.
+    /// Returns what the status means and what to do; `None` if the API itself answered.
     pub(crate) fn remedy(&self) -> Option<String> {
         let who = self.who();
         const NODES: &str = "; proxmox_get_nodes shows which nodes are online";
@@ -64,7 +64,7 @@ impl Transit<'_> {
                 "On that node, as root: pvecm updatecerts && systemctl restart pveproxy.",
             ),
             596 if self.took >= PATIENCE => (format!("{who} took longer than 30 s to answer{NODES}"), ""),
-            // That is how pveproxy calls it (a comment in `proxy_request`).
+            // pveproxy's own name for it (a comment in `proxy_request`).
             599 if self.said.eq_ignore_ascii_case("too many redirections") => (
                 format!("{who} closed the connection, which pveproxy calls too many redirections"),
                 "Call again.",
@@ -81,7 +81,7 @@ impl Transit<'_> {
         }
         let then = if then == "Call again." { "" } else { then };
         let place = match self.path.rsplit('/').next() {
-            // Neither of the two is done by a task.
+            // Neither of the two starts a task.
             Some("config") => "the configuration of the guest",
             Some("exec") => "what runs in the guest",
             _ => "proxmox_get_node_tasks",
@@ -95,8 +95,8 @@ impl Transit<'_> {
         self.status == 596 && self.said.contains("certificate verify failed")
     }
 
-    /// Who did not answer: a request that names no node is for the host's own daemon, or for one that its
-    /// parameters name.
+    /// Returns who did not answer: a request that names no node is for the host's own daemon, or for a node
+    /// that its parameters name.
     fn who(&self) -> String {
         let node = self.path.strip_prefix("/nodes/");
         match node.and_then(|rest| rest.split('/').next()) {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_has_its_own_text() {
+    fn each_status_has_its_own_advice() {
         const NODE: &str = "/nodes/pve2/status";
         // The messages at 596 were recorded from PVE 9.2.11.
         const UNTRUSTED: &str = "error:0A000086:SSL routines::certificate verify failed";
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_told_from_the_api_unless_its_status_tells_more() {
+    fn a_web_page_is_reported_as_one_unless_its_status_says_more() {
         let page = |status| {
             Transit {
                 is_page: true,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_may_go_on_is_not_called_again() {
+    fn a_change_that_may_still_run_is_not_to_be_repeated() {
         const START: &str = "/nodes/pve2/qemu/100/status/start";
         for (status, said, seconds, goes_on) in [
             (595, "Connection refused", 0, false),

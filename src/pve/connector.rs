@@ -24,6 +24,10 @@ use crate::mcp::connection::{GLANCE, Peer};
 use crate::pve::trust;
 use crate::settings::{Check, Host};
 
+/// How long a read or write lasts before the client may be looked at, and how long it is not looked at
+/// again: the two together are [`GLANCE`] at most.
+const PACE: Duration = Duration::from_millis(GLANCE.as_millis() as u64 / 2);
+
 /// Status lines are kept up to this length.
 const LONGEST_STATUS_LINE: usize = 4096;
 
@@ -111,7 +115,7 @@ impl Exchange {
     /// Looks at the client; an error where it gives the exchange up. A change that was sent is not
     /// given up for a cancellation, since somebody has to know what came of it.
     fn glance(&mut self, peer: &Peer) -> io::Result<()> {
-        self.next_glance = Instant::now() + GLANCE;
+        self.next_glance = Instant::now() + PACE;
         self.given_up = peer.gives_up(self.only_reads || !self.sent);
         match self.given_up {
             true => Err(io::Error::other("given up")),
@@ -426,7 +430,7 @@ impl Watched<'_> {
                 return Err(ErrorKind::TimedOut.into());
             }
             // The same each time until the deadline is near, and never zero.
-            let wait = left.min(GLANCE).max(Duration::from_millis(1));
+            let wait = left.min(PACE).max(Duration::from_millis(1));
             match act(self.socket, self.limits, wait) {
                 // A socket timeout is reported as `WouldBlock` on Unix.
                 Err(err)

@@ -32,7 +32,7 @@ pub(crate) mod tests;
 const LARGEST_ANSWER: u64 = 64 << 20;
 
 /// How much memory its values may take: those of some 50,000 guests.
-const MOST_MEMORY: usize = 256 << 20;
+pub(super) const MOST_MEMORY: usize = 256 << 20;
 
 /// pveproxy closes an idle connection after 5 s (`PVE/APIServer/AnyEvent.pm`).
 const LONGEST_IDLE: Duration = Duration::from_secs(3);

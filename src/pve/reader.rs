@@ -13,10 +13,11 @@ use crate::error::{Error, Refusal};
 use crate::mcp::connection::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
-use crate::pve::http;
+use crate::pve::http::{self, MOST_MEMORY};
 use crate::request::{Method, Reply, Request, Response};
 use crate::settings::{Connection, Secret};
 use crate::text;
+use crate::text::json::Unread;
 use crate::text::rows::Rows;
 use crate::text::upid::Upid;
 
@@ -154,7 +155,8 @@ impl<'a> Reader<'a> {
         request.wants_rows = true;
         match self.exchange_unseen(&request)? {
             (_, Some(rows)) => Ok(rows),
-            (mut answer, None) => Ok(Rows::from(answer["data"].take())),
+            (mut answer, None) => Rows::of_value(answer["data"].take(), MOST_MEMORY)
+                .map_err(|why| unread("the list", &why)),
         }
     }
 
@@ -330,6 +332,18 @@ fn unclear(request: &Request, reply: Reply, answer: &Value) -> Error {
              Look at the object and the node's task list before repeating this."
         ),
     )
+}
+
+/// What is said of an answer that came and could not be read.
+pub(crate) fn unread(what: &str, why: &Unread) -> Error {
+    let cause = match why {
+        Unread::TooLarge => format!(
+            "It would take more than {} MiB of memory, the most that is held.",
+            MOST_MEMORY >> 20
+        ),
+        Unread::Invalid(err) => format!("What the host sent is not valid JSON: {err}"),
+    };
+    Error::impossible(format!("{what} cannot be read"), cause)
 }
 
 /// Takes `secrets` out of all texts of an answer.

@@ -13,7 +13,7 @@ use serde::de::{
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::text::json::{Budget, OF_CLIENT, Unread, from_slice};
+use crate::text::json::{Budget, Unread, from_slice};
 
 /// The objects in a list.
 pub(crate) struct Rows {
@@ -61,6 +61,21 @@ impl Rows {
         }
     }
 
+    /// The rows of data that has been read already; there are none where it is not a list.
+    pub(crate) fn of_value(data: Value, limit: usize) -> Result<Self, Unread> {
+        let is_list = data.is_array();
+        let text = serde_json::json!({ "data": data }).to_string();
+        Self::of_data(text, limit).or_else(|text| match is_list {
+            // It is valid, so it can only be too long.
+            true => Err(Unread::TooLarge),
+            false => Ok(Self {
+                text,
+                places: Vec::new(),
+                left: Cell::new(0),
+            }),
+        })
+    }
+
     /// Returns every row with the values of `keys`.
     pub(crate) fn by<'a>(&'a self, keys: &'a [&'a str]) -> Result<Vec<Row<'a>>, Unread> {
         let budget = Budget::new(self.left.get());
@@ -89,18 +104,6 @@ impl Rows {
         let read = from_slice(row.text.as_bytes(), self.left.get())?;
         self.left.set(self.left.get() - read.weight);
         Ok(read.value)
-    }
-}
-
-/// The rows of parsed data; none if it is not a list.
-impl From<Value> for Rows {
-    fn from(data: Value) -> Self {
-        let text = serde_json::json!({ "data": data }).to_string();
-        Self::of_data(text, OF_CLIENT).unwrap_or_else(|text| Self {
-            text,
-            places: Vec::new(),
-            left: Cell::new(0),
-        })
     }
 }
 
@@ -252,6 +255,22 @@ mod tests {
         );
         let whole = rows.whole(&read[0]).expect("it is small");
         assert_eq!(whole, json!({ "a": 1, "b": "x\n", "c": { "d": [] } }));
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_an_error_and_not_an_empty_list() {
+        let data = json!([{ "vmid": 100 }, { "vmid": 101 }]);
+        assert!(matches!(
+            Rows::of_value(data.clone(), 40),
+            Err(Unread::TooLarge)
+        ));
+        let count = |data| {
+            Rows::of_value(data, 4_096)
+                .map(|rows| rows.places.len())
+                .ok()
+        };
+        assert_eq!(count(data), Some(2));
+        assert_eq!(count(Value::Null), Some(0));
     }
 
     #[test]

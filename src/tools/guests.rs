@@ -11,6 +11,7 @@ use crate::answer::{
 use crate::cluster::guests;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
+use crate::pve::reader::unread;
 use crate::request::Method::Get;
 use crate::row::{needs, step};
 use crate::safety::Client;
@@ -119,11 +120,8 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     GUESTS.read(&guests, read, args, &counts, none.as_slice())
 }
 
-fn too_many(_: Unread) -> Error {
-    Error::impossible(
-        "the list of guests cannot be read",
-        "Their values take too much memory, or are none of JSON. A lower limit shows fewer.",
-    )
+fn too_many(why: Unread) -> Error {
+    unread("the list of guests", &why)
 }
 
 /// Whether a guest is stopped, when what it uses is no news.

@@ -27,11 +27,11 @@ pub(crate) struct Answer {
     pub(crate) data: Map<String, Value>,
     /// The task that was started. Text and data are then only what is to be said beside it.
     pub(crate) task: Option<Task>,
-    /// What was made up for what the task makes, and is told with it alone.
+    /// A secret generated for what the task creates; it is shown only once that exists.
     pub(crate) made_up: Option<MadeUp>,
     /// Adds what can be read once the action, and its task where there is one, has ended well.
     pub(crate) then: Option<Then>,
-    /// Whether the call waits for the task though nobody asked it to.
+    /// Whether the call waits for the task although `wait` was not given.
     pub(crate) waits: bool,
     /// The change that follows once the task has ended well, for which the call waits.
     pub(crate) next: Option<Box<Next>>,
@@ -39,7 +39,7 @@ pub(crate) struct Answer {
     pub(crate) wait: Option<Wait>,
 }
 
-/// A secret that was made up for a call, and is known to nobody else.
+/// A secret generated for one call; this program does not keep it.
 #[derive(Debug)]
 pub(crate) struct MadeUp {
     /// What it is called in the data.
@@ -57,8 +57,8 @@ pub(crate) struct Task {
     /// What it does, as a person would say it: `Start VM 100`.
     pub(crate) what: String,
     pub(crate) upid: String,
-    /// Whether it was asked to start its guest at its end, which is a task of its own; `None` where
-    /// nobody knows.
+    /// Whether it was asked to start its guest at its end, which is a task of its own; `None` if
+    /// unknown.
     pub(crate) starts: Option<bool>,
     /// The VMID that was chosen for the guest that it makes.
     pub(crate) chosen: Option<u64>,
@@ -206,7 +206,7 @@ impl Column {
     fn show(&self, row: &Value) -> String {
         let value = &row[self.key];
         if value.is_null() || (self.is_idle)(row, self.key) {
-            // How much there is says something also where nobody knows how much of it is used.
+            // How much there is says something even if how much of it is used is unknown.
             return match self.cell {
                 Cell::ShareOfCpus(count) if !row[count].is_null() => {
                     format!("of {}", cpus(&row[count]))
@@ -746,7 +746,7 @@ impl Answer {
     }
 
     /// Adds a remark to what the action is called, which a task carries to its end, wherever that is
-    /// told.
+    /// shown.
     pub(crate) fn remark(self, remark: &str) -> Self {
         match self.task {
             Some(task) => Self {

@@ -101,7 +101,6 @@ pub(crate) enum Show {
 
 pub(crate) const fn list(takes: &'static [Param], show: Show) -> Row {
     Row {
-        reads_first: false,
         show,
         ..row("", Method::Get, "", takes)
     }
@@ -109,7 +108,6 @@ pub(crate) const fn list(takes: &'static [Param], show: Show) -> Row {
 
 pub(crate) const fn item(rest: &'static str, show: Show) -> Row {
     Row {
-        reads_first: false,
         show,
         ..row("", Method::Get, rest, &[])
     }
@@ -569,13 +567,11 @@ impl Declared {
         data: Value,
         was: Option<Value>,
     ) -> Answer {
-        let answer = self
-            .row
-            .show
-            .answer(&self.does(request), args, data.clone());
-        let Show::Done(..) = self.row.show else {
-            return answer;
+        let (show, what) = (&self.row.show, self.does(request));
+        let Show::Done(..) = show else {
+            return show.answer(&what, args, data);
         };
+        let answer = show.answer(&what, args, data.clone());
         let answer = match was {
             None => answer,
             Some(was) => answer

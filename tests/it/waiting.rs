@@ -380,16 +380,22 @@ fn nodes() -> String {
     request("call", "tools/call", json!({ "name": "proxmox_get_nodes" }))
 }
 
+/// A call whose answer has begun, and drips.
+fn dripping(begun: &str, bytes: &'static [u8]) -> (Host, Session, Drip) {
+    let host = Host::new("http");
+    let mut session = host.connect();
+    session.send(&nodes());
+    let mut stream = host.take("GET ");
+    let sent = stream.write_all(begun.as_bytes());
+    sent.expect("the server reads");
+    let drip = Drip::start(stream, bytes);
+    (host, session, drip)
+}
+
 #[test]
 fn the_client_is_heard_while_an_answer_drips() {
     for (begun, bytes) in DRIPS {
-        let host = Host::new("http");
-        let mut session = host.connect();
-        session.send(&nodes());
-        let mut stream = host.take("GET ");
-        let sent = stream.write_all(begun.as_bytes());
-        sent.expect("the server reads");
-        let drip = Drip::start(stream, bytes);
+        let (_host, mut session, drip) = dripping(begun, bytes);
 
         session.send(&list("list"));
         session.send(&ping("ping"));
@@ -413,13 +419,7 @@ fn the_client_is_heard_while_an_answer_drips() {
 #[test]
 fn a_read_that_is_cancelled_while_its_answer_drips_is_broken_off() {
     for (begun, bytes) in DRIPS {
-        let host = Host::new("http");
-        let mut session = host.connect();
-        session.send(&nodes());
-        let mut stream = host.take("GET ");
-        let sent = stream.write_all(begun.as_bytes());
-        sent.expect("the server reads");
-        let drip = Drip::start(stream, bytes);
+        let (_host, mut session, drip) = dripping(begun, bytes);
         session.send(&cancel("call"));
         drip.expect_end();
         assert_eq!(session.finish().messages, Vec::<Value>::new());
@@ -429,13 +429,7 @@ fn a_read_that_is_cancelled_while_its_answer_drips_is_broken_off() {
 #[test]
 fn the_end_of_input_ends_an_answer_that_drips() {
     let [_, (begun, bytes)] = DRIPS;
-    let host = Host::new("http");
-    let mut session = host.connect();
-    session.send(&nodes());
-    let mut stream = host.take("GET ");
-    let sent = stream.write_all(begun.as_bytes());
-    sent.expect("the server reads");
-    let drip = Drip::start(stream, bytes);
+    let (_host, mut session, drip) = dripping(begun, bytes);
     session.close();
     drip.expect_end();
     let answer = session.receive()["result"]["content"][0]["text"].to_string();

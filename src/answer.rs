@@ -10,7 +10,7 @@ use std::ops::Index;
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use crate::answer::wait::{Next, Wait, Watched};
+pub(crate) use crate::answer::wait::{FollowUp, Pollable, Wait};
 use crate::error::{Error, Preview};
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::Reader;
@@ -28,20 +28,20 @@ pub(crate) struct Answer {
     /// The task that was started. Text and data are then only what is to be said beside it.
     pub(crate) task: Option<Task>,
     /// A secret generated for what the task creates; it is shown only once that exists.
-    pub(crate) made_up: Option<MadeUp>,
+    pub(crate) generated: Option<GeneratedSecret>,
     /// Adds what can be read once the action, and its task where there is one, has ended well.
     pub(crate) then: Option<Then>,
     /// Whether the call waits for the task although `wait` was not given.
     pub(crate) waits: bool,
     /// The change that follows once the task has ended well, for which the call waits.
-    pub(crate) next: Option<Box<Next>>,
+    pub(crate) follow_up: Option<Box<FollowUp>>,
     /// What else the call waits for. Its end is then the answer, and this one is not said.
     pub(crate) wait: Option<Wait>,
 }
 
 /// A secret generated for one call; this program does not keep it.
 #[derive(Debug)]
-pub(crate) struct MadeUp {
+pub(crate) struct GeneratedSecret {
     /// What it is called in the data.
     pub(crate) name: &'static str,
     /// What it is, in words.
@@ -273,7 +273,7 @@ pub(crate) trait Keyed: for<'k> Index<&'k str, Output = Value> {}
 impl<R: for<'k> Index<&'k str, Output = Value>> Keyed for R {}
 
 /// Where rows stand in the whole list.
-struct Place {
+struct Window {
     /// How many rows come before them.
     first: usize,
     total: usize,
@@ -312,12 +312,12 @@ impl Table {
         let total = rows.len();
         let first = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
         rows.drain(..first);
-        let place = Place {
+        let window = Window {
             first,
             total,
             argument: OFFSET.name,
         };
-        self.show(rows, args, &place, counts, notes)
+        self.show(rows, args, &window, counts, notes)
     }
 
     /// The same of rows that are in order already, and are read where they are shown.
@@ -333,12 +333,12 @@ impl Table {
         let first = (args.integer(&OFFSET).unwrap_or(0) as usize).min(total);
         let shown = rows[first..].iter().take(limit(args)).map(read);
         let shown: Vec<Value> = shown.collect::<Result<_, _>>()?;
-        let place = Place {
+        let window = Window {
             first,
             total,
             argument: OFFSET.name,
         };
-        Ok(self.show(shown, args, &place, counts, notes))
+        Ok(self.show(shown, args, &window, counts, notes))
     }
 
     /// A page that Proxmox cut out of a list of `total` rows, where `start` says from which row on.
@@ -352,7 +352,7 @@ impl Table {
     ) -> Answer {
         self.sort(&mut rows);
         let first = args.integer(start).unwrap_or(0) as usize;
-        let place = Place {
+        let window = Window {
             first,
             total: match rows.len() {
                 0 => total,
@@ -360,7 +360,7 @@ impl Table {
             },
             argument: start.name,
         };
-        self.show(rows, args, &place, "", notes)
+        self.show(rows, args, &window, "", notes)
     }
 
     /// As many of `rows` as were asked for and as the budget allows.
@@ -368,15 +368,15 @@ impl Table {
         &self,
         mut rows: Vec<Value>,
         args: &Args,
-        place: &Place,
+        window: &Window,
         counts: &str,
         notes: &[String],
     ) -> Answer {
-        let Place {
+        let Window {
             first,
             total,
             argument,
-        } = *place;
+        } = *window;
         rows.truncate(limit(args));
         let mut rows: Vec<Value> = rows
             .into_iter()
@@ -631,13 +631,13 @@ impl From<Answer> for Preview {
 impl Answer {
     /// An action that took effect at once.
     pub(crate) fn done(what: &str) -> Self {
-        Self::acted(what, "done", "done.")
+        Self::action(what, "done", "done.")
     }
 
     /// An action that took effect at once, or that waits, which the next lines tell.
     pub(crate) fn done_or_saved(what: &str, waits: bool) -> Self {
         if waits {
-            Self::acted(what, "pending", "saved, not in effect yet.")
+            Self::action(what, "pending", "saved, not in effect yet.")
         } else {
             Self::done(what)
         }
@@ -653,13 +653,13 @@ impl Answer {
 
     /// An action and how far it has come, in a word and in words. The data says what a program needs and
     /// does not know from the arguments.
-    pub(crate) fn acted(what: &str, status: &str, outcome: &str) -> Self {
+    pub(crate) fn action(what: &str, status: &str, outcome: &str) -> Self {
         Self::new(format!("✅ {what}: {outcome}")).with("status", status)
     }
 
     /// An action whose answer is `data`: the id of the task that was started, or nothing when it is
     /// done already.
-    pub(crate) fn of_action(what: &str, data: &Value) -> Self {
+    pub(crate) fn from_reply(what: &str, data: &Value) -> Self {
         match data.as_str().filter(|upid| Upid::parse(upid).is_some()) {
             None => Self::done(what),
             Some(upid) => Self {
@@ -674,19 +674,19 @@ impl Answer {
             text,
             data: Map::new(),
             task: None,
-            made_up: None,
+            generated: None,
             then: None,
             waits: false,
-            next: None,
+            follow_up: None,
             wait: None,
         }
     }
 
     /// With what was made up, if anything, which is `how`.
-    pub(crate) fn with_made_up(mut self, how: &str) -> Self {
-        match self.made_up.take() {
+    pub(crate) fn with_generated(mut self, how: &str) -> Self {
+        match self.generated.take() {
             None => self,
-            Some(MadeUp { name, what, secret }) => self
+            Some(GeneratedSecret { name, what, secret }) => self
                 .line(format!("{what}, {how}: {}", secret.expose()))
                 .with(name, secret.expose()),
         }
@@ -725,10 +725,10 @@ impl Answer {
     }
 
     /// Adds what Proxmox sent beside the data of `reply`, its whole answer, to our data.
-    pub(crate) fn beside(mut self, reply: Value) -> Self {
+    pub(crate) fn with_reply_fields(mut self, reply: Value) -> Self {
         if let Value::Object(reply) = reply {
             for (key, value) in reply.into_iter().filter(|(key, _)| key != "data") {
-                let value = cut_texts(seen(&key, value), text::BUDGET);
+                let value = cut_texts(masked(&key, value), text::BUDGET);
                 self.data.entry(key).or_insert(value);
             }
         }
@@ -893,9 +893,9 @@ fn whole(object: Value, columns: &[Column]) -> Value {
             .iter()
             .find(|column| column.keys().any(|shown| shown == key));
         let value = match (column.map(|column| column.cell), value) {
-            (None, value) => seen(&key, value),
+            (None, value) => masked(&key, value),
             (Some(cell), Value::String(text)) if !matches!(cell, Cell::Text) => as_number(text),
-            (Some(_), value) => seen("", value),
+            (Some(_), value) => masked("", value),
         };
         (key, value)
     });
@@ -903,15 +903,15 @@ fn whole(object: Value, columns: &[Column]) -> Value {
 }
 
 /// What a host sent under `key` as it may be seen.
-pub(crate) fn seen(key: &str, value: Value) -> Value {
+pub(crate) fn masked(key: &str, value: Value) -> Value {
     match value {
         Value::Null => Value::Null,
         _ if request::is_secret(key) => text::MASK.into(),
         Value::String(text) => request::readable(key, &text).into(),
-        Value::Array(items) => items.into_iter().map(|item| seen(key, item)).collect(),
+        Value::Array(items) => items.into_iter().map(|item| masked(key, item)).collect(),
         Value::Object(fields) => {
             let fields = fields.into_iter();
-            let fields = fields.map(|(key, value)| (key.clone(), seen(&key, value)));
+            let fields = fields.map(|(key, value)| (key.clone(), masked(&key, value)));
             Value::Object(fields.collect())
         }
         other => other,
@@ -1255,7 +1255,9 @@ mod tests {
         let answer = GUESTS.answer(vec![object.clone()], &args(json!({})), &[]);
         assert_eq!(answer.data["guests"], json!([hidden]));
         let reply = json!({ "data": 1, "total": 5, "beside": object });
-        let answer = Answer::new(String::new()).with("total", 2).beside(reply);
+        let answer = Answer::new(String::new())
+            .with("total", 2)
+            .with_reply_fields(reply);
         assert_eq!(
             Value::Object(answer.data),
             json!({ "total": 2, "beside": hidden })
@@ -1339,11 +1341,11 @@ mod tests {
     #[test]
     fn an_action_tells_a_task_from_what_is_done() {
         let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
-        let answer = Answer::of_action("Start VM 100", &json!(upid));
+        let answer = Answer::from_reply("Start VM 100", &json!(upid));
         let task = answer.task.expect("it is one");
         assert_eq!((&*task.what, &*task.upid), ("Start VM 100", upid));
         for nothing in [Value::Null, json!("OK")] {
-            let answer = Answer::of_action("Resize", &nothing);
+            let answer = Answer::from_reply("Resize", &nothing);
             assert_eq!(answer.text, "✅ Resize: done.");
             assert_eq!(answer.task, None);
         }

@@ -41,7 +41,7 @@ pub(crate) struct Param {
     /// Whether a list is sent as one text, its items joined by commas, rather than item by item.
     joined: bool,
     /// The versions of Proxmox VE that have the parameter, or one of its values.
-    versions: Known,
+    versions: VersionLimit,
 }
 
 /// A range of major versions of Proxmox VE.
@@ -82,7 +82,7 @@ impl fmt::Display for Versions {
 
 /// The versions that have a parameter, or only one value of it.
 #[derive(Clone, Copy)]
-struct Known {
+struct VersionLimit {
     value: Option<&'static str>,
     versions: Versions,
 }
@@ -152,7 +152,7 @@ impl Param {
             synonyms: &[],
             clearable: false,
             joined: false,
-            versions: Known {
+            versions: VersionLimit {
                 value: None,
                 versions: Versions::ALL,
             },
@@ -182,7 +182,7 @@ impl Param {
         }
     }
 
-    pub(crate) const fn unless(self, others: &'static [&'static str]) -> Self {
+    pub(crate) const fn required_unless(self, others: &'static [&'static str]) -> Self {
         Self {
             need: Need::RequiredUnless(others),
             ..self
@@ -248,7 +248,7 @@ impl Param {
 
     pub(crate) const fn known_to(self, versions: Versions) -> Self {
         Self {
-            versions: Known {
+            versions: VersionLimit {
                 value: None,
                 versions,
             },
@@ -259,7 +259,7 @@ impl Param {
     /// Limits one value of the parameter to some versions.
     pub(crate) const fn value_known_to(self, value: &'static str, versions: Versions) -> Self {
         Self {
-            versions: Known {
+            versions: VersionLimit {
                 value: Some(value),
                 versions,
             },
@@ -270,7 +270,7 @@ impl Param {
     /// Returns the versions that accept the parameter as given in `args`, with what is limited: `group`,
     /// `type=forward`. `None` if it is absent or accepted by all versions.
     pub(crate) fn versions(&self, args: &Args) -> Option<(String, Versions)> {
-        let Known { value, versions } = self.versions;
+        let VersionLimit { value, versions } = self.versions;
         let given = args.get(self)?;
         let counts = versions != Versions::ALL && value.is_none_or(|value| value == given);
         let shown = value.map_or_else(
@@ -579,7 +579,7 @@ impl Args {
 
     /// Returns the arguments as an object for a record, each value replaced by `show` of its name and value.
     /// Those about the call itself are omitted.
-    pub(crate) fn told<'a>(&'a self, show: impl Fn(&str, &'a str) -> &'a str) -> Value {
+    pub(crate) fn redacted<'a>(&'a self, show: impl Fn(&str, &'a str) -> &'a str) -> Value {
         let params = self.params().filter(|param| !param.is_about_the_call());
         let fields = params.filter_map(|param| {
             let value = match (param.kind, self.values.get(param.name)?.as_slice()) {
@@ -841,7 +841,7 @@ mod tests {
     static SET: &[Param] = &[
         Param::required("set", Kind::Pairs, "")
             .local()
-            .unless(&["delete", "revert"]),
+            .required_unless(&["delete", "revert"]),
         Param::optional("delete", Kind::List, "").local(),
     ];
 

@@ -251,9 +251,9 @@ impl Show {
     /// The answer to a request that does `what`.
     pub(crate) fn answer(&self, what: &str, args: &Args, data: Value) -> Answer {
         match self {
-            Show::Action(what) => Answer::of_action(&args.fill(what), &data),
+            Show::Action(what) => Answer::from_reply(&args.fill(what), &data),
             Show::Done(outcome, lines) => {
-                let answer = Answer::acted(what, outcome, &format!("{outcome}."));
+                let answer = Answer::action(what, outcome, &format!("{outcome}."));
                 lines(args, &data).iter().fold(answer, Answer::line)
             }
             Show::Fields(fields) => fields.answer(data, args, &[]),

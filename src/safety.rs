@@ -145,8 +145,8 @@ impl<'a> Gate<'a> {
 
     /// Takes in what the call asks for, and what the user said to a question that came back with it.
     pub(crate) fn take_in(&mut self, args: &Args, now: u64) -> Result<(), Error> {
-        self.call = format!("{} {}", self.name, args.told(|_, value| value));
-        self.arguments = args.told(|name, value| if is_secret(name) { MASK } else { value });
+        self.call = format!("{} {}", self.name, args.redacted(|_, value| value));
+        self.arguments = args.redacted(|name, value| if is_secret(name) { MASK } else { value });
         self.is_dry_run |= args.flag(&DRY_RUN);
         *self.token.get_mut() = args.get(&CONFIRM_TOKEN).map(str::to_owned);
         *self.consent.get_mut() = self.returned(now)?;

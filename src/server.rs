@@ -25,7 +25,7 @@ use crate::safety::consent::{self, Asks, Returned};
 use crate::server::era::{Era, Revision, Session};
 use crate::text::json;
 use crate::text::nearest::nearest;
-use crate::tool::{Context, End, ListedTool, Outcome, Turn, Waiting};
+use crate::tool::{CallState, Context, End, ListedTool, Outcome, WaitingCall};
 use crate::tools;
 
 /// Answers the messages of the client, until it sends no more or nobody reads what it is answered. A call
@@ -81,7 +81,7 @@ struct Aside<'a> {
 
 /// What a call waits for.
 enum Awaits<'a> {
-    Look(Box<Waiting<'a>>),
+    Look(Box<WaitingCall<'a>>),
     User(Asked),
 }
 
@@ -509,7 +509,7 @@ impl<'a> Server<'a> {
                 format!("{} was not called", entry.name),
                 format!("{MOST_ASIDE} calls wait already: call again when some have ended."),
             );
-            return self.reply(answering, Turn::Ended(End::Outcome(error.into())));
+            return self.reply(answering, CallState::Ended(End::Outcome(error.into())));
         }
         if matches!(caller.asks, Asks::WithinCall(_)) {
             answering.again = Some(Box::new(Again {
@@ -539,10 +539,10 @@ impl<'a> Server<'a> {
     }
 
     /// What a call is answered that has come so far.
-    fn reply(&self, answering: &mut Answering, turn: Turn<'a>) -> Result<Reply<'a>, Fault> {
-        let end = match turn {
-            Turn::Waits(waiting) => return Ok(Reply::Waits(Awaits::Look(waiting))),
-            Turn::Ended(end) => end,
+    fn reply(&self, answering: &mut Answering, state: CallState<'a>) -> Result<Reply<'a>, Fault> {
+        let end = match state {
+            CallState::Waits(waiting) => return Ok(Reply::Waits(Awaits::Look(waiting))),
+            CallState::Ended(end) => end,
         };
         let result = match end {
             End::Cancelled => return Ok(Reply::Nothing),

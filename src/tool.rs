@@ -28,7 +28,7 @@ use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 
 pub(crate) use crate::row::Show;
-pub(crate) use crate::tool::call::{End, Outcome, Turn, Waiting};
+pub(crate) use crate::tool::call::{CallState, End, Outcome, WaitingCall};
 
 /// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
 ///
@@ -171,7 +171,7 @@ impl Context {
     }
 
     /// The cluster for somebody who changes nothing.
-    pub(crate) fn client(&self) -> Result<Reader<'_>, Error> {
+    pub(crate) fn reader(&self) -> Result<Reader<'_>, Error> {
         Ok(Reader::new(self.cluster()?, &self.peer))
     }
 
@@ -295,28 +295,28 @@ impl ListedTool {
 }
 
 /// Sends a request that `reply` says may start a task, and tells what it does.
-pub(crate) fn begun(
+pub(crate) fn start_task(
     client: &Client,
     request: &Request,
     reply: Reply,
     what: &str,
 ) -> Result<Answer, Error> {
     let data = client.change(request, reply)?;
-    let mut answer = Answer::of_action(what, &data);
+    let mut answer = Answer::from_reply(what, &data);
     if let Some(task) = &mut answer.task {
         task.starts = Some(request.form.iter().any(|pair| pair == ("start", "1")));
     }
     Ok(answer)
 }
 
-fn plain(client: &Client, args: &Args, step: &Step, show: &Show) -> Result<Answer, Error> {
+fn send_single(client: &Client, args: &Args, step: &Step, show: &Show) -> Result<Answer, Error> {
     let request = args.whole_request(step.method, step.path);
     if let Show::Action(what) = show {
-        return begun(client, &request, Reply::Task, &args.fill(what));
+        return start_task(client, &request, Reply::Task, &args.fill(what));
     }
     let mut reply = client.answer(&request)?;
     let data = answer::take(&mut reply, "data");
-    Ok(show.answer("", args, data).beside(reply))
+    Ok(show.answer("", args, data).with_reply_fields(reply))
 }
 
 impl fmt::Display for Permission {

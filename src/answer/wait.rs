@@ -10,9 +10,9 @@ use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
 
 /// Something that is no task, and that is looked at until it has ended.
-pub(crate) trait Watched {
+pub(crate) trait Pollable {
     /// Looks at it once: what to say once it has ended.
-    fn look(&self, client: &Reader, args: &Args) -> Result<Option<Answer>, Error>;
+    fn poll(&self, client: &Reader, args: &Args) -> Result<Option<Answer>, Error>;
 
     /// What to say of it where it still goes on and is no longer waited for.
     fn unfinished(&self, args: &Args) -> Answer;
@@ -20,12 +20,12 @@ pub(crate) trait Watched {
 
 /// Something to wait for, and for how long.
 pub(crate) struct Wait {
-    pub(crate) watched: Box<dyn Watched>,
+    pub(crate) subject: Box<dyn Pollable>,
     pub(crate) limit: Duration,
 }
 
 /// A change that follows the good end of a task. It passes the gate when it is sent.
-pub(crate) struct Next {
+pub(crate) struct FollowUp {
     pub(crate) request: Request,
     pub(crate) reply: Reply,
     /// What it does: `Start VM 200`.
@@ -45,8 +45,8 @@ impl fmt::Debug for Wait {
 }
 
 /// Without the request, whose parameters can be secret.
-impl fmt::Debug for Next {
+impl fmt::Debug for FollowUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Next {}", self.what)
+        write!(f, "FollowUp {}", self.what)
     }
 }

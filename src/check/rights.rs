@@ -9,7 +9,7 @@ use crate::settings::Safety;
 use crate::settings::boundaries::Guests;
 use crate::settings::exposure::Hidden;
 use crate::text::{self, add};
-use crate::tool::privileges::{self, Below, Granted, Reach, Spot};
+use crate::tool::privileges::{self, AclPath, Below, Granted, Reach};
 use crate::tool::{Permission, Tool};
 use crate::tools;
 
@@ -133,11 +133,11 @@ pub(super) fn check(
 }
 
 /// Missing privileges, each with the path that it is needed on; of several alternatives only the first.
-type Missing = Vec<(Spot, &'static str)>;
+type Missing = Vec<(AclPath, &'static str)>;
 
 /// Sorts guests before storages and nodes, and removes duplicates.
 fn sort(missing: &mut Missing) {
-    let key = |(spot, name): &(Spot, &'static str)| (Reverse(spot.base), spot.below, *name);
+    let key = |(spot, name): &(AclPath, &'static str)| (Reverse(spot.base), spot.below, *name);
     missing.sort_unstable_by_key(key);
     missing.dedup();
 }
@@ -259,8 +259,8 @@ struct Paths {
 
 /// Returns where to grant privileges: on the guests that the settings allow, or where the token has other
 /// privileges already, or else on a placeholder.
-fn paths_to_grant(safety: &Safety, granted: &Granted, spot: Spot) -> Paths {
-    let Spot { base, below } = spot;
+fn paths_to_grant(safety: &Safety, granted: &Granted, spot: AclPath) -> Paths {
+    let AclPath { base, below } = spot;
     if below != Below::Each {
         let of_new = "On /vms it covers all guests, including existing ones; on /pool/POOL only those of \
                       that pool (pool=POOL)";

@@ -1,5 +1,4 @@
-//! What more can be found out about a failure by reading: which task holds a lock, and which volume cannot
-//! have snapshots.
+//! Further reading to explain a failure: which task holds a lock, which volume cannot have snapshots.
 
 use serde_json::Value;
 
@@ -13,7 +12,7 @@ use crate::text;
 use crate::text::slot::Slot;
 use crate::text::upid::Upid;
 
-/// What a look may send, for whatever tool.
+/// The requests that a diagnosis may send, whatever the tool.
 #[cfg(test)]
 pub(crate) const REQUESTS: &[&str] = &[
     "GET /nodes/{node}/tasks",
@@ -21,37 +20,37 @@ pub(crate) const REQUESTS: &[&str] = &[
     "GET /cluster/resources",
 ];
 
-/// The most volumes that are named.
+/// The maximum number of volumes named.
 const MOST: usize = 4;
 
-/// `error` with what a look tells of it.
+/// Adds the diagnosis, if there is one, to `error`.
 pub(crate) fn explain(client: &Reader, error: Error) -> Error {
     let Error::Refused(mut refusal) = error else {
         return error;
     };
     if refusal.hint.is_none() {
-        refusal.hint = look(client, &refusal.case());
+        refusal.hint = inspect(client, &refusal.case());
     }
     Error::Refused(refusal)
 }
 
-/// What to do about a failure: what a look tells of it, or else what the table has.
+/// Returns what to do about a failure: the diagnosis, or else the remedy of the table.
 pub(crate) fn remedy(client: &Reader, case: &Case) -> Option<String> {
-    look(client, case).or_else(|| case.remedy())
+    inspect(client, case).or_else(|| case.remedy())
 }
 
-/// What a look tells; nothing where none is needed, or it tells nothing.
-fn look(client: &Reader, case: &Case) -> Option<String> {
+/// Reads what explains the failure; `None` if nothing needs to be read or nothing was found.
+fn inspect(client: &Reader, case: &Case) -> Option<String> {
     let advice = case.advice()?;
     client.aside(|| match advice {
         Advice::Say(_) => None,
-        Advice::GuestLock | Advice::LockFile => holder(client, case),
+        Advice::GuestLock | Advice::LockFile => lock_holder(client, case),
         Advice::NoSnapshots => without_snapshots(client, case),
     })
 }
 
-/// Which task holds the lock, or that none does.
-fn holder(client: &Reader, case: &Case) -> Option<String> {
+/// Says which task holds the lock, or that none does.
+fn lock_holder(client: &Reader, case: &Case) -> Option<String> {
     let (node, vmid) = (case.node.as_deref()?, case.vmid.as_deref()?);
     let request = Request::new(Get, "/nodes/{node}/tasks")
         .segment("node", node)
@@ -64,7 +63,7 @@ fn holder(client: &Reader, case: &Case) -> Option<String> {
             (runs && case.upid.as_deref() != Some(upid)).then_some((task, upid))
         })
     };
-    let own = running().find(|(task, _)| plain(&task["id"]) == vmid);
+    let of_guest = running().find(|(task, _)| plain(&task["id"]) == vmid);
     // A backup of several guests names none of them, and a copy is locked by the task of its source.
     let of_several = |task: &Value| {
         let kind = task["type"].as_str().unwrap_or_default();
@@ -72,7 +71,7 @@ fn holder(client: &Reader, case: &Case) -> Option<String> {
     };
     let maybe = || running().find(|(task, _)| of_several(task));
     const THEN: &str = "proxmox_wait_task waits for its end; then call again.";
-    Some(match (own, maybe()) {
+    Some(match (of_guest, maybe()) {
         (Some((_, upid)), _) => format!("Task {upid} holds the lock: {THEN}"),
         (None, Some((_, upid))) => format!("Task {upid} may hold the lock: {THEN}"),
         (None, None) => format!(
@@ -85,7 +84,7 @@ fn holder(client: &Reader, case: &Case) -> Option<String> {
     })
 }
 
-/// Which volumes of the guest cannot have snapshots, and why.
+/// Lists the volumes of the guest that cannot have snapshots, and why.
 fn without_snapshots(client: &Reader, case: &Case) -> Option<String> {
     let (node, kind, vmid) = (case.node.as_deref()?, case.kind?, case.vmid.as_deref()?);
     let config = Request::new(Get, "/nodes/{node}/{type}/{vmid}/config")
@@ -134,13 +133,13 @@ fn without_snapshots(client: &Reader, case: &Case) -> Option<String> {
     ))
 }
 
-/// Whether a slot of a guest holds a volume that a snapshot takes in: not those of `unused`.
+/// Returns true if a slot holds a volume that snapshots include, which unused ones are not.
 fn is_volume(slot: &str) -> bool {
     Slot::of(slot).holds_volume() && !slot.starts_with("unused") && slot != "vmstate"
 }
 
-/// Why a volume cannot have snapshots (`volume_has_feature` of the plugins of PVE::Storage); nothing where
-/// it can, or that is not known.
+/// Says why a volume cannot have snapshots (`volume_has_feature` in the plugins of PVE::Storage); `None` if
+/// it can, or if that is unknown.
 fn lacks_snapshots<'a>(volume: &str, type_of: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let Some((storage, name)) = volume.split_once(':').filter(|_| !volume.starts_with('/')) else {
         return Some("is a device or folder of the node, which has no snapshots".to_owned());
@@ -158,7 +157,7 @@ fn lacks_snapshots<'a>(volume: &str, type_of: impl Fn(&str) -> Option<&'a str>) 
         Some("lvm") if format != "qcow2" => Some("is on LVM, which has no snapshots".to_owned()),
         Some("iscsi" | "iscsidirect") => Some("is on iSCSI, which has no snapshots".to_owned()),
         Some(_) => None,
-        // A folder is part of the name of files alone.
+        // Only the names of files contain a folder.
         None if name.contains('/') && format != "qcow2" => {
             Some(format!("has the format {format}, qcow2 has snapshots"))
         }

@@ -25,7 +25,7 @@ pub(crate) const TYPE: Param = Param::optional("type", Kind::GuestType, "");
 
 pub(crate) const NEW_VMID: Param = Param::optional("vmid", Kind::NewGuest, "Next free if absent.");
 
-/// Heeded only where the caller says which guest: see [`with_free_id`].
+/// Heeded only where the caller says which guest: see [`with_free_vmid`].
 pub(crate) const OVERWRITE: Param =
     Param::optional("force", Kind::Flag, "Overwrite the stopped guest there.");
 
@@ -35,7 +35,11 @@ const LISTING: &str = "proxmox_get_vms";
 /// Completes the arguments of a call of `tool` that names a guest: its name becomes its VMID, and where
 /// the call is about it, what is absent of node and type follows. One request where something is
 /// missing, else none.
-pub(crate) fn look_up(client: &Reader, of: Option<Twins>, args: &mut Args) -> Result<(), Error> {
+pub(crate) fn resolve_guest(
+    client: &Reader,
+    of: Option<Twins>,
+    args: &mut Args,
+) -> Result<(), Error> {
     let Some(param) = args.params().find(|param| param.names_guest()) else {
         return Ok(());
     };
@@ -70,8 +74,8 @@ pub(crate) fn look_up(client: &Reader, of: Option<Twins>, args: &mut Args) -> Re
     });
     let guest = match <[Value; 1]>::try_from(found) {
         Ok([guest]) => guest,
-        Err(none) if none.is_empty() => return Err(unseen(&wanted, is_name, &missing)),
-        Err(several) => return Err(ambiguous(&wanted, &several)),
+        Err(none) if none.is_empty() => return Err(guest_not_found(&wanted, is_name, &missing)),
+        Err(several) => return Err(several_guests(&wanted, &several)),
     };
     let kind = Guest::of(&guest);
     let fits = match args.get(&TYPE).filter(|_| takes_type) {
@@ -80,9 +84,9 @@ pub(crate) fn look_up(client: &Reader, of: Option<Twins>, args: &mut Args) -> Re
     };
     if !fits {
         return Err(match takes_type {
-            true => unfit(of, takes_type, &guest),
+            true => wrong_kind(of, takes_type, &guest),
             false => Error::OtherKind {
-                refusal: Box::new(unfit(of, takes_type, &guest)),
+                refusal: Box::new(wrong_kind(of, takes_type, &guest)),
                 guest,
             },
         });
@@ -97,7 +101,7 @@ pub(crate) fn look_up(client: &Reader, of: Option<Twins>, args: &mut Args) -> Re
     Ok(())
 }
 
-fn unseen(wanted: &str, is_name: bool, missing: &[&str]) -> Error {
+fn guest_not_found(wanted: &str, is_name: bool, missing: &[&str]) -> Error {
     let way_out = match is_name {
         true => "give its vmid".to_owned(),
         false => format!("give {}", missing.join(" and ")),
@@ -111,7 +115,7 @@ fn unseen(wanted: &str, is_name: bool, missing: &[&str]) -> Error {
     )
 }
 
-fn ambiguous(wanted: &str, several: &[Value]) -> Error {
+fn several_guests(wanted: &str, several: &[Value]) -> Error {
     let candidates: Vec<String> = several
         .iter()
         .map(|guest| {
@@ -133,7 +137,7 @@ fn ambiguous(wanted: &str, several: &[Value]) -> Error {
 }
 
 /// `guest` is not of the kind that `tool`, or the type given to it, is for.
-fn unfit(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
+fn wrong_kind(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
     let kind = Guest::of(guest);
     let [vmid, of_type, node] = ["vmid", "type", "node"].map(|key| plain(&guest[key]));
     let way_out = match of.and_then(|of| of.other) {
@@ -156,7 +160,7 @@ const ATTEMPTS: u32 = 3;
 ///
 /// Proxmox reserves nothing: a VMID that another client takes meanwhile is refused before anything
 /// is made, and the next one is tried.
-pub(crate) fn with_free_id(
+pub(crate) fn with_free_vmid(
     client: &Reader,
     args: &mut Args,
     call: impl Fn(&Args) -> Result<Answer, Error>,
@@ -171,10 +175,10 @@ pub(crate) fn with_free_id(
     let mut taken = None;
     let mut attempt = 1;
     loop {
-        let id = free_id(client, taken)?;
+        let id = free_vmid(client, taken)?;
         args.set(param, id.to_string());
         match call(args) {
-            Err(Error::Refused(refusal)) if attempt < ATTEMPTS && says_taken(&refusal, id) => {
+            Err(Error::Refused(refusal)) if attempt < ATTEMPTS && says_vmid_taken(&refusal, id) => {
                 taken = Some(id);
                 attempt += 1;
             }
@@ -183,7 +187,7 @@ pub(crate) fn with_free_id(
                     // What it does names the VMID.
                     Some(task) => {
                         let answer = Answer {
-                            task: Some(task.of_free_id(id)),
+                            task: Some(task.with_chosen_vmid(id)),
                             ..answer
                         };
                         match overwrites {
@@ -202,7 +206,7 @@ pub(crate) fn with_free_id(
 
 /// Whether Proxmox refused to make a guest because there is one with its VMID. The second form is
 /// that of two clients at the same moment.
-fn says_taken(refusal: &Refusal, id: u64) -> bool {
+fn says_vmid_taken(refusal: &Refusal, id: u64) -> bool {
     [" already exists", ": config file already exists"]
         .iter()
         .any(|words| refusal.says(&format!("{id}{words}")))
@@ -212,15 +216,15 @@ fn says_taken(refusal: &Refusal, id: u64) -> bool {
 const PROBES: u64 = 10;
 
 /// The next free VMID, above the one that was found `taken`.
-fn free_id(client: &Reader, taken: Option<u64>) -> Result<u64, Error> {
-    let next = next_id(client, None)?;
+fn free_vmid(client: &Reader, taken: Option<u64>) -> Result<u64, Error> {
+    let next = next_vmid(client, None)?;
     let Some(taken) = taken.filter(|taken| next <= *taken) else {
         return Ok(next);
     };
     // Proxmox still takes it for free.
     let mut probes = taken + 1..=taken + PROBES;
     loop {
-        match next_id(client, probes.next()) {
+        match next_vmid(client, probes.next()) {
             Err(Error::Refused(refusal))
                 if refusal.says("already exists") && !probes.is_empty() => {}
             asked => return asked,
@@ -229,7 +233,7 @@ fn free_id(client: &Reader, taken: Option<u64>) -> Result<u64, Error> {
 }
 
 /// What `/cluster/nextid` answers: the lowest free VMID, or `wanted` if it is free.
-fn next_id(client: &Reader, wanted: Option<u64>) -> Result<u64, Error> {
+fn next_vmid(client: &Reader, wanted: Option<u64>) -> Result<u64, Error> {
     let mut request = Request::new(Get, "/cluster/nextid");
     if let Some(wanted) = wanted {
         request = request.with("vmid", wanted.to_string());
@@ -333,7 +337,12 @@ pub(crate) fn resources(client: &Reader, of_type: &str) -> Result<Vec<Value>, Er
 /// `error` with where the guest really is, when it says that it is not where `args` of `tool` name it.
 ///
 /// Proxmox says of any VMID without a running guest of the asked kind that it is not running.
-pub(crate) fn find_guest(client: &Reader, of: Option<Twins>, args: &Args, error: Error) -> Error {
+pub(crate) fn with_location(
+    client: &Reader,
+    of: Option<Twins>,
+    args: &Args,
+    error: Error,
+) -> Error {
     let Error::Refused(mut refusal) = error else {
         return error;
     };

@@ -49,7 +49,7 @@ impl Patience {
     }
 
     /// ` after 45 s`, to be said of what it did not see.
-    pub(super) fn told(self) -> String {
+    pub(super) fn elapsed(self) -> String {
         let seconds = self.limit.as_secs();
         match self.is_cut {
             true => {
@@ -88,7 +88,7 @@ impl Pace {
             delay: FIRST_DELAY,
             due: now,
         };
-        pace.plan();
+        pace.schedule();
         pace
     }
 
@@ -103,20 +103,20 @@ impl Pace {
     }
 
     /// The same, up to the next look.
-    pub(crate) fn further(mut self) -> Self {
+    pub(crate) fn advanced(mut self) -> Self {
         self.delay = (self.delay * 2).min(LONGEST_DELAY);
-        self.plan();
+        self.schedule();
         self
     }
 
     /// The same patience, for something else.
     pub(crate) fn restarted(mut self) -> Self {
         self.delay = FIRST_DELAY;
-        self.plan();
+        self.schedule();
         self
     }
 
-    fn plan(&mut self) {
+    fn schedule(&mut self) {
         let left = self.patience.limit.saturating_sub(self.waited());
         self.due = Instant::now() + self.delay.min(left);
         self.paused += self.delay;

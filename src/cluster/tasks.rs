@@ -51,8 +51,8 @@ const LAST_LINES: u64 = 8;
 pub(crate) enum State {
     /// It has been started; nobody has looked since, or nobody went on looking.
     Started,
-    /// It runs, for all that is known; `doubt` is why the last look told nothing.
-    Running { doubt: Option<String> },
+    /// It runs, for all that is known; `look_error` is why the last look told nothing.
+    Running { look_error: Option<String> },
     /// It has ended well: `OK`, or `WARNINGS: 1` with the last lines of the log.
     Ended {
         exit: String,
@@ -104,7 +104,7 @@ impl State {
 
 /// A task as a call follows it: to its end, and to the end of what follows. What of it only files a
 /// request with the HA manager is followed to what that does.
-pub(crate) struct Following {
+pub(crate) struct FollowedTask {
     /// The one that was started.
     pub(crate) task: Task,
     /// The one that is looked at: the same, or what the HA manager started for it.
@@ -114,7 +114,7 @@ pub(crate) struct Following {
     progress: Progress,
 }
 
-impl Following {
+impl FollowedTask {
     pub(crate) fn new(client: &Reader, task: Task) -> Self {
         client.peer().note_begun(task.upid.clone());
         Self {
@@ -181,7 +181,7 @@ impl Task {
     }
 
     /// The same for a guest whose VMID was chosen, which its text and data tell.
-    pub(crate) fn of_free_id(self, id: u64) -> Self {
+    pub(crate) fn with_chosen_vmid(self, id: u64) -> Self {
         Self {
             what: self.what + " (the next free VMID)",
             chosen: Some(id),
@@ -196,7 +196,7 @@ impl Task {
     }
 
     /// What it does, with the remarks in brackets at the end.
-    fn told(&self) -> String {
+    fn description(&self) -> String {
         let remarks = self.remarks.join("; ");
         match self.what.strip_suffix(')') {
             _ if remarks.is_empty() => self.what.clone(),
@@ -280,7 +280,7 @@ impl Task {
     pub(crate) fn look(&self, client: &Reader) -> Result<State, Error> {
         let status = self.status(client)?;
         if status["status"] != "stopped" {
-            return Ok(State::Running { doubt: None });
+            return Ok(State::Running { look_error: None });
         }
         let exit = status["exitstatus"].as_str().unwrap_or("no exit status");
         let exit = text::inline(exit);
@@ -332,7 +332,9 @@ impl Task {
         if let Some(mut start) = self.start_among(&tasks) {
             start.starts = Some(false);
             client.peer().note_begun(start.upid.clone());
-            let state = start.look(client).or_else(|error| start.doubt(error))?;
+            let state = start
+                .look(client)
+                .or_else(|error| start.look_error(error))?;
             return Ok(Sequel::Start(start, Box::new(state)));
         }
         let runs = || Ok(self.guest_state(client)?.as_deref() == Some("running"));
@@ -383,16 +385,16 @@ impl Task {
     /// Looks at it once; where it only files a request with the HA manager, at what that does.
     fn step(&mut self, client: &Reader) -> Result<State, Error> {
         let state = match self.look(client) {
-            Err(error) => return self.doubt(error),
+            Err(error) => return self.look_error(error),
             Ok(state) => state,
         };
-        if !matches!(state, State::Ended { .. }) || self.ha_wish().is_none() {
+        if !matches!(state, State::Ended { .. }) || self.ha_goal().is_none() {
             return Ok(state);
         }
         match self.ha_outcome(client)? {
-            Outcome::Open => Ok(State::Running { doubt: None }),
-            Outcome::Reached => Ok(state),
-            Outcome::Worker(worker) => {
+            HaOutcome::Pending => Ok(State::Running { look_error: None }),
+            HaOutcome::Reached => Ok(state),
+            HaOutcome::Worker(worker) => {
                 client.peer().note_begun(worker.clone());
                 self.upid = worker;
                 self.step(client)
@@ -402,7 +404,7 @@ impl Task {
 
     /// A look that told nothing: the task may well run on. Only what no other look can mend is an
     /// error.
-    fn doubt(&self, error: Error) -> Result<State, Error> {
+    fn look_error(&self, error: Error) -> Result<State, Error> {
         match &error {
             Error::Refused(refusal) if refusal.says("no such task") => Err(Error::impossible(
                 format!("how this ended is unknown: {}", self.what),
@@ -412,7 +414,7 @@ impl Task {
                 ),
             )),
             Error::Refused(_) | Error::Unanswered { .. } => Ok(State::Running {
-                doubt: Some(error.on_one_line()),
+                look_error: Some(error.on_one_line()),
             }),
             _ => Err(error),
         }
@@ -420,11 +422,11 @@ impl Task {
 
     /// Whether another task does what it is about.
     pub(crate) fn only_files_a_request(&self) -> bool {
-        self.ha_wish().is_some()
+        self.ha_goal().is_some()
     }
 
     /// What a task of the HA manager wants of the guest; `None` for every other task.
-    fn ha_wish(&self) -> Option<(&'static [&'static str], Option<&'static str>)> {
+    fn ha_goal(&self) -> Option<(&'static [&'static str], Option<&'static str>)> {
         match self.parts()?.kind {
             "hastart" => Some((&["qmstart", "vzstart"], Some("running"))),
             "hastop" => Some((
@@ -438,9 +440,9 @@ impl Task {
 
     /// What has come of the request filed with the HA manager: the worker that it started, or, where
     /// the token may not see that, the state of the guest.
-    fn ha_outcome(&self, client: &Reader) -> Result<Outcome, Error> {
-        let (Some((types, wanted)), Some(vmid)) = (self.ha_wish(), self.guest()) else {
-            return Ok(Outcome::Reached);
+    fn ha_outcome(&self, client: &Reader) -> Result<HaOutcome, Error> {
+        let (Some((types, wanted)), Some(vmid)) = (self.ha_goal(), self.guest()) else {
+            return Ok(HaOutcome::Reached);
         };
         let tasks = client
             .get("/cluster/tasks")
@@ -454,7 +456,7 @@ impl Task {
         if let Some(upid) = worker.and_then(|task| task["upid"].as_str())
             && Upid::parse(upid).is_some()
         {
-            return Ok(Outcome::Worker(upid.to_owned()));
+            return Ok(HaOutcome::Worker(upid.to_owned()));
         }
         let request = Request::new(Get, "/cluster/resources").with("type", "vm");
         let guests = client.send(&request).map(answer::rows).unwrap_or_default();
@@ -465,9 +467,9 @@ impl Task {
             None => guest["node"].is_string() && guest["node"] != *self.node(),
         });
         Ok(if is_reached {
-            Outcome::Reached
+            HaOutcome::Reached
         } else {
-            Outcome::Open
+            HaOutcome::Pending
         })
     }
 
@@ -482,13 +484,13 @@ impl Task {
         // What was made up for a guest means nothing where there is none.
         let answer = match &state {
             State::Failed { .. } => Answer {
-                made_up: None,
+                generated: None,
                 ..answer
             },
-            State::Ended { .. } => answer.with_made_up("shown this once"),
-            _ => answer.with_made_up("shown this once, valid once the task succeeds"),
+            State::Ended { .. } => answer.with_generated("shown this once"),
+            _ => answer.with_generated("shown this once, valid once the task succeeds"),
         };
-        let what = self.told();
+        let what = self.description();
         let upid = &self.upid;
         let node = self.node();
         let mut data = json!({ "upid": upid });
@@ -501,7 +503,7 @@ impl Task {
         let text = match state {
             State::Started => {
                 data["status"] = "started".into();
-                let next = match self.ha_wish() {
+                let next = match self.ha_goal() {
                     Some(_) => {
                         "The guest is HA-managed: this task only files the request, the HA manager acts on it next; proxmox_wait_task follows it."
                     }
@@ -514,20 +516,21 @@ impl Task {
                     "✅ {what}: task started on {node}, not finished yet.\nupid: {upid}\n{next}"
                 )
             }
-            State::Running { doubt } => {
+            State::Running { look_error } => {
                 data["status"] = "running".into();
-                let waited = patience.map(Patience::told).unwrap_or_default();
-                let doubt = doubt.map(|doubt| format!("\nThe last look at it failed: {doubt}"));
+                let waited = patience.map(Patience::elapsed).unwrap_or_default();
+                let look_error = look_error
+                    .map(|look_error| format!("\nThe last look at it failed: {look_error}"));
                 format!(
                     "✅ {what}: started on {node}, not finished{waited}.{}\nupid: {upid}\nproxmox_wait_task with this upid goes on waiting.",
-                    doubt.unwrap_or_default()
+                    look_error.unwrap_or_default()
                 )
             }
             State::Ended { exit, log, sequel } => {
                 data["status"] = "done".into();
                 data["exitstatus"] = exit.clone().into();
                 let done = done(&exit);
-                let waited = patience.map(Patience::told).unwrap_or_default();
+                let waited = patience.map(Patience::elapsed).unwrap_or_default();
                 let (outcome, next) = match sequel {
                     Sequel::None => (format!("{done}."), String::new()),
                     Sequel::Unseen { .. } => {
@@ -749,8 +752,8 @@ impl Backup {
 }
 
 /// What has come of a request filed with the HA manager.
-enum Outcome {
-    Open,
+enum HaOutcome {
+    Pending,
     Reached,
     /// The UPID of the task that does it.
     Worker(String),
@@ -877,11 +880,11 @@ mod tests {
     #[test]
     fn puts_remarks_behind_what_a_task_does() {
         let task = Task::new("Clone VM 100 to 105", "")
-            .of_free_id(105)
+            .with_chosen_vmid(105)
             .remark("by default full=0")
             .remark("linked");
         let told = "Clone VM 100 to 105 (the next free VMID; by default full=0; linked)";
-        assert_eq!(task.told(), told);
+        assert_eq!(task.description(), told);
     }
 
     #[test]

@@ -50,17 +50,17 @@ pub(crate) fn volume(line: &PropertyString) -> &str {
 
 /// What is not deleted with the guest of this configuration, since it is not its own:
 /// `scsi1 /dev/disk/by-id/…`. The discs in its drives go without saying.
-pub(crate) fn spared(config: &Value, vmid: &str) -> Vec<String> {
+pub(crate) fn not_owned(config: &Value, vmid: &str) -> Vec<String> {
     let slots = config.as_object().into_iter().flatten();
     let disks = slots.filter(|(slot, _)| Slot::of(slot).holds_volume());
-    let spared = disks.filter_map(|(slot, line)| {
+    let not_owned = disks.filter_map(|(slot, line)| {
         let line = line.as_str()?;
         let parts = PropertyString::parse(line);
         let is_disc = parts.get("media") == Some("cdrom");
         let is_spared = Fate::of(vmid, slot, line, true) == Fate::Untouched && !is_disc;
         is_spared.then(|| text::inline(&format!("{slot} {}", volume(&parts))))
     });
-    spared.collect()
+    not_owned.collect()
 }
 
 /// The VMID of the guest that a volume belongs to, empty where its name tells none.
@@ -195,7 +195,7 @@ mod tests {
             "ide3": "none,media=cdrom", "unused0": "local-lvm:vm-101-disk-0", "scsihw": "lsi",
         });
         assert_eq!(
-            spared(&config, "100"),
+            not_owned(&config, "100"),
             ["scsi1 /dev/disk/by-id/x", "unused0 local-lvm:vm-101-disk-0"]
         );
     }

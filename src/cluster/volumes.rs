@@ -49,22 +49,24 @@ impl Volumes {
             let notes = Vec::new();
             return Ok(Self { rows, notes });
         }
-        let (places, away) = places(client, args, content, storage)?;
+        let (locations, unavailable) = locations(client, args, content, storage)?;
         let mut rows = Vec::new();
         let mut notes = Vec::new();
-        let away = away.join(", ");
-        if places.is_empty() {
+        let unavailable = unavailable.join(", ");
+        if locations.is_empty() {
             return Err(Error::impossible(
                 "no storage could be read",
-                format!("Not available: {away}\nproxmox_get_storage shows the state of each."),
+                format!(
+                    "Not available: {unavailable}\nproxmox_get_storage shows the state of each."
+                ),
             ));
         }
-        if !away.is_empty() {
-            notes.push(format!("Not available, not read: {away}"));
+        if !unavailable.is_empty() {
+            notes.push(format!("Not available, not read: {unavailable}"));
         }
         let mut failed = None;
         let mut is_read = false;
-        for Place { storage, node } in &places {
+        for Location { storage, node } in &locations {
             match read(client, args, node, storage, content) {
                 Ok(volumes) => {
                     is_read = true;
@@ -140,19 +142,19 @@ fn read(
 }
 
 /// A storage, and a node to read it on.
-struct Place {
+struct Location {
     storage: String,
     node: String,
 }
 
 /// Where to read: each storage with a node, a shared one with one node that reaches it, and the
-/// places that are not available.
-fn places(
+/// locations that are not available.
+fn locations(
     client: &Reader,
     args: &Args,
     content: Option<&str>,
     storage: Option<&str>,
-) -> Result<(Vec<Place>, Vec<String>), Error> {
+) -> Result<(Vec<Location>, Vec<String>), Error> {
     let mut seen = resources(client, "storage")?;
     let holds = |row: &Value| {
         content.is_none_or(|content| {
@@ -173,7 +175,7 @@ fn places(
             Some(storage) => {
                 let node = args.get(&ON_NODE).unwrap_or("localhost").to_owned();
                 let storage = storage.to_owned();
-                Ok((vec![Place { storage, node }], Vec::new()))
+                Ok((vec![Location { storage, node }], Vec::new()))
             }
             None => Err(Error::impossible(
                 format!("no storage for {} is seen", content.unwrap_or("anything")),
@@ -181,8 +183,8 @@ fn places(
             )),
         };
     }
-    let mut places = BTreeMap::new();
-    let mut away = Vec::new();
+    let mut locations = BTreeMap::new();
+    let mut unavailable = Vec::new();
     for row in &seen {
         let (storage, node) = (plain(&row["storage"]), plain(&row["node"]));
         // Of a shared storage any node shows the same.
@@ -192,24 +194,26 @@ fn places(
             node.clone()
         };
         if row["status"] == "available" {
-            let first = places.entry((storage, on)).or_insert_with(|| node.clone());
+            let first = locations
+                .entry((storage, on))
+                .or_insert_with(|| node.clone());
             if node < *first {
                 *first = node;
             }
         } else {
-            away.push((storage, on, node));
+            unavailable.push((storage, on, node));
         }
     }
-    away.retain(|(storage, on, _)| !places.contains_key(&(storage.clone(), on.clone())));
-    let mut away: Vec<String> = away
+    unavailable.retain(|(storage, on, _)| !locations.contains_key(&(storage.clone(), on.clone())));
+    let mut unavailable: Vec<String> = unavailable
         .into_iter()
         .map(|(storage, _, node)| format!("{storage} on {node}"))
         .collect();
-    away.sort();
-    let places = places
+    unavailable.sort();
+    let locations = locations
         .into_iter()
-        .map(|((storage, _), node)| Place { storage, node });
-    Ok((places.collect(), away))
+        .map(|((storage, _), node)| Location { storage, node });
+    Ok((locations.collect(), unavailable))
 }
 
 /// The newest backup of a guest, null where the token sees none.

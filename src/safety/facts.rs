@@ -213,9 +213,9 @@ fn of_guest(
         ),
     ];
     if harm == Some(&Harm::DeleteGuest) {
-        let spared = config.show(|config| listed(volume::spared(config, &id)));
-        if spared != "none" {
-            lines.push(format!("not its own, untouched: {spared}"));
+        let not_owned = config.show(|config| listed(volume::not_owned(config, &id)));
+        if not_owned != "none" {
+            lines.push(format!("not its own, untouched: {not_owned}"));
         }
         if asks_for("destroy-unreferenced-disks") {
             let others = match &config {

@@ -42,7 +42,7 @@ const INTERRUPTED: [&str; 2] = ["received interrupt", "interrupted by signal"];
 /// The result of a call that goes on as `task`, or what it says to a client without tasks where no id
 /// can be made. In the demonstration none is: nothing goes on there, and nobody could look at it.
 pub(super) fn created(context: &Context, task: &Task) -> Value {
-    match (context.client(), close(context, task)) {
+    match (context.reader(), close(context, task)) {
         (Ok(client), Some(id)) => {
             let started = format!("{}: started", task.what);
             let mut result = described(&id, task, "working", &started, client.now());
@@ -57,7 +57,7 @@ pub(super) fn created(context: &Context, task: &Task) -> Value {
 /// The result of `tasks/get`; `None` when it was cancelled itself.
 pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Option<Value>, Fault> {
     let (id, task) = open(context, params)?;
-    let client = context.client().map_err(internal)?;
+    let client = context.reader().map_err(internal)?;
     match look(&client, id, &task) {
         Ok(result) => Ok(Some(result)),
         Err(Error::Cancelled) => Ok(None),
@@ -128,7 +128,7 @@ fn reported(client: &Reader, task: &Task, state: State) -> Value {
     tool_result(
         answer
             .map_or_else(Outcome::from, Outcome::from)
-            .naming_host(client.answered_by()),
+            .with_host(client.answered_by()),
     )
 }
 

@@ -1,6 +1,6 @@
 //! How a call of a tool runs: what it must be before it does, what it waits for, and how it ends.
 //!
-//! Nothing here sleeps but [`Turn::finish`]. A call that waits is a value, [`Waiting`], which whoever
+//! Nothing here sleeps but [`CallState::finish`]. A call that waits is a value, [`WaitingCall`], which whoever
 //! runs it keeps, and looks with when that is due.
 
 use std::iter;
@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::{
-    Call, Context, Effect, ListedTool, Permission, begun, choice, host, plain, privileges, stand_in,
+    Call, Context, Effect, ListedTool, Permission, choice, host, privileges, send_single, stand_in,
+    start_task,
 };
-use crate::answer::{Answer, Next, Wait};
+use crate::answer::{Answer, FollowUp, Wait};
 use crate::cluster::diagnosis;
 use crate::cluster::guests;
 use crate::cluster::patience::{Pace, Patience};
-use crate::cluster::tasks::{self, Following, State, Task};
+use crate::cluster::tasks::{self, FollowedTask, State, Task};
 use crate::error::{Error, Question};
 use crate::param::Args;
 use crate::safety::nodes::refuse_alias;
@@ -25,9 +26,9 @@ use crate::safety::{Caller, Client, Gate, Pass};
 use crate::text;
 
 /// How far a call has come.
-pub(crate) enum Turn<'a> {
+pub(crate) enum CallState<'a> {
     Ended(End),
-    Waits(Box<Waiting<'a>>),
+    Waits(Box<WaitingCall<'a>>),
 }
 
 /// How a call ends.
@@ -55,15 +56,15 @@ pub(crate) struct Outcome {
 }
 
 /// A call that waits.
-pub(crate) struct Waiting<'a> {
-    frame: Frame<'a>,
+pub(crate) struct WaitingCall<'a> {
+    oversight: Oversight<'a>,
     job: Job,
     awaited: Awaited,
     pace: Pace,
 }
 
 /// What surrounds the work of a call.
-struct Frame<'a> {
+struct Oversight<'a> {
     context: &'a Context,
     gate: Gate<'a>,
     /// Whether the audit log has a line of it.
@@ -90,7 +91,7 @@ enum Awaited {
 }
 
 struct AwaitedTask {
-    following: Following,
+    following: FollowedTask,
     /// What the call has to say besides, and what it does next.
     answer: Answer,
     patience: Patience,
@@ -99,64 +100,64 @@ struct AwaitedTask {
 }
 
 /// What has become of the work.
-enum Course {
+enum JobState {
     Ends(End),
     Waits(Awaited, Pace),
 }
 
-impl From<Answer> for Course {
+impl From<Answer> for JobState {
     fn from(answer: Answer) -> Self {
-        Course::Ends(End::Outcome(answer.into()))
+        JobState::Ends(End::Outcome(answer.into()))
     }
 }
 
-impl Turn<'_> {
+impl CallState<'_> {
     /// Sees the call to its end, asleep where it waits.
     pub(crate) fn finish(self) -> End {
-        let mut turn = self;
+        let mut state = self;
         loop {
-            match turn {
-                Turn::Ended(end) => return end,
-                Turn::Waits(waiting) => {
+            match state {
+                CallState::Ended(end) => return end,
+                CallState::Waits(waiting) => {
                     thread::sleep(waiting.due().saturating_duration_since(Instant::now()));
-                    turn = waiting.look();
+                    state = waiting.look();
                 }
             }
         }
     }
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingCall<'a> {
     /// When the next look is due.
     pub(crate) fn due(&self) -> Instant {
         self.pace.due()
     }
 
     /// Looks at what the call waits for.
-    pub(crate) fn look(self: Box<Self>) -> Turn<'a> {
-        host::naming(self.frame.context, || self.step(Job::look))
+    pub(crate) fn look(self: Box<Self>) -> CallState<'a> {
+        host::naming_host(self.oversight.context, || self.step(Job::look))
     }
 
     /// Ends the call with what is known, since its client has closed its end.
-    pub(crate) fn leave(self: Box<Self>) -> Turn<'a> {
+    pub(crate) fn leave(self: Box<Self>) -> CallState<'a> {
         let leave = |job: &Job, client: &Client, awaited, _| job.leave(client, awaited);
-        host::naming(self.frame.context, || self.step(leave))
+        host::naming_host(self.oversight.context, || self.step(leave))
     }
 
     fn step(
         self: Box<Self>,
-        step: impl FnOnce(&Job, &Client, Awaited, Pace) -> Result<Course, Error>,
-    ) -> Turn<'a> {
+        step: impl FnOnce(&Job, &Client, Awaited, Pace) -> Result<JobState, Error>,
+    ) -> CallState<'a> {
         let Self {
-            frame,
+            oversight,
             job,
             awaited,
             pace,
         } = *self;
-        let course = frame
+        let state = oversight
             .client()
             .and_then(|client| step(&job, &client, awaited, pace));
-        frame.turn(job, course)
+        oversight.proceed(job, state)
     }
 }
 
@@ -167,20 +168,20 @@ impl ListedTool {
         context: &'a Context,
         arguments: &Map<String, Value>,
         caller: Caller,
-    ) -> Turn<'a> {
+    ) -> CallState<'a> {
         let follows_tasks = caller.follows_tasks;
         let tool = (self.name, self.tool.summary);
-        let mut frame = Frame {
+        let mut oversight = Oversight {
             context,
             gate: Gate::new(context.safety(), &context.keeper, tool, caller)
                 .of_rows(self.tool.declared()),
             is_elevated: self.tool.permission == Permission::Elevated,
             pass: None,
         };
-        host::naming(context, || {
-            let args = match self.admit(context, arguments) {
+        host::naming_host(context, || {
+            let args = match self.check_call(context, arguments) {
                 Ok(args) => args,
-                Err(error) => return Turn::Ended(frame.end(Err(error))),
+                Err(error) => return CallState::Ended(oversight.end(Err(error))),
             };
             let mut job = Job {
                 entry: *self,
@@ -188,13 +189,13 @@ impl ListedTool {
                 follows_tasks,
                 note: None,
             };
-            let course = frame.begin(&mut job, arguments);
-            frame.turn(job, course)
+            let state = oversight.begin(&mut job, arguments);
+            oversight.proceed(job, state)
         })
     }
 
     /// What a call must be before anything is asked of the host.
-    fn admit(&self, context: &Context, arguments: &Map<String, Value>) -> Result<Args, Error> {
+    fn check_call(&self, context: &Context, arguments: &Map<String, Value>) -> Result<Args, Error> {
         let safety = context.safety();
         if let Some(why) = self.hidden(safety) {
             return Err(Error::Denied {
@@ -211,19 +212,19 @@ impl ListedTool {
     }
 }
 
-impl<'a> Frame<'a> {
+impl<'a> Oversight<'a> {
     /// The cluster as the call sees it.
     fn client(&self) -> Result<Client<'_>, Error> {
-        Ok(Client::new(self.context.client()?, &self.gate))
+        Ok(Client::new(self.context.reader()?, &self.gate))
     }
 
     /// Begins the work, or has the twin of the tool do it.
-    fn begin(&mut self, job: &mut Job, arguments: &Map<String, Value>) -> Result<Course, Error> {
+    fn begin(&mut self, job: &mut Job, arguments: &Map<String, Value>) -> Result<JobState, Error> {
         let context = self.context;
         self.gate.take_in(&job.args, context.now())?;
-        let client = Client::new(context.client()?, &self.gate);
+        let client = Client::new(context.reader()?, &self.gate);
         refuse_alias(&client, &job.args)?;
-        let begun = match guests::look_up(&client, job.entry.twins, &mut job.args) {
+        let begun = match guests::resolve_guest(&client, job.entry.twins, &mut job.args) {
             Ok(()) => {
                 // What changes something passes the gate on its way out.
                 if self.is_elevated && job.entry.tool.effect == Effect::Reads {
@@ -243,26 +244,26 @@ impl<'a> Frame<'a> {
         job.begin(&client)
     }
 
-    /// How far the call is once its work has taken this course.
-    fn turn(self, job: Job, course: Result<Course, Error>) -> Turn<'a> {
-        let end = match course {
+    /// How far the call is once its work has taken this state.
+    fn proceed(self, job: Job, state: Result<JobState, Error>) -> CallState<'a> {
+        let end = match state {
             // Nothing takes time in the demonstration, which replays the recording of one call only.
-            Ok(Course::Waits(awaited, pace)) => {
-                let waiting = Box::new(Waiting {
-                    frame: self,
+            Ok(JobState::Waits(awaited, pace)) => {
+                let waiting = Box::new(WaitingCall {
+                    oversight: self,
                     job,
                     awaited,
                     pace,
                 });
-                return match waiting.frame.context.is_demo() {
+                return match waiting.oversight.context.is_demo() {
                     true => waiting.step(Job::look),
-                    false => Turn::Waits(waiting),
+                    false => CallState::Waits(waiting),
                 };
             }
-            Ok(Course::Ends(end)) => Ok(end),
+            Ok(JobState::Ends(end)) => Ok(end),
             Err(error) => Err(error),
         };
-        Turn::Ended(self.end(end))
+        CallState::Ended(self.end(end))
     }
 
     /// Records the call, and makes an end of what may have failed.
@@ -290,12 +291,12 @@ impl<'a> Frame<'a> {
 
 impl Job {
     /// Does what was asked for, up to where it ends or waits.
-    fn begin(&mut self, client: &Client) -> Result<Course, Error> {
+    fn begin(&mut self, client: &Client) -> Result<JobState, Error> {
         let tool = self.entry.tool;
         client.begin(self.entry.name);
-        let answer = guests::with_free_id(client, &mut self.args, |args| match &tool.call {
+        let answer = guests::with_free_vmid(client, &mut self.args, |args| match &tool.call {
             Call::Choice(choice) => choice::choose(client, args, choice),
-            Call::Plain(step, show) => plain(client, args, step, show),
+            Call::Plain(step, show) => send_single(client, args, step, show),
             Call::Steps(_, steps) => steps(client, args),
         });
         match answer {
@@ -314,16 +315,16 @@ impl Job {
         client: &Client,
         mut answer: Answer,
         pace: Option<Pace>,
-    ) -> Result<Course, Error> {
+    ) -> Result<JobState, Error> {
         if let Some(wait) = answer.wait.take() {
             let pace = Pace::new(Patience::exactly(wait.limit));
-            return Ok(Course::Waits(Awaited::Other(wait), pace));
+            return Ok(JobState::Waits(Awaited::Other(wait), pace));
         }
         let Some(task) = answer.task.take() else {
             return Ok(self.with_rest(client, answer).into());
         };
         let args = &self.args;
-        let asked = match answer.waits || answer.next.is_some() {
+        let asked = match answer.waits || answer.follow_up.is_some() {
             true => Some(Patience::of(client, args.integer(&tasks::WAIT_TIMEOUT))),
             false => Patience::asked(client, args),
         };
@@ -335,7 +336,7 @@ impl Job {
             && asked.is_none()
             && answer.text.is_empty()
             && answer.data.is_empty()
-            && answer.made_up.is_none()
+            && answer.generated.is_none()
             && !task.only_files_a_request();
         let patience = match hands_over {
             true => Some(Patience::exactly(HAND_OVER)),
@@ -348,39 +349,39 @@ impl Job {
             Some(pace) => pace.restarted(),
             None => Pace::new(patience),
         };
-        let following = Following::new(client, task);
+        let following = FollowedTask::new(client, task);
         let awaited = AwaitedTask {
             following,
             answer,
             patience,
             hands_over,
         };
-        Ok(Course::Waits(Awaited::Task(Box::new(awaited)), pace))
+        Ok(JobState::Waits(Awaited::Task(Box::new(awaited)), pace))
     }
 
     /// Looks at what the call waits for.
-    fn look(&self, client: &Client, awaited: Awaited, pace: Pace) -> Result<Course, Error> {
+    fn look(&self, client: &Client, awaited: Awaited, pace: Pace) -> Result<JobState, Error> {
         let mut awaited = match awaited {
             Awaited::Task(awaited) => awaited,
             Awaited::Other(wait) => {
-                return match wait.watched.look(client, &self.args) {
+                return match wait.subject.poll(client, &self.args) {
                     Ok(Some(answer)) => Ok(self.completed(answer).into()),
                     Ok(None) if !pace.is_over() => {
-                        Ok(Course::Waits(Awaited::Other(wait), pace.further()))
+                        Ok(JobState::Waits(Awaited::Other(wait), pace.advanced()))
                     }
-                    Ok(None) => Ok(self.completed(wait.watched.unfinished(&self.args)).into()),
+                    Ok(None) => Ok(self.completed(wait.subject.unfinished(&self.args)).into()),
                     Err(error) => Err(self.explained(client, error)),
                 };
             }
         };
         let state = match awaited.following.look(client) {
             Ok(state) if state.is_open() && !pace.is_over() => {
-                return Ok(Course::Waits(Awaited::Task(awaited), pace.further()));
+                return Ok(JobState::Waits(Awaited::Task(awaited), pace.advanced()));
             }
             Ok(state) => state,
             Err(error) => {
                 let answer = awaited.answer;
-                let answer = answer.with_made_up("shown this once, valid if the task succeeded");
+                let answer = answer.with_generated("shown this once, valid if the task succeeded");
                 return Err(error.besides(&answer.text));
             }
         };
@@ -391,25 +392,25 @@ impl Job {
             hands_over,
         } = *awaited;
         let task = following.task;
-        match answer.next.take() {
+        match answer.follow_up.take() {
             Some(next) if matches!(state, State::Ended { .. }) => {
                 let answer = self.send_next(client, *next, &task)?;
                 self.go_on(client, answer, Some(pace))
             }
             Some(next) => {
-                answer.next = Some(next);
+                answer.follow_up = Some(next);
                 self.report(client, &task, state, Some(patience), answer)
             }
-            None if hands_over && state.is_open() => Ok(Course::Ends(End::Task(task))),
+            None if hands_over && state.is_open() => Ok(JobState::Ends(End::Task(task))),
             None => self.report(client, &task, state, Some(patience), answer),
         }
     }
 
     /// What there is to say when nobody waits any longer.
-    fn leave(&self, client: &Client, awaited: Awaited) -> Result<Course, Error> {
+    fn leave(&self, client: &Client, awaited: Awaited) -> Result<JobState, Error> {
         match awaited {
             Awaited::Task(awaited) if awaited.hands_over => {
-                Ok(Course::Ends(End::Task(awaited.following.task)))
+                Ok(JobState::Ends(End::Task(awaited.following.task)))
             }
             Awaited::Task(awaited) => {
                 let AwaitedTask {
@@ -418,17 +419,17 @@ impl Job {
                 let (task, state) = following.known();
                 self.report(client, &task, state, None, answer)
             }
-            Awaited::Other(wait) => match wait.watched.look(client, &self.args) {
+            Awaited::Other(wait) => match wait.subject.poll(client, &self.args) {
                 Ok(Some(answer)) => Ok(self.completed(answer).into()),
-                Ok(None) => Ok(self.completed(wait.watched.unfinished(&self.args)).into()),
+                Ok(None) => Ok(self.completed(wait.subject.unfinished(&self.args)).into()),
                 Err(error) => Err(self.explained(client, error)),
             },
         }
     }
 
     /// Sends the change that follows `task`.
-    fn send_next(&self, client: &Client, next: Next, task: &Task) -> Result<Answer, Error> {
-        let begun = begun(client, &next.request, next.reply, &next.what);
+    fn send_next(&self, client: &Client, next: FollowUp, task: &Task) -> Result<Answer, Error> {
+        let begun = start_task(client, &next.request, next.reply, &next.what);
         let mut answer = begun.map_err(|error| match error {
             Error::Cancelled => error,
             // Whoever takes this for the whole and calls again does the first part once more.
@@ -439,7 +440,7 @@ impl Job {
             }
         })?;
         if let Some(id) = task.chosen {
-            answer.task = answer.task.map(|started| started.of_free_id(id));
+            answer.task = answer.task.map(|started| started.with_chosen_vmid(id));
         }
         Ok(self.completed(answer.line(next.note)))
     }
@@ -452,9 +453,9 @@ impl Job {
         state: State,
         patience: Option<Patience>,
         mut answer: Answer,
-    ) -> Result<Course, Error> {
+    ) -> Result<JobState, Error> {
         let then = answer.then.take();
-        let next = answer.next.take();
+        let next = answer.follow_up.take();
         let has_ended = matches!(state, State::Ended { .. });
         let mut reported = task.report(client, state, patience, answer)?;
         if let Some(next) = next {
@@ -492,7 +493,7 @@ impl Job {
     }
 
     fn explained(&self, client: &Client, error: Error) -> Error {
-        let error = guests::find_guest(client, self.entry.twins, &self.args, error);
+        let error = guests::with_location(client, self.entry.twins, &self.args, error);
         let lines = privileges::lines_of_call(self.entry.tool, &self.args);
         let error = privileges::explained(client, lines, &self.args, error);
         diagnosis::explain(client, error)

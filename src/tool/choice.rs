@@ -21,7 +21,9 @@ pub(super) fn choose(
     if picked.row.method.only_reads() {
         let mut reply = client.answer(&request)?;
         let data = answer::take(&mut reply, "data");
-        return Ok(picked.show(&request, args, data, None).beside(reply));
+        return Ok(picked
+            .show(&request, args, data, None)
+            .with_reply_fields(reply));
     }
     let was = match picked.row.reads_first {
         true => Some(client.send(&args.request(Get, &picked.path()))?),

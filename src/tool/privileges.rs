@@ -15,19 +15,19 @@ use crate::tool::{Call, Tool};
 /// one each.
 #[derive(Debug)]
 pub(crate) struct Need {
-    places: Vec<Place>,
+    places: Vec<Alternative>,
 }
 
 /// A path of the API's access control, and the privileges of which one is needed there.
 #[derive(Debug)]
-struct Place {
-    at: Spot,
+struct Alternative {
+    at: AclPath,
     privileges: Vec<&'static str>,
 }
 
 /// Paths of access control of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Spot {
+pub(crate) struct AclPath {
     /// The path above what differs from object to object: `/vms`.
     pub(crate) base: &'static str,
     pub(crate) below: Below,
@@ -55,26 +55,26 @@ impl Need {
                 None => (path, Below::Nothing),
             };
             let known = privileges.filter(|name| exists(name, major));
-            Place {
-                at: Spot { base, below },
+            Alternative {
+                at: AclPath { base, below },
                 privileges: known.collect(),
             }
         });
-        let places: Vec<Place> = places
+        let places: Vec<Alternative> = places
             .filter(|place| !place.privileges.is_empty())
             .collect();
         (!places.is_empty()).then_some(Self { places })
     }
 
     /// The first of its alternatives.
-    pub(crate) fn first(&self) -> (Spot, &'static str) {
+    pub(crate) fn first(&self) -> (AclPath, &'static str) {
         let place = &self.places[0];
         (place.at, place.privileges[0])
     }
 
     /// Whether a token that has this has `other` as well.
     fn implies(&self, other: &Need) -> bool {
-        let covers = |own: &Place, other: &Place| {
+        let covers = |own: &Alternative, other: &Alternative| {
             own.at == other.at
                 && own
                     .privileges
@@ -234,9 +234,9 @@ impl Granted {
         self.0.keys().filter(is_below).map(String::as_str)
     }
 
-    fn reach_of(&self, place: &Place) -> Reach {
+    fn reach_of(&self, place: &Alternative) -> Reach {
         let has = |path: &str| place.privileges.iter().any(|name| self.has(path, name));
-        let Spot { base, below } = place.at;
+        let AclPath { base, below } = place.at;
         // A name that no object has stands for those without a role of their own.
         let general = match below {
             Below::Nothing => has(base),

@@ -21,7 +21,7 @@ use crate::request::{
 use crate::row::{Step, needs, step};
 use crate::safety::Client;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
+use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
 
 const TO_STORAGE: Param =
     Param::optional("storage", Kind::Format(&format::STORAGE), "").default("local");
@@ -124,7 +124,7 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         }));
     }
     let what = format!("Back up {} {vmid} to {}", guest.noun(), &args[&TO_STORAGE]);
-    Ok(Answer::of_action(&what, &data))
+    Ok(Answer::from_reply(&what, &data))
 }
 
 const ON_STORAGE: Param = Param::optional("storage", Kind::Format(&format::STORAGE), "");
@@ -288,7 +288,7 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Restore container {} from {archive} to {storage}",
         &args[&NEW_VMID]
     );
-    begun(client, &request, Reply::Task, &what)
+    start_task(client, &request, Reply::Task, &what)
 }
 
 /// The storage of the root volume in the configuration that the backup holds.
@@ -390,9 +390,9 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
         .segment("backup", &volume)
         .with("delay", "5");
     let what = format!("Delete backup {}", plain(&volume.into()));
-    let answer = begun(client, &request, Reply::TaskOrNothing, &what)?;
+    let answer = start_task(client, &request, Reply::TaskOrNothing, &what)?;
     Ok(match answer.task {
-        None if is_gone => Answer::acted(
+        None if is_gone => Answer::action(
             &what,
             "gone",
             "nothing was deleted, it was not there before.",

@@ -140,7 +140,7 @@ pub(super) fn change_settings(
     unless_outrun(args, || {
         let settings = Settings::read(client, args, guest)?;
         let request = with_digest(request.clone(), args, settings.active("digest"));
-        send(client, &request, Reply::Nothing, |key| settings.told(key))?;
+        send(client, &request, Reply::Nothing, |key| settings.shown(key))?;
         Ok(settings)
     })
 }
@@ -242,7 +242,7 @@ impl Settings {
     }
 
     /// The value in effect, and what waits: `1 (pending: 4)`.
-    pub(super) fn told(&self, key: &str) -> Option<String> {
+    pub(super) fn shown(&self, key: &str) -> Option<String> {
         let active = self.active(key);
         let Some(waiting) = self.waiting(key) else {
             return active;

@@ -2,7 +2,7 @@
 
 use super::common::{NODE, POOL, STORAGE};
 use super::guest::NEW_VMID;
-use crate::answer::{self, Answer, Column, LIMIT, MadeUp, OFFSET, Order, Table};
+use crate::answer::{self, Answer, Column, GeneratedSecret, LIMIT, OFFSET, Order, Table};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
@@ -15,7 +15,7 @@ use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::settings::Secret;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Tool, begun};
+use crate::tool::{Call, Effect, Permission, Tool, start_task};
 
 pub(super) static TEMPLATES: Tool = Tool {
     title: "List container templates",
@@ -162,10 +162,10 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     if args.flag(&NESTING) {
         request = request.with("features", "nesting=1");
     }
-    let (password, is_made_up) = match args.get(&PASSWORD) {
+    let (password, is_generated) = match args.get(&PASSWORD) {
         Some(password) => (Some(password.to_owned()), false),
         None if args.get(&SSH_PUBLIC_KEYS).is_some() => (None, false),
-        None => (Some(made_up_password()?), true),
+        None => (Some(generate_password()?), true),
     };
     if let Some(password) = &password {
         request = request.with("password", password);
@@ -174,17 +174,19 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Create container {} ({}, {} GiB on {})",
         &args[&NEW_VMID], &args[&HOSTNAME], &args[&ROOTFS_SIZE], &args[&ON_STORAGE]
     );
-    let answer = begun(client, &request, Reply::Task, &what)?;
+    let answer = start_task(client, &request, Reply::Task, &what)?;
     let answer = match card {
         Some(card) => answer.remark(&format!("net0 {card}")),
         None => answer.remark("no network card"),
     };
     Ok(Answer {
-        made_up: password.filter(|_| is_made_up).map(|password| MadeUp {
-            name: PASSWORD.name,
-            what: "root password",
-            secret: Secret::new(password),
-        }),
+        generated: password
+            .filter(|_| is_generated)
+            .map(|password| GeneratedSecret {
+                name: PASSWORD.name,
+                what: "root password",
+                secret: Secret::new(password),
+            }),
         ..answer
     })
 }
@@ -213,7 +215,7 @@ fn network_card(args: &Args) -> Result<Option<PropertyString>, Error> {
 }
 
 /// 24 characters that are hard to guess and easy to type: about 138 bits.
-fn made_up_password() -> Result<String, Error> {
+fn generate_password() -> Result<String, Error> {
     const LETTERS: &[u8; 54] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz234567";
     let random = rustls::crypto::ring::default_provider().secure_random;
     let mut password = String::new();
@@ -221,7 +223,7 @@ fn made_up_password() -> Result<String, Error> {
         let mut bytes = [0; 64];
         random.fill(&mut bytes).map_err(|_| {
             Error::impossible(
-                "no password could be made up, nothing was sent",
+                "no password could be generated, nothing was sent",
                 "Give one as password.",
             )
         })?;
@@ -333,7 +335,7 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         "Create VM {} ({}, {} GiB on {})",
         &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
     );
-    let answer = begun(client, &request.with("boot", boot), Reply::Task, &what)?;
+    let answer = start_task(client, &request.with("boot", boot), Reply::Task, &what)?;
     Ok(match args.get(&BIOS) {
         Some("ovmf") => answer.remark("without an EFI disk, so boot entries are lost at each stop"),
         _ => answer,
@@ -345,8 +347,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn makes_up_another_password_each_time() {
-        let passwords = [(); 3].map(|()| made_up_password().expect("there is randomness"));
+    fn generates_a_different_password_each_time() {
+        let passwords = [(); 3].map(|()| generate_password().expect("there is randomness"));
         assert!(passwords.iter().all(|password| password.len() == 24));
         assert!(passwords[0] != passwords[1] && passwords[1] != passwords[2]);
     }

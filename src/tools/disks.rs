@@ -81,7 +81,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
             .with("background_delay", "10"))
     })?;
     let what = format!("Add disk {slot} to VM {} as {line}", &args[&VMID]);
-    let mut answer = Answer::of_action(&what, &data);
+    let mut answer = Answer::from_reply(&what, &data);
     // Only a controller of its own gives a disk a thread of its own (`PVE/QemuServer.pm`).
     if line.get("iothread").is_some_and(|value| value != "0")
         && slot.starts_with("scsi")
@@ -270,8 +270,10 @@ fn grow(client: &Client, args: &Args, guest: Guest, slot: &Param) -> Result<Answ
         .get("size")
         .and_then(|size| grown(size, &args[&GROWN_SIZE]));
     let answer = match sizes {
-        Some((from, to)) => Answer::of_action(&what, &data).remark(&format!("from {from} to {to}")),
-        None => Answer::of_action(&format!("{what} ({})", &args[&GROWN_SIZE]), &data),
+        Some((from, to)) => {
+            Answer::from_reply(&what, &data).remark(&format!("from {from} to {to}"))
+        }
+        None => Answer::from_reply(&format!("{what} ({})", &args[&GROWN_SIZE]), &data),
     };
     Ok(settling(answer, guest))
 }
@@ -550,7 +552,7 @@ fn relocate(
         &args[&VMID],
         &args[&TO_STORAGE]
     );
-    Ok(settling(Answer::of_action(&what, &data), guest))
+    Ok(settling(Answer::from_reply(&what, &data), guest))
 }
 
 #[cfg(test)]

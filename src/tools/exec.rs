@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::guest::{NODE, TYPE, VMID};
-use crate::answer::{Answer, Wait, Watched, plain};
+use crate::answer::{Answer, Pollable, Wait, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::Reader;
@@ -23,7 +23,7 @@ const COMMAND: Param = Param::required(
     Kind::Text(1, 65_536),
     "Program and arguments, POSIX quoting, no shell characters.",
 )
-.unless(&["argv"]);
+.required_unless(&["argv"]);
 const ARGV: Param = Param::optional("argv", Kind::List, "Instead of command; any characters.");
 const INPUT: Param = Param::optional(
     "input_data",
@@ -87,7 +87,7 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
         .request(Get, "/nodes/{node}/qemu/{vmid}/agent/exec-status")
         .with("pid", &*pid);
     let wait = Wait {
-        watched: Box::new(Process {
+        subject: Box::new(Process {
             program,
             pid: started["pid"].clone(),
             status,
@@ -108,8 +108,8 @@ struct Process {
     status: Request,
 }
 
-impl Watched for Process {
-    fn look(&self, client: &Reader, args: &Args) -> Result<Option<Answer>, Error> {
+impl Pollable for Process {
+    fn poll(&self, client: &Reader, args: &Args) -> Result<Option<Answer>, Error> {
         let Self { program, pid, .. } = self;
         // The agent forgets the process with the answer that says it ended.
         let status = client.send(&self.status).map_err(|error| {

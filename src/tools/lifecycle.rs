@@ -17,7 +17,7 @@ use crate::request::{
 use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
+use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
 
 const FORCE_STOP: Param =
     Param::optional("force_stop", Kind::Flag, "Stop it hard after the timeout.")
@@ -227,13 +227,13 @@ fn delete(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let path = format!("/nodes/{{node}}/{}/{{vmid}}", guest.api_type());
     let request = args.whole_request(Delete, &path);
     let what = format!("Delete {} {vmid}", guest.noun());
-    let mut answer = begun(client, &request, Reply::Task, &what)?;
-    let spared = volume::spared(&config, vmid);
-    if !spared.is_empty() {
-        let listed = spared.join(", ");
+    let mut answer = start_task(client, &request, Reply::Task, &what)?;
+    let not_owned = volume::not_owned(&config, vmid);
+    if !not_owned.is_empty() {
+        let listed = not_owned.join(", ");
         answer = answer
             .line(format!("Not its own, so untouched: {listed}"))
-            .with("untouched", spared);
+            .with("untouched", not_owned);
     }
     if args.flag(&UNREFERENCED) && others.is_none() {
         answer = answer.line("Volumes in no slot are deleted too; which could not be read.");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
 use super::config::{DEFAULT, Settings, change_settings, with_waits};
 use super::guest::{NODE, VMID};
-use crate::answer::{Answer, Next};
+use crate::answer::{Answer, FollowUp};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
@@ -18,7 +18,7 @@ use crate::request::{
 use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Tool, begun};
+use crate::tool::{Call, Effect, Permission, Tool, start_task};
 
 const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
 const HOSTNAME: Param =
@@ -127,7 +127,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     }
     let request = args.whole_request(Post, &guest.path("clone"));
     let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
-    let answer = begun(client, &request, Reply::Task, &args.fill(&what))?;
+    let answer = start_task(client, &request, Reply::Task, &args.fill(&what))?;
     let Some(copying) = answer.task.as_ref().filter(|_| args.flag(&START_COPY)) else {
         return Ok(answer);
     };
@@ -139,7 +139,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         .segment("node", args.get(&TARGET).unwrap_or(&args[&NODE]))
         .segment("newid", &args[&NEWID]);
     let name = format!("{} {}", guest.noun(), &args[&NEWID]);
-    let next = Next {
+    let next = FollowUp {
         request,
         reply: Reply::Task,
         what: format!("Start {name}"),
@@ -154,7 +154,7 @@ fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         ],
     };
     Ok(Answer {
-        next: Some(Box::new(next)),
+        follow_up: Some(Box::new(next)),
         ..answer
     })
 }
@@ -246,7 +246,7 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     let mut was = Map::new();
     for value in given {
         let now = &args[value];
-        let told = before.told(value.name);
+        let told = before.shown(value.name);
         let told = told.as_deref().unwrap_or(DEFAULT);
         answer = answer.line(format!("{}: {told} → {now}", value.name));
         let before = before.active(value.name);

@@ -141,7 +141,7 @@ fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
     let answer = INTERFACES.answer(rows, args, notes.as_slice());
     Ok(answer
         .foreign_lines(&changed_lines(changes), 1_500)
-        .beside(reply))
+        .with_reply_fields(reply))
 }
 
 /// The settings that a unified diff adds or removes.

@@ -17,7 +17,7 @@ use crate::row::{needs, step};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Show, Tool, begun};
+use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
 
 const SNAPNAME: Param = Param::required("snapname", Kind::Format(&format::SNAPSHOT), "");
 const NEW_LXC_SNAPNAME: Param =
@@ -73,7 +73,7 @@ pub(super) static CREATE_VM: Tool = Tool {
 fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let request = args.whole_request(Post, &Guest::Vm.path("snapshot"));
     let what = args.fill("Snapshot {snapname} of VM {vmid}");
-    let answer = begun(client, &request, Reply::Task, &what)?;
+    let answer = start_task(client, &request, Reply::Task, &what)?;
     // Proxmox leaves the memory of a VM that does not run out of it, and says nothing.
     let is_down = args.flag(&VMSTATE)
         && resource(client, args, &args[&VMID])
@@ -140,7 +140,7 @@ fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
         parent.map(|parent| format!("The present state follows {}.", text::cut(&parent, 40)));
     let answer = SNAPSHOTS.answer(snapshots, args, note.as_slice());
     Ok(match current {
-        Some(current) => answer.with("current", answer::seen("", current)),
+        Some(current) => answer.with("current", answer::masked("", current)),
         None => answer,
     })
 }
@@ -192,7 +192,7 @@ fn roll_back(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error
         &args[&VMID],
         &args[&SNAPNAME]
     );
-    let answer = begun(client, &request, Reply::Task, &what)?;
+    let answer = start_task(client, &request, Reply::Task, &what)?;
     Ok(match settings {
         Some(settings) => answer.remark(&settings),
         None => answer,

@@ -78,12 +78,12 @@ fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
                 exit => exit,
             };
             let outcome = format!("nothing to stop, it had ended before: {exit}");
-            Answer::acted(&what, "ended", &outcome).with("exitstatus", exit)
+            Answer::action(&what, "ended", &outcome).with("exitstatus", exit)
         }
         Ok(_) | Err(Error::Refused(_)) => {
             let request = args.request(Delete, "/nodes/{node}/tasks/{upid}");
             client.change(&request.segment("node", node), Reply::Nothing)?;
-            Answer::acted(&what, "requested", "asked to stop, it may still run.")
+            Answer::action(&what, "requested", "asked to stop, it may still run.")
                 .line("proxmox_wait_task with this upid tells whether and how it ended.")
         }
         Err(error) => return Err(error),
@@ -143,7 +143,7 @@ fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
     let lines = answer.data.remove("lines");
     let shown = lines.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
     let entries = entries.split_off(entries.len() - shown);
-    Ok(answer.with("entries", answer::seen("", entries.into())))
+    Ok(answer.with("entries", answer::masked("", entries.into())))
 }
 
 /// `2026-07-14 10:00:00Z pve1 pvedaemon root@pam error: text`
@@ -279,7 +279,7 @@ fn guest(args: &Args) -> Guest {
 
 const SET: Param = Param::required("set", Kind::Pairs, "Such as {\"onboot\": \"1\"}.")
     .local()
-    .unless(&["delete", "revert"]);
+    .required_unless(&["delete", "revert"]);
 const DELETE: Param = Param::optional("delete", Kind::List, "Options to remove.").local();
 const REVERT: Param = Param::optional(
     "revert",
@@ -333,7 +333,7 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut lines = Vec::new();
     let mut was = Map::new();
     for (key, after) in set.chain(deleted) {
-        let told = before.told(key).map(|told| shown(key, &told));
+        let told = before.shown(key).map(|told| shown(key, &told));
         let told = told.as_deref().unwrap_or(DEFAULT);
         let after = after.map(|after| shown(key, &after));
         lines.push(format!(

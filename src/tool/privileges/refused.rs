@@ -29,7 +29,7 @@ pub(crate) fn explained(
     if refusal.hint.is_none() && is_missing {
         refusal.hint = client.aside(|| {
             let granted = client.get("/access/permissions").ok().map(Granted::new);
-            let mut call = Call {
+            let mut call = RefusedCall {
                 lines: lines.into_iter().collect(),
                 args,
                 refusal: &refusal,
@@ -43,7 +43,7 @@ pub(crate) fn explained(
 }
 
 /// A call that was refused: what the tool needs, what it was asked for, and what it sent.
-struct Call<'a> {
+struct RefusedCall<'a> {
     lines: Vec<&'static str>,
     args: &'a Args,
     refusal: &'a Refusal,
@@ -55,7 +55,7 @@ struct Call<'a> {
 const ALLOCATE_NEW: &str = "/vms/{newid}:VM.Allocate";
 
 /// What a call needs: one privilege at one of these places.
-struct Need {
+struct CallNeed {
     /// What asks for least, where its path is known.
     least: Option<(String, &'static str)>,
     /// Paths, each with privileges of which any is enough there.
@@ -65,7 +65,7 @@ struct Need {
 /// A path, and privileges that are missing there.
 type Lack = (String, Vec<String>);
 
-impl Call<'_> {
+impl RefusedCall<'_> {
     /// Asks for what a refusal does not tell: a guest that is there is overwritten, or in the way.
     fn is_taken(&self, client: &Client) -> bool {
         let Some(vmid) = self.part("newid").filter(|_| self.was_to_make_a_guest()) else {
@@ -156,7 +156,7 @@ impl Call<'_> {
             let needs = self.needs(line).into_iter();
             needs.map(move |need| (need, asks(line)))
         });
-        for (Need { least, places }, is_asked_for) in needs {
+        for (CallNeed { least, places }, is_asked_for) in needs {
             let said = places.iter().find_map(|(path, privileges)| {
                 let mut privileges = privileges.iter().filter(|_| path == refused_path);
                 let privilege = privileges.find(|privilege| refused.contains(privilege))?;
@@ -186,7 +186,7 @@ impl Call<'_> {
     }
 
     /// What a line means for this call.
-    fn needs(&self, line: &'static str) -> Vec<Need> {
+    fn needs(&self, line: &'static str) -> Vec<CallNeed> {
         let (places, flag) = parts(line);
         if flag.is_some_and(|flag| !self.is_set(flag)) {
             return Vec::new();
@@ -207,7 +207,7 @@ impl Call<'_> {
         let known = known.filter_map(|(path, names)| Some((path?, names)));
         let known: Vec<_> = known.collect();
         if !names.iter().all(|name| name.starts_with("VM.Config.")) {
-            return vec![Need {
+            return vec![CallNeed {
                 least: path.zip(names.first().copied()),
                 places: known,
             }];
@@ -216,7 +216,7 @@ impl Call<'_> {
         let wanted = self.wanted().into_iter();
         let wanted = wanted.filter(|name| names.contains(name)).map(|name| {
             let places = known.iter();
-            Need {
+            CallNeed {
                 least: path.clone().map(|path| (path, name)),
                 places: places.map(|(path, _)| (path.clone(), vec![name])).collect(),
             }
@@ -387,7 +387,7 @@ mod tests {
         let body = json!({ "data": null, "message": format!("{said}\n") });
         let reply = Response::at_once(403, said, body);
         let refusal = Refusal::new(request, &reply, "mcp@pve!mcp");
-        let call = Call {
+        let call = RefusedCall {
             lines: lines(tool),
             args: &args,
             refusal: &refusal,

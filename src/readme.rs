@@ -3,8 +3,10 @@
 use std::{env, fs};
 
 use crate::cli;
+use crate::row::Harm;
 use crate::safety::harm::KINDS;
 use crate::settings::{Flag, SETTINGS, Unset};
+use crate::tools;
 
 #[test]
 fn the_tables_of_the_readme_are_those_of_the_declarations() {
@@ -68,14 +70,40 @@ fn settings() -> String {
     table
 }
 
+/// What is confirmed: the kinds that the gate knows by itself, then the tools whose requests say so, with the
+/// values of the parameter that picks the request.
 fn confirmed() -> String {
-    let those = |destroys: bool| {
-        let kinds = KINDS.iter().filter(|kind| kind.destroys == destroys);
-        kinds.map(|kind| kind.words).collect::<Vec<_>>().join("; ")
+    let kinds = |destroys: bool| {
+        let kinds = KINDS.iter().filter(move |kind| kind.destroys == destroys);
+        kinds.map(|kind| kind.words.to_owned())
     };
-    format!(
-        "- **What destroys data**: {}.\n- **What interrupts or runs something**: {}.\n",
-        those(true),
-        those(false)
-    )
+    let line = |heading: &str, entries: Vec<String>| match entries.is_empty() {
+        true => String::new(),
+        false => format!("- **{heading}**: {}.\n", entries.join("; ")),
+    };
+    let declared = |is_meant: fn(&Harm) -> bool| {
+        let tools = tools::DOMAINS.iter().flat_map(|domain| domain.tools);
+        tools.filter_map(move |(name, tool)| {
+            let harms = tool.harms().filter(|(_, harm)| is_meant(harm));
+            let mut picked: Vec<&str> = harms.map(|(when, _)| when).collect();
+            picked.dedup();
+            match picked[..] {
+                [] => None,
+                [""] => Some(format!("`{name}`")),
+                _ => Some(format!("`{name}` ({})", picked.join(", "))),
+            }
+        })
+    };
+    let destroys = kinds(true).chain(declared(|harm| matches!(harm, Harm::Destroys(_))));
+    let interrupts = kinds(false).chain(declared(|harm| matches!(harm, Harm::Interrupts(_))));
+    let judged = declared(|harm| matches!(harm, Harm::Judged(_)));
+    [
+        line("What destroys data", destroys.collect()),
+        line("What interrupts or runs something", interrupts.collect()),
+        line(
+            "What may do either, depending on what is there and what is sent",
+            judged.collect(),
+        ),
+    ]
+    .concat()
 }

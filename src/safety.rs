@@ -84,8 +84,8 @@ pub(crate) struct Gate<'a> {
     summary: Cell<&'static str>,
     /// The requests that the tool picks from.
     declared: Vec<Declared>,
-    /// What the tool has read of what it is about to change, in words.
-    before: RefCell<String>,
+    /// The object that the tool is about to change, if it has read it.
+    before: RefCell<Value>,
     /// Whether the tool stands in for its twin, and so may do no harm.
     is_stand_in: Cell<bool>,
     /// What is said of the first harm that it would do.
@@ -390,9 +390,12 @@ fn brief(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::param::Versions;
     use crate::pve::demo::{Demonstration, RECORDED};
     use crate::pve::reader::Cluster;
     use crate::request::Method::{Delete, Post, Put};
+    use crate::row::{Choice, Loss, Place, Scope, Touches, delete, post, put};
+    use crate::safety::subject::listed;
     use crate::settings::boundaries::{Guests, Nodes};
     use crate::tools;
 
@@ -410,6 +413,142 @@ mod tests {
         let peer = Peer::nobody();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
         gate.admit(&client, request).err()
+    }
+
+    const ACTION: Param = Param::required("action", Kind::Text(1, 9), "");
+    const VMIDS: Param = Param::optional("vmid", Kind::Text(1, 99), "");
+
+    static JOBS: Choice = Choice {
+        by: Some(&ACTION),
+        place: Place::Only(Scope {
+            name: "",
+            noun: "",
+            path: "/jobs",
+            reads: "/:Sys.Audit",
+            changes: "/:Sys.Modify",
+            touches: Touches::Guests(&VMIDS),
+            versions: Versions::ALL,
+        }),
+        does: "{action} job[ {job}]",
+        rows: &[
+            post("add", "", &[VMIDS]).harmless(),
+            post("run", "/{job}/run", &[VMIDS]).interrupts("Job {job} takes a while."),
+            put("update", "/{job}", &[VMIDS])
+                .judged(lost)
+                .touches(Touches::Judged(both)),
+            delete("delete", "/{job}", &[])
+                .destroys("Its log is lost.")
+                .touches(Touches::NoGuest),
+        ],
+    };
+
+    fn lost(_: &Request, job: &Value) -> Option<Loss> {
+        let guests = job["vmid"].as_str()?;
+        Some(Loss::destroys(format!("{guests} are left out.")))
+    }
+
+    fn both(request: &Request, job: &Value) -> Vec<String> {
+        let sent = listed(request, "vmid").map(str::to_owned);
+        sent.chain(job["vmid"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// What the gate makes of a request of [`JOBS`]: `allowed`, or the first line of why not.
+    fn judge(safety: &Safety, request: &Request, job: &Value) -> String {
+        let keeper = Keeper::new(safety);
+        let caller = Caller {
+            name: String::new(),
+            follows_tasks: false,
+            asks: Asks::Nobody,
+        };
+        let gate = Gate::new(safety, &keeper, ("tool", "Does."), caller)
+            .of_rows(JOBS.declared().collect());
+        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let peer = Peer::nobody();
+        let client = Client::new(Reader::new(&cluster, &peer), &gate);
+        client.show_before(job);
+        match gate.admit(&client, request) {
+            Ok(_) => "allowed".to_owned(),
+            Err(Error::Denied { what, .. }) => what,
+            Err(Error::Unconfirmed { question, .. }) => question,
+            Err(Error::Withheld(preview)) => Answer::from(*preview).text,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_is_confirmed_as_what() {
+        let always = Safety {
+            confirm: Confirm::Always,
+            ..Safety::default()
+        };
+        let auto = Safety::default();
+        let job = json!({ "vmid": "101", "digest": "ab" });
+        let run = Request::new(Post, "/jobs/a/run");
+        let update = Request::new(Put, "/jobs/a").with("vmid", "100");
+        let delete = Request::new(Delete, "/jobs/a");
+        for (safety, request, job, expected) in [
+            (&always, Request::new(Post, "/jobs"), &job, "allowed"),
+            (&auto, run.clone(), &Value::Null, "allowed"),
+            (
+                &always,
+                run,
+                &Value::Null,
+                "Run job a. Job a takes a while.",
+            ),
+            (
+                &auto,
+                update.clone(),
+                &job,
+                "Update job a. 101 are left out.\nnow: vmid=101",
+            ),
+            (&always, update, &Value::Null, "allowed"),
+            (
+                &auto,
+                delete.clone(),
+                &Value::Null,
+                "Delete job a. Its log is lost.",
+            ),
+        ] {
+            let found = judge(safety, &request, job);
+            assert!(found.starts_with(expected), "{request}: {found}");
+        }
+        let dry = Safety {
+            dry_run: true,
+            ..Safety::default()
+        };
+        let preview = judge(&dry, &delete, &job);
+        let expected = "What it does: Delete job a. Its log is lost.\nnow: vmid=101\n\
+                        It cannot be undone; it may have to be confirmed.";
+        assert!(preview.contains(expected), "{preview}");
+    }
+
+    #[test]
+    fn a_row_says_which_guests_the_boundaries_are_about() {
+        let safety = Safety {
+            protected: Guests::parse("100").ok(),
+            confirm: Confirm::Never,
+            ..Safety::default()
+        };
+        let add = |vmids: &str| Request::new(Post, "/jobs").with("vmid", vmids);
+        let update = |vmids: &str| Request::new(Put, "/jobs/a").with("vmid", vmids);
+        let (protected, unnamed) = (
+            "guest 100 is protected",
+            "this may concern guests that it does not name",
+        );
+        for (request, before, expected) in [
+            (add("101,102"), "101", "allowed"),
+            (add("101;100"), "101", protected),
+            (add("101,web"), "101", unnamed),
+            (Request::new(Post, "/jobs"), "101", unnamed),
+            (update("101"), "102", "allowed"),
+            (update("101"), "100", protected),
+            (update("101"), "*", unnamed),
+            (Request::new(Delete, "/jobs/a"), "100", "allowed"),
+        ] {
+            let found = judge(&safety, &request, &json!({ "vmid": before }));
+            assert_eq!(found, expected, "{request} {before}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod stand_in;
 
 use std::cell::OnceCell;
 use std::fmt;
+#[cfg(test)]
+use std::slice;
 
 use serde_json::{Value, json};
 
@@ -22,6 +24,8 @@ use crate::pve;
 use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::reader::{Cluster, Reader};
 use crate::request::{Method, Reply, Request};
+#[cfg(test)]
+use crate::row::Harm;
 use crate::row::{Choice, Declared, Step};
 use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, Keeper};
 use crate::settings::exposure::Hidden;
@@ -248,6 +252,18 @@ impl Tool {
             Call::Choice(choice) => choice.declared().collect(),
             Call::Plain(..) | Call::Steps(..) => Vec::new(),
         }
+    }
+
+    /// What its requests may do, each with the value that picks it.
+    #[cfg(test)]
+    pub(crate) fn harms(&self) -> impl Iterator<Item = (&'static str, Harm)> {
+        let (rows, steps) = match &self.call {
+            Call::Choice(choice) => (choice.rows, &[][..]),
+            Call::Plain(step, _) => (&[][..], slice::from_ref(step)),
+            Call::Steps(steps, _) => (&[][..], *steps),
+        };
+        let rows = rows.iter().map(|row| (row.when, row.harm));
+        rows.chain(steps.iter().map(|step| ("", step.harm)))
     }
 
     /// Whether the arguments ask for one request that it can send.

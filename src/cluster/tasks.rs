@@ -11,7 +11,7 @@ use crate::error::remedy::Case;
 use crate::param::{Kind, Param};
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
-use crate::row::{Step, needs, step};
+use crate::row::{Step, needs};
 use crate::text;
 use crate::text::upid::Upid;
 
@@ -28,16 +28,12 @@ pub(crate) const WAIT_TIMEOUT: Param = Param::optional(
 
 /// What waiting for a task may send.
 pub(crate) const REQUESTS: &[Step] = &[
-    step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
-    step(Get, "/nodes/{node}/tasks/{upid}/log", &[]),
-    step(Get, "/nodes/{node}/tasks", &[]),
-    step(Get, "/cluster/tasks", &[]),
-    step(Get, "/cluster/resources", &[]),
-    step(
-        Get,
-        "/nodes/{node}/{type}/{vmid}/status/current",
-        needs::AUDIT,
-    ),
+    Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
+    Step::read("/nodes/{node}/tasks/{upid}/log", &[]),
+    Step::read("/nodes/{node}/tasks", &[]),
+    Step::read("/cluster/tasks", &[]),
+    Step::read("/cluster/resources", &[]),
+    Step::read("/nodes/{node}/{type}/{vmid}/status/current", needs::AUDIT),
 ];
 
 /// After so many seconds a guest that is down will not come up by the reboot that shut it down.

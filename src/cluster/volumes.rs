@@ -12,19 +12,16 @@ use crate::param::{Args, Kind, Param};
 use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
-use crate::row::{Step, needs, step};
+use crate::row::{Step, needs};
 use crate::text::format;
 
 pub(crate) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
 /// The requests that [`Volumes::read`] sends.
 pub(crate) const REQUESTS: &[Step] = &[RESOURCES_REQUEST, CONTENT_REQUEST];
-pub(crate) const RESOURCES_REQUEST: Step = step(Get, "/cluster/resources", &[]);
-pub(crate) const CONTENT_REQUEST: Step = step(
-    Get,
-    "/nodes/{node}/storage/{storage}/content",
-    &[needs::STORED],
-);
+pub(crate) const RESOURCES_REQUEST: Step = Step::read("/cluster/resources", &[]);
+pub(crate) const CONTENT_REQUEST: Step =
+    Step::read("/nodes/{node}/storage/{storage}/content", &[needs::STORED]);
 
 /// The volumes that were asked for, and what could not be read.
 pub(crate) struct Volumes {

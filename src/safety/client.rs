@@ -31,9 +31,10 @@ impl<'a> Client<'a> {
 }
 
 impl Client<'_> {
-    /// Notes what is about to be changed, for the question and the preview.
-    pub(crate) fn show_before(&self, what: &str) {
-        *self.gate.before.borrow_mut() = what.to_owned();
+    /// Notes the object that is about to be changed: the question and the preview show it, and what is lost
+    /// can depend on it.
+    pub(crate) fn show_before(&self, object: &Value) {
+        object.clone_into(&mut self.gate.before.borrow_mut());
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a request does that its user may have to confirm first.
 
+use crate::row::Loss;
+
 /// What a request loses, interrupts or runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Harm {
@@ -8,11 +10,10 @@ pub(super) enum Harm {
         argv: Vec<String>,
         input: Option<String>,
     },
-    /// What the row of a request says: what it does, how that interrupts something, and what is known of
-    /// what it changes.
+    /// What the row of a request says: what it does, what is lost by that, and what its object was before.
     Declared {
         does: String,
-        how: &'static str,
+        loss: Loss,
         before: String,
     },
     DeleteGuest,
@@ -51,8 +52,8 @@ pub(super) enum GuestOption {
     Protection,
 }
 
-/// One kind of harm, for README and for those who decide who confirms it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One kind of harm that this program knows by itself, for README.
+#[cfg(test)]
 pub(crate) struct Kind {
     /// Whether data is lost for good; else something is interrupted, or runs.
     pub(crate) destroys: bool,
@@ -60,16 +61,17 @@ pub(crate) struct Kind {
     pub(crate) words: &'static str,
 }
 
-/// Writes the list of kinds and the `match` that finds the one of a harm from the same lines.
+/// Writes the list of kinds and the `match` that tells which harm destroys from the same lines.
 macro_rules! kinds {
     ($($destroys:literal $words:literal: $pattern:pat,)+) => {
         #[cfg(test)]
         pub(crate) static KINDS: &[Kind] = &[$(Kind { destroys: $destroys, words: $words }),+];
 
         impl Harm {
-            pub(super) fn kind(&self) -> Kind {
+            pub(super) fn destroys(&self) -> bool {
                 match self {
-                    $($pattern => Kind { destroys: $destroys, words: $words },)+
+                    Harm::Declared { loss, .. } => loss.destroys,
+                    $($pattern => $destroys,)+
                 }
             }
         }
@@ -87,14 +89,7 @@ kinds! {
     true "any change that this program does not know": Harm::Unknown(_),
     false "detaching a disk": Harm::RemoveDisks { erases: false, .. },
     false "stopping a guest that runs (also by `force_stop`, or by giving it less than 60 s to shut down)": Harm::Stop,
-    false "stopping or moving an HA resource, taking it out of HA, changing firewall rules": Harm::Declared { .. },
     false "running a command in a guest": Harm::Command { .. },
     false "changing a guest's `hookscript` or `lock`, or lifting its `protection`": Harm::Options(_),
     false "rebooting a node or applying its network settings": Harm::Outage(_),
-}
-
-impl Harm {
-    pub(super) fn destroys(&self) -> bool {
-        self.kind().destroys
-    }
 }

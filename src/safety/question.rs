@@ -87,10 +87,13 @@ impl Harm {
                     None => format!("Run in {object}: {line}"),
                 }
             }
-            Harm::Declared { does, how, before } => match before.is_empty() {
-                true => format!("{does}. {how}"),
-                false => format!("{does}. {how}\nnow: {before}"),
-            },
+            Harm::Declared { does, loss, before } => {
+                let sentence = &loss.sentence;
+                match before.is_empty() {
+                    true => format!("{does}. {sentence}"),
+                    false => format!("{does}. {sentence}\nnow: {before}"),
+                }
+            }
             Harm::DeleteGuest => format!("Delete {object} with all its disks, for good."),
             Harm::DeleteSnapshot(name) => {
                 format!(

@@ -4,12 +4,14 @@
 //! nor say something else. Nothing passes because it is unknown here: what no arm below speaks for may
 //! touch any guest and destroy anything.
 
+use serde_json::Value;
+
 use super::harm::{GuestOption, Harm};
 use crate::cluster::volume::owner;
 use crate::pve::property::PropertyString;
 use crate::request::Method::{Delete, Post, Put};
 use crate::request::Request;
-use crate::row::{self, Declared, Touches};
+use crate::row::{self, Declared, Loss, Touches};
 use crate::text::percent::decode;
 use crate::text::slot::Slot;
 use crate::text::upid::Upid;
@@ -85,40 +87,57 @@ impl Subject {
     }
 
     /// Of a request that changes something: as its row says, where it is one of those that the tool
-    /// declares, else as its path says. `before` is what is known of what it changes.
-    pub(super) fn of(request: &Request, declared: &[Declared], before: &str) -> Self {
+    /// declares, else as its path says. `before` is the object that it changes, null if it was not read.
+    pub(super) fn of(request: &Request, declared: &[Declared], before: &Value) -> Self {
         match Declared::find(declared, request) {
             Some(declared) => Self::of_row(request, &declared, before),
             None => Self::of_path(request),
         }
     }
 
-    fn of_row(request: &Request, declared: &Declared, before: &str) -> Self {
+    fn of_row(request: &Request, declared: &Declared, before: &Value) -> Self {
         let does = declared.does(request);
         let mut subject = Self::read(None, None);
         subject.add_nodes(request);
         let value = |param| declared.value(request, param).unwrap_or_default();
-        let mut how = declared.row.harm.map(|row::Harm::Interrupts(how)| how);
+        let with_values = |sentence: &str| declared.fill(sentence, request);
+        let loss = match declared.row.harm {
+            row::Harm::None => None,
+            row::Harm::Interrupts(what) => Some(Loss::interrupts(with_values(what))),
+            row::Harm::Destroys(what) => Some(Loss::destroys(with_values(what))),
+            row::Harm::Judged(judge) => judge(request, before),
+            _ => return Self::of_path(request),
+        };
         match declared.touches() {
+            Touches::NoGuest => (),
             Touches::AnyGuest => subject.unnamed = Unnamed::Changed,
             Touches::GuestOf(param) => subject.name(&value(param), Part::Changes),
-            Touches::HaResource(param) => {
-                subject.name_resource(&value(param));
-                if let Some("disabled" | "stopped") = self::value(request, "state") {
-                    how = Some("The guest is shut down.");
+            Touches::Keeps(param) => subject.name(&value(param), Part::Keeps),
+            Touches::Guests(param) => {
+                let vmids = value(param);
+                match vmids.is_empty() {
+                    true => subject.unnamed = Unnamed::Changed,
+                    false => split(&vmids).for_each(|vmid| subject.name(vmid, Part::Changes)),
                 }
             }
+            Touches::Judged(judge) => {
+                for vmid in judge(request, before) {
+                    subject.name(&vmid, Part::Changes);
+                }
+            }
+            Touches::HaResource(param) => subject.name_resource(&value(param)),
             Touches::HaCompanions(param) => {
                 subject.name_resource(&value(param));
                 subject.unnamed = Unnamed::Changed;
                 // It names the node that they go to, and not those that they leave.
                 subject.nodes.clear();
             }
+            _ => return Self::of_path(request),
         }
-        subject.harm = how.map(|how| Harm::Declared {
+        subject.harm = loss.map(|loss| Harm::Declared {
             does: does.clone(),
-            how,
-            before: before.to_owned(),
+            loss,
+            before: Declared::describe(before),
         });
         subject.does = Some(does);
         subject
@@ -394,9 +413,12 @@ fn value<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
 
 /// The parts of the lists that Proxmox reads in a parameter (`PVE/Tools.pm`, `split_list`).
 pub(super) fn listed<'a>(request: &'a Request, name: &str) -> impl Iterator<Item = &'a str> {
+    values(request, name).flat_map(split)
+}
+
+fn split(list: &str) -> impl Iterator<Item = &str> {
     let separators = |c: char| [',', ';', '\0'].contains(&c) || c.is_whitespace();
-    let parts = values(request, name).flat_map(move |value| value.split(separators));
-    parts.filter(|part| !part.is_empty())
+    list.split(separators).filter(|part| !part.is_empty())
 }
 
 /// Whether a flag is set; of all spellings, Proxmox takes these for false (`PVE/JSONSchema.pm`).
@@ -473,8 +495,6 @@ fn is_new(volume: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-
-    use serde_json::Value;
 
     use super::*;
     use crate::request::Method;
@@ -813,7 +833,7 @@ mod tests {
                 let request = form.fold(Request::new(method, path), |request, (name, value)| {
                     request.with(name, value)
                 });
-                Some(Subject::of(&request, &tool.declared(), ""))
+                Some(Subject::of(&request, &tool.declared(), &Value::Null))
             });
             let changes: Vec<Subject> = changes.collect();
             let harms = || changes.iter().filter_map(|subject| subject.harm.as_ref());

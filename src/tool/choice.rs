@@ -36,7 +36,7 @@ pub(super) fn choose(
         if takes_digest && args.named("digest").is_none() && !digest.is_empty() {
             request = request.with("digest", digest);
         }
-        client.show_before(&Declared::describe(was));
+        client.show_before(was);
     }
     let data = client.change(&request, picked.row.reply)?;
     Ok(picked.show(&request, args, data, was))

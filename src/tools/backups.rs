@@ -18,7 +18,7 @@ use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
-use crate::row::{Step, needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
@@ -48,11 +48,13 @@ const BACKUP_PARAMS: &[Param] = &[
     WAIT_TIMEOUT,
 ];
 const BACKUP_REQUESTS: &[Step] = &[
-    step(Get, "/cluster/resources", &[]),
-    step(
+    Step::read("/cluster/resources", &[]),
+    Step::change(
         Post,
         "/nodes/{node}/vzdump",
         &["/vms/{vmid}:VM.Backup", needs::SPACE],
+        Touches::BackedUp,
+        Harm::None,
     ),
 ];
 
@@ -254,12 +256,15 @@ pub(super) static RESTORE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/vzdump/extractconfig", &[needs::BACKUP]),
-            step(Post, "/nodes/{node}/lxc", needs::CREATE).also(&[
-                needs::BACKUP,
-                needs::ARCHIVE,
-                needs::STARTED,
-            ]),
+            Step::read("/nodes/{node}/vzdump/extractconfig", &[needs::BACKUP]),
+            Step::change(
+                Post,
+                "/nodes/{node}/lxc",
+                needs::CREATE,
+                Touches::NewGuest,
+                Harm::OfNewGuest,
+            )
+            .also(&[needs::BACKUP, needs::ARCHIVE, needs::STARTED]),
         ],
         restore_lxc,
     ),
@@ -324,11 +329,14 @@ pub(super) static RESTORE_VM: Tool = Tool {
         WAIT_TIMEOUT,
     ],
     call: Call::Plain(
-        step(Post, "/nodes/{node}/qemu", needs::CREATE).also(&[
-            needs::BACKUP,
-            needs::ARCHIVE,
-            needs::STARTED,
-        ]),
+        Step::change(
+            Post,
+            "/nodes/{node}/qemu",
+            needs::CREATE,
+            Touches::NewGuest,
+            Harm::OfNewGuest,
+        )
+        .also(&[needs::BACKUP, needs::ARCHIVE, needs::STARTED]),
         Show::Action("Restore VM {vmid} from {archive}"),
     ),
 };
@@ -346,13 +354,18 @@ pub(super) static DELETE: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, STORAGE, VOLUME, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
-        &[step(
+        &[Step::change(
             Delete,
             "/nodes/{node}/storage/{storage}/content/{volume}",
             &[
                 "/storage/{storage}:Datastore.AllocateSpace|Datastore.Allocate",
                 needs::BACKUP,
             ],
+            Touches::OwnerOf(&VOLUME),
+            Harm::DeletesVolume {
+                storage: &STORAGE,
+                volume: &VOLUME,
+            },
         )],
         delete,
     ),

@@ -11,7 +11,7 @@ use crate::request::{
     Method::{Get, Post},
     Reply,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::settings::Secret;
 use crate::text::format;
@@ -24,8 +24,7 @@ pub(super) static TEMPLATES: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, STORAGE, LIMIT, OFFSET],
     call: Call::Steps(
-        &[step(
-            Get,
+        &[Step::read(
             "/nodes/{node}/storage/{storage}/content",
             &[needs::STORED],
         )],
@@ -121,7 +120,14 @@ pub(super) static CREATE_LXC: Tool = Tool {
         WAIT_TIMEOUT,
     ],
     call: Call::Steps(
-        &[step(Post, "/nodes/{node}/lxc", needs::CREATE).also(&[
+        &[Step::change(
+            Post,
+            "/nodes/{node}/lxc",
+            needs::CREATE,
+            Touches::NewGuest,
+            Harm::OfNewGuest,
+        )
+        .also(&[
             "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
             "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
             "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
@@ -293,7 +299,14 @@ pub(super) static CREATE_VM: Tool = Tool {
         WAIT_TIMEOUT,
     ],
     call: Call::Steps(
-        &[step(Post, "/nodes/{node}/qemu", needs::CREATE).also(&[
+        &[Step::change(
+            Post,
+            "/nodes/{node}/qemu",
+            needs::CREATE,
+            Touches::NewGuest,
+            Harm::OfNewGuest,
+        )
+        .also(&[
             "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
             "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
             "/vms/{newid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",

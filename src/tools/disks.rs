@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::{self, PropertyString};
 use crate::request::{
-    Method::{Get, Post, Put},
+    Method::{Post, Put},
     Reply,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -56,10 +56,16 @@ pub(super) static ADD_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            step(Post, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM)
-                .also(needs::DISK_AND_SPACE),
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            Step::change(
+                Post,
+                "/nodes/{node}/qemu/{vmid}/config",
+                needs::CONFIG_VM,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(needs::DISK_AND_SPACE),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         add_vm,
     ),
@@ -142,10 +148,16 @@ pub(super) static ADD_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC)
-                .also(needs::DISK_AND_SPACE),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/lxc/{vmid}/config",
+                needs::CONFIG_LXC,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(needs::DISK_AND_SPACE),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         add_lxc,
     ),
@@ -207,13 +219,15 @@ pub(super) static RESIZE_VM: Tool = Tool {
     params: &[NODE, VMID, VM_DISK, GROWN_SIZE, DIGEST, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            step(
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            Step::change(
                 Put,
                 "/nodes/{node}/qemu/{vmid}/resize",
                 needs::DISK_AND_SPACE,
+                Touches::GuestOf(&VMID),
+                Harm::None,
             ),
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| grow(client, args, Guest::Vm, &VM_DISK),
     ),
@@ -235,13 +249,15 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            step(
+            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            Step::change(
                 Put,
                 "/nodes/{node}/lxc/{vmid}/resize",
                 needs::DISK_AND_SPACE,
+                Touches::GuestOf(&VMID),
+                Harm::None,
             ),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| grow(client, args, Guest::Container, &LXC_VOLUME),
     ),
@@ -338,9 +354,16 @@ pub(super) static REMOVE_VM: Tool = Tool {
     params: &[NODE, VMID, REMOVED_DISK, PURGE],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(&[needs::DISK]),
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/qemu/{vmid}/config",
+                needs::CONFIG_VM,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(&[needs::DISK]),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| remove(client, args, Guest::Vm, &REMOVED_DISK, DISKS),
     ),
@@ -360,9 +383,16 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     params: &[NODE, VMID, REMOVED_MOUNT_POINT],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(&[needs::DISK]),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/lxc/{vmid}/config",
+                needs::CONFIG_LXC,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(&[needs::DISK]),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
             remove(
@@ -483,13 +513,15 @@ pub(super) static MOVE_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            step(
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            Step::change(
                 Post,
                 "/nodes/{node}/qemu/{vmid}/move_disk",
                 needs::DISK_AND_SPACE,
+                Touches::GuestOf(&VMID),
+                Harm::None,
             ),
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
             let params = &[VM_DISK, TO_STORAGE, DELETE, IMAGE_FORMAT];
@@ -517,13 +549,15 @@ pub(super) static MOVE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            step(
+            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            Step::change(
                 Post,
                 "/nodes/{node}/lxc/{vmid}/move_volume",
                 needs::DISK_AND_SPACE,
+                Touches::GuestOf(&VMID),
+                Harm::None,
             ),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
             let params = &[MOVED_VOLUME, TO_STORAGE, DELETE];

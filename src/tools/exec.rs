@@ -13,7 +13,7 @@ use crate::request::{
     Method::{Get, Post},
     Reply, Request,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text::{self, octets};
 use crate::tool::{Call, Effect, Permission, Tool};
@@ -53,12 +53,14 @@ pub(super) static EXECUTE: Tool = Tool {
     params: &[NODE, VMID, TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            step(Post, "/nodes/{node}/qemu/{vmid}/agent/exec", needs::AGENT),
-            step(
-                Get,
-                "/nodes/{node}/qemu/{vmid}/agent/exec-status",
+            Step::change(
+                Post,
+                "/nodes/{node}/qemu/{vmid}/agent/exec",
                 needs::AGENT,
+                Touches::GuestOf(&VMID),
+                Harm::RunsCommand,
             ),
+            Step::read("/nodes/{node}/qemu/{vmid}/agent/exec-status", needs::AGENT),
         ],
         execute,
     ),

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::unread;
 use crate::request::Method::Get;
-use crate::row::{needs, step};
+use crate::row::{Step, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format::{self, Format};
@@ -57,7 +57,7 @@ pub(super) static LIST: Tool = Tool {
         OFFSET,
     ],
     call: Call::Steps(
-        &[step(Get, "/cluster/resources", &[]).also(needs::AUDIT)],
+        &[Step::read("/cluster/resources", &[]).also(needs::AUDIT)],
         list,
     ),
 };
@@ -225,8 +225,7 @@ pub(super) static STATUS: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, VMID, TYPE],
     call: Call::Steps(
-        &[step(
-            Get,
+        &[Step::read(
             "/nodes/{node}/{type}/{vmid}/status/current",
             needs::AUDIT,
         )],
@@ -303,8 +302,8 @@ pub(super) static VM_CONFIG: Tool = Tool {
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| config(client, args, Guest::Vm, "VM {vmid} on {node}"),
     ),
@@ -318,8 +317,8 @@ pub(super) static LXC_CONFIG: Tool = Tool {
     params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| config(client, args, Guest::Container, "Container {vmid} on {node}"),
     ),
@@ -401,9 +400,9 @@ pub(super) static STORAGE: Tool = Tool {
     params: &[OF_NODE, LIMIT, OFFSET],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/storage", &[]),
-            step(Get, "/storage", &[]),
-            step(Get, "/cluster/resources", &[]).also(&[needs::STORED]),
+            Step::read("/nodes/{node}/storage", &[]),
+            Step::read("/storage", &[]),
+            Step::read("/cluster/resources", &[]).also(&[needs::STORED]),
         ],
         storage,
     ),

@@ -6,8 +6,8 @@ use super::common::LISTED_DIGEST as DIGEST;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
-use crate::request::{Method::Get, Reply};
-use crate::row::{Choice, Place, Scope, Touches, delete, item, list, needs, post, put, step};
+use crate::request::{Reply, Request};
+use crate::row::{Choice, Loss, Place, Scope, Step, Touches, delete, item, list, needs, post, put};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -23,8 +23,8 @@ pub(super) static STATUS: Tool = Tool {
     params: &[RAW],
     call: Call::Steps(
         &[
-            step(Get, "/cluster/ha/status/current", needs::ALL_NODES),
-            step(Get, "/cluster/ha/status/manager_status", needs::ALL_NODES),
+            Step::read("/cluster/ha/status/current", needs::ALL_NODES),
+            Step::read("/cluster/ha/status/manager_status", needs::ALL_NODES),
         ],
         status,
     ),
@@ -160,7 +160,8 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
                     GROUP,
                     COMMENT,
                 ],
-            ),
+            )
+            .judged(shut_down),
             put(
                 "update",
                 "/{sid}",
@@ -174,7 +175,8 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
                     UNSET,
                     DIGEST,
                 ],
-            ),
+            )
+            .judged(shut_down),
             delete("remove", "/{sid}", &[PURGE])
                 .interrupts("High availability looks after its guest no longer."),
             post("migrate", "/{sid}/migrate", &[NODE])
@@ -190,6 +192,12 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
         ],
     }),
 };
+
+fn shut_down(request: &Request, _: &Value) -> Option<Loss> {
+    let mut form = request.form.iter();
+    let shuts_down = form.any(|pair| pair == ("state", "disabled") || pair == ("state", "stopped"));
+    shuts_down.then(|| Loss::interrupts("The guest is shut down."))
+}
 
 /// What moves along, and what keeps it all from moving: Proxmox takes the request all the same.
 fn moved(_: &Args, data: &Value) -> Vec<String> {

@@ -14,7 +14,7 @@ use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
@@ -36,7 +36,13 @@ pub(super) static START_LXC: Tool = Tool {
     effect: Effect::Starts,
     params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(Post, "/nodes/{node}/lxc/{vmid}/status/start", needs::POWER),
+        Step::change(
+            Post,
+            "/nodes/{node}/lxc/{vmid}/status/start",
+            needs::POWER,
+            Touches::Keeps(&VMID),
+            Harm::None,
+        ),
         Show::Action("Start container {vmid}"),
     ),
 };
@@ -48,7 +54,13 @@ pub(super) static START_VM: Tool = Tool {
     effect: Effect::Starts,
     params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(Post, "/nodes/{node}/qemu/{vmid}/status/start", needs::POWER),
+        Step::change(
+            Post,
+            "/nodes/{node}/qemu/{vmid}/status/start",
+            needs::POWER,
+            Touches::Keeps(&VMID),
+            Harm::None,
+        ),
         Show::Action("Start VM {vmid}"),
     ),
 };
@@ -60,7 +72,13 @@ pub(super) static STOP_LXC: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(Post, "/nodes/{node}/lxc/{vmid}/status/stop", needs::POWER),
+        Step::change(
+            Post,
+            "/nodes/{node}/lxc/{vmid}/status/stop",
+            needs::POWER,
+            Touches::GuestOf(&VMID),
+            Harm::Stops,
+        ),
         Show::Action("Stop container {vmid}"),
     ),
 };
@@ -72,7 +90,13 @@ pub(super) static STOP_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(Post, "/nodes/{node}/qemu/{vmid}/status/stop", needs::POWER),
+        Step::change(
+            Post,
+            "/nodes/{node}/qemu/{vmid}/status/stop",
+            needs::POWER,
+            Touches::GuestOf(&VMID),
+            Harm::Stops,
+        ),
         Show::Action("Stop VM {vmid}"),
     ),
 };
@@ -84,10 +108,12 @@ pub(super) static SHUTDOWN_LXC: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Post,
             "/nodes/{node}/lxc/{vmid}/status/shutdown",
             needs::POWER,
+            Touches::GuestOf(&VMID),
+            Harm::StopsIfForced,
         ),
         Show::Action("Shut down container {vmid}"),
     ),
@@ -100,10 +126,12 @@ pub(super) static SHUTDOWN_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Post,
             "/nodes/{node}/qemu/{vmid}/status/shutdown",
             needs::POWER,
+            Touches::GuestOf(&VMID),
+            Harm::StopsIfForced,
         ),
         Show::Action("Shut down VM {vmid}"),
     ),
@@ -116,7 +144,13 @@ pub(super) static REBOOT_LXC: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(Post, "/nodes/{node}/lxc/{vmid}/status/reboot", needs::POWER),
+        Step::change(
+            Post,
+            "/nodes/{node}/lxc/{vmid}/status/reboot",
+            needs::POWER,
+            Touches::GuestOf(&VMID),
+            Harm::StopsIfForced,
+        ),
         Show::Action("Reboot container {vmid}"),
     ),
 };
@@ -128,10 +162,12 @@ pub(super) static REBOOT_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Post,
             "/nodes/{node}/qemu/{vmid}/status/reboot",
             needs::POWER,
+            Touches::GuestOf(&VMID),
+            Harm::StopsIfForced,
         ),
         Show::Action("Reboot VM {vmid}"),
     ),
@@ -155,10 +191,12 @@ pub(super) static PAUSE_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, VMID, TO_DISK, STATE_STORAGE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Post,
             "/nodes/{node}/qemu/{vmid}/status/suspend",
             needs::POWER,
+            Touches::GuestOf(&VMID),
+            Harm::None,
         ),
         Show::Action("Pause VM {vmid}"),
     ),
@@ -171,10 +209,12 @@ pub(super) static RESUME_VM: Tool = Tool {
     effect: Effect::Starts,
     params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Post,
             "/nodes/{node}/qemu/{vmid}/status/resume",
             needs::POWER,
+            Touches::Keeps(&VMID),
+            Harm::None,
         ),
         Show::Action("Resume VM {vmid}"),
     ),
@@ -196,7 +236,13 @@ pub(super) static DELETE_LXC: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
-        &[step(Delete, "/nodes/{node}/lxc/{vmid}", needs::ALLOCATE)],
+        &[Step::change(
+            Delete,
+            "/nodes/{node}/lxc/{vmid}",
+            needs::ALLOCATE,
+            Touches::GuestOf(&VMID),
+            Harm::DeletesGuest,
+        )],
         |client, args| delete(client, args, Guest::Container),
     ),
 };
@@ -208,7 +254,13 @@ pub(super) static DELETE_VM: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
-        &[step(Delete, "/nodes/{node}/qemu/{vmid}", needs::ALLOCATE)],
+        &[Step::change(
+            Delete,
+            "/nodes/{node}/qemu/{vmid}",
+            needs::ALLOCATE,
+            Touches::GuestOf(&VMID),
+            Harm::DeletesGuest,
+        )],
         |client, args| delete(client, args, Guest::Vm),
     ),
 };

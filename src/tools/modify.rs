@@ -12,10 +12,10 @@ use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::{
-    Method::{Get, Post, Put},
+    Method::{Post, Put},
     Reply, Request,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool, start_task};
@@ -71,12 +71,20 @@ pub(super) static CLONE_LXC: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Post, "/nodes/{node}/lxc/{vmid}/clone", needs::CLONE),
-            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
-            step(
+            Step::change(
+                Post,
+                "/nodes/{node}/lxc/{vmid}/clone",
+                needs::CLONE,
+                Touches::Keeps(&VMID),
+                Harm::None,
+            ),
+            Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
+            Step::change(
                 Post,
                 "/nodes/{node}/lxc/{newid}/status/start",
                 &[needs::STARTED],
+                Touches::Keeps(&NEWID),
+                Harm::None,
             ),
         ],
         |client, args| clone(client, args, Guest::Container),
@@ -106,12 +114,20 @@ pub(super) static CLONE_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Post, "/nodes/{node}/qemu/{vmid}/clone", needs::CLONE),
-            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
-            step(
+            Step::change(
+                Post,
+                "/nodes/{node}/qemu/{vmid}/clone",
+                needs::CLONE,
+                Touches::Keeps(&VMID),
+                Harm::None,
+            ),
+            Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
+            Step::change(
                 Post,
                 "/nodes/{node}/qemu/{newid}/status/start",
                 &[needs::STARTED],
+                Touches::Keeps(&NEWID),
+                Harm::None,
             ),
         ],
         |client, args| clone(client, args, Guest::Vm),
@@ -180,8 +196,15 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     params: &[NODE, VMID, MEMORY, LXC_CORES, SWAP, CPU_LIMIT, DIGEST],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
-            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(needs::RESIZE),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/lxc/{vmid}/config",
+                needs::CONFIG_LXC,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(needs::RESIZE),
         ],
         |client, args| {
             resize(
@@ -202,8 +225,15 @@ pub(super) static RESIZE_VM: Tool = Tool {
     params: &[NODE, VMID, MEMORY, VM_CORES, SOCKETS, BALLOON, DIGEST],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
-            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(needs::RESIZE),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/qemu/{vmid}/config",
+                needs::CONFIG_VM,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(needs::RESIZE),
         ],
         |client, args| {
             resize(

@@ -8,11 +8,8 @@ use crate::answer::Answer;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::PropertyString;
-use crate::request::{
-    Method::{Get, Put},
-    Reply,
-};
-use crate::row::{Step, needs, step};
+use crate::request::{Method::Put, Reply};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
@@ -72,14 +69,28 @@ const NEW_GW6: Param =
 const HWADDR: Param = Param::optional("hwaddr", Kind::Format(&format::MAC), "").alias(&["macaddr"]);
 
 const VM_REQUESTS: &[Step] = &[
-    step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-    step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(needs::NETWORK),
-    step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+    Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+    Step::change(
+        Put,
+        "/nodes/{node}/qemu/{vmid}/config",
+        needs::CONFIG_VM,
+        Touches::GuestOf(&VMID),
+        Harm::OfConfig,
+    )
+    .also(needs::NETWORK),
+    Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
 ];
 const LXC_REQUESTS: &[Step] = &[
-    step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-    step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(needs::NETWORK),
-    step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+    Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+    Step::change(
+        Put,
+        "/nodes/{node}/lxc/{vmid}/config",
+        needs::CONFIG_LXC,
+        Touches::GuestOf(&VMID),
+        Harm::OfConfig,
+    )
+    .also(needs::NETWORK),
+    Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
 ];
 
 /// Keys of a line that the tools have parameters for. The model is a key as well, with the MAC address.
@@ -426,9 +437,16 @@ pub(super) static REMOVE_VM: Tool = Tool {
     params: &[NODE, VMID, NET],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM).also(needs::NETWORK),
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/qemu/{vmid}/config",
+                needs::CONFIG_VM,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(needs::NETWORK),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| remove(client, args, Guest::Vm),
     ),
@@ -442,9 +460,16 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     params: &[NODE, VMID, NET],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC).also(needs::NETWORK),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/lxc/{vmid}/config",
+                needs::CONFIG_LXC,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(needs::NETWORK),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| remove(client, args, Guest::Container),
     ),

@@ -14,7 +14,7 @@ use crate::request::{
     Method::{Get, Post},
     Request,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -28,7 +28,7 @@ pub(super) static SERVICES: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
     call: Call::Plain(
-        step(Get, "/nodes/{node}/services", needs::NODE),
+        Step::read("/nodes/{node}/services", needs::NODE),
         Show::Table(&Table {
             name: "services",
             noun: ["service", "services"],
@@ -87,10 +87,15 @@ pub(super) static CONTROL_SERVICE: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[NODE, SERVICE, COMMAND, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Post,
             "/nodes/{node}/services/{service}/{command}",
             &["/nodes/{node}:Sys.Modify"],
+            Touches::Service {
+                name: &SERVICE,
+                command: &COMMAND,
+            },
+            Harm::None,
         ),
         Show::Action("{command} of service {service}"),
     ),
@@ -119,8 +124,8 @@ pub(super) static SYSLOG: Tool = Tool {
     params: &[NODE, LINES, FIRST_LINE, SINCE, UNTIL, UNIT],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/time", needs::NODE),
-            step(Get, "/nodes/{node}/syslog", needs::LOGS),
+            Step::read("/nodes/{node}/time", needs::NODE),
+            Step::read("/nodes/{node}/syslog", needs::LOGS),
         ],
         syslog,
     ),
@@ -245,7 +250,7 @@ pub(super) static JOURNAL: Tool = Tool {
         START_CURSOR,
         END_CURSOR,
     ],
-    call: Call::Steps(&[step(Get, "/nodes/{node}/journal", needs::LOGS)], journal),
+    call: Call::Steps(&[Step::read("/nodes/{node}/journal", needs::LOGS)], journal),
 };
 
 fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -361,8 +366,8 @@ pub(super) static TASKS: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Get, "/nodes", &[]),
-            step(Get, "/nodes/{node}/tasks", &[]),
+            Step::read("/nodes", &[]),
+            Step::read("/nodes/{node}/tasks", &[]),
         ],
         tasks,
     ),
@@ -501,9 +506,9 @@ pub(super) static TASK: Tool = Tool {
     params: &[TASK_NODE, UPID, LOG_LINES, LOG_START],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
-            step(Get, "/nodes/{node}/tasks/{upid}/log", &[]),
-            step(Get, "/nodes/{node}/tasks", &[]),
+            Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
+            Step::read("/nodes/{node}/tasks/{upid}/log", &[]),
+            Step::read("/nodes/{node}/tasks", &[]),
         ],
         task_status,
     ),
@@ -583,7 +588,7 @@ pub(super) static APLINFO: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, SECTION, SEARCH, LIMIT, OFFSET],
-    call: Call::Steps(&[step(Get, "/nodes/{node}/aplinfo", &[])], aplinfo),
+    call: Call::Steps(&[Step::read("/nodes/{node}/aplinfo", &[])], aplinfo),
 };
 
 fn aplinfo(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -620,7 +625,7 @@ pub(super) static NETSTAT: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
     call: Call::Plain(
-        step(Get, "/nodes/{node}/netstat", needs::NODE),
+        Step::read("/nodes/{node}/netstat", needs::NODE),
         Show::Table(&Table {
             name: "devices",
             noun: ["device", "devices"],

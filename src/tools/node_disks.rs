@@ -7,7 +7,7 @@ use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, p
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::Method::Get;
-use crate::row::{needs, step};
+use crate::row::{Step, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -28,8 +28,7 @@ pub(super) static LIST: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, DISK_TYPE, PARTITIONS, SKIP_SMART, LIMIT, OFFSET],
     call: Call::Plain(
-        step(
-            Get,
+        Step::read(
             "/nodes/{node}/disks/list",
             &["/:Sys.Audit or /nodes/{node}:Sys.Audit"],
         ),
@@ -64,7 +63,7 @@ pub(super) static SMART: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, DISK, HEALTH_ONLY],
     call: Call::Steps(
-        &[step(Get, "/nodes/{node}/disks/smart", needs::ALL_NODES)],
+        &[Step::read("/nodes/{node}/disks/smart", needs::ALL_NODES)],
         smart,
     ),
 };
@@ -123,7 +122,7 @@ pub(super) static LVM: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
     call: Call::Steps(
-        &[step(Get, "/nodes/{node}/disks/lvm", needs::ALL_NODES)],
+        &[Step::read("/nodes/{node}/disks/lvm", needs::ALL_NODES)],
         lvm,
     ),
 };
@@ -162,7 +161,7 @@ pub(super) static ZFS: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, LIMIT, OFFSET],
     call: Call::Plain(
-        step(Get, "/nodes/{node}/disks/zfs", needs::ALL_NODES),
+        Step::read("/nodes/{node}/disks/zfs", needs::ALL_NODES),
         Show::Table(&Table {
             name: "pools",
             noun: ["ZFS pool", "pools"],

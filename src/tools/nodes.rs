@@ -7,7 +7,7 @@ use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, p
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::Method::Get;
-use crate::row::{needs, step};
+use crate::row::{Step, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -19,7 +19,7 @@ pub(super) static LIST: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[LIMIT, OFFSET],
-    call: Call::Plain(step(Get, "/nodes", &[]), Show::Table(&NODES)),
+    call: Call::Plain(Step::read("/nodes", &[]), Show::Table(&NODES)),
 };
 
 static NODES: Table = Table {
@@ -43,7 +43,7 @@ pub(super) static STATUS: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Reads,
     params: &[NODE],
-    call: Call::Steps(&[step(Get, "/nodes/{node}/status", needs::NODE)], status),
+    call: Call::Steps(&[Step::read("/nodes/{node}/status", needs::NODE)], status),
 };
 
 fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -94,7 +94,7 @@ pub(super) static NETWORK: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, NETWORK_TYPE, LIMIT, OFFSET],
-    call: Call::Steps(&[step(Get, "/nodes/{node}/network", &[])], network),
+    call: Call::Steps(&[Step::read("/nodes/{node}/network", &[])], network),
 };
 
 fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
@@ -167,7 +167,7 @@ pub(super) static DNS: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE],
     call: Call::Plain(
-        step(Get, "/nodes/{node}/dns", needs::NODE),
+        Step::read("/nodes/{node}/dns", needs::NODE),
         Show::Fields(&Fields {
             heading: "DNS of node {node}",
             columns: &[],
@@ -185,7 +185,7 @@ pub(super) static INTERFACE: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, IFACE],
     call: Call::Plain(
-        step(Get, "/nodes/{node}/network/{iface}", needs::NODE),
+        Step::read("/nodes/{node}/network/{iface}", needs::NODE),
         Show::Fields(&Fields {
             heading: "Interface {iface} of node {node}",
             columns: &[
@@ -206,8 +206,8 @@ pub(super) static CLUSTER_STATUS: Tool = Tool {
     params: &[],
     call: Call::Steps(
         &[
-            step(Get, "/cluster/status", needs::ALL_NODES),
-            step(Get, "/nodes", &[]),
+            Step::read("/cluster/status", needs::ALL_NODES),
+            Step::read("/nodes", &[]),
         ],
         cluster_status,
     ),
@@ -288,7 +288,7 @@ pub(super) static NEXT_VMID: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[WANTED],
-    call: Call::Steps(&[step(Get, "/cluster/nextid", &[])], next_vmid),
+    call: Call::Steps(&[Step::read("/cluster/nextid", &[])], next_vmid),
 };
 
 fn next_vmid(client: &Client, args: &Args) -> Result<Answer, Error> {

@@ -13,7 +13,7 @@ use crate::request::{
     Method::{Delete, Get, Post},
     Reply,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -42,7 +42,13 @@ pub(super) static CREATE_LXC: Tool = Tool {
         WAIT_TIMEOUT,
     ],
     call: Call::Plain(
-        step(Post, "/nodes/{node}/lxc/{vmid}/snapshot", needs::SNAPSHOT),
+        Step::change(
+            Post,
+            "/nodes/{node}/lxc/{vmid}/snapshot",
+            needs::SNAPSHOT,
+            Touches::GuestOf(&VMID),
+            Harm::None,
+        ),
         Show::Action("Snapshot {snapname} of container {vmid}"),
     ),
 };
@@ -63,8 +69,14 @@ pub(super) static CREATE_VM: Tool = Tool {
     ],
     call: Call::Steps(
         &[
-            step(Post, "/nodes/{node}/qemu/{vmid}/snapshot", needs::SNAPSHOT),
-            step(Get, "/cluster/resources", &[]),
+            Step::change(
+                Post,
+                "/nodes/{node}/qemu/{vmid}/snapshot",
+                needs::SNAPSHOT,
+                Touches::GuestOf(&VMID),
+                Harm::None,
+            ),
+            Step::read("/cluster/resources", &[]),
         ],
         create_vm,
     ),
@@ -91,7 +103,10 @@ pub(super) static LIST_LXC: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, VMID, LIMIT, OFFSET],
     call: Call::Steps(
-        &[step(Get, "/nodes/{node}/lxc/{vmid}/snapshot", needs::AUDIT)],
+        &[Step::read(
+            "/nodes/{node}/lxc/{vmid}/snapshot",
+            needs::AUDIT,
+        )],
         |client, args| list(client, args, "/nodes/{node}/lxc/{vmid}/snapshot"),
     ),
 };
@@ -103,8 +118,7 @@ pub(super) static LIST_VM: Tool = Tool {
     effect: Effect::Reads,
     params: &[NODE, VMID, LIMIT, OFFSET],
     call: Call::Steps(
-        &[step(
-            Get,
+        &[Step::read(
             "/nodes/{node}/qemu/{vmid}/snapshot",
             needs::AUDIT,
         )],
@@ -153,11 +167,13 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/lxc/{vmid}/config", needs::AUDIT).dispensable(),
-            step(
+            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT).dispensable(),
+            Step::change(
                 Post,
                 "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback",
                 needs::ROLLBACK,
+                Touches::GuestOf(&VMID),
+                Harm::RollsBack(&SNAPNAME),
             ),
         ],
         |client, args| roll_back(client, args, Guest::Container),
@@ -172,11 +188,13 @@ pub(super) static ROLLBACK_VM: Tool = Tool {
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/config", needs::AUDIT).dispensable(),
-            step(
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT).dispensable(),
+            Step::change(
                 Post,
                 "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
                 needs::ROLLBACK,
+                Touches::GuestOf(&VMID),
+                Harm::RollsBack(&SNAPNAME),
             ),
         ],
         |client, args| roll_back(client, args, Guest::Vm),
@@ -264,10 +282,12 @@ pub(super) static DELETE_LXC: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Delete,
             "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}",
             needs::SNAPSHOT,
+            Touches::GuestOf(&VMID),
+            Harm::DeletesSnapshot(&SNAPNAME),
         ),
         Show::Action("Delete snapshot {snapname} of container {vmid}"),
     ),
@@ -280,10 +300,12 @@ pub(super) static DELETE_VM: Tool = Tool {
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
-        step(
+        Step::change(
             Delete,
             "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}",
             needs::SNAPSHOT,
+            Touches::GuestOf(&VMID),
+            Harm::DeletesSnapshot(&SNAPNAME),
         ),
         Show::Action("Delete snapshot {snapname} of VM {vmid}"),
     ),

@@ -18,7 +18,7 @@ use crate::request::{
     Method::{Delete, Get, Put},
     Reply, Request,
 };
-use crate::row::{needs, step};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -59,8 +59,14 @@ pub(super) static STOP: Tool = Tool {
     params: &[UPID],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/tasks/{upid}/status", &[]),
-            step(Delete, "/nodes/{node}/tasks/{upid}", &[]),
+            Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
+            Step::change(
+                Delete,
+                "/nodes/{node}/tasks/{upid}",
+                &[],
+                Touches::GuestOfTask(&UPID),
+                Harm::None,
+            ),
         ],
         stop,
     ),
@@ -102,8 +108,8 @@ pub(super) static OF_CLUSTER: Tool = Tool {
     params: &[VIEW, MAX],
     call: Call::Steps(
         &[
-            step(Get, "/cluster/tasks", &[]),
-            step(Get, "/cluster/log", &[]),
+            Step::read("/cluster/tasks", &[]),
+            Step::read("/cluster/log", &[]),
         ],
         of_cluster,
     ),
@@ -174,9 +180,9 @@ pub(super) static PENDING: Tool = Tool {
     params: &[NODE, VMID, TYPE, ALL, LIMIT, OFFSET],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
-            step(Get, "/nodes/{node}/qemu/{vmid}/cloudinit", needs::AUDIT),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::read("/nodes/{node}/qemu/{vmid}/cloudinit", needs::AUDIT),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         pending,
     ),
@@ -296,12 +302,24 @@ pub(super) static UPDATE: Tool = Tool {
     params: &[NODE, VMID, TYPE, SET, DELETE, REVERT, DIGEST],
     call: Call::Steps(
         &[
-            step(Get, "/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
-            step(Put, "/nodes/{node}/qemu/{vmid}/config", needs::CONFIG_VM),
-            step(Get, "/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
-            step(Put, "/nodes/{node}/lxc/{vmid}/config", needs::CONFIG_LXC)
-                .also(&["/vms/{vmid}:VM.Config.Options"]),
-            step(Get, "/cluster/resources", &[]),
+            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/qemu/{vmid}/config",
+                needs::CONFIG_VM,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            ),
+            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
+            Step::change(
+                Put,
+                "/nodes/{node}/lxc/{vmid}/config",
+                needs::CONFIG_LXC,
+                Touches::GuestOf(&VMID),
+                Harm::OfConfig,
+            )
+            .also(&["/vms/{vmid}:VM.Config.Options"]),
+            Step::read("/cluster/resources", &[]),
         ],
         update,
     ),
@@ -573,8 +591,8 @@ pub(super) static VERSION: Tool = Tool {
     params: &[ON_NODE],
     call: Call::Steps(
         &[
-            step(Get, "/version", &[]),
-            step(Get, "/nodes/{node}/version", &[]),
+            Step::read("/version", &[]),
+            Step::read("/nodes/{node}/version", &[]),
         ],
         version,
     ),

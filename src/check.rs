@@ -17,9 +17,8 @@ use serde_json::Value;
 
 use crate::answer;
 use crate::check::report::Report;
-use crate::error::Failure;
+use crate::error::Error;
 use crate::error::grant::quoted;
-use crate::error::{Error, Refusal};
 use crate::mcp::connection::Peer;
 use crate::pve::probe::Probe;
 use crate::pve::reader::{Cluster, Reader};
@@ -227,14 +226,17 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             report.ok(TOKEN, format!("{} is valid", connection.token_id));
             major
         }
-        Err(Error::Refused(refusal)) if refusal.status() == 401 => {
+        Err(error)
+            if error
+                .refusal()
+                .is_some_and(|refusal| refusal.status() == 401) =>
+        {
             report.ok(
                 API,
                 "the API answers; it reports its version only to valid tokens",
             );
-            let advice = token_remedy(&refusal, &connection.token_id);
-            let found = Error::Refused(refusal).brief();
-            let found = format!("{} was rejected: {found}", connection.token_id);
+            let advice = token_remedy(&error, &connection.token_id);
+            let found = format!("{} was rejected: {}", connection.token_id, error.brief());
             report.failed(TOKEN, found, advice);
             needs_token(report, &[PRIVILEGES]);
             clock(report, date, began, ended);
@@ -242,8 +244,7 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             return;
         }
         Err(error) => {
-            let (found, remedy) = fault(error);
-            report.failed(API, found, remedy);
+            report.failed(API, error.summary(), remedy(&error));
             for check in [TOKEN, PRIVILEGES, CLOCK, NODES] {
                 report.skipped(check, "needs an answer from the API");
             }
@@ -260,8 +261,7 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             major.unwrap_or(u32::MAX),
         ),
         Err(error) => {
-            let (found, remedy) = fault(error);
-            report.failed(PRIVILEGES, found, remedy);
+            report.failed(PRIVILEGES, error.summary(), remedy(&error));
         }
     }
     clock(report, date, began, ended);
@@ -272,8 +272,7 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             boundaries::check(report, safety, &client, &rows);
         }
         Err(error) => {
-            let (found, remedy) = fault(error);
-            report.failed(NODES, found, remedy);
+            report.failed(NODES, error.summary(), remedy(&error));
             boundaries::check(report, safety, &client, &[]);
         }
     }
@@ -284,45 +283,22 @@ fn major(version: &str) -> Option<u32> {
     version.split(['.', '-']).next()?.parse().ok()
 }
 
-/// Splits an error into what failed and how to fix it; the second is empty if the error does not say.
-fn fault(error: Error) -> (String, String) {
-    match error {
-        Error::Unanswered {
-            failure:
-                Failure::NotSent {
-                    what,
-                    cause,
-                    remedy,
-                },
-            ..
-        } => (format!("{what}: {cause}"), remedy),
-        Error::Unanswered {
-            request,
-            failure:
-                Failure::MaybeProcessed {
-                    what,
-                    cause,
-                    remedy,
-                },
-        } => (format!("{request} {what}: {cause}"), remedy),
-        other => match other.on_one_line().split_once('\n') {
-            Some((found, remedy)) => (found.to_owned(), remedy.to_owned()),
-            None => (other.on_one_line(), String::new()),
-        },
-    }
+/// Returns what an error says to do; empty if it does not say.
+fn remedy(error: &Error) -> String {
+    error.hints().collect::<Vec<_>>().join("\n")
 }
 
 /// Returns how to fix a token that Proxmox rejected, depending on its reason.
-fn token_remedy(refusal: &Refusal, token_id: &str) -> String {
+fn token_remedy(error: &Error, token_id: &str) -> String {
     let (user, name) = token_id.split_once('!').unwrap_or((token_id, ""));
     let (user, name) = (quoted(user), quoted(name));
-    if refusal.says("no such token") {
+    if error.says("no such token") {
         return format!(
             "Correct PROXMOX_USER and PROXMOX_TOKEN_NAME, or create the token on a node as root, which \
              prints its secret:\n  pveum user token add {user} {name} --privsep 1"
         );
     }
-    if refusal.says("invalid token value") {
+    if error.says("invalid token value") {
         return format!(
             "The secret is wrong: correct PROXMOX_TOKEN_VALUE or the file that PROXMOX_TOKEN_FILE \
              names. If it is lost, recreate the token on a node as root, and grant it its roles \

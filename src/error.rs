@@ -18,37 +18,51 @@ use crate::request::Response;
 use crate::request::{Form, Method, Request};
 use crate::text::{self, octets};
 
-/// Why a call failed. Every variant says what failed, why, and what to do next.
+/// Why a call failed, and what to do about it.
 #[derive(Debug)]
-pub(crate) enum Error {
+pub(crate) struct Error {
+    pub(crate) kind: ErrorKind,
+    /// What failed.
+    pub(crate) what: String,
+    /// Why.
+    pub(crate) cause: String,
+    /// What to do first: the usual advice for such a failure until a caller knows better.
+    advice: Option<String>,
+    is_advised: bool,
+    /// Further lines of advice and facts, in the order in which callers added them.
+    hints: Vec<String>,
+}
+
+/// Which failure it is, with the data that callers act on.
+#[derive(Debug)]
+pub(crate) enum ErrorKind {
+    /// The arguments are invalid. Nothing was sent.
+    Arguments,
     /// The client must ask the user.
     Asked(Box<Question>),
-    /// The arguments are invalid; each problem is a sentence. Nothing was sent.
-    Arguments(Vec<String>),
     /// The client no longer wants an answer, so this is never shown.
     Cancelled,
-    /// The user has not agreed: why, and what to do. Nothing was changed.
-    Declined(String),
-    /// The settings do not allow the call: what, and why. Nothing was changed.
-    Denied { what: String, why: String },
-    /// The tool is elevated and elevated tools are not allowed. Nothing was sent.
-    Elevated,
-    /// The call cannot succeed in the current state: what, and why, with what to do about it.
-    Impossible { what: String, cause: String },
-    /// The guest is a container and the tool is for VMs, or the reverse: the guest's row of
-    /// `/cluster/resources`, and the error to report if the tool for the other kind does not take over.
-    /// Nothing was done.
-    OtherKind { guest: Value, refusal: Box<Error> },
+    /// The user has not agreed. Nothing was changed.
+    Declined,
+    /// The settings do not allow the call. Nothing was changed.
+    Denied,
+    /// The call cannot succeed in the current state.
+    Impossible,
+    /// The demonstration does not know the request.
+    NotRecorded,
+    /// The guest, given as its row of `/cluster/resources`, is a container and the tool is for VMs, or the
+    /// reverse. Nothing was done, and the tool for the other kind may take over.
+    OtherKind(Box<Value>),
     /// Proxmox answered with an error.
     Refused(Box<Refusal>),
-    /// Settings are missing or invalid; each problem is a sentence. Nothing was sent.
-    Settings(Vec<String>),
+    /// Settings are missing or invalid. Nothing was sent.
+    Settings,
+    /// The request was not answered.
+    Unanswered,
     /// The answer to a question that came with the call does not belong to it.
     Unbound,
-    /// The request was not answered.
-    Unanswered { request: String, failure: Failure },
-    /// The model must ask the user: the question, and the token that confirms their agreement.
-    Unconfirmed { question: String, token: String },
+    /// The model must ask the user, and repeat the call with the token that confirms their agreement.
+    Unconfirmed,
     /// A dry run reached the first change: what it would send. This is not a failure.
     Withheld(Box<Preview>),
 }
@@ -100,185 +114,263 @@ pub(crate) struct Refusal {
     is_page: bool,
     /// The token as `user@realm!name`, for the remedy.
     token_id: String,
-    /// Advice that replaces the usual remedy, such as where the guest really is.
-    pub(crate) hint: Option<String>,
 }
 
 impl Error {
-    pub(crate) fn impossible(what: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self::Impossible {
+    fn new(kind: ErrorKind, what: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self {
+            kind,
             what: what.into(),
             cause: cause.into(),
+            advice: None,
+            is_advised: false,
+            hints: Vec::new(),
         }
+    }
+
+    /// Creates the error for invalid arguments; each problem is a sentence.
+    pub(crate) fn arguments(problems: Vec<String>) -> Self {
+        let what = "invalid arguments, nothing was sent";
+        Self::new(ErrorKind::Arguments, what, problems.join("\n"))
+    }
+
+    /// Creates the error for a question that the client must ask the user.
+    pub(crate) fn asked(question: Question) -> Self {
+        let message = question.message.clone();
+        let kind = ErrorKind::Asked(Box::new(question));
+        Self::new(kind, "not confirmed yet", message)
+    }
+
+    /// Creates the error for a call whose answer the client no longer wants.
+    pub(crate) fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled, "cancelled", "the client asked for it")
+    }
+
+    /// Creates the error for a change that the user has not agreed to.
+    pub(crate) fn declined(why: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Declined, NOT_CONFIRMED, why)
+    }
+
+    /// Creates the error for a call that the settings do not allow.
+    pub(crate) fn denied(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Denied, what, why)
+    }
+
+    /// Creates the error for an elevated tool while elevated tools are not allowed.
+    pub(crate) fn elevated() -> Self {
+        Self::denied(
+            "elevated permissions required",
+            "Set PROXMOX_ALLOW_ELEVATED=true to allow this operation.",
+        )
+    }
+
+    /// Creates the error for a call that cannot succeed in the current state.
+    pub(crate) fn impossible(what: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Impossible, what, cause)
+    }
+
+    /// Creates the error for an error answer of Proxmox.
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        let (what, cause, remedy) = (refusal.what(), refusal.cause(), refusal.remedy());
+        Self {
+            advice: remedy,
+            ..Self::new(ErrorKind::Refused(Box::new(refusal)), what, cause)
+        }
+    }
+
+    /// Creates the error for missing or invalid settings; each problem is a sentence.
+    pub(crate) fn settings(problems: impl IntoIterator<Item = impl fmt::Display>) -> Self {
+        let problems = problems.into_iter().map(|problem| problem.to_string());
+        let problems: Vec<String> = problems.collect();
+        let what = "not configured, nothing was sent";
+        Self::new(ErrorKind::Settings, what, problems.join("\n"))
+            .hint("proxmox-mcp check tests the settings and shows what to set.")
+    }
+
+    /// Creates the error for a request that was not answered.
+    pub(crate) fn unanswered(request: &Request, failure: Failure) -> Self {
+        let (kind, what, cause, remedy) = match failure {
+            Failure::GivenUp { .. } => (
+                ErrorKind::Unanswered,
+                format!("{request} was given up"),
+                String::new(),
+                String::new(),
+            ),
+            Failure::NotSent {
+                what,
+                cause,
+                remedy,
+            } => (
+                ErrorKind::Unanswered,
+                format!("{what}, {request} was not sent"),
+                cause,
+                remedy,
+            ),
+            Failure::NotRecorded { cause, remedy } => (
+                ErrorKind::NotRecorded,
+                format!("the demonstration has no answer to {request}"),
+                cause,
+                remedy,
+            ),
+            Failure::MaybeProcessed {
+                what,
+                cause,
+                remedy,
+            } => (
+                ErrorKind::Unanswered,
+                format!("{request} {what}"),
+                cause,
+                remedy,
+            ),
+        };
+        Self {
+            advice: Some(remedy).filter(|remedy| !remedy.is_empty()),
+            ..Self::new(kind, what, cause)
+        }
+    }
+
+    /// Creates the error for an answer to a question that does not belong to the call.
+    pub(crate) fn unbound() -> Self {
+        let what = "the answer does not belong to this call";
+        Self::new(ErrorKind::Unbound, what, "Call again without it.")
+    }
+
+    /// Creates the error for a question that the model must put to the user.
+    pub(crate) fn unconfirmed(question: impl Into<String>, token: &str) -> Self {
+        Self::new(ErrorKind::Unconfirmed, NOT_CONFIRMED, question).hint(format!(
+            "Show this to the user. If they agree, call again with the same arguments and confirm_token={token}"
+        ))
+    }
+
+    /// Creates the error that ends a dry run.
+    pub(crate) fn withheld(preview: Preview) -> Self {
+        let text = preview.text.clone();
+        let kind = ErrorKind::Withheld(Box::new(preview));
+        Self::new(kind, "nothing was changed", text)
+    }
+
+    /// Returns the same error for a guest of the other kind.
+    pub(crate) fn of_other_kind(self, guest: Value) -> Self {
+        Self {
+            kind: ErrorKind::OtherKind(Box::new(guest)),
+            ..self
+        }
+    }
+
+    /// Adds a line to the cause.
+    pub(crate) fn because(mut self, line: impl fmt::Display) -> Self {
+        self.cause = format!("{}\n{line}", self.cause);
+        self
+    }
+
+    /// Replaces the advice of a failure by that of a caller who knows more about it.
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self.is_advised = true;
+        self
+    }
+
+    /// Returns true if the advice is no longer the usual one.
+    pub(crate) fn is_advised(&self) -> bool {
+        self.is_advised
+    }
+
+    /// Adds a hint, unless it is empty or already there.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        if !hint.is_empty() && !self.hints().any(|known| known == hint) {
+            self.hints.push(hint);
+        }
+        self
+    }
+
+    /// Returns what to do: the advice, then the hints.
+    pub(crate) fn hints(&self) -> impl Iterator<Item = &str> {
+        let advice = self.advice.as_deref().into_iter();
+        advice.chain(self.hints.iter().map(String::as_str))
+    }
+
+    /// Returns the answer of Proxmox if it refused.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        match &self.kind {
+            ErrorKind::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// Returns true if Proxmox refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal().is_some()
+    }
+
+    /// Returns true if Proxmox refused with a message that contains `part`.
+    pub(crate) fn says(&self, part: &str) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.says(part))
+    }
+
+    /// Returns true if the client no longer wants an answer.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self.kind, ErrorKind::Cancelled)
     }
 
     /// Masks `secrets` in the error: hosts, and proxies in front of them, repeat what they were sent.
     pub(crate) fn without(mut self, secrets: &[&str]) -> Self {
-        let texts: Vec<&mut String> = match &mut self {
-            Error::Refused(refusal) => {
-                let errors = refusal.errors.iter_mut();
-                let errors = errors.flat_map(|(name, why)| [name, why]);
-                [&mut refusal.message].into_iter().chain(errors).collect()
-            }
-            Error::Unanswered { failure, .. } => match failure {
-                Failure::NotSent {
-                    what,
-                    cause,
-                    remedy,
-                } => vec![what, cause, remedy],
-                Failure::MaybeProcessed { cause, remedy, .. } => vec![cause, remedy],
-                Failure::NotRecorded { .. } | Failure::GivenUp { .. } => Vec::new(),
-            },
-            _ => Vec::new(),
-        };
+        let mut texts = vec![&mut self.what, &mut self.cause];
+        texts.extend(&mut self.advice);
+        texts.extend(&mut self.hints);
+        if let ErrorKind::Refused(refusal) = &mut self.kind {
+            texts.push(&mut refusal.message);
+            let errors = refusal.errors.iter_mut();
+            texts.extend(errors.flat_map(|(name, why)| [name, why]));
+        }
         for text in texts {
             *text = text::without(text, secrets);
         }
         self
     }
 
-    /// Returns what failed and why on one line, to be part of another text.
-    pub(crate) fn on_one_line(&self) -> String {
-        let Words { what, cause } = self.words();
-        format!("{what}: {cause}")
+    /// Returns what failed and why, to be part of another text.
+    pub(crate) fn summary(&self) -> String {
+        format!("{}: {}", self.what, self.cause)
+    }
+
+    /// Returns what failed, why and what to do, to be part of another text.
+    pub(crate) fn details(&self) -> String {
+        let lines = [self.summary()];
+        let hints = self.hints().map(str::to_owned);
+        lines
+            .into_iter()
+            .chain(hints)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Returns only why, in one short line, for an error that is one of several.
     pub(crate) fn brief(&self) -> String {
-        let Words { cause, .. } = self.words();
-        text::cut(cause.lines().next().unwrap_or_default(), 200)
-    }
-
-    /// The same failure, and what else the call had to say: lines that begin with their line break.
-    pub(crate) fn besides(self, lines: &str) -> Self {
-        match self {
-            Error::Impossible { what, cause } => Error::Impossible {
-                what,
-                cause: cause + lines,
-            },
-            other => other,
-        }
-    }
-
-    /// Replaces the usual advice, where that would do harm.
-    pub(crate) fn advising(self, advice: &str) -> Self {
-        match self {
-            Error::Refused(mut refusal) => {
-                refusal.hint = Some(advice.to_owned());
-                Error::Refused(refusal)
-            }
-            Error::Unanswered { request, failure } => Error::Unanswered {
-                request,
-                failure: match failure {
-                    Failure::GivenUp { sent } => Failure::GivenUp { sent },
-                    Failure::NotRecorded { cause, remedy } => {
-                        Failure::NotRecorded { cause, remedy }
-                    }
-                    Failure::NotSent { what, cause, .. } => Failure::NotSent {
-                        what,
-                        cause,
-                        remedy: advice.to_owned(),
-                    },
-                    Failure::MaybeProcessed { what, cause, .. } => Failure::MaybeProcessed {
-                        what,
-                        cause,
-                        remedy: advice.to_owned(),
-                    },
-                },
-            },
-            other => other,
-        }
+        text::cut(self.cause.lines().next().unwrap_or_default(), 200)
     }
 }
 
-/// The parts of an error's text.
-struct Words {
-    what: String,
-    /// Why, followed by what to do on further lines.
-    cause: String,
-}
-
-impl Error {
-    fn words(&self) -> Words {
-        let (what, cause) = match self {
-            Error::OtherKind { refusal, .. } => return refusal.words(),
-            Error::Withheld(preview) => ("nothing was changed".to_owned(), preview.text.clone()),
-            Error::Elevated => (
-                "elevated permissions required".to_owned(),
-                "Set PROXMOX_ALLOW_ELEVATED=true to allow this operation.".to_owned(),
-            ),
-            Error::Denied { what, why } => (what.clone(), why.clone()),
-            Error::Asked(question) => ("not confirmed yet".to_owned(), question.message.clone()),
-            Error::Declined(why) => ("not confirmed, nothing was changed".to_owned(), why.clone()),
-            Error::Unbound => (
-                "the answer does not belong to this call".to_owned(),
-                "Call again without it.".to_owned(),
-            ),
-            Error::Unconfirmed { question, token } => (
-                "not confirmed, nothing was changed".to_owned(),
-                format!(
-                    "{question}\nShow this to the user. If they agree, call again with the same arguments and confirm_token={token}"
-                ),
-            ),
-            Error::Cancelled => ("cancelled".to_owned(), "the client asked for it".to_owned()),
-            Error::Arguments(problems) => (
-                "invalid arguments, nothing was sent".to_owned(),
-                problems.join("\n"),
-            ),
-            Error::Impossible { what, cause } => (what.clone(), cause.clone()),
-            Error::Refused(refusal) => (refusal.what(), refusal.cause()),
-            Error::Settings(problems) => (
-                "not configured, nothing was sent".to_owned(),
-                format!(
-                    "{}\nproxmox-mcp check tests the settings and shows what to set.",
-                    problems.join("\n")
-                ),
-            ),
-            Error::Unanswered { request, failure } => {
-                let (what, cause, remedy) = match failure {
-                    Failure::GivenUp { .. } => (format!("{request} was given up"), "", ""),
-                    Failure::NotSent {
-                        what,
-                        cause,
-                        remedy,
-                    } => (
-                        format!("{what}, {request} was not sent"),
-                        &**cause,
-                        &**remedy,
-                    ),
-                    Failure::NotRecorded { cause, remedy } => (
-                        format!("the demonstration has no answer to {request}"),
-                        &**cause,
-                        &**remedy,
-                    ),
-                    Failure::MaybeProcessed {
-                        what,
-                        cause,
-                        remedy,
-                    } => (format!("{request} {what}"), &**cause, &**remedy),
-                };
-                (what, format!("{cause}\n{remedy}"))
-            }
-        };
-        Words {
-            what,
-            cause: text::cut(cause.trim_end(), text::BUDGET / 2),
-        }
-    }
-}
+/// What failed if a change was not confirmed.
+const NOT_CONFIRMED: &str = "not confirmed, nothing was changed";
 
 /// `❌ Error: <what failed>`, a blank line, `Cause: <details>`; if the settings do not allow the call,
-/// `🚫 Permission Denied: <what>`, a blank line, `<details>`.
+/// `🚫 Permission Denied: <what>`, a blank line, `<details>`. The hints follow, each on its own lines.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Words { what, cause } = self.words();
-        match self {
-            Error::Elevated | Error::Denied { .. } => {
-                write!(f, "🚫 Permission Denied: {what}\n\n{cause}")
-            }
-            Error::OtherKind { refusal, .. } => refusal.fmt(f),
-            Error::Withheld(preview) => f.write_str(&preview.text),
-            _ => write!(f, "❌ Error: {what}\n\nCause: {cause}"),
+        let (what, cause) = (
+            &self.what,
+            text::cut(self.cause.trim_end(), text::BUDGET / 2),
+        );
+        match &self.kind {
+            ErrorKind::Denied => write!(f, "🚫 Permission Denied: {what}\n\n{cause}")?,
+            ErrorKind::Withheld(preview) => return f.write_str(&preview.text),
+            _ => write!(f, "❌ Error: {what}\n\nCause: {cause}")?,
+        }
+        let hints: Vec<&str> = self.hints().collect();
+        match hints.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\n{}", text::cut(&hints.join("\n"), text::BUDGET / 2)),
         }
     }
 }
@@ -310,7 +402,6 @@ impl Refusal {
             took: reply.took,
             is_page: reply.is_page,
             token_id: token_id.to_owned(),
-            hint: None,
         }
     }
 
@@ -400,7 +491,6 @@ impl Refusal {
                 self.status
             ));
         }
-        lines.extend(self.hint.clone().or_else(|| self.remedy()));
         lines.join("\n")
     }
 
@@ -443,7 +533,7 @@ mod tests {
 
     fn refused(method: Method, path: &str, reply: &Response) -> Error {
         let request = Request::new(method, path);
-        Error::Refused(Box::new(Refusal::new(&request, reply, "ai@pve!mcp")))
+        Error::refused(Refusal::new(&request, reply, "ai@pve!mcp"))
     }
 
     #[test]
@@ -492,8 +582,62 @@ mod tests {
     }
 
     #[test]
+    fn hints_follow_the_cause_in_order_and_once_each() {
+        let error = Error::impossible("it failed", "a")
+            .hint("first")
+            .hint("second")
+            .hint("first")
+            .hint("");
+        let expected = "❌ Error: it failed\n\nCause: a\nfirst\nsecond";
+        assert_eq!(error.to_string(), expected);
+        let error = error.because("b").advise("first").advise("better");
+        let expected = "❌ Error: it failed\n\nCause: a\nb\nbetter\nfirst\nsecond";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.details(), "it failed: a\nb\nbetter\nfirst\nsecond");
+    }
+
+    #[test]
+    fn advice_replaces_the_usual_one_and_leaves_other_hints() {
+        let error = || {
+            let root = Response::at_once(401, "invalid token value!", Value::Null);
+            refused(Method::Get, "/nodes", &root).hint("made up: x")
+        };
+        let text = error().to_string();
+        assert!(
+            text.contains("\nCheck PROXMOX_USER") && !error().is_advised(),
+            "{text}"
+        );
+        let advised = error().advise("Look inside the VM.");
+        assert!(advised.is_advised());
+        assert_eq!(
+            advised.to_string(),
+            "❌ Error: GET /nodes failed with status 401\n\nCause: invalid token value!\n\
+             Look inside the VM.\nmade up: x"
+        );
+    }
+
+    #[test]
+    fn a_long_cause_cuts_no_hint() {
+        let long = "x".repeat(2 * text::BUDGET);
+        let text = Error::unconfirmed(long, "1234").to_string();
+        assert!(
+            text.len() < text::BUDGET && text.ends_with("confirm_token=1234"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn secrets_are_masked_in_every_part() {
+        let error = Error::impossible("a secret", "b secret")
+            .advise("c secret")
+            .hint("d secret");
+        let text = error.without(&["secret"]).to_string();
+        assert!(!text.contains("secret") && text.contains("\nd "), "{text}");
+    }
+
+    #[test]
     fn invalid_settings_point_to_the_check() {
-        let text = Error::Settings(vec!["PROXMOX_HOST is missing".to_owned()]).to_string();
+        let text = Error::settings(["PROXMOX_HOST is missing"]).to_string();
         assert_eq!(
             text,
             "❌ Error: not configured, nothing was sent\n\nCause: PROXMOX_HOST is missing\n\

@@ -145,7 +145,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             let hosts = settings::hosts(&command_line.flags, |name| env::var_os(name));
             let hosts = match hosts {
                 Ok(hosts) => hosts,
-                Err(problems) => return finish(Err(Error::Settings(problems))),
+                Err(problems) => return finish(Err(Error::settings(problems))),
             };
             let (shown, failures) = fingerprint::show(&hosts);
             if let Some(text) = shown {

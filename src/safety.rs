@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::mcp::connection::Peer;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::{Changes, Reader};
@@ -197,7 +197,7 @@ impl<'a> Gate<'a> {
         }
         if self.is_dry_run {
             let preview = self.preview(client, request, &subject)?;
-            return Err(Error::Withheld(Box::new(preview.into())));
+            return Err(Error::withheld(preview.into()));
         }
         self.confirm(client, request, &subject)
     }
@@ -267,20 +267,20 @@ impl<'a> Gate<'a> {
             return outcome;
         };
         // The same call goes on once the user has answered.
-        if let (Err(Error::Asked(_)), Asks::WithinCall(_)) = (&outcome, &self.caller.asks) {
+        let kind = outcome.as_ref().err().map(|error| &error.kind);
+        if let (Some(ErrorKind::Asked(_)), Asks::WithinCall(_)) = (kind, &self.caller.asks) {
             return outcome;
         }
-        let decision = match &outcome {
-            Err(Error::Withheld(_)) => "dry run",
-            Err(Error::Asked(_) | Error::Unconfirmed { .. }) => "asked",
-            Err(Error::Denied { .. } | Error::Elevated) => "denied",
-            Err(Error::Declined(_) | Error::Unbound) => "not confirmed",
-            Err(_) => "failed",
-            Ok(_) => "allowed",
+        let decision = match kind {
+            Some(ErrorKind::Withheld(_)) => "dry run",
+            Some(ErrorKind::Asked(_) | ErrorKind::Unconfirmed) => "asked",
+            Some(ErrorKind::Denied) => "denied",
+            Some(ErrorKind::Declined | ErrorKind::Unbound) => "not confirmed",
+            Some(_) => "failed",
+            None => "allowed",
         };
         let told = match &outcome {
-            // The token is the model's alone.
-            Err(Error::Asked(_) | Error::Unconfirmed { .. }) => "the user must agree".to_owned(),
+            Err(_) if decision == "asked" => "the user must agree".to_owned(),
             Err(error) => brief(error),
             Ok(_) => "nothing was sent".to_owned(),
         };
@@ -300,7 +300,7 @@ impl<'a> Gate<'a> {
         // Without an answer to it, it is asked again.
         let Some(reply) = &returned.reply else {
             let known = pending.look(Way::State, &self.call, &returned.state, now);
-            return known.map(|_| None).ok_or(Error::Unbound);
+            return known.map(|_| None).ok_or_else(Error::unbound);
         };
         let consent = pending.take(Way::State, &self.call, &returned.state, now);
         if let Reply::Unanswered(_) = reply {
@@ -308,10 +308,10 @@ impl<'a> Gate<'a> {
         }
         let consent = consent.ok_or_else(|| match self.caller.asks {
             // Nobody but us has had the token.
-            Asks::WithinCall(_) => Error::Declined(
-                "The question was answered too late, or too many were open. Call again.".to_owned(),
+            Asks::WithinCall(_) => Error::declined(
+                "The question was answered too late, or too many were open. Call again.",
             ),
-            _ => Error::Unbound,
+            _ => Error::unbound(),
         })?;
         said(reply, &consent.word)?;
         Ok(Some(consent))
@@ -384,7 +384,7 @@ impl<'a> Gate<'a> {
 
 /// Why, for the audit log.
 fn brief(error: &Error) -> String {
-    text::cut(&text::visible(&error.on_one_line()), 500)
+    text::cut(&text::visible(&error.summary()), 500)
 }
 
 #[cfg(test)]
@@ -400,7 +400,7 @@ mod tests {
     use crate::tools;
 
     /// What becomes of a request that a tool sends: why it is not let through.
-    fn admit(safety: &Safety, asks: Asks, request: &Request) -> Option<Error> {
+    fn admit(safety: &Safety, asks: Asks, request: &Request) -> Option<ErrorKind> {
         let keeper = Keeper::new(safety);
         let entry = tools::find("proxmox_delete_vm").expect("it is there");
         let caller = Caller {
@@ -412,7 +412,7 @@ mod tests {
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
-        gate.admit(&client, request).err()
+        gate.admit(&client, request).err().map(|error| error.kind)
     }
 
     const ACTION: Param = Param::required("action", Kind::Text(1, 9), "");
@@ -469,10 +469,12 @@ mod tests {
         client.show_before(job);
         match gate.admit(&client, request) {
             Ok(_) => "allowed".to_owned(),
-            Err(Error::Denied { what, .. }) => what,
-            Err(Error::Unconfirmed { question, .. }) => question,
-            Err(Error::Withheld(preview)) => Answer::from(*preview).text,
-            Err(error) => panic!("{error:?}"),
+            Err(error) => match error.kind {
+                ErrorKind::Denied => error.what,
+                ErrorKind::Unconfirmed => error.cause,
+                ErrorKind::Withheld(preview) => Answer::from(*preview).text,
+                kind => panic!("{kind:?}"),
+            },
         }
     }
 
@@ -570,11 +572,12 @@ mod tests {
             let pass = gate.admit(&reader, &first).expect("it is let through");
             gate.close(pass, &Ok(Value::Null));
             let refused = gate.admit(&reader, &second).err();
-            let Some(Error::Impossible { what, cause }) = refused else {
-                panic!("{refused:?}");
-            };
-            assert_eq!(what, "PUT /nodes/pve1/config was not sent");
-            assert!(cause.contains("first change was made"), "{cause}");
+            let text = refused.expect("it is refused").to_string();
+            assert!(
+                text.contains("PUT /nodes/pve1/config was not sent"),
+                "{text}"
+            );
+            assert!(text.contains("first change was made"), "{text}");
         }
     }
 
@@ -607,19 +610,16 @@ mod tests {
         ] {
             for safety in &bounded {
                 let refused = admit(safety, Asks::Beforehand { is_yes: true }, &request);
-                assert!(matches!(refused, Some(Error::Denied { .. })), "{request}");
+                assert!(matches!(refused, Some(ErrorKind::Denied)), "{request}");
             }
             let asked = admit(&open, Asks::ByResult(None), &request);
-            let Some(Error::Asked(question)) = asked else {
+            let Some(ErrorKind::Asked(question)) = asked else {
                 panic!("{request}: {asked:?}");
             };
             let expected = format!("Send {request}: what that changes or destroys is not known");
             assert!(question.message.starts_with(&expected), "{question:?}");
             let asked = admit(&open, Asks::Nobody, &request);
-            assert!(
-                matches!(asked, Some(Error::Unconfirmed { .. })),
-                "{asked:?}"
-            );
+            assert!(matches!(asked, Some(ErrorKind::Unconfirmed)), "{asked:?}");
             assert!(admit(&unasked, Asks::Nobody, &request).is_none());
         }
     }

@@ -195,7 +195,7 @@ impl Context {
                 let cluster = || Cluster::new(connection, self.peer.clone());
                 Ok(self.cluster.get_or_init(cluster))
             }
-            Err(problems) => Err(Error::Settings(problems.clone())),
+            Err(problems) => Err(Error::settings(problems.clone())),
         }
     }
 }
@@ -269,7 +269,7 @@ impl Tool {
     /// Whether the arguments ask for one request that it can send.
     fn check(&self, args: Args) -> Result<Args, Error> {
         if let Call::Choice(choice) = self.call {
-            choice.pick(&args).map_err(Error::Arguments)?;
+            choice.pick(&args).map_err(Error::arguments)?;
         }
         Ok(args)
     }

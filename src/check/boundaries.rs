@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::answer::{self, plain};
 use crate::check::report::Report;
-use crate::check::{BOUNDARIES, fault};
+use crate::check::{BOUNDARIES, remedy};
 use crate::cluster::guests;
 use crate::pve::reader::Reader;
 use crate::request::{Method, Request};
@@ -33,8 +33,7 @@ pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes
         let rows = match client.send(&request) {
             Ok(data) => answer::rows(data),
             Err(error) => {
-                let (found, remedy) = fault(error);
-                return report.failed(BOUNDARIES, found, remedy);
+                return report.failed(BOUNDARIES, error.summary(), remedy(&error));
             }
         };
         let known = rows.iter().filter_map(|row| {

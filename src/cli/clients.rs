@@ -66,10 +66,10 @@ impl Entry {
     ) -> Result<Self, Error> {
         let misspelt = settings::misspelt(env::vars_os());
         if !misspelt.is_empty() {
-            return Err(Error::Settings(misspelt));
+            return Err(Error::settings(misspelt));
         }
         let given = settings::given(&tools::known(), flags, |name| env::var_os(name))
-            .map_err(Error::Settings)?;
+            .map_err(Error::settings)?;
         if !demo && !given.missing.is_empty() {
             log::warn!("{}", given.missing.join("; "));
         }
@@ -142,7 +142,7 @@ fn binary() -> Result<String, Error> {
 /// Returns a path as an absolute one, since a client starts the program in another folder.
 fn absolute(setting: &Setting, value: &str) -> Result<String, Error> {
     text(path::absolute(value))
-        .map_err(|err| Error::Settings(vec![format!("{} is not a path: {err}", setting.variable)]))
+        .map_err(|err| Error::settings(vec![format!("{} is not a path: {err}", setting.variable)]))
 }
 
 /// Returns a path as text.

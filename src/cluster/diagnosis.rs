@@ -25,13 +25,11 @@ const MOST: usize = 4;
 
 /// Adds the diagnosis, if there is one, to `error`.
 pub(crate) fn explain(client: &Reader, error: Error) -> Error {
-    let Error::Refused(mut refusal) = error else {
-        return error;
-    };
-    if refusal.hint.is_none() {
-        refusal.hint = inspect(client, &refusal.case());
+    let refusal = error.refusal().filter(|_| !error.is_advised());
+    match refusal.and_then(|refusal| inspect(client, &refusal.case())) {
+        Some(advice) => error.advise(advice),
+        None => error,
     }
-    Error::Refused(refusal)
 }
 
 /// Returns what to do about a failure: the diagnosis, or else the remedy of the table.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::answer::{self, Answer, plain};
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
@@ -85,10 +85,7 @@ pub(crate) fn resolve_guest(
     if !fits {
         return Err(match takes_type {
             true => wrong_kind(of, takes_type, &guest),
-            false => Error::OtherKind {
-                refusal: Box::new(wrong_kind(of, takes_type, &guest)),
-                guest,
-            },
+            false => wrong_kind(of, takes_type, &guest).of_other_kind(guest),
         });
     }
     args.set(param, plain(&guest["vmid"]));
@@ -142,15 +139,16 @@ fn wrong_kind(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
     let [vmid, of_type, node] = ["vmid", "type", "node"].map(|key| plain(&guest[key]));
     let way_out = match of.and_then(|of| of.other) {
         _ if takes_type => {
-            format!("call again with node={node}, vmid={vmid}, type={of_type}")
+            format!("Call again with node={node}, vmid={vmid}, type={of_type}.")
         }
-        Some(other) => format!("call {other} with node={node}, vmid={vmid}"),
-        None => format!("no tool does this to a {}", kind.noun()),
+        Some(other) => format!("Call {other} with node={node}, vmid={vmid}."),
+        None => format!("No tool does this to a {}.", kind.noun()),
     };
     Error::impossible(
         format!("{vmid} is a {}, nothing was done", kind.noun()),
-        format!("{}: {way_out}.", identified(guest)),
+        format!("{}.", identified(guest)),
     )
+    .advise(way_out)
 }
 
 /// How many free VMIDs are tried before a call fails: another client can be faster each time.
@@ -178,7 +176,7 @@ pub(crate) fn with_free_vmid(
         let id = free_vmid(client, taken)?;
         args.set(param, id.to_string());
         match call(args) {
-            Err(Error::Refused(refusal)) if attempt < ATTEMPTS && says_vmid_taken(&refusal, id) => {
+            Err(error) if attempt < ATTEMPTS && says_vmid_taken(&error, id) => {
                 taken = Some(id);
                 attempt += 1;
             }
@@ -206,10 +204,10 @@ pub(crate) fn with_free_vmid(
 
 /// Whether Proxmox refused to make a guest because there is one with its VMID. The second form is
 /// that of two clients at the same moment.
-fn says_vmid_taken(refusal: &Refusal, id: u64) -> bool {
+fn says_vmid_taken(error: &Error, id: u64) -> bool {
     [" already exists", ": config file already exists"]
         .iter()
-        .any(|words| refusal.says(&format!("{id}{words}")))
+        .any(|words| error.says(&format!("{id}{words}")))
 }
 
 /// How many VMIDs after a taken one are looked at.
@@ -225,8 +223,7 @@ fn free_vmid(client: &Reader, taken: Option<u64>) -> Result<u64, Error> {
     let mut probes = taken + 1..=taken + PROBES;
     loop {
         match next_vmid(client, probes.next()) {
-            Err(Error::Refused(refusal))
-                if refusal.says("already exists") && !probes.is_empty() => {}
+            Err(error) if error.says("already exists") && !probes.is_empty() => {}
             asked => return asked,
         }
     }
@@ -343,50 +340,40 @@ pub(crate) fn with_location(
     args: &Args,
     error: Error,
 ) -> Error {
-    let Error::Refused(mut refusal) = error else {
+    let is_missing = error.says("Configuration file") && error.says("does not exist");
+    let kind = of.map(|of| of.kind);
+    let is_doubtful = is_missing || (kind.is_some() && error.says("not running"));
+    let vmid = args.named(VMID.name);
+    let Some(vmid) = vmid.filter(|_| is_doubtful && !error.is_advised()) else {
         return error;
     };
-    let is_missing = refusal.says("Configuration file") && refusal.says("does not exist");
-    let kind = of.map(|of| of.kind);
-    let is_doubtful = is_missing || (kind.is_some() && refusal.says("not running"));
-    let vmid = args.named(VMID.name);
-    let Some(vmid) = vmid.filter(|_| is_doubtful && refusal.hint.is_none()) else {
-        return Error::Refused(refusal);
-    };
-    let guest = resource(client, args, vmid);
     let is_other = |guest: &Value| kind.is_some_and(|kind| kind != Guest::of(guest));
-    refusal.hint = match &guest {
-        Ok(Some(guest)) if is_missing || is_other(guest) => Some(located(guest, kind)),
-        Ok(None) if is_missing => Some(format!(
+    match resource(client, args, vmid) {
+        Ok(Some(guest)) if is_missing || is_other(&guest) => {
+            let error = error
+                .because(format_args!("{}.", identified(&guest)))
+                .advise(call_again(&guest, kind));
+            match is_other(&guest) {
+                true => error.of_other_kind(guest),
+                false => error,
+            }
+        }
+        Ok(None) if is_missing => error.advise(format!(
             "This token sees no guest {vmid} anywhere: proxmox_get_vms lists those that it sees."
         )),
-        Err(_) if is_missing => {
-            Some("proxmox_get_vms lists the guests with their nodes.".to_owned())
-        }
-        _ => None,
-    };
-    let refusal = Error::Refused(refusal);
-    match guest {
-        Ok(Some(guest)) if is_other(&guest) => Error::OtherKind {
-            guest,
-            refusal: Box::new(refusal),
-        },
-        _ => refusal,
+        Err(_) if is_missing => error.advise("proxmox_get_vms lists the guests with their nodes."),
+        _ => error,
     }
 }
 
-/// `102 is the VM db01 on node pve2: call again …`, for a tool for guests of one kind, or of both by `type`.
-pub(crate) fn located(guest: &Value, kind: Option<Guest>) -> String {
+/// Returns how to call again where the guest really is: a tool for guests of one kind, or of both by `type`.
+pub(crate) fn call_again(guest: &Value, kind: Option<Guest>) -> String {
     let also = match kind {
         None => format!(", type={}", plain(&guest["type"])),
         Some(kind) if kind == Guest::of(guest) => String::new(),
         Some(_) => format!(" and the {} tool", Guest::of(guest).suffix()),
     };
-    format!(
-        "{}: call again with node={}{also}.",
-        identified(guest),
-        plain(&guest["node"]),
-    )
+    format!("Call again with node={}{also}.", plain(&guest["node"]))
 }
 
 /// `102 is the VM db01 on node pve2`

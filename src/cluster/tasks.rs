@@ -6,8 +6,8 @@ pub(crate) use crate::answer::Task;
 use crate::answer::{self, Answer, number, plain};
 use crate::cluster::diagnosis;
 use crate::cluster::patience::Patience;
-use crate::error::Error;
 use crate::error::remedy::Case;
+use crate::error::{Error, ErrorKind};
 use crate::param::{Kind, Param};
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
@@ -401,17 +401,17 @@ impl Task {
     /// A look that told nothing: the task may well run on. Only what no other look can mend is an
     /// error.
     fn look_error(&self, error: Error) -> Result<State, Error> {
-        match &error {
-            Error::Refused(refusal) if refusal.says("no such task") => Err(Error::impossible(
+        match &error.kind {
+            ErrorKind::Refused(refusal) if refusal.says("no such task") => Err(Error::impossible(
                 format!("how this ended is unknown: {}", self.what),
-                format!(
-                    "Proxmox no longer has the record of the task: look at what it was to change.\nupid: {}",
-                    self.upid
-                ),
-            )),
-            Error::Refused(_) | Error::Unanswered { .. } => Ok(State::Running {
-                look_error: Some(error.on_one_line()),
-            }),
+                "Proxmox no longer has the record of the task: look at what it was to change.",
+            )
+            .hint(format!("upid: {}", self.upid))),
+            ErrorKind::Refused(_) | ErrorKind::Unanswered | ErrorKind::NotRecorded => {
+                Ok(State::Running {
+                    look_error: Some(error.details()),
+                })
+            }
             _ => Err(error),
         }
     }
@@ -563,8 +563,9 @@ impl Task {
                             State::Failed { exit, log } => {
                                 let what = format!("{what}: {done}, but its start failed");
                                 let failure = start.failure(client, what, &exit, &log);
-                                let advice = "\nStart it instead of calling this again.";
-                                return Err(failure.besides(advice).besides(&answer.text));
+                                return Err(failure
+                                    .hint("Start it instead of calling this again.")
+                                    .hint(answer.text.trim_start()));
                             }
                         }
                     }
@@ -591,7 +592,7 @@ impl Task {
             }
             State::Failed { exit, log } => {
                 let failure = self.failure(client, format!("{what} failed"), &exit, &log);
-                return Err(failure.besides(&answer.text));
+                return Err(failure.hint(answer.text.trim_start()));
             }
         };
         let mut merged = match data {
@@ -613,10 +614,9 @@ impl Task {
             cause.push_str(&format!("\n| {}", text::cut(&text::inline(line), 300)));
         }
         let case = Case::of_task(&self.upid, exit, log);
-        if let Some(remedy) = diagnosis::remedy(client, &case) {
-            cause.push_str(&format!("\n{remedy}"));
-        }
-        Error::impossible(what, format!("{cause}\nupid: {}", self.upid))
+        Error::impossible(what, cause)
+            .hint(diagnosis::remedy(client, &case).unwrap_or_default())
+            .hint(format!("upid: {}", self.upid))
     }
 
     /// What it has backed up, where it is a backup of one guest.
@@ -685,8 +685,10 @@ fn may_still_start(ended: Option<f64>, now: Option<u64>) -> bool {
 fn unless_refused<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
     match looked {
         Ok(value) => Ok(Some(value)),
-        Err(Error::Refused(_) | Error::Unanswered { .. }) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => match error.kind {
+            ErrorKind::Refused(_) | ErrorKind::Unanswered | ErrorKind::NotRecorded => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 

@@ -72,7 +72,7 @@ impl Volumes {
                         volume
                     }));
                 }
-                Err(error @ Error::Refused(_)) => {
+                Err(error) if error.is_refused() => {
                     notes.push(format!("Not read: {storage} on {node}: {}", error.brief()));
                     failed.get_or_insert(error);
                 }
@@ -96,7 +96,7 @@ pub(crate) fn unreferenced(
 ) -> Result<(Vec<String>, Vec<String>), Error> {
     const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
     let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
-    let args = Args::parse(PARAMS, &arguments).map_err(Error::Arguments)?;
+    let args = Args::parse(PARAMS, &arguments).map_err(Error::arguments)?;
     let content = match of_type {
         "lxc" => "rootdir",
         _ => "images",
@@ -217,7 +217,7 @@ fn locations(
 pub(crate) fn last_backup(client: &Reader, vmid: u64) -> Result<Value, Error> {
     const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
     let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
-    let args = Args::parse(PARAMS, &arguments).map_err(Error::Arguments)?;
+    let args = Args::parse(PARAMS, &arguments).map_err(Error::arguments)?;
     let rows = Volumes::read(client, &args, Some("backup"), None)?.rows;
     let of_guest = rows
         .into_iter()

@@ -40,8 +40,9 @@ fn look(host: &Host) -> Result<(String, String), Error> {
     if !host.tls {
         return Err(Error::impossible(
             format!("{host} has no certificate"),
-            "http:// is plain HTTP.\nGive the host with https:// in PROXMOX_HOST.",
-        ));
+            "http:// is plain HTTP.",
+        )
+        .hint("Give the host with https:// in PROXMOX_HOST."));
     }
     let connector = HostConnector::new(host, Peer::nobody(), Vec::new(), Seen::default());
     let certificate = connector.certificate(LONGEST_CONNECT).map_err(failure)?;
@@ -72,5 +73,5 @@ fn failure(
         remedy,
     }: NoConnection,
 ) -> Error {
-    Error::impossible(what, format!("{cause}\n{remedy}"))
+    Error::impossible(what, cause).hint(remedy)
 }

@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
 
     fn exchange(&self, request: &Request) -> Result<Response, Error> {
         if self.peer.interruption() == Some(Interruption::Cancelled) {
-            return Err(Error::Cancelled);
+            return Err(Error::cancelled());
         }
         if self.peer.is_over() {
             return Err(self.unanswered(request, Failure::GivenUp { sent: false }));
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
             Failure::GivenUp { .. }
                 if self.peer.interruption() == Some(Interruption::Cancelled) =>
             {
-                Error::Cancelled
+                Error::cancelled()
             }
             failure => self.unanswered(request, failure),
         })?;
@@ -204,21 +204,20 @@ impl<'a> Reader<'a> {
             let body = &reply.body;
             // A web server that is none of Proxmox. Whoever sends a change looks at its answer.
             if body.get("data").is_none() && request.method.only_reads() {
-                return Err(Error::Unanswered {
-                    request: request.to_string(),
-                    failure: Failure::MaybeProcessed {
-                        what: http::NOT_THE_API,
-                        cause: "the answer has no data, as each of the API has".to_owned(),
-                        remedy: "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
+                let failure = Failure::MaybeProcessed {
+                    what: http::NOT_THE_API,
+                    cause: "the answer has no data, which each answer of the API has".to_owned(),
+                    remedy:
+                        "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
                             .to_owned(),
-                    },
-                });
+                };
+                return Err(Error::unanswered(request, failure));
             }
             self.note_begun(request, &body["data"]);
             return Ok(reply);
         }
-        let refusal = Refusal::new(request, &reply, &self.cluster.token_id);
-        Err(Error::Refused(Box::new(refusal)))
+        let token_id = &self.cluster.token_id;
+        Err(Error::refused(Refusal::new(request, &reply, token_id)))
     }
 
     fn unanswered(&self, request: &Request, failure: Failure) -> Error {
@@ -244,10 +243,7 @@ impl<'a> Reader<'a> {
             },
             failure => failure,
         };
-        Error::Unanswered {
-            request: request.to_string(),
-            failure,
-        }
+        Error::unanswered(request, failure)
     }
 
     /// Remembers a change, for the log where the client cancels the call that made it: then nobody sees
@@ -327,11 +323,9 @@ fn unclear(request: &Request, reply: Reply, answer: &Value) -> Error {
     };
     Error::impossible(
         format!("{request} was sent, and may have been processed"),
-        format!(
-            "Proxmox answers it with {reply}; what came is {came}.\n\
-             Look at the object and the node's task list before repeating this."
-        ),
+        format!("Proxmox answers it with {reply}; what came is {came}."),
     )
+    .hint("Look at the object and the node's task list before repeating this.")
 }
 
 /// What is said of an answer that came and could not be read.

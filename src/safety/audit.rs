@@ -43,16 +43,14 @@ impl Audit {
         let refused = |err: io::Error| {
             Error::impossible(
                 "the audit log cannot be written, nothing was sent",
-                format!(
-                    "PROXMOX_AUDIT_LOG ({}): {err}\nThe user must fix it: no elevated tool works without its record.",
-                    self.path.display()
-                ),
+                format!("PROXMOX_AUDIT_LOG ({}): {err}", self.path.display()),
             )
+            .hint("The user must fix it: no elevated tool works without its record.")
         };
         let mut file = open(&self.path).map_err(refused)?;
         lock(&file, peer).map_err(|problem| match problem {
             Some(err) => refused(err),
-            None => Error::Cancelled,
+            None => Error::cancelled(),
         })?;
         let line = json(fields);
         let begun = line.strip_suffix('}').unwrap_or(&line);

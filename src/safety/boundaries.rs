@@ -127,10 +127,10 @@ impl Gate<'_> {
 }
 
 pub(super) fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
-    Error::Denied {
-        what: what.into(),
-        why: format!("{} Only the user can change that.", why.into()),
-    }
+    Error::denied(
+        what,
+        format!("{} Only the user can change that.", why.into()),
+    )
 }
 
 /// What is known of where a guest belongs, read each time; `None` where the token does not see it. For

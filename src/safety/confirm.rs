@@ -50,7 +50,7 @@ impl Gate<'_> {
         };
         let told = facts.told(harm);
         if told.chars().count() > LONGEST {
-            return Err(Error::Declined(format!(
+            return Err(Error::declined(format!(
                 "It is too long to be shown to the user whole: at most {LONGEST} characters."
             )));
         }
@@ -69,7 +69,7 @@ impl Gate<'_> {
         };
         match &self.caller.asks {
             Asks::Beforehand { is_yes: true } => Ok("confirmed"),
-            Asks::Beforehand { is_yes: false } => Err(Error::Declined(format!(
+            Asks::Beforehand { is_yes: false } => Err(Error::declined(format!(
                 "{}\nThere is no one to ask here: --yes confirms in advance.",
                 question.message
             ))),
@@ -83,7 +83,7 @@ impl Gate<'_> {
             )),
             Asks::ByResult(_) | Asks::WithinCall(_) => {
                 question.state = self.keep(client, Way::State, consent)?;
-                Err(Error::Asked(Box::new(question)))
+                Err(Error::asked(question))
             }
             Asks::Nobody => self.confirm_by_token(client, question, consent),
         }
@@ -105,10 +105,9 @@ impl Gate<'_> {
             }
             refused = "That confirm_token does not count: it is for one call with the same arguments, for 5 minutes, and for what was shown.\n";
         }
-        Err(Error::Unconfirmed {
-            token: self.keep(client, Way::Token, consent)?,
-            question: format!("{refused}{}", question.message),
-        })
+        let token = self.keep(client, Way::Token, consent)?;
+        let question = format!("{refused}{}", question.message);
+        Err(Error::unconfirmed(question, &token))
     }
 
     /// Keeps what a person is shown until they have answered, and gives the token of it.

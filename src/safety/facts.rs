@@ -7,8 +7,7 @@ use super::subject::{Guest, Subject};
 use crate::answer::{number, plain};
 use crate::cluster::volume::{self, Fate, volume};
 use crate::cluster::{guests, volumes};
-use crate::error::Error;
-use crate::error::Failure;
+use crate::error::{Error, ErrorKind};
 use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
@@ -139,7 +138,7 @@ fn of_guest(
         client.send(&Request::new(Get, &path))
     };
     let status = match read("status/current") {
-        Err(Error::Refused(refusal)) if refusal.says("does not exist") => {
+        Err(error) if error.says("does not exist") => {
             return match harm {
                 Some(Harm::RestoreOver(_)) => Ok(Facts {
                     object: format!(
@@ -151,7 +150,7 @@ fn of_guest(
                     is_harmless: false,
                     vmid: Some(vmid),
                 }),
-                _ => Err(Error::Refused(refusal)),
+                _ => Err(error),
             };
         }
         status => Part::of(status)?,
@@ -345,14 +344,13 @@ impl Part {
     fn of(read: Result<Value, Error>) -> Result<Self, Error> {
         match read {
             Ok(value) => Ok(Part::Read(value)),
-            Err(error @ (Error::Refused(_) | Error::Impossible { .. })) => {
-                Ok(Part::Unknown(error.brief()))
-            }
-            Err(Error::Unanswered {
-                failure: Failure::NotRecorded { .. },
-                ..
-            }) => Ok(Part::Unknown("not part of the demonstration".to_owned())),
-            Err(error) => Err(error),
+            Err(error) => match error.kind {
+                ErrorKind::Refused(_) | ErrorKind::Impossible => Ok(Part::Unknown(error.brief())),
+                ErrorKind::NotRecorded => {
+                    Ok(Part::Unknown("not part of the demonstration".to_owned()))
+                }
+                _ => Err(error),
+            },
         }
     }
 

@@ -26,13 +26,13 @@ pub(crate) fn reply(result: &Value) -> Reply {
 pub(super) fn said(reply: &Reply, word: &str) -> Result<(), Error> {
     match reply {
         Reply::Accepted(typed) if typed == word => Ok(()),
-        Reply::Accepted(_) => Err(Error::Declined(format!(
+        Reply::Accepted(_) => Err(Error::declined(format!(
             "What was typed is not {word}. Do not call again unless the user asks for it."
         ))),
-        Reply::Declined => Err(Error::Declined(
-            "The user did not agree. Do not call again unless they ask for it.".to_owned(),
+        Reply::Declined => Err(Error::declined(
+            "The user did not agree. Do not call again unless they ask for it.",
         )),
-        Reply::Unanswered(why) => Err(Error::Declined((*why).to_owned())),
+        Reply::Unanswered(why) => Err(Error::declined(*why)),
     }
 }
 

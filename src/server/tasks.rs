@@ -60,8 +60,8 @@ pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Opti
     let client = context.reader().map_err(internal)?;
     match look(&client, id, &task) {
         Ok(result) => Ok(Some(result)),
-        Err(Error::Cancelled) => Ok(None),
-        Err(Error::Refused(refusal)) if refusal.says("no such task") => Err(unknown()),
+        Err(error) if error.is_cancelled() => Ok(None),
+        Err(error) if error.says("no such task") => Err(unknown()),
         // The task may well run on: a failed status would be final.
         Err(error) => Err(internal(error)),
     }
@@ -135,7 +135,7 @@ fn reported(client: &Reader, task: &Task, state: State) -> Value {
 fn last_line(client: &Reader, task: &Task) -> Result<String, Error> {
     let lines = match task.log_lines(client, None, 1) {
         Ok((lines, _, _)) => lines,
-        Err(Error::Cancelled) => return Err(Error::Cancelled),
+        Err(error) if error.is_cancelled() => return Err(error),
         Err(_) => Vec::new(),
     };
     let line = lines.into_iter().rfind(|line| !line.trim().is_empty());
@@ -216,7 +216,7 @@ fn internal(error: Error) -> Fault {
 }
 
 fn one_line(error: &Error) -> String {
-    text::inline(&error.on_one_line().replace('\n', " "))
+    text::inline(&error.details().replace('\n', " "))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::cluster::diagnosis;
 use crate::cluster::guests;
 use crate::cluster::patience::{Pace, Patience};
 use crate::cluster::tasks::{self, FollowedTask, State, Task};
-use crate::error::{Error, Question};
+use crate::error::{Error, ErrorKind, Question};
 use crate::param::Args;
 use crate::safety::nodes::refuse_alias;
 use crate::safety::{Caller, Client, Gate, Pass};
@@ -198,16 +198,16 @@ impl ListedTool {
     fn check_call(&self, context: &Context, arguments: &Map<String, Value>) -> Result<Args, Error> {
         let safety = context.safety();
         if let Some(why) = self.hidden(safety) {
-            return Err(Error::Denied {
-                what: format!("{} is hidden", self.name),
-                why: format!("{why}; only the user can change that."),
-            });
+            return Err(Error::denied(
+                format!("{} is hidden", self.name),
+                format!("{why}; only the user can change that."),
+            ));
         }
         if self.tool.permission == Permission::Elevated && !safety.allow_elevated {
-            return Err(Error::Elevated);
+            return Err(Error::elevated());
         }
         let args = Args::parse(self.tool.listed_params(safety), arguments);
-        args.map_err(Error::Arguments)
+        args.map_err(Error::arguments)
             .and_then(|args| self.tool.check(args))
     }
 }
@@ -234,11 +234,15 @@ impl<'a> Oversight<'a> {
             }
             Err(error) => Err(error),
         };
-        let Err(Error::OtherKind { guest, refusal }) = begun else {
-            return begun;
+        let (guest, refusal) = match begun {
+            Err(mut error) => match &mut error.kind {
+                ErrorKind::OtherKind(guest) => (guest.take(), error),
+                _ => return Err(error),
+            },
+            begun => return begun,
         };
         let entry = &job.entry;
-        let twin = stand_in::stand_in(context, entry, &job.args, arguments, guest, *refusal)?;
+        let twin = stand_in::stand_in(context, entry, &job.args, arguments, guest, refusal)?;
         self.gate.hand_to(twin.entry.tool.summary, twin.refusal);
         (job.entry, job.args, job.note) = (twin.entry, twin.args, Some(twin.note));
         job.begin(&client)
@@ -280,11 +284,13 @@ impl<'a> Oversight<'a> {
         };
         match end {
             Ok(end) => end,
-            Err(Error::Cancelled) => End::Cancelled,
-            Err(Error::Unbound) => End::Unbound,
-            Err(Error::Asked(question)) => End::Question(*question),
-            Err(Error::Withheld(preview)) => End::Outcome(Answer::from(*preview).into()),
-            Err(error) => End::Outcome(error.into()),
+            Err(error) => match error.kind {
+                ErrorKind::Cancelled => End::Cancelled,
+                ErrorKind::Unbound => End::Unbound,
+                ErrorKind::Asked(question) => End::Question(*question),
+                ErrorKind::Withheld(preview) => End::Outcome(Answer::from(*preview).into()),
+                _ => End::Outcome(error.into()),
+            },
         }
     }
 }
@@ -301,11 +307,12 @@ impl Job {
         });
         match answer {
             Ok(answer) => self.go_on(client, self.completed(answer), None),
-            Err(Error::Withheld(preview)) => {
-                let preview = self.noted((*preview).into());
-                Err(Error::Withheld(Box::new(preview.into())))
-            }
-            Err(error) => Err(self.explained(client, error)),
+            Err(error) => Err(match error.kind {
+                ErrorKind::Withheld(preview) => {
+                    Error::withheld(self.noted((*preview).into()).into())
+                }
+                _ => self.explained(client, error),
+            }),
         }
     }
 
@@ -382,7 +389,7 @@ impl Job {
             Err(error) => {
                 let answer = awaited.answer;
                 let answer = answer.with_generated("shown this once, valid if the task succeeded");
-                return Err(error.besides(&answer.text));
+                return Err(error.hint(answer.text.trim_start()));
             }
         };
         let AwaitedTask {
@@ -430,14 +437,15 @@ impl Job {
     /// Sends the change that follows `task`.
     fn send_next(&self, client: &Client, next: FollowUp, task: &Task) -> Result<Answer, Error> {
         let begun = start_task(client, &next.request, next.reply, &next.what);
-        let mut answer = begun.map_err(|error| match error {
-            Error::Cancelled => error,
-            // Whoever takes this for the whole and calls again does the first part once more.
-            error => {
-                let error = privileges::explained(client, iter::empty(), &self.args, error);
-                let [what, advice] = next.failure;
-                Error::impossible(what, format!("{advice}\n{}", error.on_one_line()))
+        let mut answer = begun.map_err(|error| {
+            if error.is_cancelled() {
+                return error;
             }
+            // Whoever takes this for the whole and calls again does the first part once more.
+            let error = privileges::explained(client, iter::empty(), &self.args, error);
+            let [what, advice] = next.failure;
+            let whole = Error::impossible(what, format!("{advice}\n{}", error.summary()));
+            error.hints().fold(whole, Error::hint)
         })?;
         if let Some(id) = task.chosen {
             answer.task = answer.task.map(|started| started.with_chosen_vmid(id));

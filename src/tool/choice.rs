@@ -14,7 +14,7 @@ pub(super) fn choose(
     args: &Args,
     choice: &'static Choice,
 ) -> Result<Answer, Error> {
-    let picked = choice.pick(args).map_err(Error::Arguments)?;
+    let picked = choice.pick(args).map_err(Error::arguments)?;
     check_kind(choice, &picked, args)?;
     check_versions(client, &picked, args)?;
     let mut request = picked.request(args);

@@ -37,8 +37,10 @@ pub(super) fn stand_in(
     };
     let (safety, name) = (context.safety(), other.name);
     if let Some(why) = other.hidden(safety) {
-        let hidden = format!("\n{name} is hidden: {why}; only the user can change that.");
-        return Err(refusal.besides(&hidden));
+        return Err(refusal.advise(format!(
+            "{name} does this to a {}, but is hidden: {why}; only the user can change that.",
+            Guest::of(&guest).noun()
+        )));
     }
     let is_elsewhere = args
         .get(&NODE)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::common::{Guest, NODE, STORAGE, located, resource, resources};
+use super::common::{Guest, NODE, STORAGE, call_again, identified, resource, resources};
 use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID};
 use super::guests::is_zero;
 use super::volumes::{ON_NODE, Volumes};
@@ -96,13 +96,11 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     if let Some(seen) = &seen
         && (seen["type"] != guest.api_type() || seen["node"] != *node)
     {
-        let refusal = elsewhere(located(seen, Some(guest)));
+        let refusal = elsewhere(format!("{}.", identified(seen)));
+        let refusal = refusal.advise(call_again(seen, Some(guest)));
         return Err(match Guest::of(seen) == guest {
             true => refusal,
-            false => Error::OtherKind {
-                guest: seen.clone(),
-                refusal: Box::new(refusal),
-            },
+            false => refusal.of_other_kind(seen.clone()),
         });
     }
     let mut request = args
@@ -383,7 +381,7 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
         None => ("", ""),
     };
     if name.is_empty() || !(of_storage.is_empty() || of_storage == storage) {
-        return Err(Error::Arguments(vec![format!(
+        return Err(Error::arguments(vec![format!(
             "volume must be a backup on {storage}, such as {storage}:backup/vzdump-qemu-100-….vma.zst"
         )]));
     }
@@ -394,7 +392,7 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
             .segment("backup", &volume),
     );
     let is_gone = match looked {
-        Err(Error::Refused(refusal)) => refusal.says("volume_size_info on"),
+        Err(error) if error.is_refused() => error.says("volume_size_info on"),
         looked => looked.map(|_| false)?,
     };
     // Proxmox answers nothing when it was done within the delay, nor when there was nothing to do.

@@ -1,6 +1,6 @@
 //! Parameters that many tools share, and the guest that they are about.
 
-pub(super) use crate::cluster::guests::{Guest, located, resource, resources};
+pub(super) use crate::cluster::guests::{Guest, call_again, identified, resource, resources};
 use crate::param::{Kind, Param};
 use crate::text::format;
 

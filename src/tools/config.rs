@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::common::{DIGEST, Guest};
 use super::guest::VMID;
 use crate::answer::{self, Answer, plain};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::param::Args;
 use crate::pve::reader::Reader;
 use crate::request::{self, Method::Get, Reply, Request};
@@ -149,10 +149,9 @@ pub(super) fn change_settings(
 /// caller named the one that was meant.
 fn unless_outrun<T>(args: &Args, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     match attempt() {
-        Err(Error::Refused(refusal))
+        Err(error)
             if args.get(&DIGEST).is_none()
-                && (refusal.says("checksum mismatch")
-                    || refusal.says("modified configuration")) =>
+                && (error.says("checksum mismatch") || error.says("modified configuration")) =>
         {
             attempt()
         }
@@ -177,7 +176,7 @@ fn send(
     now: impl Fn(&str) -> Option<String>,
 ) -> Result<Value, Error> {
     client.change(request, reply).map_err(|error| {
-        let Error::Withheld(preview) = error else {
+        let ErrorKind::Withheld(preview) = error.kind else {
             return error;
         };
         let form = || request.form.iter();
@@ -200,7 +199,7 @@ fn send(
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.into()))
             .collect();
-        Error::Withheld(Box::new(told.with("now", now).into()))
+        Error::withheld(told.with("now", now).into())
     })
 }
 

@@ -199,7 +199,7 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
 
 /// The line of `net0`, when there is to be one.
 fn network_card(args: &Args) -> Result<Option<PropertyString>, Error> {
-    let problem = |problem: &str| Err(Error::Arguments(vec![problem.to_owned()]));
+    let problem = |problem: &str| Err(Error::arguments(vec![problem.to_owned()]));
     let Some(bridge) = args.get(&LXC_BRIDGE) else {
         return match args.get(&IP).or(args.get(&GW)) {
             None => Ok(None),

@@ -6,7 +6,7 @@ use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::cluster::volume::{Fate, volume};
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::{self, PropertyString};
 use crate::request::{
@@ -113,7 +113,7 @@ pub(super) fn add_options(
 ) -> Result<(), Error> {
     if let Some(text) = args.get(options) {
         for (key, value) in
-            property::options(text, reserved).map_err(|problem| Error::Arguments(vec![problem]))?
+            property::options(text, reserved).map_err(|problem| Error::arguments(vec![problem]))?
         {
             line.set(&key, value);
         }
@@ -184,11 +184,11 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     match added {
         Ok(_) => (),
         // A large volume takes longer than the front daemon waits, and is made all the same.
-        Err(Error::Refused(refusal)) if refusal.may_go_on() => {
+        Err(error) if error.refusal().is_some_and(Refusal::may_go_on) => {
             let made = Config::read(client, args, Guest::Container)
                 .is_ok_and(|config| config.get(slot).is_some());
             if !made {
-                return Err(Error::Refused(refusal));
+                return Err(error);
             }
         }
         Err(error) => return Err(error),

@@ -73,7 +73,7 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
             "The Proxmox API cannot run commands in containers; on the node it is pct exec.",
         ));
     }
-    let argv = argv(args).map_err(|problem| Error::Arguments(vec![problem]))?;
+    let argv = argv(args).map_err(|problem| Error::arguments(vec![problem]))?;
     let program = text::cut(&text::inline(&argv.join(" ")), 200);
     let start = args.request(Post, "/nodes/{node}/qemu/{vmid}/agent/exec");
     let mut start = argv
@@ -115,7 +115,7 @@ impl Pollable for Process {
         let Self { program, pid, .. } = self;
         // The agent forgets the process with the answer that says it ended.
         let status = client.send(&self.status).map_err(|error| {
-            error.advising(&format!(
+            error.advise(format!(
                 "{program} was started as pid {}, but whether it ended is unknown: look inside the VM before you run it again.",
                 plain(pid)
             ))

@@ -146,7 +146,7 @@ fn keys_of(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static
         .iter()
         .find(|field| !names().any(|name| name == **field));
     if let Some(unknown) = unknown {
-        return Err(Error::Arguments(vec![format!(
+        return Err(Error::arguments(vec![format!(
             "fields: {} is not a column; known: {}",
             text::cut(&text::inline(unknown), 40),
             names().collect::<Vec<_>>().join(", ")
@@ -331,7 +331,7 @@ fn config(
     heading: &'static str,
 ) -> Result<Answer, Error> {
     if args.flag(&CURRENT) && args.get(&OF_SNAPSHOT).is_some() {
-        return Err(Error::Arguments(vec![
+        return Err(Error::arguments(vec![
             "current and snapshot exclude each other".to_owned(),
         ]));
     }
@@ -347,7 +347,7 @@ fn config(
     }
     Ok(match Settings::read(client, args, guest) {
         Ok(settings) => marked(fields.answer(config, args, &[]), &settings),
-        Err(Error::Cancelled) => return Err(Error::Cancelled),
+        Err(error) if error.is_cancelled() => return Err(error),
         Err(_) => {
             let note = "Which of these values are pending could not be read.".to_owned();
             fields.answer(config, args, &[note])

@@ -269,7 +269,7 @@ pub(super) static DELETE_VM: Tool = Tool {
 fn delete(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let vmid = &args[&VMID];
     let config = match client.send(&args.request(Get, &guest.path("config"))) {
-        Err(Error::Refused(_)) => Value::Null,
+        Err(error) if error.is_refused() => Value::Null,
         config => config?,
     };
     let others = match args.flag(&UNREFERENCED) && !config.is_null() {

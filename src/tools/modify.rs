@@ -137,7 +137,7 @@ pub(super) static CLONE_VM: Tool = Tool {
 /// Copies, and starts the copy once it is there with `start`.
 fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     if args.flag(&START_COPY) && args.get(&WAIT) == Some("0") {
-        return Err(Error::Arguments(vec![
+        return Err(Error::arguments(vec![
             "start waits for the copy: give only one of start and wait=false".to_owned(),
         ]));
     }
@@ -250,7 +250,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
 fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Result<Answer, Error> {
     if values.iter().all(|value| args.get(value).is_none()) {
         let names: Vec<&str> = values.iter().map(|value| value.name).collect();
-        return Err(Error::Arguments(vec![format!(
+        return Err(Error::arguments(vec![format!(
             "nothing to change: give {}",
             names.join(", ")
         )]));

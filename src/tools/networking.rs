@@ -137,7 +137,7 @@ pub(super) static ADD_LXC: Tool = Tool {
         );
         add_options(&mut line, args, &OPTIONS, LXC_RESERVED)?;
         if let Some(gateway) = gateway_without_address(&line) {
-            return Err(Error::Arguments(vec![gateway]));
+            return Err(Error::arguments(vec![gateway]));
         }
         add(client, args, Guest::Container, |config| {
             let name = args
@@ -327,7 +327,7 @@ fn update(
     };
     if changes().all(|change| args.get(change).is_none()) {
         let names: Vec<&str> = changes().map(|change| change.name).collect();
-        return Err(Error::Arguments(vec![format!(
+        return Err(Error::arguments(vec![format!(
             "nothing to change: give {}",
             names.join(", ")
         )]));

@@ -199,7 +199,7 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
 /// By how many seconds the clock of the node is ahead of UTC; `None` where the token may not read it.
 fn offset(client: &Client, args: &Args) -> Result<Option<i64>, Error> {
     let clock = match client.send(&args.request(Get, "/nodes/{node}/time")) {
-        Err(Error::Refused(_)) => return Ok(None),
+        Err(error) if error.is_refused() => return Ok(None),
         clock => clock?,
     };
     let seconds = |key: &str| number(&clock[key]).map(|seconds| seconds as i64);
@@ -268,7 +268,7 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
         .map(|(one, other)| format!("{} and {} exclude each other", one.name, other.name))
         .collect();
     if !conflicts.is_empty() {
-        return Err(Error::Arguments(conflicts));
+        return Err(Error::arguments(conflicts));
     }
     let most = args
         .integer(&ENTRIES)
@@ -395,7 +395,7 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
     let running = args.flag(&RUNNING);
     let source = &args[&SOURCE];
     if running && source == "archive" {
-        return Err(Error::Arguments(vec![
+        return Err(Error::arguments(vec![
             "running and source=archive exclude each other".to_owned(),
         ]));
     }
@@ -465,7 +465,7 @@ fn of_all_nodes(
                 all.0.extend(rows);
                 all.1 += total;
             }
-            Err(error @ Error::Refused(_)) => {
+            Err(error) if error.is_refused() => {
                 notes.push(format!("Not read: {node}: {}", error.brief()));
                 failed.push(error);
             }
@@ -520,7 +520,7 @@ fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
     if let Some(given) = args.get(&TASK_NODE)
         && given != node
     {
-        return Err(Error::Arguments(vec![format!(
+        return Err(Error::arguments(vec![format!(
             "node must be {node}, which runs this task, or absent"
         )]));
     }

@@ -294,9 +294,7 @@ pub(super) static NEXT_VMID: Tool = Tool {
 fn next_vmid(client: &Client, args: &Args) -> Result<Answer, Error> {
     let (vmid, free) = match client.send(&args.whole_request(Get, "/cluster/nextid")) {
         Ok(data) => (plain(&data), true),
-        Err(Error::Refused(refusal)) if refusal.says("already exists") => {
-            (args[&WANTED].to_owned(), false)
-        }
+        Err(error) if error.says("already exists") => (args[&WANTED].to_owned(), false),
         Err(error) => return Err(error),
     };
     let text = match free {

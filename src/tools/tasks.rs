@@ -86,13 +86,13 @@ fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
             let outcome = format!("nothing to stop, it had ended before: {exit}");
             Answer::action(&what, "ended", &outcome).with("exitstatus", exit)
         }
-        Ok(_) | Err(Error::Refused(_)) => {
+        Err(error) if !error.is_refused() => return Err(error),
+        _ => {
             let request = args.request(Delete, "/nodes/{node}/tasks/{upid}");
             client.change(&request.segment("node", node), Reply::Nothing)?;
             Answer::action(&what, "requested", "asked to stop, it may still run.")
                 .line("proxmox_wait_task with this upid tells whether and how it ended.")
         }
-        Err(error) => return Err(error),
     };
     Ok(answer)
 }
@@ -197,9 +197,9 @@ fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
     if guest == Guest::Vm {
         match client.send(&args.request(Get, &guest.path("cloudinit"))) {
             Ok(data) => notes.extend(add_cloud_init(&mut rows, answer::rows(data))),
-            Err(Error::Refused(refusal)) => notes.push(format!(
+            Err(error) if error.is_refused() => notes.push(format!(
                 "What waits for cloud-init could not be read: {}",
-                Error::Refused(refusal).brief()
+                error.brief()
             )),
             Err(error) => return Err(error),
         }
@@ -329,7 +329,7 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     let guest = guest(args);
     let problems = problems(args, guest);
     if !problems.is_empty() {
-        return Err(Error::Arguments(problems));
+        return Err(Error::arguments(problems));
     }
     let mut request = args.request(Put, &guest.path("config"));
     for (key, value) in args.pairs(&SET) {

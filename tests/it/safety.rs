@@ -764,12 +764,12 @@ fn a_tool_does_the_work_of_its_twin_within_what_both_are_let() {
         (
             ("PROXMOX_TOOLS", "proxmox_shutdown_vm"),
             false,
-            "proxmox_shutdown_lxc is hidden: PROXMOX_TOOLS",
+            "proxmox_shutdown_lxc does this to a container, but is hidden: PROXMOX_TOOLS",
         ),
         (
             ("PROXMOX_EXCLUDE_TOOLS", "*_lxc"),
             false,
-            "proxmox_shutdown_lxc is hidden: PROXMOX_EXCLUDE_TOOLS",
+            "proxmox_shutdown_lxc does this to a container, but is hidden: PROXMOX_EXCLUDE_TOOLS",
         ),
         // Hidden is what was called, whoever does the work.
         (
@@ -790,6 +790,8 @@ fn a_tool_does_the_work_of_its_twin_within_what_both_are_let() {
             text.contains(says) && is_error != is_let,
             "{setting:?}: {text}"
         );
+        // What is hidden is not to be called.
+        assert!(!text.contains("Call "), "{setting:?}: {text}");
         let changes = host.changes();
         let expected: &[&str] = if is_let { &[done] } else { &[] };
         assert_eq!(changes, expected, "{setting:?}");

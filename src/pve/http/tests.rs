@@ -1184,8 +1184,7 @@ mod failing {
             ),
         ] {
             let failure = call(connection).err().unwrap();
-            let request = post().to_string();
-            let text = Error::Unanswered { request, failure }.to_string();
+            let text = Error::unanswered(&post(), failure).to_string();
             let headline = format!("❌ Error: {expected}, {} was not sent\n\n", post());
             assert!(text.starts_with(&headline), "{text}");
         }

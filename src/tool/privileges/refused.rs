@@ -19,27 +19,30 @@ pub(crate) fn explained(
     args: &Args,
     error: Error,
 ) -> Error {
-    let Error::Refused(mut refusal) = error else {
+    let Some(refusal) = error.refusal().filter(|_| !error.is_advised()) else {
         return error;
     };
-    let is_missing = matches!(
+    if !matches!(
         refusal.checked(),
         Some(Checked::On(..) | Checked::Something)
-    );
-    if refusal.hint.is_none() && is_missing {
-        refusal.hint = client.aside(|| {
-            let granted = client.get("/access/permissions").ok().map(Granted::new);
-            let mut call = RefusedCall {
-                lines: lines.into_iter().collect(),
-                args,
-                refusal: &refusal,
-                is_taken: false,
-            };
-            call.is_taken = call.is_taken(client);
-            call.remedy(granted.as_ref())
-        });
+    ) {
+        return error;
     }
-    Error::Refused(refusal)
+    let advice = client.aside(|| {
+        let granted = client.get("/access/permissions").ok().map(Granted::new);
+        let mut call = RefusedCall {
+            lines: lines.into_iter().collect(),
+            args,
+            refusal,
+            is_taken: false,
+        };
+        call.is_taken = call.is_taken(client);
+        call.remedy(granted.as_ref())
+    });
+    match advice {
+        Some(advice) => error.advise(advice),
+        None => error,
+    }
 }
 
 /// A call that was refused: what the tool needs, what it was asked for, and what it sent.
@@ -73,7 +76,7 @@ impl RefusedCall<'_> {
         };
         let request = Request::new(Method::Get, "/cluster/nextid").with("vmid", vmid);
         let asked = client.send(&request);
-        matches!(asked, Err(Error::Refused(refusal)) if refusal.says("already exists"))
+        asked.is_err_and(|error| error.says("already exists"))
     }
 
     /// Whether it was refused for the guest that it was to make: Proxmox does not say so.

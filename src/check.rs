@@ -38,6 +38,7 @@ const TCP: &str = "tcp";
 const TLS: &str = "tls";
 const API: &str = "api-version";
 const TOKEN: &str = "token";
+const LOGIN: &str = "login";
 const PRIVILEGES: &str = "privileges";
 const CLOCK: &str = "clock";
 const NODES: &str = "nodes";
@@ -128,6 +129,7 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
                 token_id: connection.token_id.clone(),
                 token_secret: connection.token_secret.clone(),
                 timeout: connection.timeout,
+                login: connection.login.clone(),
             };
             ask(&mut report, &reachable, &settings.safety);
         }
@@ -136,7 +138,7 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
                 Ok(_) => "needs a host that can be reached and trusted",
                 Err(_) => "needs the settings",
             };
-            for check in [API, TOKEN, PRIVILEGES, CLOCK, NODES] {
+            for check in [API, TOKEN, LOGIN, PRIVILEGES, CLOCK, NODES] {
                 report.skipped(check, needed);
             }
         }
@@ -238,19 +240,20 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
             let advice = token_remedy(&error, &connection.token_id);
             let found = format!("{} was rejected: {}", connection.token_id, error.brief());
             report.failed(TOKEN, found, advice);
-            needs_token(report, &[PRIVILEGES]);
+            needs_token(report, &[LOGIN, PRIVILEGES]);
             clock(report, date, began, ended);
             needs_token(report, &[NODES]);
             return;
         }
         Err(error) => {
             report.failed(API, error.summary(), remedy(&error));
-            for check in [TOKEN, PRIVILEGES, CLOCK, NODES] {
+            for check in [TOKEN, LOGIN, PRIVILEGES, CLOCK, NODES] {
                 report.skipped(check, "needs an answer from the API");
             }
             return;
         }
     };
+    login(report, &client);
     match client.get("/access/permissions") {
         Ok(data) => rights::check(
             report,
@@ -274,6 +277,27 @@ fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
         Err(error) => {
             report.failed(NODES, error.summary(), remedy(&error));
             boundaries::check(report, safety, &client, &[]);
+        }
+    }
+}
+
+/// Reports whether the user can log in whom some tools need.
+fn login(report: &mut Report, client: &Reader) {
+    let (Some(user), Some(outcome)) = (client.login_user(), client.try_login()) else {
+        return report.ok(
+            LOGIN,
+            "not set; a few tools need one (PROXMOX_PASSWORD_FILE)",
+        );
+    };
+    match outcome {
+        Ok(()) if user == "root@pam" => report.ok(LOGIN, "root@pam can log in"),
+        Ok(()) => report.ok(
+            LOGIN,
+            format!("{user} can log in; disks, OSDs and ACME accounts need root@pam"),
+        ),
+        Err(error) => {
+            let (found, remedy) = fault(error);
+            report.failed(LOGIN, found, remedy);
         }
     }
 }

@@ -94,6 +94,16 @@ impl fmt::Display for Reply {
     }
 }
 
+/// What no API token can do: a user has to ask for it, logged in with a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// root@pam alone.
+    Root,
+    /// Any user who has the privileges, and who repeats the password under this name from this major version
+    /// on.
+    Confirmed { by: &'static str, since: u32 },
+}
+
 /// One request: method, path below `/api2/json`, parameters.
 #[derive(Clone)]
 pub(crate) struct Request {
@@ -103,6 +113,8 @@ pub(crate) struct Request {
     pub(crate) form: Form,
     /// Whether an answer that is a list is wanted as [`Rows`].
     pub(crate) wants_rows: bool,
+    /// Whether a user sends it, and not the API token.
+    pub(crate) login: Option<Login>,
 }
 
 impl Request {
@@ -113,6 +125,7 @@ impl Request {
             path: path.to_owned(),
             form: Form::default(),
             wants_rows: false,
+            login: None,
         }
     }
 

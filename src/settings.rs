@@ -24,6 +24,7 @@ use crate::text;
 use crate::text::glob::Glob;
 use crate::text::nearest::nearest;
 pub(crate) use crate::text::secret::Secret;
+use crate::text::totp::Key;
 
 /// A declared setting, from which its flag, its line in `--help` and its row in the README are made.
 pub(crate) struct Setting {
@@ -137,6 +138,30 @@ static TIMEOUT: Setting = Setting {
     meaning: "seconds that a request and its answer may take, 1 to 600",
 };
 
+static PASSWORD_FILE: Setting = Setting {
+    variable: "PROXMOX_PASSWORD_FILE",
+    example: "/etc/proxmox-mcp/password",
+    flag: Flag::Takes("FILE"),
+    unset: Unset::Absent,
+    meaning: "file that contains a password, for the few tools that no API token can do",
+};
+
+static TOTP_SECRET_FILE: Setting = Setting {
+    variable: "PROXMOX_TOTP_SECRET_FILE",
+    example: "/etc/proxmox-mcp/totp",
+    flag: Flag::Takes("FILE"),
+    unset: Unset::Absent,
+    meaning: "file that contains the TOTP secret of that user's second factor, in base32",
+};
+
+static LOGIN_USER: Setting = Setting {
+    variable: "PROXMOX_LOGIN_USER",
+    example: "root@pam",
+    flag: Flag::Takes("USER@REALM"),
+    unset: Unset::Absent,
+    meaning: "user whose password that is, if not `PROXMOX_USER`",
+};
+
 static ALLOW_ELEVATED: Setting = Setting {
     variable: "PROXMOX_ALLOW_ELEVATED",
     example: "true",
@@ -245,6 +270,9 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &CA_FILE,
     &FINGERPRINT,
     &TIMEOUT,
+    &PASSWORD_FILE,
+    &TOTP_SECRET_FILE,
+    &LOGIN_USER,
     &ALLOW_ELEVATED,
     &READ_ONLY,
     &TOOLSETS,
@@ -259,6 +287,9 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &AUDIT_LOG,
 ];
 
+/// The settings that name a file with a secret.
+static SECRET_FILES: &[&Setting] = &[&TOKEN_FILE, &PASSWORD_FILE, &TOTP_SECRET_FILE];
+
 /// What follows the name of a setting in the problem that it is missing.
 pub(crate) const MISSING: &str = " is missing: ";
 
@@ -271,7 +302,7 @@ static FOREIGN: &[(&str, &Setting)] = &[
     ("_TOKEN_ID", &TOKEN_NAME),
     ("_TOKEN", &TOKEN_VALUE),
     ("_SECRET", &TOKEN_VALUE),
-    ("_PASSWORD", &TOKEN_VALUE),
+    ("_PASSWORD", &PASSWORD_FILE),
     ("_URL", &HOST),
     ("_ENDPOINT", &HOST),
     ("_USERNAME", &USER),
@@ -500,6 +531,7 @@ pub(crate) enum Confirm {
 }
 
 /// How to reach the cluster.
+#[derive(Clone)]
 pub(crate) struct Connection {
     /// Interchangeable nodes of one cluster, the preferred one first; at least one.
     pub(crate) hosts: Vec<Host>,
@@ -508,6 +540,17 @@ pub(crate) struct Connection {
     pub(crate) token_secret: Secret,
     /// How long a request to one host may take, its answer included.
     pub(crate) timeout: Duration,
+    pub(crate) login: Option<Login>,
+}
+
+/// What logs a user in, for what no API token can do.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    /// `user@realm`
+    pub(crate) user: String,
+    pub(crate) password: Secret,
+    /// The second factor, if it is known.
+    pub(crate) totp: Option<Key>,
 }
 
 /// Which server certificates are accepted.
@@ -519,6 +562,8 @@ pub(crate) struct Trust {
     /// The fingerprint that `PROXMOX_FINGERPRINT` pins for each host, in order, and the index of this host.
     pub(crate) pins: Vec<Option<[u8; 32]>>,
     pub(crate) place: usize,
+    /// Whether `verify` would do as well.
+    pub(crate) may_tolerate: bool,
 }
 
 /// What the server's certificate must satisfy.
@@ -689,20 +734,41 @@ impl<'a> Reader<'a> {
     }
 
     fn warnings(&self) -> Vec<String> {
-        [self.contradiction(), self.open_token_file()]
+        let open = SECRET_FILES.iter().map(|setting| self.open_file(setting));
+        [self.contradiction(), self.idle_login()]
             .into_iter()
+            .chain(open)
             .flatten()
             .collect()
     }
 
-    /// Returns a warning if every user can read the token file.
-    fn open_token_file(&self) -> Option<String> {
-        let file = self.given(&TOKEN_FILE)?;
+    /// Returns a warning if every user can read a file that contains a secret.
+    fn open_file(&self, setting: &Setting) -> Option<String> {
+        let file = self.given(setting)?;
         is_open_to_all(&file.value).then(|| {
             format!(
                 "{} names a file that every user of this machine can read: chmod 600 restricts it to its owner{}",
                 file.name,
                 place(&file.value)
+            )
+        })
+    }
+
+    /// Returns a warning about what belongs to a login without a password.
+    fn idle_login(&self) -> Option<String> {
+        if self.given(&PASSWORD_FILE).is_some() {
+            return None;
+        }
+        let idle = [&TOTP_SECRET_FILE, &LOGIN_USER];
+        let idle: Vec<String> = idle
+            .iter()
+            .filter_map(|setting| Some(self.given(setting)?.name))
+            .collect();
+        (!idle.is_empty()).then(|| {
+            format!(
+                "without effect: {}, since {} is not set",
+                idle.join(" and "),
+                PASSWORD_FILE.variable
             )
         })
     }
@@ -762,11 +828,25 @@ impl<'a> Reader<'a> {
         let token_name = self.read_text(&TOKEN_NAME, token_name);
         let token_secret = self.token_secret();
         let timeout = self.read_text(&TIMEOUT, |text| number(text, 1, 600));
+        let login = self.login(user.as_deref());
         Some(Connection {
             hosts: hosts?,
             token_id: format!("{}!{}", user?, token_name?),
+            login,
             token_secret: token_secret?,
             timeout: Duration::from_secs(timeout?.into()),
+        })
+    }
+
+    /// Reads the login of `user`, the owner of the token, or of another user.
+    fn login(&mut self, user: Option<&str>) -> Option<Login> {
+        let password = self.read_file(&PASSWORD_FILE, password_in_file);
+        let totp = self.read_file(&TOTP_SECRET_FILE, totp_secret_in_file);
+        let login_user = self.read_text(&LOGIN_USER, self::user);
+        Some(Login {
+            user: login_user.or(user.map(str::to_owned))?,
+            password: password?,
+            totp,
         })
     }
 
@@ -928,6 +1008,27 @@ fn token_secret(text: &str) -> Result<Secret, String> {
 }
 
 fn token_secret_in_file(bytes: &[u8]) -> Result<Secret, String> {
+    secret_in_file(bytes, token_secret)
+}
+
+fn password_in_file(bytes: &[u8]) -> Result<Secret, String> {
+    secret_in_file(bytes, |text| match text.contains(['\r', '\n', '\0']) {
+        true => Err("must be the password alone, on one line".to_owned()),
+        false => Ok(Secret::new(text.to_owned())),
+    })
+}
+
+fn totp_secret_in_file(bytes: &[u8]) -> Result<Key, String> {
+    secret_in_file(bytes, |text| {
+        Key::parse(text).ok_or_else(|| {
+            "must be the secret alone, in base32: what follows `secret=` where the factor was set up"
+                .to_owned()
+        })
+    })
+}
+
+/// Returns what `check` makes of the content of a file, without the line end that editors add.
+fn secret_in_file<T>(bytes: &[u8], check: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let line = match line.len() < bytes.len() {
         true => line.strip_suffix(b"\r").unwrap_or(line),
@@ -938,7 +1039,7 @@ fn token_secret_in_file(bytes: &[u8]) -> Result<Secret, String> {
     }
     str::from_utf8(line)
         .map_err(|_| "is not text".to_owned())
-        .and_then(token_secret)
+        .and_then(check)
         .map_err(|problem| format!("names a file whose content {problem}"))
 }
 
@@ -1399,6 +1500,71 @@ mod tests {
     }
 
     #[test]
+    fn reads_who_logs_in_and_with_what() {
+        let password = file("password", b" correct horse; battery=staple \n");
+        let totp = file("totp", b"gezd gnbv gy3t qojq\r\n");
+        let login = connection(&[
+            ("PROXMOX_USER", "mcp@pve"),
+            ("PROXMOX_PASSWORD_FILE", &password),
+        ]);
+        let login = login.login.expect("a login is set");
+        assert_eq!(login.user, "mcp@pve");
+        assert_eq!(login.password.expose(), " correct horse; battery=staple ");
+        assert!(login.totp.is_none());
+        let login = connection(&[
+            ("PROXMOX_USER", "mcp@pve"),
+            ("PROXMOX_LOGIN_USER", "root@pam"),
+            ("PROXMOX_PASSWORD_FILE", &password),
+            ("PROXMOX_TOTP_SECRET_FILE", &totp),
+        ]);
+        let login = login.login.expect("a login is set");
+        assert_eq!(login.user, "root@pam");
+        let key = login.totp.expect("a second factor is set");
+        assert_eq!(key.base32(), "GEZDGNBVGY3TQOJQ");
+        assert!(connection(&[]).login.is_none());
+        for (variable, content, expected) in [
+            ("PROXMOX_PASSWORD_FILE", &b""[..], "that file is empty"),
+            ("PROXMOX_PASSWORD_FILE", b"one-secret\ntwo\n", "on one line"),
+            ("PROXMOX_PASSWORD_FILE", b"\xff", "is not text"),
+            ("PROXMOX_TOTP_SECRET_FILE", b"one-secret", "in base32"),
+        ] {
+            let path = file("no-login", content);
+            let problems = problems(&[(variable, &path)]);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(
+                problems[0].starts_with(&format!("{variable} ")) && problems[0].contains(expected),
+                "{problems:?}"
+            );
+            assert!(!problems[0].contains("one-secret"), "{problems:?}");
+            fs::remove_file(path).expect("it was written");
+        }
+        for path in [password, totp] {
+            fs::remove_file(path).expect("it was written");
+        }
+    }
+
+    #[test]
+    fn warns_about_what_belongs_to_a_login_without_a_password() {
+        let found = |names: &[&str]| {
+            warnings(&[], |name| {
+                names.contains(&name).then(|| "/nonexistent".into())
+            })
+        };
+        assert_eq!(
+            found(&["PROXMOX_LOGIN_USER", "PROXMOX_TOTP_SECRET_FILE"]),
+            [
+                "without effect: PROXMOX_TOTP_SECRET_FILE and PROXMOX_LOGIN_USER, since PROXMOX_PASSWORD_FILE is not set"
+            ]
+        );
+        let all = [
+            "PROXMOX_LOGIN_USER",
+            "PROXMOX_TOTP_SECRET_FILE",
+            "PROXMOX_PASSWORD_FILE",
+        ];
+        assert_eq!(found(&all), [""; 0]);
+    }
+
+    #[test]
     fn shows_the_path_of_a_file_unless_it_may_be_a_secret() {
         let empty = file("empty", b"");
         for (path, expected) in [
@@ -1684,6 +1850,17 @@ mod tests {
             "40s",
             "must be a whole number from 1 to 600",
         ),
+        (
+            "PROXMOX_PASSWORD_FILE",
+            "/no",
+            "must name a file that can be read",
+        ),
+        (
+            "PROXMOX_TOTP_SECRET_FILE",
+            "/no",
+            "must name a file that can be read",
+        ),
+        ("PROXMOX_LOGIN_USER", "root", "lacks its realm"),
         ("PROXMOX_ALLOW_ELEVATED", "maybe", "must be true"),
         ("PROXMOX_READ_ONLY", "y", "must be true"),
         (
@@ -1766,24 +1943,30 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn warns_about_a_token_file_that_every_user_can_read() {
+    fn warns_about_a_file_with_a_secret_that_every_user_can_read() {
         use std::os::unix::fs::PermissionsExt;
         let path = file("open-secret", SECRET.as_bytes());
-        for (mode, warns) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
-            let found = warnings(&[], |name| {
-                (name == "PROXMOX_TOKEN_FILE").then(|| path.clone().into())
-            });
-            assert_eq!(found.len(), usize::from(warns), "{mode:o}: {found:?}");
-            for warning in found {
-                assert!(
-                    warning.starts_with("PROXMOX_TOKEN_FILE names a file that every user"),
-                    "{warning}"
-                );
-                assert!(
-                    warning.contains("chmod 600") && warning.contains(&path),
-                    "{warning}"
-                );
+        for setting in SECRET_FILES {
+            for (mode, warns) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+                let found = warnings(&[], |name| {
+                    let is_set = [setting.variable, "PROXMOX_PASSWORD_FILE"].contains(&name);
+                    let other = if name == setting.variable {
+                        &*path
+                    } else {
+                        "/no"
+                    };
+                    is_set.then(|| other.into())
+                });
+                assert_eq!(found.len(), usize::from(warns), "{mode:o}: {found:?}");
+                for warning in found {
+                    let begin = format!("{} names a file that every user", setting.variable);
+                    assert!(warning.starts_with(&begin), "{warning}");
+                    assert!(
+                        warning.contains("chmod 600") && warning.contains(&path),
+                        "{warning}"
+                    );
+                }
             }
         }
         fs::remove_file(path).expect("it was written");

@@ -12,6 +12,7 @@ pub(crate) mod rows;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod slot;
+pub(crate) mod totp;
 pub(crate) mod upid;
 
 pub(crate) mod octets;

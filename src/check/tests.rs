@@ -80,8 +80,8 @@ fn sends_no_request_to_an_untrusted_host() {
         &text,
         &[
             "failed   tls ",
-            "skipped  api-version      and token, privileges, clock, nodes: needs a host",
-            "\n1 failed, 5 skipped\n",
+            "skipped  api-version      and token, login, privileges, clock, nodes: needs a host",
+            "\n1 failed, 6 skipped\n",
         ],
     );
 }
@@ -329,7 +329,7 @@ fn checks_the_host_even_without_a_token() {
             "ok       name-resolution ",
             "ok       tcp ",
             "ok       tls ",
-            "skipped  api-version      and token, privileges, clock, nodes: needs the settings\n",
+            "skipped  api-version      and token, login, privileges, clock, nodes: needs the settings\n",
             "ok       elevated ",
             "ok       toolsets ",
         ],

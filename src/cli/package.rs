@@ -166,7 +166,7 @@ fn field_of(setting: &Setting) -> String {
 fn title(setting: &Setting) -> String {
     let words = setting.name().split('_').enumerate();
     let words = words.map(|(index, word)| match word {
-        "CA" | "SSL" => word.to_owned(),
+        "CA" | "SSL" | "TOTP" => word.to_owned(),
         _ if index == 0 => word[..1].to_owned() + &word[1..].to_lowercase(),
         _ => word.to_lowercase(),
     });

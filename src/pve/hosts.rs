@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Failure;
 use crate::mcp::connection::Peer;
-use crate::pve::http::{Http, Progress};
+use crate::pve::http::{Credentials, Http, Progress};
 use crate::pve::trust;
 use crate::request::Request;
 use crate::request::Response;
@@ -98,11 +98,20 @@ impl Hosts {
     /// One that took any of it is the last to get this request, whatever it made of it; when it gave no
     /// answer, the next request begins with another.
     pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
+        self.exchange_as(request, None)
+    }
+
+    /// Does the same for somebody other than the API token.
+    pub(super) fn exchange_as(
+        &self,
+        request: &Request,
+        other: Option<&Credentials>,
+    ) -> Result<Response, Failure> {
         self.answered.set(None);
         let mut failures = Vec::new();
         for place in self.order() {
             let http = &self.nodes[place].http;
-            let failure = match http.exchange(request) {
+            let failure = match http.exchange_as(request, other) {
                 Ok(reply) => {
                     self.settle_on(place, failures);
                     return Ok(reply);

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, HeaderName};
 use ureq::http::{self, HeaderValue};
 use ureq::{Agent, Body, Timeout};
 
@@ -23,6 +23,7 @@ use crate::request::{Request, Response};
 use crate::settings::{Connection, Host, Secret};
 use crate::text;
 use crate::text::json::{self, Unread};
+use crate::text::percent::encode;
 use crate::text::rows::Rows;
 
 #[cfg(test)]
@@ -48,8 +49,7 @@ pub(crate) struct Http {
     /// `https://pve1:8006/api2/json`
     base: String,
     /// `None` if a header cannot hold the token.
-    authorization: Option<HeaderValue>,
-    token_secret: Secret,
+    token: Option<Credentials>,
     timeout: Duration,
     largest_answer: u64,
     most_memory: usize,
@@ -140,8 +140,7 @@ impl Http {
         Self {
             agent: Agent::with_parts(config, connector, NoResolver),
             base: format!("{scheme}://{host}/api2/json"),
-            authorization: authorization(connection),
-            token_secret: connection.token_secret.clone(),
+            token: Credentials::of_token(connection),
             timeout: *timeout,
             largest_answer: LARGEST_ANSWER,
             most_memory: MOST_MEMORY,
@@ -162,19 +161,28 @@ impl Http {
     }
 
     /// Sends one request, once: again only where nothing of it left, since the connection that was
-    /// kept turned out to be closed.
-    pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
+    /// kept turned out to be closed. It comes from the API token, or from `other`.
+    pub(super) fn exchange_as(
+        &self,
+        request: &Request,
+        other: Option<&Credentials>,
+    ) -> Result<Response, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let outcome = self.attempt(request, deadline);
+        let outcome = self.attempt(request, other, deadline);
         if outcome.is_err() && self.seen.lock().was_stale {
-            return self.attempt(request, deadline);
+            return self.attempt(request, other, deadline);
         }
         outcome
     }
 
-    fn attempt(&self, request: &Request, deadline: Instant) -> Result<Response, Failure> {
+    fn attempt(
+        &self,
+        request: &Request,
+        other: Option<&Credentials>,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
         self.seen.begin(request.method.only_reads(), deadline);
-        let Some(authorization) = &self.authorization else {
+        let Some(credentials) = other.or(self.token.as_ref()) else {
             return Err(Failure::NotSent {
                 what: "the API token is not usable".to_owned(),
                 cause: "it has a character that no HTTP header can hold".to_owned(),
@@ -184,8 +192,9 @@ impl Http {
         let began = Instant::now();
         let draft = http::Request::builder()
             .method(request.method.as_str())
-            .uri(format!("{}{}", self.base, request.target()))
-            .header(AUTHORIZATION, authorization);
+            .uri(format!("{}{}", self.base, request.target()));
+        let headers = credentials.headers.iter();
+        let draft = headers.fold(draft, |draft, (name, value)| draft.header(name, value));
         let outcome = match request.body() {
             Some(form) => draft
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -228,7 +237,7 @@ impl Http {
         let date = date.and_then(text::epoch);
         let is_success = answer.status().is_success();
         let read = self.read(answer.into_body());
-        let may_repeat_secret = self.may_repeat_secret();
+        let may_repeat_secret = self.may_repeat(&credentials.secrets);
         let rows = match &read {
             Ok(()) if request.wants_rows && is_success && !may_repeat_secret => self.rows(),
             _ => None,
@@ -294,12 +303,13 @@ impl Http {
         }
     }
 
-    /// Whether the last body can repeat the token's secret. A text without a backslash holds what its
-    /// values hold.
-    fn may_repeat_secret(&self) -> bool {
+    /// Whether the last body can repeat one of these. A text without a backslash holds what its values
+    /// hold.
+    fn may_repeat(&self, secrets: &[Secret]) -> bool {
         let body = self.body.borrow();
+        let repeats = |text: &str| secrets.iter().any(|secret| text.contains(secret.expose()));
         match str::from_utf8(&body) {
-            Ok(text) => text.contains('\\') || text.contains(self.token_secret.expose()),
+            Ok(text) => text.contains('\\') || repeats(text),
             Err(_) => true,
         }
     }
@@ -436,17 +446,52 @@ fn is_page(content_type: Option<&HeaderValue>) -> bool {
     text.is_some_and(|text| text.trim().to_ascii_lowercase().starts_with("text/html"))
 }
 
-/// The header with the token, which no log shows.
-fn authorization(connection: &Connection) -> Option<HeaderValue> {
-    let Connection {
-        token_id,
-        token_secret,
-        ..
-    } = connection;
-    let token = format!("PVEAPIToken={token_id}={}", token_secret.expose());
-    let mut header = HeaderValue::try_from(token).ok()?;
-    header.set_sensitive(true);
-    Some(header)
+/// Who a request comes from, in headers that no log shows: nobody, the API token, or a user with a ticket.
+#[derive(Default)]
+pub(super) struct Credentials {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    secrets: Vec<Secret>,
+}
+
+impl Credentials {
+    fn of_token(connection: &Connection) -> Option<Self> {
+        let Connection {
+            token_id,
+            token_secret,
+            ..
+        } = connection;
+        let token = format!("PVEAPIToken={token_id}={}", token_secret.expose());
+        Self::new(&[(AUTHORIZATION, token)], &[token_secret.expose()])
+    }
+
+    /// Reads need the ticket alone, changes the other one as well.
+    pub(super) fn of_ticket(ticket: &str, csrf_token: &str) -> Option<Self> {
+        const CSRF: HeaderName = HeaderName::from_static("csrfpreventiontoken");
+        let cookie = format!("PVEAuthCookie={}", encode(ticket));
+        let headers = [(COOKIE, cookie), (CSRF, csrf_token.to_owned())];
+        Self::new(&headers, &[ticket, csrf_token])
+    }
+
+    /// `None` if a header cannot hold its value.
+    fn new(headers: &[(HeaderName, String)], secrets: &[&str]) -> Option<Self> {
+        let headers = headers.iter().map(|(name, value)| {
+            let mut value = HeaderValue::try_from(value).ok()?;
+            value.set_sensitive(true);
+            Some((name.clone(), value))
+        });
+        let secrets = secrets
+            .iter()
+            .map(|secret| Secret::new((*secret).to_owned()));
+        Some(Self {
+            headers: headers.collect::<Option<_>>()?,
+            secrets: secrets.collect(),
+        })
+    }
+
+    /// What no answer and no error may show.
+    pub(super) fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
 }
 
 /// The phrase of `HTTP/1.1 500 no such VM`, if the line is that of this status.

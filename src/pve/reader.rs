@@ -14,7 +14,8 @@ use crate::mcp::connection::{Interruption, Peer};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http::{self, MOST_MEMORY};
-use crate::request::{Method, Reply, Request, Response};
+use crate::pve::login::Login;
+use crate::request::{self, Method, Reply, Request, Response};
 use crate::settings::{Connection, Secret};
 use crate::text;
 use crate::text::json::Unread;
@@ -28,6 +29,8 @@ pub(crate) struct Cluster {
     token_id: String,
     /// For no text at all.
     token_secret: Option<Secret>,
+    /// For what the token cannot do.
+    pub(super) login: Option<Login>,
     /// See [`Reader::clock`].
     clock: Cell<Option<u64>>,
     /// See [`Reader::major_version`].
@@ -43,6 +46,7 @@ enum Answers {
 impl Cluster {
     pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
         Self {
+            login: Login::new(connection, peer.clone()),
             answers: Answers::Hosts(Hosts::new(connection, peer)),
             token_id: connection.token_id.clone(),
             token_secret: Some(connection.token_secret.clone()),
@@ -56,6 +60,7 @@ impl Cluster {
             answers: Answers::Demonstration(demonstration),
             token_id: "demo@pve!mcp".to_owned(),
             token_secret: None,
+            login: None,
             clock: Cell::new(None),
             major: Cell::new(None),
         }
@@ -162,19 +167,29 @@ impl<'a> Reader<'a> {
 
     /// Exchanges a request for its answer, neither of whose secrets comes back.
     fn exchange_unseen(&self, request: &Request) -> Result<(Value, Option<Rows>), Error> {
-        let token = self.cluster.token_secret.as_ref().map(Secret::expose);
         match self.exchange(request) {
             Ok(mut reply) => {
                 if reply.may_repeat_secret {
-                    hide(&mut reply.body, token.as_slice());
+                    let secrets = self.secrets();
+                    let secrets: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+                    hide(&mut reply.body, &secrets);
                 }
                 Ok((reply.body, reply.rows))
             }
             Err(error) => {
-                let secrets: Vec<&str> = request.secrets().chain(token).collect();
+                let secrets = self.secrets();
+                let own = secrets.iter().map(Secret::expose);
+                let secrets: Vec<&str> = request.secrets().chain(own).collect();
                 Err(error.without(&secrets))
             }
         }
+    }
+
+    /// What this program shows to Proxmox and to nobody else.
+    fn secrets(&self) -> Vec<Secret> {
+        let token = self.cluster.token_secret.iter().cloned();
+        let login = self.cluster.login.iter().flat_map(Login::secrets);
+        token.chain(login).collect()
     }
 
     fn exchange(&self, request: &Request) -> Result<Response, Error> {
@@ -184,10 +199,14 @@ impl<'a> Reader<'a> {
         if self.peer.is_over() {
             return Err(self.unanswered(request, Failure::GivenUp { sent: false }));
         }
-        let reply = match &self.cluster.answers {
-            Answers::Demonstration(demonstration) => demonstration.exchange(request),
-            Answers::Hosts(hosts) => hosts.exchange(request),
+        self.check_login(request.login)?;
+        let login = request.login.zip(self.cluster.login.as_ref());
+        let reply = match (&self.cluster.answers, login) {
+            (Answers::Demonstration(demonstration), _) => demonstration.exchange(request),
+            (Answers::Hosts(_), Some((needed, login))) => login.exchange(self, request, needed)?,
+            (Answers::Hosts(hosts), None) => hosts.exchange(request),
         };
+<<<<<<< HEAD
         let reply = reply.map_err(|failure| match failure {
             Failure::GivenUp { .. }
                 if self.peer.interruption() == Some(Interruption::Cancelled) =>
@@ -196,6 +215,9 @@ impl<'a> Reader<'a> {
             }
             failure => self.unanswered(request, failure),
         })?;
+=======
+        let reply = reply.map_err(|failure| self.unfinished(request, failure))?;
+>>>>>>> 4ceb213 (login: a user can log in for what no API token can do)
         self.cluster.clock.set(reply.date);
         if (200..300).contains(&reply.status) {
             if reply.rows.is_some() {
@@ -216,8 +238,95 @@ impl<'a> Reader<'a> {
             self.note_begun(request, &body["data"]);
             return Ok(reply);
         }
+<<<<<<< HEAD
         let token_id = &self.cluster.token_id;
         Err(Error::refused(Refusal::new(request, &reply, token_id)))
+=======
+        let Some((_, login)) = login else {
+            let refusal = Refusal::new(request, &reply, &self.cluster.token_id);
+            return Err(Error::Refused(Box::new(refusal)));
+        };
+        let mut refusal = Refusal::new(request, &reply, login.user());
+        match reply.status {
+            401 => {
+                login.forget();
+                refusal.hint =
+                    Some("The login has ended: call again, which logs in anew.".to_owned());
+            }
+            403 => {
+                refusal.hint = Some(format!(
+                    "It is {} who lacks the privilege, not the token: see PROXMOX_LOGIN_USER.",
+                    login.user()
+                ));
+            }
+            _ => (),
+        }
+        Err(Error::Refused(Box::new(refusal)))
+>>>>>>> 4ceb213 (login: a user can log in for what no API token can do)
+    }
+
+    /// Refuses what needs a login where none is set, or one of somebody who can never do it. Nothing is
+    /// sent for this.
+    pub(crate) fn check_login(&self, needed: Option<request::Login>) -> Result<(), Error> {
+        let Some(needed) = needed else {
+            return Ok(());
+        };
+        match (&self.cluster.answers, &self.cluster.login, needed) {
+            (Answers::Demonstration(_), ..) => Ok(()),
+            (Answers::Hosts(_), None, needed) => Err(Error::impossible(
+                "no API token can do this, nothing was sent",
+                match needed {
+                    request::Login::Root => {
+                        "Proxmox lets only root@pam do it, logged in: set PROXMOX_LOGIN_USER=root@pam and \
+                         PROXMOX_PASSWORD_FILE to a file with its password, or do it on the node."
+                    }
+                    request::Login::Confirmed { .. } => {
+                        "Proxmox lets only a user do it, logged in: set PROXMOX_PASSWORD_FILE to a file \
+                         with the password of PROXMOX_USER or PROXMOX_LOGIN_USER, who needs User.Modify."
+                    }
+                },
+            )),
+            (Answers::Hosts(_), Some(login), request::Login::Root)
+                if login.user() != "root@pam" =>
+            {
+                Err(Error::impossible(
+                    "only root@pam can do this, nothing was sent",
+                    format!(
+                        "The login is that of {}: set PROXMOX_LOGIN_USER=root@pam and \
+                         PROXMOX_PASSWORD_FILE to a file with its password.",
+                        login.user()
+                    ),
+                ))
+            }
+            (Answers::Hosts(_), Some(_), _) => Ok(()),
+        }
+    }
+
+    /// Returns who logs in where no token will do, if a login is set.
+    pub(crate) fn login_user(&self) -> Option<&str> {
+        self.cluster.login.as_ref().map(Login::user)
+    }
+
+    /// Logs in, to see whether that works; `None` if no login is set.
+    pub(crate) fn try_login(&self) -> Option<Result<(), Error>> {
+        let login = self.cluster.login.as_ref()?;
+        let wanted = Request::new(Method::Get, "/version");
+        let outcome = login.credentials(self, &wanted);
+        let secrets = login.secrets();
+        let secrets: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+        Some(outcome.map(|_| ()).map_err(|error| error.without(&secrets)))
+    }
+
+    /// The error for a request that got no answer, or for which there was no time.
+    pub(super) fn unfinished(&self, request: &Request, failure: Failure) -> Error {
+        match failure {
+            Failure::GivenUp { .. }
+                if self.peer.interruption() == Some(Interruption::Cancelled) =>
+            {
+                Error::Cancelled
+            }
+            failure => self.unanswered(request, failure),
+        }
     }
 
     fn unanswered(&self, request: &Request, failure: Failure) -> Error {

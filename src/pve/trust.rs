@@ -353,7 +353,7 @@ impl Verifier {
         let remedy = match &*remedies {
             [] => format!("Only {pin}"),
             // Whatever else is wrong, verify refuses as well.
-            [TAKE_CA] => format!(
+            [TAKE_CA] if self.host.trust.may_tolerate => format!(
                 "{TAKE_CA}. Or {pin}\n\
                  (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)"
             ),

@@ -37,6 +37,16 @@ impl Host {
         let hosts = hosts.filter(|_| reader.problems.is_empty());
         hosts.unwrap_or_default()
     }
+
+    /// Returns the same host as the login reaches it: its certificate must be trusted, not only tolerated.
+    pub(crate) fn for_login(&self) -> Self {
+        let mut host = self.clone();
+        if matches!(host.trust.check, Check::Insecure | Check::Verify) {
+            host.trust.check = Check::Strict;
+        }
+        host.trust.may_tolerate = false;
+        host
+    }
 }
 
 /// The host with its port, as in a URL.
@@ -69,6 +79,7 @@ impl Reader<'_> {
                 listed: listed.clone(),
                 pins: pins.clone(),
                 place,
+                may_tolerate: true,
             },
         });
         Some(hosts.collect())
@@ -88,6 +99,7 @@ impl Reader<'_> {
                 listed: Vec::new(),
                 pins: vec![None],
                 place: 0,
+                may_tolerate: true,
             },
         });
         Some(hosts.collect())

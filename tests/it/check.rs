@@ -1,11 +1,13 @@
 //! `check`: each verdict, its remedy, and the exit status.
 
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{self, Command, Output, Stdio};
+use std::{env, fs};
 
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, TOKEN, auditor};
+use crate::fake::{Fake, PASSWORD, TOKEN, auditor};
 
 /// Runs `check` with these settings alone.
 fn run(variables: &[(&'static str, String)], arguments: &[&str]) -> Output {
@@ -109,6 +111,7 @@ fn exits_with_0_if_all_is_well() {
             "tls",
             "api-version",
             "token",
+            "login",
             "privileges",
             "clock",
             "nodes",
@@ -121,6 +124,7 @@ fn exits_with_0_if_all_is_well() {
         &[
             "ok       api-version      Proxmox VE 9.2.3\n",
             "ok       token            root@pam!mcp is valid\n",
+            "ok       login            not set; a few tools need one (PROXMOX_PASSWORD_FILE)\n",
             "ok       privileges       root@pam!mcp has the privileges that the 79 available",
             "ok       nodes            online: pve1\n",
             "ok       elevated         allowed: 47 tools can change the cluster",
@@ -205,6 +209,61 @@ fn checks_each_host_and_queries_a_reachable_one() {
 }
 
 #[test]
+fn says_whether_the_login_works() {
+    for (user, password, code, expected) in [
+        (
+            "root@pam",
+            PASSWORD,
+            0,
+            &["ok       login            root@pam can log in\n"][..],
+        ),
+        (
+            "ops@pve",
+            PASSWORD,
+            0,
+            &["ok       login            ops@pve can log in; disks, OSDs and ACME accounts need"],
+        ),
+        (
+            "root@pam",
+            "wrong-password",
+            1,
+            &[
+                "failed   login            the login as root@pam was refused, nothing was changed:",
+                "authentication failure",
+                "-> Check PROXMOX_LOGIN_USER",
+            ],
+        ),
+    ] {
+        let file = env::temp_dir().join(format!("proxmox-mcp-{}-login", process::id()));
+        fs::write(&file, format!("{password}\n")).expect("the file can be written");
+        let fake = Fake::playing(answers("9.2.3", everything()));
+        let mut variables = fake.environment().to_vec();
+        let path = file.to_str().expect("the path is UTF-8").to_owned();
+        variables.push(("PROXMOX_PASSWORD_FILE", path));
+        variables.push(("PROXMOX_LOGIN_USER", user.to_owned()));
+        restrict(&file);
+        let (status, text) = text(&variables, &["--allow-elevated"]);
+        assert_eq!(fake.problems(), Vec::<String>::new());
+        assert_eq!(status, code, "{text}");
+        assert_holds(&text, expected);
+        assert!(!text.contains(password), "{text}");
+        fs::remove_file(file).expect("it was written");
+    }
+}
+
+/// Lets nobody but its owner read a file.
+fn restrict(file: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(file, mode).expect("it is ours");
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
+#[test]
 fn a_server_other_than_proxmox_fails_the_api_check() {
     for answer in [
         json!({ "request": "GET /version", "status": 404, "reason": "Not Found" }),
@@ -263,7 +322,7 @@ fn a_rejected_token_fails_with_the_command_for_its_reason() {
         assert_eq!(
             verdicts(&text)[6..9],
             [
-                ("skipped", "privileges"),
+                ("skipped", "login"),
                 ("skipped", "clock"),
                 ("skipped", "nodes")
             ]
@@ -647,7 +706,7 @@ fn reports_the_same_in_json() {
         .iter()
         .filter_map(|it| it["verdict"].as_str())
         .collect();
-    assert_eq!(verdicts.len(), 11);
+    assert_eq!(verdicts.len(), 12);
     let of = |name: &str| checks.iter().find(|it| it["check"] == name);
     let privileges = of("privileges").expect("it is there");
     assert_eq!(privileges["verdict"], "warning");

@@ -17,6 +17,26 @@ use crate::session::Session;
 /// The secret of the only tokens that it takes, `root@pam!mcp` and `mcp@pve!mcp`.
 pub(crate) const TOKEN: &str = "12345678-9abc-4def-8123-456789abcdef";
 
+/// The password of every user who logs in.
+pub(crate) const PASSWORD: &str = "correct-horse-battery";
+
+/// What it gives to a user who logs in. It is secret as well.
+const TICKET: &str = "PVE:root@pam:6A55FD63::dGlja2V0LXNpZ25hdHVyZQ+/==";
+const CSRF_TOKEN: &str = "6A55FD63:Y3NyZi10b2tlbi1zaWduYXR1cmU";
+
+/// What only somebody who has logged in may ask for, as the API description has it.
+fn needs_login(method: &Method, path: &str) -> bool {
+    let writes = !matches!(method, Method::Get);
+    let is = |begin: &str, end: &str| path.starts_with(begin) && path.ends_with(end);
+    path.starts_with("/cluster/acme/account/")
+        || writes
+            && (["/access/password", "/cluster/acme/account"].contains(&path)
+                || path.starts_with("/access/tfa/")
+                || is("/nodes/", "/disks/wipedisk")
+                || is("/nodes/", "/ceph/osd")
+                || *method == Method::Delete && path.contains("/ceph/osd/"))
+}
+
 /// What the role PVEAuditor grants at the top.
 pub(crate) fn auditor() -> Value {
     let all = json!({
@@ -163,7 +183,11 @@ impl Script {
             return Exchange { answer, ..request };
         }
         let is_next = |exchange: &Exchange| exchange.request == request.request;
-        if self.refused && !self.expected.front().is_some_and(is_next) {
+        let is_expected = self.expected.front().is_some_and(is_next);
+        if request.request == "POST /access/ticket" && !is_expected && faults.is_empty() {
+            return logged_in(request);
+        }
+        if self.refused && !is_expected {
             let data = match &*request.request {
                 "GET /access/permissions" => Some(auditor()),
                 "GET /cluster/nextid" => {
@@ -202,6 +226,33 @@ impl Script {
             ),
             ..request
         }
+    }
+}
+
+/// What Proxmox answers to who logs in.
+fn logged_in(request: Exchange) -> Exchange {
+    let is_right = request.form.get(1) == Some(&format!("password={PASSWORD}"))
+        && request
+            .form
+            .last()
+            .is_some_and(|last| last == "new-format=1");
+    let (status, answer) = match is_right {
+        true => (
+            200,
+            json!({ "data": {
+                "username": "root@pam", "ticket": TICKET, "CSRFPreventionToken": CSRF_TOKEN,
+                "clustername": "pvelab", "cap": {},
+            } }),
+        ),
+        false => (
+            401,
+            json!({ "data": null, "message": "authentication failure\n" }),
+        ),
+    };
+    Exchange {
+        status,
+        answer: Some(answer),
+        ..request
     }
 }
 
@@ -254,6 +305,9 @@ fn faults(request: &Request, body: &str) -> Vec<String> {
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     let writes = matches!(request.method(), Method::Post | Method::Put);
     let tokens = ["root@pam", "mcp@pve"].map(|user| format!("PVEAPIToken={user}!mcp={TOKEN}"));
+    let below = path.strip_prefix("/api2/json").unwrap_or(path);
+    let ticket = header("Cookie").and_then(|cookie| cookie.strip_prefix("PVEAuthCookie="));
+    let csrf_token = header("CSRFPreventionToken");
     let mut faults = Vec::new();
     let mut check = |holds: bool, fault: &str| {
         if !holds {
@@ -261,12 +315,28 @@ fn faults(request: &Request, body: &str) -> Vec<String> {
         }
     };
     check(path.starts_with("/api2/json/"), "not below /api2/json");
-    check(
-        tokens
-            .iter()
-            .any(|token| header("Authorization") == Some(token)),
-        "not the header of the token",
-    );
+    if below == "/access/ticket" || needs_login(request.method(), below) {
+        check(header("Authorization").is_none(), "comes from the token");
+    } else {
+        check(
+            tokens
+                .iter()
+                .any(|token| header("Authorization") == Some(token)),
+            "not the header of the token",
+        );
+    }
+    if needs_login(request.method(), below) {
+        check(
+            ticket.map(decoded).as_deref() == Some(TICKET),
+            "not the ticket",
+        );
+        check(csrf_token == Some(CSRF_TOKEN), "not the CSRF token");
+    } else {
+        check(
+            ticket.is_none() && csrf_token.is_none(),
+            "comes from who has logged in",
+        );
+    }
     check(
         header("Accept-Encoding").is_none(),
         "asks for a compressed answer",

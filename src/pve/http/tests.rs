@@ -181,6 +181,7 @@ pub(crate) fn connection(tls: bool, at: SocketAddr, check: Check, listed: &[&str
             listed: listed.iter().map(|name| read(name)).collect(),
             pins: vec![None],
             place: 0,
+            may_tolerate: true,
         },
     };
     Connection {
@@ -188,6 +189,14 @@ pub(crate) fn connection(tls: bool, at: SocketAddr, check: Check, listed: &[&str
         token_id: "root@pam!mcp".to_owned(),
         token_secret: Secret::new(SECRET.to_owned()),
         timeout: Duration::from_secs(20),
+        login: None,
+    }
+}
+
+impl Http {
+    /// Sends a request by the API token.
+    pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
+        self.exchange_as(request, None)
     }
 }
 
@@ -910,7 +919,7 @@ mod exchanging {
         let log = logged(|| {
             let host = Host::plain(vec![vec![ok("{}"), raw("HTTP/1.1 500 no\r\n\r\n")]]);
             let http = plain(&host);
-            log::debug!("{:?}", http.authorization);
+            log::debug!("{:?}", http.token.as_ref().unwrap().headers);
             http.exchange(&get()).unwrap();
             http.exchange(&post().with("password", "hunter2hunter2"))
                 .unwrap();

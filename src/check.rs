@@ -296,8 +296,7 @@ fn login(report: &mut Report, client: &Reader) {
             format!("{user} can log in; disks, OSDs and ACME accounts need root@pam"),
         ),
         Err(error) => {
-            let (found, remedy) = fault(error);
-            report.failed(LOGIN, found, remedy);
+            report.failed(LOGIN, error.summary(), remedy(&error));
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::{self, Answer, Fields, Table, plain};
 use crate::param::{Args, Param, Versions};
-use crate::request::{Method, Reply, Request};
+use crate::request::{Login, Method, Reply, Request};
 use crate::row::needs::Needs;
 use crate::text;
 use crate::text::percent::decode;
@@ -163,6 +163,8 @@ pub(crate) struct Row {
     pub(crate) harm: Harm,
     /// Whether its object is read first: then its digest is sent along, and the answer says what it was.
     pub(crate) reads_first: bool,
+    /// Who sends it, and what it reads first, where no API token can.
+    pub(crate) login: Option<Login>,
     pub(crate) show: Show,
 }
 
@@ -235,6 +237,7 @@ const fn row(
         touches: None,
         harm: Harm::None,
         reads_first: false,
+        login: None,
         show: Show::Done("done", |_, _| Vec::new()),
     }
 }
@@ -285,6 +288,15 @@ impl Row {
     pub(crate) const fn touches(self, touches: Touches) -> Self {
         Self {
             touches: Some(touches),
+            ..self
+        }
+    }
+
+    /// No API token can do it.
+    #[allow(dead_code, reason = "the tools that need it come next")]
+    pub(crate) const fn needs_login(self, login: Login) -> Self {
+        Self {
+            login: Some(login),
             ..self
         }
     }
@@ -490,13 +502,15 @@ impl Declared {
         parts(self.scope.path).chain(parts(self.row.rest))
     }
 
-    /// What it needs, in the form of the API description; that of its read is needed as well.
+    /// What it needs, in the form of the API description; that of its read is needed as well. Who has logged
+    /// in needs nothing of the API token.
     pub(crate) fn privileges(&self) -> impl Iterator<Item = &'static str> {
         let Scope { reads, changes, .. } = *self.scope;
+        let is_token = self.row.login.is_none();
         let is_change = !self.row.method.only_reads();
         let reads = Some(reads).filter(|_| !is_change || self.row.reads_first);
         let changes = Some(changes).filter(|_| is_change);
-        reads.into_iter().chain(changes)
+        reads.into_iter().chain(changes).filter(move |_| is_token)
     }
 
     pub(crate) fn touches(&self) -> Touches {
@@ -591,7 +605,7 @@ impl Declared {
     /// The request for these arguments.
     pub(crate) fn request(&self, args: &Args) -> Request {
         let request = args.request(self.row.method, &self.path());
-        args.send_given(request, self.row.takes)
+        args.send_given(request, self.row.takes).by(self.row.login)
     }
 
     /// The value that a request gives a parameter, in its path or beside it; `None` where the request is

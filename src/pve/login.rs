@@ -235,7 +235,7 @@ impl Login {
     }
 
     fn refused(&self, why: &str, remedy: &str) -> Error {
-        self.failed("was refused", &format!("{why}\n{remedy}"))
+        self.failed("was refused", why).hint(remedy)
     }
 
     fn failed(&self, how: &str, why: &str) -> Error {

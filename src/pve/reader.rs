@@ -206,18 +206,7 @@ impl<'a> Reader<'a> {
             (Answers::Hosts(_), Some((needed, login))) => login.exchange(self, request, needed)?,
             (Answers::Hosts(hosts), None) => hosts.exchange(request),
         };
-<<<<<<< HEAD
-        let reply = reply.map_err(|failure| match failure {
-            Failure::GivenUp { .. }
-                if self.peer.interruption() == Some(Interruption::Cancelled) =>
-            {
-                Error::cancelled()
-            }
-            failure => self.unanswered(request, failure),
-        })?;
-=======
         let reply = reply.map_err(|failure| self.unfinished(request, failure))?;
->>>>>>> 4ceb213 (login: a user can log in for what no API token can do)
         self.cluster.clock.set(reply.date);
         if (200..300).contains(&reply.status) {
             if reply.rows.is_some() {
@@ -238,31 +227,22 @@ impl<'a> Reader<'a> {
             self.note_begun(request, &body["data"]);
             return Ok(reply);
         }
-<<<<<<< HEAD
-        let token_id = &self.cluster.token_id;
-        Err(Error::refused(Refusal::new(request, &reply, token_id)))
-=======
         let Some((_, login)) = login else {
-            let refusal = Refusal::new(request, &reply, &self.cluster.token_id);
-            return Err(Error::Refused(Box::new(refusal)));
+            let token_id = &self.cluster.token_id;
+            return Err(Error::refused(Refusal::new(request, &reply, token_id)));
         };
-        let mut refusal = Refusal::new(request, &reply, login.user());
-        match reply.status {
+        let error = Error::refused(Refusal::new(request, &reply, login.user()));
+        Err(match reply.status {
             401 => {
                 login.forget();
-                refusal.hint =
-                    Some("The login has ended: call again, which logs in anew.".to_owned());
+                error.advise("The login has ended: call again, which logs in anew.")
             }
-            403 => {
-                refusal.hint = Some(format!(
-                    "It is {} who lacks the privilege, not the token: see PROXMOX_LOGIN_USER.",
-                    login.user()
-                ));
-            }
-            _ => (),
-        }
-        Err(Error::Refused(Box::new(refusal)))
->>>>>>> 4ceb213 (login: a user can log in for what no API token can do)
+            403 => error.advise(format!(
+                "It is {} who lacks the privilege, not the token: see PROXMOX_LOGIN_USER.",
+                login.user()
+            )),
+            _ => error,
+        })
     }
 
     /// Refuses what needs a login where none is set, or one of somebody who can never do it. Nothing is
@@ -323,7 +303,7 @@ impl<'a> Reader<'a> {
             Failure::GivenUp { .. }
                 if self.peer.interruption() == Some(Interruption::Cancelled) =>
             {
-                Error::Cancelled
+                Error::cancelled()
             }
             failure => self.unanswered(request, failure),
         }

@@ -15,6 +15,7 @@ pub(super) fn choose(
     choice: &'static Choice,
 ) -> Result<Answer, Error> {
     let picked = choice.pick(args).map_err(Error::arguments)?;
+    client.check_login(picked.row.login)?;
     check_kind(choice, &picked, args)?;
     check_versions(client, &picked, args)?;
     let mut request = picked.request(args);
@@ -26,7 +27,7 @@ pub(super) fn choose(
             .with_reply_fields(reply));
     }
     let was = match picked.row.reads_first {
-        true => Some(client.send(&args.request(Get, &picked.path()))?),
+        true => Some(client.send(&args.request(Get, &picked.path()).by(picked.row.login))?),
         false => None,
     };
     if let Some(was) = &was {

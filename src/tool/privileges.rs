@@ -323,6 +323,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::tasks;
+    use crate::request::Login;
     use crate::row::Scope;
     use crate::row::needs::*;
     use crate::tool::ListedTool;
@@ -402,7 +403,10 @@ mod tests {
             let endpoints: Vec<Value> = endpoints.collect::<Result<_, _>>().expect("JSON lines");
             let steps = steps().map(|step| (step.to_string(), step.needs()));
             let mut requests: Vec<(String, Needs)> = steps.collect();
-            for declared in all().flat_map(|(_, tool)| tool.declared()) {
+            let declared = all().flat_map(|(_, tool)| tool.declared());
+            let (logged_in, declared): (Vec<_>, Vec<_>) =
+                declared.partition(|declared| declared.row.login.is_some());
+            for declared in declared {
                 let Scope {
                     reads,
                     changes,
@@ -418,6 +422,18 @@ mod tests {
                 if versions.contain(major) && declared.row.reads_first {
                     requests.push((format!("GET {}", declared.path()), read));
                 }
+            }
+            for declared in logged_in {
+                let (method, path) = (declared.row.method.as_str(), declared.path());
+                let endpoint = endpoints
+                    .iter()
+                    .find(|endpoint| endpoint["method"] == method && endpoint["path"] == *path)
+                    .unwrap_or_else(|| panic!("{version} has no {method} {path}"));
+                match declared.row.login {
+                    Some(Login::Root) => assert_eq!(endpoint["perm"], "root@pam only", "{path}"),
+                    _ => assert_eq!(endpoint["token"], false, "{path}"),
+                }
+                assert_eq!(declared.privileges().count(), 0, "{path}");
             }
             for (request, lines) in requests {
                 let (method, path) = request.split_once(' ').expect("a method and a path");

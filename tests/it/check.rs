@@ -145,9 +145,9 @@ fn lists_missing_settings_with_the_commands_that_set_them_and_skips_the_rest() {
             "PROXMOX_TOKEN_VALUE is missing",
             "  export PROXMOX_HOST=pve1.example.com PROXMOX_USER=mcp@pve PROXMOX_TOKEN_NAME=mcp ",
             "  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
-            "skipped  name-resolution  and tcp, tls, api-version, token, privileges, clock, nodes: needs the\n",
+            "skipped  name-resolution  and tcp, tls, api-version, token, login, privileges, clock, nodes: needs\n",
             "ok       elevated         not allowed",
-            "\n1 failed, 8 skipped\n",
+            "\n1 failed, 9 skipped\n",
         ],
     );
     assert_eq!(verdicts(&text).len(), 4);
@@ -229,7 +229,7 @@ fn says_whether_the_login_works() {
             1,
             &[
                 "failed   login            the login as root@pam was refused, nothing was changed:",
-                "authentication failure",
+                " failure (status 401)\n",
                 "-> Check PROXMOX_LOGIN_USER",
             ],
         ),
@@ -543,7 +543,7 @@ fn reports_what_boundaries_cover() {
         ],
     );
     let names: Vec<&str> = verdicts(&text).iter().map(|(_, name)| *name).collect();
-    assert_eq!(names[8..10], ["nodes", "boundaries"]);
+    assert_eq!(names[9..11], ["nodes", "boundaries"]);
     let (code, text) = with_boundaries(&[("PROXMOX_NODES", "pve1")]);
     assert_eq!(code, 0, "{text}");
 }
@@ -595,10 +595,10 @@ fn a_misspelt_safety_setting_fails_and_is_not_reported_as_ignored() {
 #[test]
 fn a_token_file_that_every_user_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
-    let path = std::env::temp_dir().join(format!("proxmox-mcp-token-{}", std::process::id()));
-    std::fs::write(&path, "5b6e7a1c-90d2-4f83-a417-2c86f0e9d35b\n").expect("it can be written");
-    let open = std::fs::Permissions::from_mode(0o644);
-    std::fs::set_permissions(&path, open).expect("it is ours");
+    let path = env::temp_dir().join(format!("proxmox-mcp-token-{}", process::id()));
+    fs::write(&path, "5b6e7a1c-90d2-4f83-a417-2c86f0e9d35b\n").expect("it can be written");
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(&path, open).expect("it is ours");
     let file = path.to_str().expect("it is UTF-8");
     let mut variables = settings(&nowhere());
     variables.retain(|(name, _)| *name != "PROXMOX_TOKEN_VALUE");
@@ -612,14 +612,14 @@ fn a_token_file_that_every_user_can_read_is_a_warning() {
             " chmod 600 restricts it to its owner",
         ],
     );
-    std::fs::remove_file(path).expect("it was written");
+    fs::remove_file(path).expect("it was written");
 }
 
 #[test]
 fn an_unwritable_audit_log_fails_and_a_writable_one_stays_unchanged() {
-    let folder = std::env::temp_dir().join(format!("proxmox-mcp-check-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("the folder can be made");
-    let with_log = |path: &std::path::Path| {
+    let folder = env::temp_dir().join(format!("proxmox-mcp-check-{}", process::id()));
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let with_log = |path: &Path| {
         let log = path.to_str().expect("it is UTF-8");
         let mut variables = settings(&nowhere());
         variables.push(("PROXMOX_AUDIT_LOG", log.to_owned()));
@@ -639,12 +639,12 @@ fn an_unwritable_audit_log_fails_and_a_writable_one_stays_unchanged() {
     }
     let log = folder.join("audit.log");
     assert_holds(&with_log(&log), &["ok       elevated "]);
-    let mut left = std::fs::read_dir(&folder).expect("it is there");
+    let mut left = fs::read_dir(&folder).expect("it is there");
     assert!(left.next().is_none(), "nothing is left behind");
-    std::fs::write(&log, "{}\n").expect("it can be written");
+    fs::write(&log, "{}\n").expect("it can be written");
     assert_holds(&with_log(&log), &["ok       elevated "]);
-    assert_eq!(std::fs::read(&log).expect("it is there"), b"{}\n");
-    std::fs::remove_dir_all(&folder).expect("it can be removed");
+    assert_eq!(fs::read(&log).expect("it is there"), b"{}\n");
+    fs::remove_dir_all(&folder).expect("it can be removed");
 }
 
 #[test]
@@ -677,7 +677,7 @@ fn checks_the_host_if_only_the_host_is_set() {
             "failed   settings         PROXMOX_TOKEN_NAME is missing",
             "ok       name-resolution  127.0.0.2 is an address\n",
             "failed   tcp ",
-            "skipped  api-version      and token, privileges, clock, nodes: needs the settings\n",
+            "skipped  api-version      and token, login, privileges, clock, nodes: needs the settings\n",
             "ok       toolsets ",
         ],
     );

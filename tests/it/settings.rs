@@ -153,13 +153,15 @@ fn takes_no_secret_on_the_command_line_and_repeats_none() {
         &["--token-value", SECRET],
         &["--token", SECRET],
         &["--token-secret", SECRET],
-        &["--password", SECRET],
     ] {
         let message = usage_error(arguments);
         assert!(message.contains("PROXMOX_TOKEN_VALUE"), "{message}");
         assert!(message.contains("--token-file"), "{message}");
         assert!(!message.contains(SECRET));
     }
+    let message = usage_error(&["--password", SECRET]);
+    assert!(message.contains("--password-file"), "{message}");
+    assert!(!message.contains(SECRET));
     let joined = format!("--demo={SECRET}");
     assert!(!usage_error(&[&joined]).contains(SECRET));
 }
@@ -248,7 +250,7 @@ fn warns_of_variables_that_have_no_effect_and_goes_on() {
     let warnings = text(&output.stderr);
     for line in [
         "PROXMOX_ALLOW_ELEVATE (did you mean PROXMOX_ALLOW_ELEVATED?), \
-         PROXMOX_PASSWORD (did you mean PROXMOX_TOKEN_VALUE?)",
+         PROXMOX_PASSWORD (did you mean PROXMOX_PASSWORD_FILE?)",
         "without effect: PROXMOX_CA_FILE",
     ] {
         assert!(warnings.contains(line), "{warnings}");

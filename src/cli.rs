@@ -1,6 +1,6 @@
 //! The command line: parsing it, and the texts that describe it and the tools.
 //!
-//! May import: `text`, `settings`, `error`, `pve`, `tool`, `tools`.
+//! May import: `text`, `settings`, `error`, `pve`, `row`, `cluster`, `safety`, `tool`, `tools`.
 
 pub(crate) mod clients;
 mod commands;
@@ -18,7 +18,10 @@ use serde_json::{Map, Value};
 use crate::cli::clients::Entry;
 use crate::cli::commands::Switch;
 pub(crate) use crate::cli::man::page as man;
+use crate::cluster::{diagnosis, tasks};
 use crate::pve::demo;
+use crate::row::Step;
+use crate::safety::facts;
 use crate::settings::exposure::Toolsets;
 use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
 use crate::text::add;
@@ -523,10 +526,19 @@ pub(crate) fn tool_definitions(safety: &Safety) -> String {
 
 /// Returns what `tools --markdown` prints, which is also in the README.
 pub(crate) fn tool_markdown() -> String {
+    let list = |steps: &[Step]| {
+        let requests = steps.iter().map(|step| format!("`{step}`"));
+        requests.collect::<Vec<_>>().join(", ")
+    };
     let mut text = format!(
-        "{} tools in {} groups. 🔒 marks the elevated ones.\n",
+        "{} tools in {} groups. 🔒 marks the elevated ones.\n\n\
+         Whichever tool is called, the program may also read: to find a guest, `GET /cluster/resources`; to follow a task, {}; \
+         to show what is about to be changed, {}; to explain a failure, {}.\n",
         listed_tools().count(),
-        tools::DOMAINS.len()
+        tools::DOMAINS.len(),
+        list(tasks::REQUESTS),
+        list(facts::REQUESTS),
+        list(diagnosis::REQUESTS),
     );
     for domain in tools::DOMAINS {
         text.push_str(&format!(

@@ -4,7 +4,7 @@ use std::{env, fs};
 
 use crate::cli;
 use crate::row::Harm;
-use crate::safety::harm::KINDS;
+use crate::safety::risk::KINDS;
 use crate::settings::{Flag, SETTINGS, Unset};
 use crate::tools;
 

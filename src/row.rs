@@ -7,6 +7,7 @@
 //! May import: `text`, `request`, `param`, `answer`.
 
 pub(crate) mod needs;
+pub(crate) mod requests;
 
 use std::fmt;
 
@@ -317,9 +318,7 @@ pub(crate) struct Step {
     needs: Needs,
     more: Needs,
     is_dispensable: bool,
-    #[allow(dead_code, reason = "the gate judges steps by their paths yet")]
     pub(crate) touches: Touches,
-    #[allow(dead_code, reason = "the gate judges steps by their paths yet")]
     pub(crate) harm: Harm,
 }
 
@@ -656,14 +655,6 @@ impl Declared {
             .copied()
     }
 
-    /// The value that a request of this row gives a parameter.
-    pub(crate) fn value(&self, request: &Request, param: &Param) -> Option<String> {
-        let mut values = self.values(request)?.into_iter();
-        values
-            .find(|(name, _)| *name == param.name)
-            .map(|(_, value)| value)
-    }
-
     /// What a request of this row does, in words.
     pub(crate) fn does(&self, request: &Request) -> String {
         let values = self.values(request).unwrap_or_default();
@@ -686,17 +677,6 @@ impl Declared {
             Some(first) => first.to_uppercase().chain(letters).collect(),
             None => text,
         }
-    }
-
-    /// A text with the values that a request of this row gives the parameters named in it.
-    pub(crate) fn fill(&self, text: &str, request: &Request) -> String {
-        let values = self.values(request).unwrap_or_default();
-        let value = |name: &str| {
-            let mut values = values.iter();
-            let found = values.find(|(known, _)| *known == name);
-            found.map(|(_, value)| text::inline(value))
-        };
-        filled(text, value).unwrap_or_else(|| text.to_owned())
     }
 
     /// What of an object a person needs to see before and after it is changed.

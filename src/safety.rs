@@ -12,9 +12,9 @@ mod client;
 mod confirm;
 pub(crate) mod consent;
 pub(crate) mod facts;
-pub(crate) mod harm;
 pub(crate) mod nodes;
 mod question;
+pub(crate) mod risk;
 mod subject;
 
 use std::cell::{Cell, RefCell};
@@ -27,7 +27,7 @@ use crate::mcp::connection::Peer;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::{Changes, Reader};
 use crate::request::{Request, is_secret};
-use crate::row::Declared;
+use crate::row::requests::Requests;
 use crate::safety::audit::{Audit, Line};
 pub(crate) use crate::safety::client::Client;
 pub(crate) use crate::safety::question::{on_terminal, reply};
@@ -82,8 +82,8 @@ pub(crate) struct Gate<'a> {
     name: &'static str,
     /// Whose work it is.
     summary: Cell<&'static str>,
-    /// The requests that the tool picks from.
-    declared: Vec<Declared>,
+    /// The requests that the tool has declared.
+    requests: Cell<Requests>,
     /// The object that the tool is about to change, if it has read it.
     before: RefCell<Value>,
     /// Whether the tool stands in for its twin, and so may do no harm.
@@ -123,7 +123,7 @@ impl<'a> Gate<'a> {
             keeper,
             name,
             summary: Cell::new(summary),
-            declared: Vec::new(),
+            requests: Cell::new(Requests::NONE),
             before: RefCell::default(),
             is_stand_in: Cell::new(false),
             refusal: RefCell::new(None),
@@ -138,9 +138,10 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// With the requests that the tool picks from: one of them is judged by what its row says.
-    pub(crate) fn of_rows(self, declared: Vec<Declared>) -> Self {
-        Self { declared, ..self }
+    /// With the requests that the tool has declared: what it sends is judged by what they say.
+    pub(crate) fn with_requests(self, requests: Requests) -> Self {
+        self.requests.set(requests);
+        self
     }
 
     /// Takes in what the call asks for, and what the user said to a question that came back with it.
@@ -155,8 +156,9 @@ impl<'a> Gate<'a> {
 
     /// Has `twin` do the work for a guest of the other kind. A guest that was mixed up with another must
     /// not be harmed: `refusal` is then what is said.
-    pub(crate) fn hand_to(&self, summary: &'static str, refusal: Error) {
+    pub(crate) fn hand_to(&self, summary: &'static str, requests: Requests, refusal: Error) {
         self.summary.set(summary);
+        self.requests.set(requests);
         self.is_stand_in.set(true);
         *self.refusal.borrow_mut() = Some(refusal);
     }
@@ -184,9 +186,9 @@ impl<'a> Gate<'a> {
 
     /// `allowed` or `confirmed`, or why neither.
     fn decide(&self, client: &Reader, request: &Request) -> Result<&'static str, Error> {
-        let subject = Subject::of(request, &self.declared, &self.before.borrow());
+        let subject = Subject::of(request, &self.requests.get(), &self.before.borrow());
         self.check(client, &subject)?;
-        if subject.harm.is_some() && self.is_stand_in.get() {
+        if subject.risk.is_some() && self.is_stand_in.get() {
             let refusal = self.refusal.take();
             return Err(refusal.unwrap_or_else(|| {
                 Error::impossible(
@@ -358,15 +360,15 @@ impl<'a> Gate<'a> {
                 text::cut(&text::inline(&value), 1_000)
             ));
         }
-        let what = match &subject.harm {
+        let what = match &subject.risk {
             None => subject
                 .does
                 .clone()
                 .unwrap_or_else(|| self.summary.get().to_owned()),
-            Some(harm) => {
+            Some(risk) => {
                 let facts = Facts::read(client, request, subject)?;
-                let told = facts.told(harm);
-                let asks = match (self.safety.confirm, facts.destroys(harm)) {
+                let told = facts.told(risk);
+                let asks = match (self.safety.confirm, facts.destroys(risk)) {
                     _ if facts.is_harmless => "\nAs things are, it does no harm.",
                     (Confirm::Never, true) => "\nIt cannot be undone.",
                     (Confirm::Never, false) => "",
@@ -394,7 +396,7 @@ mod tests {
     use crate::pve::demo::{Demonstration, RECORDED};
     use crate::pve::reader::Cluster;
     use crate::request::Method::{Delete, Post, Put};
-    use crate::row::{Choice, Loss, Place, Scope, Touches, delete, post, put};
+    use crate::row::{Choice, Harm, Loss, Place, Scope, Step, Touches, delete, post, put};
     use crate::safety::subject::listed;
     use crate::settings::boundaries::{Guests, Nodes};
     use crate::tools;
@@ -453,20 +455,28 @@ mod tests {
             .collect()
     }
 
-    /// What the gate makes of a request of [`JOBS`]: `allowed`, or the first line of why not.
+    /// What the gate makes of a request of [`JOBS`]: `allowed`, or why not.
     fn judge(safety: &Safety, request: &Request, job: &Value) -> String {
+        judge_among(Requests::Rows(&JOBS), safety, request, job)
+    }
+
+    fn judge_among(
+        requests: Requests,
+        safety: &Safety,
+        request: &Request,
+        object: &Value,
+    ) -> String {
         let keeper = Keeper::new(safety);
         let caller = Caller {
             name: String::new(),
             follows_tasks: false,
             asks: Asks::Nobody,
         };
-        let gate = Gate::new(safety, &keeper, ("tool", "Does."), caller)
-            .of_rows(JOBS.declared().collect());
+        let gate = Gate::new(safety, &keeper, ("tool", "Does."), caller).with_requests(requests);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
-        client.show_before(job);
+        client.show_before(object);
         match gate.admit(&client, request) {
             Ok(_) => "allowed".to_owned(),
             Err(error) => match error.kind {
@@ -526,6 +536,31 @@ mod tests {
     }
 
     #[test]
+    fn a_question_about_a_guest_whose_change_was_not_read_shows_the_guest() {
+        static STEPS: &[Step] = &[Step::change(
+            Post,
+            "/nodes/{node}/qemu/{vmid}/unplug",
+            &[],
+            Touches::GuestOf(&VMIDS),
+            Harm::Destroys("Unplugs {slot} of {vmid}."),
+        )];
+        let request = Request::new(Post, "/nodes/pve1/qemu/100/unplug").with("slot", "scsi0");
+        let judge = |object| {
+            let requests = Requests::Steps(STEPS);
+            judge_among(requests, &Safety::default(), &request, object)
+        };
+        let question = judge(&Value::Null);
+        let expected =
+            "Unplugs scsi0 of 100.\nwith: slot=scsi0\nVM 100 web01 on pve1\nstate: running";
+        assert!(question.starts_with(expected), "{question}");
+        let question = judge(&json!({ "slot": "scsi0" }));
+        assert_eq!(
+            question,
+            "Unplugs scsi0 of 100.\nnow: slot=scsi0\nwith: slot=scsi0"
+        );
+    }
+
+    #[test]
     fn a_row_says_which_guests_the_boundaries_are_about() {
         let safety = Safety {
             protected: Guests::parse("100").ok(),
@@ -568,7 +603,9 @@ mod tests {
                 follows_tasks: false,
                 asks,
             };
-            let gate = Gate::new(&safety, &keeper, ("tool", "Does."), caller);
+            let start = tools::find("proxmox_start_vm").expect("it is there");
+            let gate = Gate::new(&safety, &keeper, ("tool", "Does."), caller)
+                .with_requests(start.tool.declared_requests());
             let pass = gate.admit(&reader, &first).expect("it is let through");
             gate.close(pass, &Ok(Value::Null));
             let refused = gate.admit(&reader, &second).err();

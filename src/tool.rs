@@ -10,7 +10,6 @@ mod stand_in;
 
 use std::cell::OnceCell;
 use std::fmt;
-#[cfg(test)]
 use std::slice;
 
 use serde_json::{Value, json};
@@ -24,9 +23,10 @@ use crate::pve;
 use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::reader::{Cluster, Reader};
 use crate::request::{Method, Reply, Request};
+use crate::row::requests::Requests;
+use crate::row::{Choice, Step};
 #[cfg(test)]
-use crate::row::Harm;
-use crate::row::{Choice, Declared, Step};
+use crate::row::{Declared, Harm};
 use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, Keeper};
 use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
@@ -247,6 +247,7 @@ impl Tool {
     }
 
     /// The requests that it picks from.
+    #[cfg(test)]
     pub(crate) fn declared(&self) -> Vec<Declared> {
         match self.call {
             Call::Choice(choice) => choice.declared().collect(),
@@ -254,13 +255,21 @@ impl Tool {
         }
     }
 
+    /// The requests that it may send, as they are declared.
+    pub(crate) fn declared_requests(&'static self) -> Requests {
+        match &self.call {
+            Call::Choice(choice) => Requests::Rows(choice),
+            Call::Plain(step, _) => Requests::Steps(slice::from_ref(step)),
+            Call::Steps(steps, _) => Requests::Steps(steps),
+        }
+    }
+
     /// What its requests may do, each with the value that picks it.
     #[cfg(test)]
-    pub(crate) fn harms(&self) -> impl Iterator<Item = (&'static str, Harm)> {
-        let (rows, steps) = match &self.call {
-            Call::Choice(choice) => (choice.rows, &[][..]),
-            Call::Plain(step, _) => (&[][..], slice::from_ref(step)),
-            Call::Steps(steps, _) => (&[][..], *steps),
+    pub(crate) fn harms(&'static self) -> impl Iterator<Item = (&'static str, Harm)> {
+        let (rows, steps) = match self.declared_requests() {
+            Requests::Rows(choice) => (choice.rows, &[][..]),
+            Requests::Steps(steps) => (&[][..], steps),
         };
         let rows = rows.iter().map(|row| (row.when, row.harm));
         rows.chain(steps.iter().map(|step| ("", step.harm)))

@@ -224,6 +224,7 @@ mod tests {
     use crate::cluster::diagnosis;
     use crate::cluster::tasks;
     use crate::param::{Args, Param};
+    use crate::row::Step;
     use crate::safety::facts;
     use crate::settings::Safety;
     use crate::tool::{Call, Effect, Permission};
@@ -540,20 +541,18 @@ mod tests {
                 let of_tool = |declared: &String| fits(request, declared);
                 let twin = twins::of(name).filter(|twin| twin.stands_in);
                 let stand_in = twin.and_then(|twin| Some(find(twin.other?)?.tool));
-                let of_waiting = || {
-                    tasks::REQUESTS
-                        .iter()
-                        .any(|of_task| fits(request, &of_task.to_string()))
+                let is_of = |steps: &[Step]| {
+                    let mut steps = steps.iter();
+                    steps.any(|step| fits(request, &step.to_string()))
                 };
                 let declared = request == "GET /cluster/resources"
-                    || (has(tasks::WAIT.name) && of_waiting())
-                    || (tool.permission == Permission::Elevated
-                        && facts::REQUESTS.iter().any(|of_fact| fits(request, of_fact)))
+                    || (has(tasks::WAIT.name) && is_of(tasks::REQUESTS))
+                    || (tool.permission == Permission::Elevated && is_of(facts::REQUESTS))
                     // It is asked once for the version, where that matters.
                     || (request == "GET /version" && matches!(tool.call, Call::Choice(_)))
                     || (request == "GET /cluster/nextid"
                         && tool.params().any(Param::names_new_guest))
-                    || diagnosis::REQUESTS.iter().any(|look| fits(request, look))
+                    || is_of(diagnosis::REQUESTS)
                     || tool.requests().iter().any(of_tool)
                     || stand_in.is_some_and(|twin| twin.requests().iter().any(of_tool));
                 assert!(declared, "{name}: {request}");

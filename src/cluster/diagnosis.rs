@@ -8,16 +8,16 @@ use crate::error::remedy::{Advice, Case};
 use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
+use crate::row::{Step, needs};
 use crate::text;
 use crate::text::slot::Slot;
 use crate::text::upid::Upid;
 
 /// The requests that a diagnosis may send, whatever the tool.
-#[cfg(test)]
-pub(crate) const REQUESTS: &[&str] = &[
-    "GET /nodes/{node}/tasks",
-    "GET /nodes/{node}/{type}/{vmid}/config",
-    "GET /cluster/resources",
+pub(crate) const REQUESTS: &[Step] = &[
+    Step::read("/nodes/{node}/tasks", &[]),
+    Step::read("/nodes/{node}/{type}/{vmid}/config", needs::AUDIT),
+    Step::read("/cluster/resources", &[]),
 ];
 
 /// The maximum number of volumes named.

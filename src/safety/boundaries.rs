@@ -1,8 +1,8 @@
 //! The boundaries: the guests and command lines that elevated tools are held to.
 
 use super::Gate;
-use super::harm::Harm;
 use super::question::command_line;
+use super::risk::Risk;
 use super::subject::{Guest, Part, Subject, Unnamed};
 use crate::cluster::guests;
 use crate::error::Error;
@@ -96,8 +96,8 @@ impl Gate<'_> {
     }
 
     fn check_command(&self, subject: &Subject) -> Result<(), Error> {
-        let (Some(Harm::Command { argv, input }), Some(allowed)) =
-            (&subject.harm, &self.safety.commands)
+        let (Some(Risk::Command { argv, input }), Some(allowed)) =
+            (&subject.risk, &self.safety.commands)
         else {
             return Ok(());
         };

@@ -23,11 +23,11 @@ impl Gate<'_> {
         request: &Request,
         subject: &Subject,
     ) -> Result<&'static str, Error> {
-        let Some(harm) = &subject.harm else {
+        let Some(risk) = &subject.risk else {
             return Ok("allowed");
         };
         let is_left_to_client = match self.safety.confirm {
-            Confirm::Auto => !harm.destroys(),
+            Confirm::Auto => !risk.destroys(),
             Confirm::Always => false,
             Confirm::Never => return Ok("allowed"),
         };
@@ -48,14 +48,14 @@ impl Gate<'_> {
             Some(vmid) => vmid.to_string(),
             None => "yes".to_owned(),
         };
-        let told = facts.told(harm);
+        let told = facts.told(risk);
         if told.chars().count() > LONGEST {
             return Err(Error::declined(format!(
                 "It is too long to be shown to the user whole: at most {LONGEST} characters."
             )));
         }
         let mut lines = vec![told];
-        lines.extend(options(request, harm));
+        lines.extend(options(request, risk));
         lines.extend(facts.lines);
         let mut question = Question {
             message: format!("{changed}{}", lines.join("\n")),

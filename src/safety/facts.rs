@@ -2,28 +2,32 @@
 
 use serde_json::Value;
 
-use super::harm::Harm;
+use super::risk::Risk;
 use super::subject::{Guest, Subject};
 use crate::answer::{number, plain};
 use crate::cluster::volume::{self, Fate, volume};
+use crate::cluster::volumes::{CONTENT_REQUEST, RESOURCES_REQUEST};
 use crate::cluster::{guests, volumes};
 use crate::error::{Error, ErrorKind};
 use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
+use crate::row::{Step, needs};
 use crate::text;
 use crate::text::slot::Slot;
 
-/// What reading the facts may send, for whatever tool.
-#[cfg(test)]
-pub(crate) const REQUESTS: &[&str] = &[
-    "GET /nodes/{node}/{type}/{vmid}/status/current",
-    "GET /nodes/{node}/{type}/{vmid}/config",
-    "GET /nodes/{node}/{type}/{vmid}/snapshot",
-    "GET /nodes/{node}/replication",
-    "GET /nodes/{node}/storage/{storage}/content",
-    "GET /nodes/{node}/storage/{storage}/content/{volume}",
-    "GET /cluster/resources",
+/// The requests that read the facts, whichever tool is called.
+pub(crate) const REQUESTS: &[Step] = &[
+    Step::read("/nodes/{node}/{type}/{vmid}/status/current", needs::AUDIT),
+    Step::read("/nodes/{node}/{type}/{vmid}/config", needs::AUDIT),
+    Step::read("/nodes/{node}/{type}/{vmid}/snapshot", needs::AUDIT),
+    Step::read("/nodes/{node}/replication", &[]),
+    CONTENT_REQUEST,
+    Step::read(
+        "/nodes/{node}/storage/{storage}/content/{volume}",
+        &[needs::STORED],
+    ),
+    RESOURCES_REQUEST,
 ];
 
 /// The most disks or snapshots that are named.
@@ -65,42 +69,51 @@ impl Facts {
         client.aside(|| Self::of(client, request, subject))
     }
 
-    /// What `harm` does to it, as a sentence.
-    pub(super) fn told(&self, harm: &Harm) -> String {
+    /// What `risk` does to it, as a sentence.
+    pub(super) fn told(&self, risk: &Risk) -> String {
         match &self.effect {
             Some(effect) => effect.told.clone(),
-            None => harm.told(&self.object),
+            None => risk.sentence(&self.object),
         }
     }
 
-    /// Whether `harm` destroys data of it.
-    pub(super) fn destroys(&self, harm: &Harm) -> bool {
+    /// Whether `risk` destroys data of it.
+    pub(super) fn destroys(&self, risk: &Risk) -> bool {
         match &self.effect {
             Some(effect) => effect.destroys,
-            None => harm.destroys(),
+            None => risk.destroys(),
         }
     }
 
     fn of(client: &Reader, request: &Request, subject: &Subject) -> Result<Self, Error> {
-        match (&subject.harm, &subject.guests[..]) {
-            (Some(Harm::DeleteVolume { storage, volume }), _) => {
+        let path: Vec<&str> = request.path.split('/').collect();
+        let guest = match (&path[..], subject.guests.first()) {
+            (["", "nodes", node, kind @ ("lxc" | "qemu"), ..], Some(guest)) => {
+                Some(((*node, *kind), guest))
+            }
+            _ => None,
+        };
+        match (&subject.risk, guest) {
+            (Some(Risk::DeleteVolume { storage, volume }), _) => {
                 of_volume(client, subject, storage, volume)
             }
-            // What it changes was read by the tool.
-            (Some(Harm::Declared { does, before, .. }), _) => Ok(Self {
-                fixed: format!("{does}\n{before}"),
-                ..Self::bare(subject)
-            }),
-            (harm, [guest, ..]) => {
-                let path: Vec<&str> = request.path.split('/').collect();
-                match path[..] {
-                    ["", "nodes", node, kind, ..] => {
-                        of_guest(client, request, harm.as_ref(), (node, kind), guest)
+            (Some(Risk::Loss { does, loss, before }), guest) => {
+                let mut facts = match guest {
+                    // Its sentence does not say which guest.
+                    Some((place, guest)) if before.is_empty() => {
+                        let mut facts = of_guest(client, request, None, place, guest)?;
+                        facts.lines.insert(0, facts.object.clone());
+                        facts
                     }
-                    _ => Ok(Self::bare(subject)),
-                }
+                    // What it changes was read by the tool.
+                    _ => Self::bare(subject),
+                };
+                let does = does.as_ref().unwrap_or(&loss.sentence);
+                facts.fixed = format!("{does}\n{before}{}", facts.fixed);
+                Ok(facts)
             }
-            (_, []) => Ok(Self::bare(subject)),
+            (risk, Some((place, guest))) => of_guest(client, request, risk.as_ref(), place, guest),
+            (_, None) => Ok(Self::bare(subject)),
         }
     }
 
@@ -123,7 +136,7 @@ impl Facts {
 fn of_guest(
     client: &Reader,
     request: &Request,
-    harm: Option<&Harm>,
+    risk: Option<&Risk>,
     (node, kind): (&str, &str),
     guest: &Guest,
 ) -> Result<Facts, Error> {
@@ -139,8 +152,8 @@ fn of_guest(
     };
     let status = match read("status/current") {
         Err(error) if error.says("does not exist") => {
-            return match harm {
-                Some(Harm::RestoreOver(_)) => Ok(Facts {
+            return match risk {
+                Some(Risk::RestoreOver(_)) => Ok(Facts {
                     object: format!(
                         "whatever guest has the VMID {vmid} ({node} has no such {noun})"
                     ),
@@ -190,8 +203,8 @@ fn of_guest(
     });
     let asks_for = |name: &str| request.form.iter().any(|pair| pair == (name, "1"));
     let object = format!("{noun} {vmid}{name} on {node}");
-    let effect = match (harm, &config) {
-        (Some(Harm::RemoveDisks { slots, .. }), Part::Read(config)) => {
+    let effect = match (risk, &config) {
+        (Some(Risk::RemoveDisks { slots, .. }), Part::Read(config)) => {
             Some(removal(&object, config, &id, slots, asks_for("force")))
         }
         _ => None,
@@ -211,7 +224,7 @@ fn of_guest(
             })
         ),
     ];
-    if harm == Some(&Harm::DeleteGuest) {
+    if risk == Some(&Risk::DeleteGuest) {
         let not_owned = config.show(|config| listed(volume::not_owned(config, &id)));
         if not_owned != "none" {
             lines.push(format!("not its own, untouched: {not_owned}"));
@@ -249,7 +262,7 @@ fn of_guest(
         effect,
         lines,
         fixed: fixed.join("\n"),
-        is_harmless: harm == Some(&Harm::Stop) && !runs,
+        is_harmless: risk == Some(&Risk::Stop) && !runs,
         vmid: Some(vmid),
     })
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::consent::Reply;
-use super::harm::{GuestOption, Harm};
+use super::risk::{GuestOption, Risk};
 use super::subject::listed;
 use crate::error::question::FIELDS;
 use crate::error::{Error, Question};
@@ -48,8 +48,8 @@ pub(crate) fn on_terminal(question: &Question) -> Reply {
     }
 }
 
-/// What else a request asks for, `with: purge=1`; what `harm` says already is left out.
-pub(super) fn options(request: &Request, harm: &Harm) -> Option<String> {
+/// What else a request asks for, `with: purge=1`; what `risk` says already is left out.
+pub(super) fn options(request: &Request, risk: &Risk) -> Option<String> {
     const TOLD: &[&str] = &[
         "archive",
         "background_delay",
@@ -61,8 +61,8 @@ pub(super) fn options(request: &Request, harm: &Harm) -> Option<String> {
         "restore",
         "vmid",
     ];
-    let deletes_slots_alone = match harm {
-        Harm::RemoveDisks { slots, .. } => listed(request, "delete").count() == slots.len(),
+    let deletes_slots_alone = match risk {
+        Risk::RemoveDisks { slots, .. } => listed(request, "delete").count() == slots.len(),
         _ => false,
     };
     let is_told = |name: &str| TOLD.contains(&name) || (name == "delete" && deletes_slots_alone);
@@ -73,11 +73,11 @@ pub(super) fn options(request: &Request, harm: &Harm) -> Option<String> {
     (!options.is_empty()).then(|| format!("with: {}", options.join(" ")))
 }
 
-impl Harm {
+impl Risk {
     /// What it does to `object`, as a sentence.
-    pub(super) fn told(&self, object: &str) -> String {
+    pub(super) fn sentence(&self, object: &str) -> String {
         match self {
-            Harm::Command { argv, input } => {
+            Risk::Command { argv, input } => {
                 let line = text::inline(&command_line(argv));
                 match input {
                     Some(input) => format!(
@@ -87,49 +87,48 @@ impl Harm {
                     None => format!("Run in {object}: {line}"),
                 }
             }
-            Harm::Declared { does, loss, before } => {
-                let sentence = &loss.sentence;
-                match before.is_empty() {
-                    true => format!("{does}. {sentence}"),
-                    false => format!("{does}. {sentence}\nnow: {before}"),
-                }
+            Risk::Loss { does, loss, before } => {
+                let does = does.iter().map(|does| format!("{does}. "));
+                let before = match before.is_empty() {
+                    true => String::new(),
+                    false => format!("\nnow: {before}"),
+                };
+                format!("{}{}{before}", does.collect::<String>(), loss.sentence)
             }
-            Harm::DeleteGuest => format!("Delete {object} with all its disks, for good."),
-            Harm::DeleteSnapshot(name) => {
+            Risk::DeleteGuest => format!("Delete {object} with all its disks, for good."),
+            Risk::DeleteSnapshot(name) => {
                 format!(
                     "Delete snapshot {} of {object}, for good.",
                     text::inline(name)
                 )
             }
-            Harm::DeleteVolume { .. } => format!("Delete {object}, for good."),
-            Harm::Options(options) => {
+            Risk::DeleteVolume { .. } => format!("Delete {object}, for good."),
+            Risk::Options(options) => {
                 let sentences = options.iter().map(|option| option.sentence(object));
                 sentences.collect::<Vec<_>>().join("\n")
             }
-            Harm::Outage(what) => format!("{what} {object}: its guests are interrupted."),
-            Harm::RemoveDisks {
+            Risk::RemoveDisks {
                 slots,
                 erases: true,
             } => format!(
                 "Remove {} of {object}; a volume of its own is erased, for good.",
                 slots.join(", ")
             ),
-            Harm::RemoveDisks { slots, .. } => {
+            Risk::RemoveDisks { slots, .. } => {
                 format!("Detach {} from {object}.", slots.join(", "))
             }
-            Harm::RestoreOver(archive) => format!(
+            Risk::RestoreOver(archive) => format!(
                 "Restore {} over {object}: what is there now is lost.",
                 text::inline(archive)
             ),
-            Harm::Rollback(name) => format!(
+            Risk::Rollback(name) => format!(
                 "Roll {object} back to snapshot {}: everything newer is lost.",
                 text::inline(name)
             ),
-            Harm::Stop => format!("Stop {object} hard: unsaved data is lost."),
-            Harm::Unknown(request) => {
+            Risk::Stop => format!("Stop {object} hard: unsaved data is lost."),
+            Risk::Unknown(request) => {
                 format!("Send {request}: what that changes or destroys is not known here.")
             }
-            Harm::Wipe(disk) => format!("Wipe {} of {object}, for good.", text::inline(disk)),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! What a request that changes something is about: its nodes, its guests, and the harm it can do.
+//! What a request that changes something is about: its nodes, its guests, and what it risks.
 //!
-//! All of it is read off the request that is about to be sent, so a tool can neither forget to say it
-//! nor say something else. Nothing passes because it is unknown here: what no arm below speaks for may
-//! touch any guest and destroy anything.
+//! The declaration of the request says it; what hangs on the parameters is read off the request that is about
+//! to be sent. Nothing passes because it is unknown: what a tool has not declared may touch any guest and
+//! destroy anything.
 
 use serde_json::Value;
 
-use super::harm::{GuestOption, Harm};
+use super::risk::{GuestOption, Risk};
 use crate::cluster::volume::owner;
 use crate::pve::property::PropertyString;
-use crate::request::Method::{Delete, Post, Put};
 use crate::request::Request;
-use crate::row::{self, Declared, Loss, Touches};
+use crate::row::requests::{Match, Requests};
+use crate::row::{Declared, Harm, Loss, Touches};
 use crate::text::percent::decode;
 use crate::text::slot::Slot;
 use crate::text::upid::Upid;
@@ -23,7 +23,7 @@ pub(super) struct Subject {
     pub(super) nodes: Vec<String>,
     pub(super) guests: Vec<Guest>,
     pub(super) unnamed: Unnamed,
-    pub(super) harm: Option<Harm>,
+    pub(super) risk: Option<Risk>,
     /// What the request does, in words, where its row says so.
     pub(super) does: Option<String>,
 }
@@ -77,7 +77,7 @@ impl Subject {
             nodes: node.into_iter().map(str::to_owned).collect(),
             guests: Vec::new(),
             unnamed: Unnamed::Untouched,
-            harm: None,
+            risk: None,
             does: None,
         };
         if let Some(vmid) = vmid {
@@ -86,61 +86,130 @@ impl Subject {
         subject
     }
 
-    /// Of a request that changes something: as its row says, where it is one of those that the tool
-    /// declares, else as its path says. `before` is the object that it changes, null if it was not read.
-    pub(super) fn of(request: &Request, declared: &[Declared], before: &Value) -> Self {
-        match Declared::find(declared, request) {
-            Some(declared) => Self::of_row(request, &declared, before),
-            None => Self::of_path(request),
-        }
-    }
-
-    fn of_row(request: &Request, declared: &Declared, before: &Value) -> Self {
-        let does = declared.does(request);
+    /// Of a request that changes something, as the declaration of it among `requests` says. One that the tool
+    /// has not declared may touch any guest and destroy anything. `before` is the object that it changes, null
+    /// if it was not read.
+    pub(super) fn of(request: &Request, requests: &Requests, before: &Value) -> Self {
         let mut subject = Self::read(None, None);
         subject.add_nodes(request);
-        let value = |param| declared.value(request, param).unwrap_or_default();
-        let with_values = |sentence: &str| declared.fill(sentence, request);
-        let loss = match declared.row.harm {
-            row::Harm::None => None,
-            row::Harm::Interrupts(what) => Some(Loss::interrupts(with_values(what))),
-            row::Harm::Destroys(what) => Some(Loss::destroys(with_values(what))),
-            row::Harm::Judged(judge) => judge(request, before),
-            _ => return Self::of_path(request),
-        };
-        match declared.touches() {
+        match requests.find(request) {
+            Some(declared) => {
+                subject.add_touched(request, &declared, before);
+                subject.add_risk(request, &declared, before);
+                subject.does = declared.does;
+            }
+            None => {
+                let path: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                if let ["nodes", _, "qemu" | "lxc", vmid, ..] = path[..] {
+                    subject.name(vmid, Part::Changes);
+                }
+                subject.risks_anything(request);
+            }
+        }
+        subject.add_named_elsewhere(request);
+        subject
+    }
+
+    fn add_touched(&mut self, request: &Request, declared: &Match, before: &Value) {
+        match declared.touches {
             Touches::NoGuest => (),
-            Touches::AnyGuest => subject.unnamed = Unnamed::Changed,
-            Touches::GuestOf(param) => subject.name(&value(param), Part::Changes),
-            Touches::Keeps(param) => subject.name(&value(param), Part::Keeps),
+            Touches::AnyGuest => self.unnamed = Unnamed::Changed,
+            Touches::GuestOf(param) => self.name(declared.value(param), Part::Changes),
             Touches::Guests(param) => {
-                let vmids = value(param);
-                match vmids.is_empty() {
-                    true => subject.unnamed = Unnamed::Changed,
-                    false => split(&vmids).for_each(|vmid| subject.name(vmid, Part::Changes)),
+                let name = param.wire_name().unwrap_or(param.name);
+                self.unnamed = match listed(request, name).next() {
+                    Some(_) => self.unnamed,
+                    None => Unnamed::Changed,
+                };
+                for vmid in listed(request, name) {
+                    self.name(vmid, Part::Changes);
                 }
             }
             Touches::Judged(judge) => {
                 for vmid in judge(request, before) {
-                    subject.name(&vmid, Part::Changes);
+                    self.name(&vmid, Part::Changes);
                 }
             }
-            Touches::HaResource(param) => subject.name_resource(&value(param)),
+            Touches::Keeps(param) => self.name(declared.value(param), Part::Keeps),
+            Touches::NewGuest => self.add_new_guest(request),
+            Touches::BackedUp => self.add_backed_up(request),
+            Touches::OwnerOf(param) => self.add_volume(declared.value(param), Part::Changes),
+            Touches::GuestOfTask(param) => self.add_task(declared.value(param)),
+            Touches::Service { name, command } => match declared.value(command) {
+                "start" => (),
+                "reload" | "restart" | "stop" => {
+                    if VITAL_SERVICES.contains(&declared.value(name)) {
+                        self.unnamed = Unnamed::Changed;
+                    }
+                }
+                _ => self.risks_anything(request),
+            },
+            Touches::HaResource(param) => self.name_resource(declared.value(param)),
             Touches::HaCompanions(param) => {
-                subject.name_resource(&value(param));
-                subject.unnamed = Unnamed::Changed;
+                self.name_resource(declared.value(param));
+                self.unnamed = Unnamed::Changed;
                 // It names the node that they go to, and not those that they leave.
-                subject.nodes.clear();
+                self.nodes.clear();
             }
-            _ => return Self::of_path(request),
         }
-        subject.harm = loss.map(|loss| Harm::Declared {
-            does: does.clone(),
+    }
+
+    fn add_risk(&mut self, request: &Request, declared: &Match, before: &Value) {
+        let of_param = |param| declared.value(param).to_owned();
+        let loss = |loss| Risk::Loss {
+            does: declared.does.clone(),
             loss,
             before: Declared::describe(before),
-        });
-        subject.does = Some(does);
-        subject
+        };
+        let risk = match declared.harm {
+            Harm::None => None,
+            Harm::Interrupts(what) => Some(loss(Loss::interrupts(declared.fill(what)))),
+            Harm::Destroys(what) => Some(loss(Loss::destroys(declared.fill(what)))),
+            Harm::Judged(judge) => judge(request, before).map(loss),
+            Harm::DeletesGuest => Some(Risk::DeleteGuest),
+            Harm::DeletesSnapshot(name) => Some(Risk::DeleteSnapshot(of_param(name))),
+            Harm::DeletesVolume { storage, volume } => Some(Risk::DeleteVolume {
+                storage: of_param(storage),
+                volume: of_param(volume),
+            }),
+            Harm::RollsBack(name) => Some(Risk::Rollback(of_param(name))),
+            Harm::RunsCommand => {
+                let argv = values(request, "command").map(str::to_owned).collect();
+                let input = value(request, "input-data").map(str::to_owned);
+                Some(Risk::Command { argv, input })
+            }
+            Harm::Stops => Some(Risk::Stop),
+            // What is not down by then is killed: a container always, a VM under high availability.
+            Harm::StopsIfForced => {
+                let kills = is_set(request, "forceStop") || is_impatient(value(request, "timeout"));
+                kills.then_some(Risk::Stop)
+            }
+            Harm::OfConfig => risk_of_config(request),
+            Harm::OfNewGuest => match replaced_by(request) {
+                Some(archive) => Some(Risk::RestoreOver(archive.to_owned())),
+                None => risk_of_options(request),
+            },
+        };
+        self.risk = self.risk.take().or(risk);
+    }
+
+    /// The guests that a request names beside its object, wherever they stand.
+    fn add_named_elsewhere(&mut self, request: &Request) {
+        for (_, line) in request
+            .form
+            .iter()
+            .filter(|(slot, _)| Slot::of(slot).holds_volume())
+        {
+            self.add_disk(&PropertyString::parse(line));
+        }
+        let copy_of = self.guest();
+        for vmid in values(request, "newid") {
+            self.name(vmid, made(request, copy_of));
+        }
+        for vmid in values(request, "target-vmid") {
+            self.name(vmid, Part::Changes);
+        }
     }
 
     /// The guest of an HA resource: `vm:100`, `ct:101`, or `100`.
@@ -158,116 +227,6 @@ impl Subject {
         for name in ["node", "nodes", "target"] {
             self.nodes.extend(listed(request, name).map(str::to_owned));
         }
-    }
-
-    fn of_path(request: &Request) -> Self {
-        let path: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let mut subject = Self::read(None, None);
-        subject.add_nodes(request);
-        match (request.method, &path[..]) {
-            (_, ["nodes", _, "qemu" | "lxc", vmid, rest @ ..]) => {
-                subject.add_guest(request, vmid, rest);
-            }
-            (Post, ["nodes", _, "qemu" | "lxc"]) => subject.add_new_guest(request),
-            (Post, ["nodes", _, "vzdump"]) => subject.add_backed_up(request),
-            (Delete, ["nodes", _, "tasks", upid]) => subject.add_task(upid),
-            (Delete, ["nodes", _, "storage", storage, "content", volume]) => {
-                subject.add_volume(volume, Part::Changes);
-                subject.harm = Some(Harm::DeleteVolume {
-                    storage: (*storage).to_owned(),
-                    volume: (*volume).to_owned(),
-                });
-            }
-            (Post, ["nodes", _, "services", _, "start"]) => (),
-            (
-                Post,
-                [
-                    "nodes",
-                    _,
-                    "services",
-                    service,
-                    "stop" | "restart" | "reload",
-                ],
-            ) => {
-                if VITAL_SERVICES.contains(service) {
-                    subject.unnamed = Unnamed::Changed;
-                }
-            }
-            (Put, ["nodes", _, "disks", "wipedisk"]) => {
-                let disk = value(request, "disk").unwrap_or_default();
-                subject.touch_all(Harm::Wipe(disk.to_owned()));
-            }
-            // These settings do nothing until they are applied.
-            (Post | Delete, ["nodes", _, "network"])
-            | (Put | Delete, ["nodes", _, "network", _])
-            | (_, ["cluster", "sdn", "controllers" | "vnets" | "zones"])
-            | (_, ["cluster", "sdn", "controllers" | "vnets" | "zones", _])
-            | (_, ["cluster", "sdn", "vnets", _, "subnets"])
-            | (_, ["cluster", "sdn", "vnets", _, "subnets", _]) => (),
-            (Put, ["nodes", _, "network"] | ["cluster", "sdn"]) => {
-                subject.touch_all(Harm::Outage("Apply the network settings of"));
-            }
-            (Post, ["nodes", _, "status"]) => {
-                subject.touch_all(Harm::Outage(match value(request, "command") {
-                    Some("reboot") => "Reboot",
-                    Some("shutdown") => "Shut down",
-                    _ => "Reboot or shut down",
-                }));
-            }
-            _ => subject.touch_all(Harm::Unknown(request.to_string())),
-        }
-        // Wherever they stand: the guests that a request names beside its object.
-        for (_, line) in request
-            .form
-            .iter()
-            .filter(|(slot, _)| Slot::of(slot).holds_volume())
-        {
-            subject.add_disk(&PropertyString::parse(line));
-        }
-        let copy_of = subject.guest();
-        for vmid in values(request, "newid") {
-            subject.name(vmid, made(request, copy_of));
-        }
-        for vmid in values(request, "target-vmid") {
-            subject.name(vmid, Part::Changes);
-        }
-        subject
-    }
-
-    /// Whatever is done below the path of a guest.
-    fn add_guest(&mut self, request: &Request, vmid: &str, rest: &[&str]) {
-        let (part, harm) = match (request.method, rest) {
-            (Post, ["clone"] | ["status", "resume" | "start"]) => (Part::Keeps, None),
-            (Post, ["move_disk" | "move_volume" | "snapshot"] | ["status", "suspend"])
-            | (Put, ["resize"]) => (Part::Changes, None),
-            (Post | Put, ["config"]) => (Part::Changes, harm_of_config(request)),
-            (Delete, []) => (Part::Changes, Some(Harm::DeleteGuest)),
-            (Delete, ["snapshot", name]) => (
-                Part::Changes,
-                Some(Harm::DeleteSnapshot((*name).to_owned())),
-            ),
-            (Post, ["snapshot", name, "rollback"]) => {
-                (Part::Changes, Some(Harm::Rollback((*name).to_owned())))
-            }
-            (Post, ["status", "stop"]) => (Part::Changes, Some(Harm::Stop)),
-            // What is not down by then is killed: a container always, a VM under high availability.
-            (Post, ["status", "reboot" | "shutdown"]) => {
-                let kills = is_set(request, "forceStop") || is_impatient(value(request, "timeout"));
-                (Part::Changes, kills.then_some(Harm::Stop))
-            }
-            (Post, ["agent", "exec"]) => {
-                let argv = values(request, "command").map(str::to_owned).collect();
-                let input = value(request, "input-data").map(str::to_owned);
-                (Part::Changes, Some(Harm::Command { argv, input }))
-            }
-            _ => {
-                self.touch_all(Harm::Unknown(request.to_string()));
-                (Part::Changes, None)
-            }
-        };
-        self.name(vmid, part);
-        self.harm = harm.or(self.harm.take());
     }
 
     /// A guest that is created or restored.
@@ -289,11 +248,6 @@ impl Subject {
         for source in [archive, template].into_iter().flatten() {
             self.add_volume(source, Part::Keeps);
         }
-        let archive = archive.or(template.filter(|_| is_set(request, "restore")));
-        self.harm = match archive.filter(|_| replaces) {
-            Some(archive) => Some(Harm::RestoreOver(archive.to_owned())),
-            None => harm_of_options(request),
-        };
     }
 
     fn add_backed_up(&mut self, request: &Request) {
@@ -384,10 +338,10 @@ impl Subject {
         }
     }
 
-    /// It does this to guests that it does not name.
-    fn touch_all(&mut self, harm: Harm) {
+    /// It may touch any guest and destroy anything.
+    fn risks_anything(&mut self, request: &Request) {
         self.unnamed = Unnamed::Changed;
-        self.harm = Some(harm);
+        self.risk = Some(Risk::Unknown(request.to_string()));
     }
 
     /// The guest that it is about before all others.
@@ -397,7 +351,7 @@ impl Subject {
 
     /// Whether nothing here speaks for the request.
     pub(super) fn is_unknown(&self) -> bool {
-        matches!(self.harm, Some(Harm::Unknown(_)))
+        matches!(self.risk, Some(Risk::Unknown(_)))
     }
 }
 
@@ -439,19 +393,26 @@ fn made(request: &Request, copy_of: Option<u64>) -> Part {
     }
 }
 
-fn harm_of_config(request: &Request) -> Option<Harm> {
+/// The backup that is restored over a guest which is there.
+fn replaced_by(request: &Request) -> Option<&str> {
+    let template = value(request, "ostemplate").filter(|_| is_set(request, "restore"));
+    let archive = value(request, "archive").or(template);
+    archive.filter(|_| is_set(request, "force"))
+}
+
+fn risk_of_config(request: &Request) -> Option<Risk> {
     let deleted = listed(request, "delete").filter(|slot| Slot::of(slot).holds_volume());
     let slots: Vec<String> = deleted.map(str::to_owned).collect();
     if slots.is_empty() {
-        return harm_of_options(request);
+        return risk_of_options(request);
     }
     let kept = |slot: &String| !slot.starts_with("unused") && slot != "vmstate";
     let erases = is_set(request, "force") || !slots.iter().all(kept);
-    Some(Harm::RemoveDisks { slots, erases })
+    Some(Risk::RemoveDisks { slots, erases })
 }
 
 /// Of setting or deleting options that keep a guest from harm, or run something on its node.
-fn harm_of_options(request: &Request) -> Option<Harm> {
+fn risk_of_options(request: &Request) -> Option<Risk> {
     let set = request
         .form
         .iter()
@@ -466,7 +427,7 @@ fn harm_of_options(request: &Request) -> Option<Harm> {
         _ => None,
     });
     let options: Vec<GuestOption> = options.collect();
-    (!options.is_empty()).then_some(Harm::Options(options))
+    (!options.is_empty()).then_some(Risk::Options(options))
 }
 
 /// Whether a guest is given less time, in seconds, to shut down than Proxmox would give it.
@@ -497,19 +458,31 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::request::Method;
+    use crate::request::Method::{self, Delete, Post, Put};
     use crate::safety::CONFIRM_TOKEN;
     use crate::settings::{Confirm, Safety};
-    use crate::tool::Effect;
+    use crate::tool::{Effect, Tool};
     use crate::tools;
 
+    /// Of a request as the first tool sends it that has declared it.
     fn subject(method: Method, path: &str, form: &[(&str, &str)]) -> Subject {
         let request = form
             .iter()
             .fold(Request::new(method, path), |request, (name, value)| {
                 request.with(*name, *value)
             });
-        Subject::of_path(&request)
+        subject_of(&request)
+    }
+
+    fn subject_of(request: &Request) -> Subject {
+        let mut requests = tools().map(|(_, tool)| tool.declared_requests());
+        let declared = requests.find(|requests| requests.find(request).is_some());
+        Subject::of(request, &declared.unwrap_or(Requests::NONE), &Value::Null)
+    }
+
+    fn tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
+        let tools = tools::DOMAINS.iter().flat_map(|domain| domain.tools);
+        tools.copied()
     }
 
     fn changes(vmid: u64) -> Guest {
@@ -637,12 +610,10 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_no_arm_speaks_for_may_touch_any_guest_and_destroy_anything() {
+    fn a_change_that_is_not_declared_may_touch_any_guest_and_destroy_anything() {
         for (method, path, named) in [
-            (Post, "/cluster/ha/resources", vec![]),
-            (Put, "/access/users/a%40pam", vec![]),
-            (Delete, "/cluster/ha/resources/vm%3A100", vec![]),
-            (Post, "/nodes/pve1/stopall", vec![]),
+            (Put, "/access/users/a%40pam/undeclared", vec![]),
+            (Delete, "/cluster/ha/resources/vm%3A100/undeclared", vec![]),
             (Post, "/nodes/pve1/services/corosync/erase", vec![]),
             (
                 Put,
@@ -655,18 +626,17 @@ mod tests {
             (Delete, "/nodes/pve1/qemu/100/config", vec![changes(100)]),
         ] {
             let subject = subject(method, path, &[]);
-            let harm = Harm::Unknown(format!("{} {path}", method.as_str()));
-            assert!(harm.destroys() && subject.is_unknown());
+            let risk = Risk::Unknown(format!("{} {path}", method.as_str()));
+            assert!(risk.destroys() && subject.is_unknown());
             assert_eq!(
-                (subject.guests, subject.unnamed, subject.harm),
-                (named, Unnamed::Changed, Some(harm)),
+                (subject.guests, subject.unnamed, subject.risk),
+                (named, Unnamed::Changed, Some(risk)),
                 "{path}"
             );
         }
     }
 
-    /// What the gate makes of each request that changes something and is declared by a tool, with every
-    /// part of its path filled in.
+    /// What the gate makes of requests that tools have declared, with every part of their paths filled in.
     const DECLARED: &[(&str, &str)] = &[
         ("DELETE /nodes/{node}/lxc/{vmid}", "changes 100, destroys"),
         (
@@ -779,70 +749,194 @@ mod tests {
         }
     }
 
+    /// A subject in words: `changes 100, destroys`.
+    fn words(subject: &Subject) -> String {
+        let guests = subject.guests.iter().map(|guest| {
+            let part = match guest.part {
+                Part::Changes => "changes",
+                Part::Keeps => "keeps",
+                Part::Made { .. } => "makes",
+            };
+            format!("{part} {}", guest.vmid)
+        });
+        let risk = subject.risk.as_ref().map(|risk| match risk.destroys() {
+            true => "destroys".to_owned(),
+            false => "interrupts".to_owned(),
+        });
+        guests.chain(risk).collect::<Vec<_>>().join(", ")
+    }
+
     #[test]
-    fn speaks_for_every_change_that_a_tool_declares() {
-        let mut declared: Vec<String> = tools::DOMAINS
-            .iter()
-            .flat_map(|domain| domain.tools)
-            // What a tool picks from says itself what it touches.
-            .filter(|(_, tool)| tool.declared().is_empty())
-            .flat_map(|(_, tool)| tool.requests())
-            .filter(|request| !request.starts_with("GET "))
-            .collect();
-        declared.sort();
-        declared.dedup();
-        let known: Vec<&str> = DECLARED.iter().map(|(request, _)| *request).collect();
-        assert_eq!(declared, known);
+    fn each_tool_that_declares_a_request_has_it_judged_in_the_same_way() {
         for (declared, expected) in DECLARED {
-            let subject = Subject::of_path(&filled_in(declared));
-            let guests = subject.guests.iter().map(|guest| {
-                let part = match guest.part {
-                    Part::Changes => "changes",
-                    Part::Keeps => "keeps",
-                    Part::Made { .. } => "makes",
-                };
-                format!("{part} {}", guest.vmid)
-            });
-            let harm = subject.harm.as_ref().map(|harm| match harm.destroys() {
-                true => "destroys".to_owned(),
-                false => "interrupts".to_owned(),
-            });
-            let found: Vec<String> = guests.chain(harm).collect();
-            assert_eq!(found.join(", "), *expected, "{declared}");
-            assert_eq!(subject.nodes, ["pve1"], "{declared}");
-            assert_eq!(subject.unnamed, Unnamed::Untouched, "{declared}");
-            assert!(!subject.is_unknown(), "{declared}");
+            let request = filled_in(declared);
+            let requests = tools().map(|(name, tool)| (name, tool.declared_requests()));
+            let declaring: Vec<_> = requests
+                .filter(|(_, requests)| requests.find(&request).is_some())
+                .collect();
+            assert!(!declaring.is_empty(), "{declared}");
+            for (name, requests) in declaring {
+                let subject = Subject::of(&request, &requests, &Value::Null);
+                assert_eq!(words(&subject), *expected, "{name}: {declared}");
+                assert_eq!(subject.nodes, ["pve1"], "{name}: {declared}");
+                assert_eq!(subject.unnamed, Unnamed::Untouched, "{name}: {declared}");
+                assert!(!subject.is_unknown(), "{name}: {declared}");
+            }
         }
+    }
+
+    /// A request of a row, with a value for all that it needs.
+    fn filled_row(declared: &Declared) -> Request {
+        let value = |name: &str| match name {
+            "sid" => "vm:100",
+            "vmid" => "100",
+            _ => "x1",
+        };
+        let path = declared.path();
+        let parts = path.split(['{', '}']).skip(1).step_by(2);
+        let request = Request::new(declared.row.method, &path);
+        let request = parts.fold(request, |request, name| request.segment(name, value(name)));
+        let needed = declared.row.takes.iter();
+        let needed = needed.filter(|param| param.is_required_by_request());
+        needed.fold(request, |request, param| match param.wire_name() {
+            Some(name) => request.with(name, value(param.name)),
+            None => request,
+        })
+    }
+
+    /// Whether `subject` is about the guests that a declaration says; what code decides is not looked at.
+    fn touches(subject: &Subject, touches: Touches) -> bool {
+        let guests: Vec<u64> = subject.guests.iter().map(|guest| guest.vmid).collect();
+        match touches {
+            Touches::NoGuest => guests.is_empty() && subject.unnamed == Unnamed::Untouched,
+            Touches::AnyGuest => subject.unnamed == Unnamed::Changed,
+            Touches::GuestOf(_) | Touches::Keeps(_) | Touches::HaResource(_) => {
+                guests == [100] && subject.unnamed == Unnamed::Untouched
+            }
+            Touches::HaCompanions(_) => guests == [100] && subject.unnamed == Unnamed::Changed,
+            Touches::Guests(_)
+            | Touches::Judged(_)
+            | Touches::NewGuest
+            | Touches::BackedUp
+            | Touches::OwnerOf(_)
+            | Touches::GuestOfTask(_)
+            | Touches::Service { .. } => true,
+        }
+    }
+
+    /// Whether the risk of `subject` is what a declaration says, which always is what is confirmed.
+    fn risks(subject: &Subject, harm: Harm) -> bool {
+        let risk = subject.risk.as_ref();
+        let is_whole = match risk {
+            Some(Risk::Loss { loss, .. }) => {
+                !loss.sentence.contains(['{', '}']) && loss.sentence.ends_with('.')
+            }
+            _ => true,
+        };
+        let destroys = risk.map(Risk::destroys);
+        is_whole
+            && match harm {
+                Harm::None => destroys.is_none(),
+                Harm::Interrupts(_) | Harm::RunsCommand | Harm::Stops => destroys == Some(false),
+                Harm::Destroys(_)
+                | Harm::DeletesGuest
+                | Harm::DeletesSnapshot(_)
+                | Harm::DeletesVolume { .. }
+                | Harm::RollsBack(_) => destroys == Some(true),
+                Harm::Judged(_) | Harm::StopsIfForced | Harm::OfConfig | Harm::OfNewGuest => true,
+            }
+    }
+
+    #[test]
+    fn every_change_that_a_tool_declares_is_judged_as_it_says() {
+        for (name, tool) in tools() {
+            let requests = tool.declared_requests();
+            let changes: Vec<(Request, Touches, Harm)> = match requests {
+                Requests::Rows(_) => tool
+                    .declared()
+                    .iter()
+                    .map(|row| (filled_row(row), row.touches(), row.row.harm))
+                    .collect(),
+                Requests::Steps(steps) => steps
+                    .iter()
+                    .filter(|step| !step.method.only_reads())
+                    .map(|step| (filled_in(&step.to_string()), step.touches, step.harm))
+                    .collect(),
+            };
+            for (request, touched, harm) in changes {
+                if request.method.only_reads() {
+                    continue;
+                }
+                let subject = Subject::of(&request, &requests, &Value::Null);
+                assert!(!subject.is_unknown(), "{name}: {request}");
+                assert!(touches(&subject, touched), "{name}: {request}: {subject:?}");
+                assert!(risks(&subject, harm), "{name}: {request}: {subject:?}");
+                assert_ne!(subject.does.as_deref(), Some(""), "{name}: {request}");
+            }
+        }
+    }
+
+    /// The change that is recorded in an exchange.
+    fn recorded(exchange: &Value) -> Option<Request> {
+        let (method, path) = exchange["request"].as_str()?.split_once(' ')?;
+        let methods = [Delete, Post, Put];
+        let method = methods.into_iter().find(|known| known.as_str() == method)?;
+        let form = exchange["form"].as_array().into_iter().flatten();
+        let form = form.filter_map(|pair| pair.as_str()?.split_once('='));
+        Some(
+            form.fold(Request::new(method, path), |request, (name, value)| {
+                request.with(name, value)
+            }),
+        )
+    }
+
+    /// What may have been the object of a change: all that was read in the same case.
+    fn objects(exchanges: &[Value]) -> Vec<Value> {
+        let reads = exchanges
+            .iter()
+            .filter(|exchange| recorded(exchange).is_none());
+        let read = reads.map(|exchange| exchange["answer"]["data"].clone());
+        let objects = read.flat_map(|data| match data {
+            Value::Array(items) => items,
+            data => vec![data],
+        });
+        [Value::Null].into_iter().chain(objects).collect()
     }
 
     #[test]
     fn the_tools_that_destroy_are_those_whose_requests_do() {
-        for (name, tool) in tools::DOMAINS.iter().flat_map(|domain| domain.tools) {
+        for (name, tool) in tools() {
             let package = env!("CARGO_MANIFEST_DIR");
             let fixture = fs::read_to_string(format!("{package}/fixtures/tools/{name}.json"));
             let fixture: Value = serde_json::from_str(&fixture.expect("a tool has a fixture"))
                 .expect("a fixture is JSON");
+            // Its twin can do its work, and harms nothing by that.
+            let of_tool = |request: &Request| {
+                let requests = tool.declared_requests();
+                let twin = || tools::find(tools::find(name)?.twins?.other?);
+                match requests.find(request) {
+                    Some(_) => requests,
+                    None => twin().map_or(requests, |twin| twin.tool.declared_requests()),
+                }
+            };
             let cases = fixture["cases"].as_array().into_iter().flatten();
-            let exchanges = cases.flat_map(|case| case["exchanges"].as_array());
-            let changes = exchanges.flatten().filter_map(|exchange| {
-                let (method, path) = exchange["request"].as_str()?.split_once(' ')?;
-                let methods = [Delete, Post, Put];
-                let method = methods.into_iter().find(|known| known.as_str() == method)?;
-                let form = exchange["form"].as_array().into_iter().flatten();
-                let form = form.filter_map(|pair| pair.as_str()?.split_once('='));
-                let request = form.fold(Request::new(method, path), |request, (name, value)| {
-                    request.with(name, value)
-                });
-                Some(Subject::of(&request, &tool.declared(), &Value::Null))
+            let exchanges = cases.filter_map(|case| case["exchanges"].as_array());
+            let changes = exchanges.flat_map(|exchanges| {
+                let objects = objects(exchanges);
+                let changes = exchanges.iter().filter_map(recorded);
+                changes.flat_map(move |request| {
+                    let of = |object| Subject::of(&request, &of_tool(&request), object);
+                    objects.iter().map(of).collect::<Vec<_>>()
+                })
             });
             let changes: Vec<Subject> = changes.collect();
-            let harms = || changes.iter().filter_map(|subject| subject.harm.as_ref());
+            let risks = || changes.iter().filter_map(|subject| subject.risk.as_ref());
             assert!(
                 changes.iter().all(|subject| !subject.is_unknown()),
                 "{name}"
             );
             assert_eq!(
-                harms().any(Harm::destroys),
+                risks().any(Risk::destroys),
                 tool.effect == Effect::Destroys,
                 "{name}"
             );
@@ -856,11 +950,11 @@ mod tests {
             };
             assert_eq!(
                 takes_token(Confirm::Auto),
-                harms().any(Harm::destroys),
+                risks().any(Risk::destroys),
                 "{name}"
             );
             assert!(
-                takes_token(Confirm::Always) || harms().next().is_none(),
+                takes_token(Confirm::Always) || risks().next().is_none(),
                 "{name}"
             );
             assert!(!takes_token(Confirm::Never), "{name}");
@@ -894,21 +988,8 @@ mod tests {
             ),
             (Post, "/nodes/pve1/services/pve-ha-crm/reload", &[], Changed),
             (Post, "/nodes/pve1/services/pve-ha-lrm/reload", &[], Changed),
-            (Put, "/nodes/pve1/network/vmbr0", &[], Untouched),
-            (Delete, "/nodes/pve1/network", &[], Untouched),
-            (Put, "/nodes/pve1/network", &[], Changed),
-            (Post, "/cluster/sdn/zones", &[], Untouched),
-            (Delete, "/cluster/sdn/vnets/a/subnets/b", &[], Untouched),
             // The rules of its firewall count at once.
             (Post, "/cluster/sdn/vnets/a/firewall/rules", &[], Changed),
-            (Put, "/cluster/sdn", &[], Changed),
-            (
-                Post,
-                "/nodes/pve1/status",
-                &[("command", "reboot")],
-                Changed,
-            ),
-            (Put, "/nodes/pve1/disks/wipedisk", &[], Changed),
             (
                 Post,
                 "/nodes/pve1/qemu",
@@ -1006,10 +1087,10 @@ mod tests {
         ] {
             let upid = format!("UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:{task}root@pam:");
             let path = Request::new(Delete, "/nodes/pve1/tasks/{upid}").segment("upid", &upid);
-            assert_eq!(Subject::of_path(&path).unnamed, expected, "{task}");
+            assert_eq!(subject_of(&path).unnamed, expected, "{task}");
         }
         let broken = subject(Delete, "/nodes/pve1/tasks/UPID", &[]);
-        assert_eq!((broken.unnamed, broken.harm), (Changed, None));
+        assert_eq!((broken.unnamed, broken.risk), (Changed, None));
     }
 
     #[test]
@@ -1032,29 +1113,29 @@ mod tests {
 
     #[test]
     fn knows_what_cannot_be_undone() {
-        let harm = |method, path: &str, form: &[_]| subject(method, path, form).harm;
+        let risk = |method, path: &str, form: &[_]| subject(method, path, form).risk;
         let of = |method, rest: &str, form: &[_]| {
-            subject(method, &format!("/nodes/pve1/qemu/100{rest}"), form).harm
+            subject(method, &format!("/nodes/pve1/qemu/100{rest}"), form).risk
         };
-        assert_eq!(of(Delete, "", &[]), Some(Harm::DeleteGuest));
+        assert_eq!(of(Delete, "", &[]), Some(Risk::DeleteGuest));
         assert_eq!(
             of(Delete, "/snapshot/old", &[]),
-            Some(Harm::DeleteSnapshot("old".into()))
+            Some(Risk::DeleteSnapshot("old".into()))
         );
         assert_eq!(of(Post, "/snapshot", &[("snapname", "new")]), None);
         assert_eq!(
             of(Post, "/snapshot/old/rollback", &[]),
-            Some(Harm::Rollback("old".into()))
+            Some(Risk::Rollback("old".into()))
         );
-        assert_eq!(of(Post, "/status/stop", &[]), Some(Harm::Stop));
+        assert_eq!(of(Post, "/status/stop", &[]), Some(Risk::Stop));
         assert_eq!(of(Post, "/status/shutdown", &[]), None);
         assert_eq!(
             of(Post, "/status/shutdown", &[("forceStop", "1")]),
-            Some(Harm::Stop)
+            Some(Risk::Stop)
         );
         assert_eq!(
             of(Put, "/config", &[("delete", "unused0,net1")]),
-            Some(Harm::RemoveDisks {
+            Some(Risk::RemoveDisks {
                 slots: vec!["unused0".into()],
                 erases: true,
             })
@@ -1062,19 +1143,19 @@ mod tests {
         assert_eq!(of(Put, "/config", &[("delete", "net0,description")]), None);
         assert_eq!(
             of(Post, "/agent/exec", &[("command", "rm"), ("command", "-r")]),
-            Some(Harm::Command {
+            Some(Risk::Command {
                 argv: vec!["rm".into(), "-r".into()],
                 input: None,
             })
         );
-        let restore = |form: &[_]| harm(Post, "/nodes/pve1/qemu", form);
+        let restore = |form: &[_]| risk(Post, "/nodes/pve1/qemu", form);
         assert_eq!(
             restore(&[("vmid", "100"), ("archive", "a"), ("force", "1")]),
-            Some(Harm::RestoreOver("a".into()))
+            Some(Risk::RestoreOver("a".into()))
         );
         assert_eq!(restore(&[("vmid", "100"), ("archive", "a")]), None);
         assert_eq!(
-            harm(
+            risk(
                 Post,
                 "/nodes/pve1/lxc",
                 &[
@@ -1084,23 +1165,19 @@ mod tests {
                     ("force", "1")
                 ]
             ),
-            Some(Harm::RestoreOver("b".into()))
-        );
-        assert_eq!(
-            harm(Put, "/nodes/pve1/disks/wipedisk", &[("disk", "/dev/sdb")]),
-            Some(Harm::Wipe("/dev/sdb".into()))
+            Some(Risk::RestoreOver("b".into()))
         );
         let set = |form: &[_]| of(Put, "/config", form);
         assert_eq!(
             set(&[("hookscript", "local:snippets/a.pl"), ("delete", "lock")]),
-            Some(Harm::Options(vec![
+            Some(Risk::Options(vec![
                 GuestOption::Hookscript(Some("local:snippets/a.pl".into())),
                 GuestOption::Lock(None)
             ]))
         );
         assert_eq!(
             set(&[("lock", "backup")]),
-            Some(Harm::Options(vec![GuestOption::Lock(Some(
+            Some(Risk::Options(vec![GuestOption::Lock(Some(
                 "backup".into()
             ))]))
         );
@@ -1111,7 +1188,7 @@ mod tests {
         ] {
             assert_eq!(
                 set(&[form]),
-                Some(Harm::Options(vec![GuestOption::Protection]))
+                Some(Risk::Options(vec![GuestOption::Protection]))
             );
         }
         for form in [("protection", "1"), ("protection", "on"), ("onboot", "0")] {

@@ -174,7 +174,7 @@ impl ListedTool {
         let mut oversight = Oversight {
             context,
             gate: Gate::new(context.safety(), &context.keeper, tool, caller)
-                .of_rows(self.tool.declared()),
+                .with_requests(self.tool.declared_requests()),
             is_elevated: self.tool.permission == Permission::Elevated,
             pass: None,
         };
@@ -243,7 +243,9 @@ impl<'a> Oversight<'a> {
         };
         let entry = &job.entry;
         let twin = stand_in::stand_in(context, entry, &job.args, arguments, guest, refusal)?;
-        self.gate.hand_to(twin.entry.tool.summary, twin.refusal);
+        let tool = twin.entry.tool;
+        self.gate
+            .hand_to(tool.summary, tool.declared_requests(), twin.refusal);
         (job.entry, job.args, job.note) = (twin.entry, twin.args, Some(twin.note));
         job.begin(&client)
     }

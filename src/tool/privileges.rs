@@ -322,10 +322,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::tasks;
+    use crate::cluster::{diagnosis, tasks};
     use crate::request::Login;
     use crate::row::Scope;
     use crate::row::needs::*;
+    use crate::safety::facts;
     use crate::tool::ListedTool;
     use crate::tools;
 
@@ -352,14 +353,15 @@ mod tests {
         shown.collect()
     }
 
-    /// The requests that code makes, those of following a task included.
+    /// The requests that code makes, those that any tool may send included.
     fn steps() -> impl Iterator<Item = Step> {
         let of_tools = all().flat_map(|(_, tool)| match &tool.call {
             Call::Choice(_) => Vec::new(),
             Call::Plain(step, _) => vec![*step],
             Call::Steps(steps, _) => steps.to_vec(),
         });
-        of_tools.chain(tasks::REQUESTS.iter().copied())
+        let of_any_tool = [tasks::REQUESTS, facts::REQUESTS, diagnosis::REQUESTS];
+        of_tools.chain(of_any_tool.concat())
     }
 
     #[test]

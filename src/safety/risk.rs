@@ -1,18 +1,21 @@
-//! What a request does that its user may have to confirm first.
+//! What a request risks: what its user may have to confirm first.
+//!
+//! The harm that its declaration speaks of, judged for the one request that is about to be sent.
 
 use crate::row::Loss;
 
 /// What a request loses, interrupts or runs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Harm {
+pub(super) enum Risk {
     /// A program runs inside the guest, with this on its standard input.
     Command {
         argv: Vec<String>,
         input: Option<String>,
     },
-    /// What the row of a request says: what it does, what is lost by that, and what its object was before.
-    Declared {
-        does: String,
+    /// As its declaration says: what it does if that is not all in the sentence, what is lost by it, and what
+    /// its object was before.
+    Loss {
+        does: Option<String>,
         loss: Loss,
         before: String,
     },
@@ -25,8 +28,6 @@ pub(super) enum Harm {
     },
     /// Options of the guest that keep it from harm, or run something on its node.
     Options(Vec<GuestOption>),
-    /// Every guest of the node or cluster is interrupted: what is done to it.
-    Outage(&'static str),
     /// Disks or mount points of the guest, by their slots; whether their volumes are erased.
     RemoveDisks {
         slots: Vec<String>,
@@ -39,8 +40,6 @@ pub(super) enum Harm {
     Stop,
     /// Whatever it does: the request itself.
     Unknown(String),
-    /// A disk of the node.
-    Wipe(String),
 }
 
 /// An option that is changed, with its new value where it gets one.
@@ -52,7 +51,7 @@ pub(super) enum GuestOption {
     Protection,
 }
 
-/// One kind of harm that this program knows by itself, for README.
+/// One kind of risk that this program knows by itself, for README.
 #[cfg(test)]
 pub(crate) struct Kind {
     /// Whether data is lost for good; else something is interrupted, or runs.
@@ -67,10 +66,10 @@ macro_rules! kinds {
         #[cfg(test)]
         pub(crate) static KINDS: &[Kind] = &[$(Kind { destroys: $destroys, words: $words }),+];
 
-        impl Harm {
+        impl Risk {
             pub(super) fn destroys(&self) -> bool {
                 match self {
-                    Harm::Declared { loss, .. } => loss.destroys,
+                    Risk::Loss { loss, .. } => loss.destroys,
                     $($pattern => $destroys,)+
                 }
             }
@@ -79,17 +78,15 @@ macro_rules! kinds {
 }
 
 kinds! {
-    true "deleting a guest": Harm::DeleteGuest,
-    true "deleting a snapshot": Harm::DeleteSnapshot(_),
-    true "deleting a backup or another volume": Harm::DeleteVolume { .. },
-    true "rolling back to a snapshot": Harm::Rollback(_),
-    true "restoring over a guest": Harm::RestoreOver(_),
-    true "removing a disk with its volume": Harm::RemoveDisks { erases: true, .. },
-    true "wiping a disk of a node": Harm::Wipe(_),
-    true "any change that this program does not know": Harm::Unknown(_),
-    false "detaching a disk": Harm::RemoveDisks { erases: false, .. },
-    false "stopping a guest that runs (also by `force_stop`, or by giving it less than 60 s to shut down)": Harm::Stop,
-    false "running a command in a guest": Harm::Command { .. },
-    false "changing a guest's `hookscript` or `lock`, or lifting its `protection`": Harm::Options(_),
-    false "rebooting a node or applying its network settings": Harm::Outage(_),
+    true "deleting a guest": Risk::DeleteGuest,
+    true "deleting a snapshot": Risk::DeleteSnapshot(_),
+    true "deleting a backup or another volume": Risk::DeleteVolume { .. },
+    true "rolling back to a snapshot": Risk::Rollback(_),
+    true "restoring over a guest": Risk::RestoreOver(_),
+    true "removing a disk with its volume": Risk::RemoveDisks { erases: true, .. },
+    true "any change that this program does not know": Risk::Unknown(_),
+    false "detaching a disk": Risk::RemoveDisks { erases: false, .. },
+    false "stopping a guest that runs (also by `force_stop`, or by giving it less than 60 s to shut down)": Risk::Stop,
+    false "running a command in a guest": Risk::Command { .. },
+    false "changing a guest's `hookscript` or `lock`, or lifting its `protection`": Risk::Options(_),
 }

@@ -375,6 +375,39 @@ impl fmt::Display for Error {
     }
 }
 
+/// What an error of a parameter is about: in a schema that depends on another parameter, Proxmox calls it
+/// `oneOf[node-affinity].nodes`.
+fn about(name: &str) -> String {
+    let of_case = name
+        .strip_prefix("oneOf[")
+        .and_then(|rest| rest.split_once("]."));
+    match of_case {
+        Some((case, name)) => format!("{case}.{name}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Takes apart a message with an error of parameters inside, which code that checks them itself reports
+/// with status 500: `create sdn vnet object failed: 400 Parameter verification failed.`, and a line for
+/// each of them.
+fn embedded(message: &str) -> Option<(String, Vec<(String, String)>)> {
+    let (first, rest) = message.split_once('\n')?;
+    let (before, what) = match first.strip_prefix("400 ") {
+        Some(what) => ("", what),
+        None => {
+            let at = first.find(": 400 ")? + ": ".len();
+            (&first[..at], &first[at + "400 ".len()..])
+        }
+    };
+    let errors = rest.lines().map(|line| {
+        let (name, why) = line.split_once(": ")?;
+        let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
+        is_name.then(|| (about(name), why.trim().to_owned()))
+    });
+    let errors = errors.collect::<Option<Vec<_>>>()?;
+    Some((format!("{before}{what}"), errors))
+}
+
 impl Refusal {
     /// Reads an error response; before PVE 8.4, only its reason phrase says what is wrong.
     pub(crate) fn new(request: &Request, reply: &Response, token_id: &str) -> Self {
@@ -383,22 +416,25 @@ impl Refusal {
             .as_str()
             .map(str::trim)
             .filter(|message| !message.is_empty());
+        // Messages of the guest agent are encoded twice.
+        let message = octets::repaired(message.unwrap_or(reply.reason.trim()));
         let errors = body["errors"]
             .as_object()
             .into_iter()
             .flatten()
             .map(|(name, why)| {
                 let why = why.as_str().map_or_else(|| why.to_string(), str::to_owned);
-                (name.clone(), octets::repaired(&why))
+                (about(name), octets::repaired(why.trim()))
             });
+        let errors = errors.collect();
+        let (message, errors) = embedded(&message).unwrap_or((message, errors));
         Self {
             method: request.method,
             path: request.path.clone(),
             form: request.form.clone(),
             status: reply.status,
-            // Messages of the guest agent are encoded twice.
-            message: octets::repaired(message.unwrap_or(reply.reason.trim())),
-            errors: errors.collect(),
+            message,
+            errors,
             took: reply.took,
             is_page: reply.is_page,
             token_id: token_id.to_owned(),
@@ -706,6 +742,39 @@ mod tests {
         ];
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn shows_what_an_error_of_a_parameter_is_about() {
+        for (message, errors, shown) in [
+            (
+                "400 Parameter verification failed.\nvmid: property is missing\n",
+                json!(null),
+                "Parameter verification failed.\nvmid: property is missing",
+            ),
+            (
+                "create ha rule failed: 400 Rule 'na2' is invalid.\nresources: resource 'vm:100' is already used\n",
+                json!(null),
+                "create ha rule failed: Rule 'na2' is invalid.\nresources: resource 'vm:100' is already used",
+            ),
+            (
+                "Parameter verification failed.\n",
+                json!({ "oneOf[node-affinity].nodes": "property is missing and it is not optional" }),
+                "Parameter verification failed.\nnode-affinity.nodes: property is missing and it is not optional",
+            ),
+            (
+                "create failed: 400 Rule\nthe second line of a text",
+                json!(null),
+                "create failed: 400 Rule\\nthe second line of a text",
+            ),
+        ] {
+            let body = json!({ "message": message, "errors": errors });
+            let text = refusal(Method::Post, "/x", 500, "400 ...", body).to_string();
+            assert_eq!(
+                text,
+                format!("❌ Error: POST /x failed with status 500\n\nCause: {shown}")
+            );
         }
     }
 

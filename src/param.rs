@@ -65,6 +65,14 @@ impl Versions {
         Self { to, ..Self::ALL }
     }
 
+    /// The versions that are among both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            from: self.from.max(other.from),
+            to: self.to.min(other.to),
+        }
+    }
+
     pub(crate) fn contain(self, major: u32) -> bool {
         (self.from..=self.to).contains(&major)
     }

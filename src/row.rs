@@ -4,7 +4,27 @@
 //! A tool that sends one of several requests is a [`Choice`] of rows. What a request does to guests is then
 //! known before it is made, and the gate holds the request that leaves against the same row.
 //!
-//! May import: `text`, `request`, `param`, `answer`.
+//! How rows of each shape are declared, after `post`, `put` or `delete` and the harm (`.harmless()`,
+//! `.interrupts(…)`, `.destroys(…)`, `.judged(…)`):
+//!
+//! | what | how |
+//! |---|---|
+//! | picked by one parameter | `by: &[&ACTION]`, `post("create", …)` |
+//! | picked by two | `by: &[&KIND, &ACTION]`, `post("alias create", …)` |
+//! | picked by what else is given | rows with the same values: the one that needs most of what is given |
+//! | picked by the host's version | an optional selector, and rows or scopes with `versions` |
+//! | below several paths | `place: Place::By(&SCOPE, …)`, and `.in_scopes(&["cluster"])` where not all have it |
+//! | its object is read first | `put` and `delete` do; else `.reads(First::Item)` |
+//! | it is an entry of a list | `.reads_entry("/aliases", "name", &NAME)`: refused where there is none |
+//! | something else is read first | `.reads(First::Other("/ipset/{name}"))`, or `First::Nothing` |
+//! | a PUT that replaces its object | `.keeps(&[CIDR, COMMENT])`: sent as read where not given; clearable ones left out where `""` |
+//! | it always sends something | `.always(&[("delete", "1")])` |
+//! | a check of its own | `.checks(look)`: an error refuses, lines are shown with the question; `.also_reads(&[Step::read(…)])` |
+//! | it starts a task | `.starts_task()`, and `WAIT`, `WAIT_TIMEOUT` in `takes` |
+//! | what came of it | `.then(look)`, which runs when its task has ended, too |
+//! | its own privileges, versions, words | `.needs(&["/pool/{poolid}:Pool.Allocate"])`, `.known_to(Versions::since(9))`, `.does("…")` |
+//!
+//! May import: `text`, `request`, `error`, `pve`, `param`, `answer`.
 
 pub(crate) mod needs;
 pub(crate) mod requests;
@@ -13,17 +33,21 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::answer::{self, Answer, Fields, Table, plain};
+use crate::answer::{self, Answer, Fields, Table, Then, plain};
+use crate::error::Error;
 use crate::param::{Args, Param, Versions};
-use crate::request::{Login, Method, Reply, Request};
+use crate::pve::reader::Reader;
+use crate::request::{Login, Method, Reply, Request, readable};
 use crate::row::needs::Needs;
 use crate::text;
 use crate::text::percent::decode;
+use crate::text::upid::Upid;
 
 /// One of several requests below a place.
 pub(crate) struct Choice {
-    /// The parameter whose value picks the row; without one the parts of a path that are given do.
-    pub(crate) by: Option<&'static Param>,
+    /// The parameters whose values pick the row. One that is absent leaves it to the host's version which
+    /// of the values is meant. Among the rows of the same values, what else is given decides.
+    pub(crate) by: &'static [&'static Param],
     pub(crate) place: Place,
     /// What it does, for result, preview and question: a template with names of parameters and `{place}`.
     /// What stands in brackets is left out where a part of it has no value.
@@ -45,10 +69,10 @@ pub(crate) struct Scope {
     /// For texts, a template: `VM {vmid}`.
     pub(crate) noun: &'static str,
     pub(crate) path: &'static str,
-    /// What its reads need, in the form of the API description.
-    pub(crate) reads: &'static str,
+    /// What its reads need.
+    pub(crate) reads: Needs,
     /// What its changes need.
-    pub(crate) changes: &'static str,
+    pub(crate) changes: Needs,
     pub(crate) touches: Touches,
     pub(crate) versions: Versions,
 }
@@ -152,21 +176,61 @@ impl Loss {
 
 /// One request.
 pub(crate) struct Row {
-    /// The value of the parameter that picks it.
+    /// The values of the parameters that pick it, in their order: `alias create`.
     pub(crate) when: &'static str,
+    /// The names of the scopes that have it; empty for all.
+    scopes: &'static [&'static str],
     pub(crate) method: Method,
     /// Below the path of its place; each `{part}` is needed.
     pub(crate) rest: &'static str,
     pub(crate) takes: &'static [Param],
+    /// Parameters that it takes and that are sent as they were read, where they are not given: the request
+    /// replaces its object, or cannot do without them.
+    keeps: &'static [Param],
+    /// What is sent with each request of it.
+    pub(crate) always: &'static [(&'static str, &'static str)],
     pub(crate) reply: Reply,
+    /// What it needs, unless that is what its place says.
+    needs: Option<Needs>,
+    versions: Versions,
+    /// What it does, unless that is what its choice says.
+    does: Option<&'static str>,
     /// What it touches, unless that is what its place says.
     pub(crate) touches: Option<Touches>,
     pub(crate) harm: Harm,
-    /// Whether its object is read first: then its digest is sent along, and the answer says what it was.
-    pub(crate) reads_first: bool,
     /// Who sends it, and what it reads first, where no API token can.
     pub(crate) login: Option<Login>,
+    /// What is read before it is sent. Its digest is sent along, and the answer says what it was.
+    pub(crate) first: First,
+    /// What that needs, unless that is what the reads of its place need.
+    first_needs: Option<Needs>,
+    /// Looks at whether it may be sent, given what was read first: refuses it, or returns what there is to
+    /// say of it before it is confirmed.
+    pub(crate) check: Option<Check>,
+    /// Adds what came of it.
+    pub(crate) then: Option<Then>,
+    /// What these two read.
+    also_reads: &'static [Step],
     pub(crate) show: Show,
+}
+
+pub(crate) type Check = fn(&Reader, &Args, &Value) -> Result<Vec<String>, Error>;
+
+/// What is read before a change is sent.
+#[derive(Clone, Copy)]
+pub(crate) enum First {
+    Nothing,
+    /// What is at the path of the change itself.
+    Item,
+    /// The entry of the list at `rest` below its place whose `key` is the value of `is`. Without such an
+    /// entry the change is not sent: Proxmox answers a change of what does not exist with null as well.
+    Entry {
+        rest: &'static str,
+        key: &'static str,
+        is: &'static Param,
+    },
+    /// What is at `rest` below its place.
+    Other(&'static str),
 }
 
 /// How the answer to a request is shown.
@@ -178,21 +242,29 @@ pub(crate) enum Show {
     Fields(&'static Fields),
     /// With what else there is to say of all rows.
     Listed(&'static Table, fn(&[Value]) -> Vec<String>),
+    /// By code, from the data of the answer and what Proxmox sent beside them.
+    Made(fn(&Args, Value, &Value) -> Answer),
     Table(&'static Table),
 }
 
-pub(crate) const fn list(takes: &'static [Param], show: Show) -> Row {
+pub(crate) const fn get(
+    when: &'static str,
+    rest: &'static str,
+    takes: &'static [Param],
+    show: Show,
+) -> Row {
     Row {
         show,
-        ..row("", Method::Get, "", takes)
+        ..row(when, Method::Get, rest, takes)
     }
 }
 
+pub(crate) const fn list(takes: &'static [Param], show: Show) -> Row {
+    get("", "", takes, show)
+}
+
 pub(crate) const fn item(rest: &'static str, show: Show) -> Row {
-    Row {
-        show,
-        ..row("", Method::Get, rest, &[])
-    }
+    get("", rest, &[], show)
 }
 
 pub(crate) const fn post(
@@ -206,7 +278,7 @@ pub(crate) const fn post(
 /// A change of what is there, which is read first.
 pub(crate) const fn put(when: &'static str, rest: &'static str, takes: &'static [Param]) -> Change {
     Change(Row {
-        reads_first: true,
+        first: First::Item,
         ..row(when, Method::Put, rest, takes)
     })
 }
@@ -218,7 +290,7 @@ pub(crate) const fn delete(
     takes: &'static [Param],
 ) -> Change {
     Change(Row {
-        reads_first: true,
+        first: First::Item,
         ..row(when, Method::Delete, rest, takes)
     })
 }
@@ -231,14 +303,24 @@ const fn row(
 ) -> Row {
     Row {
         when,
+        scopes: &[],
         method,
         rest,
         takes,
+        keeps: &[],
+        always: &[],
         reply: Reply::Nothing,
+        needs: None,
+        versions: Versions::ALL,
+        does: None,
         touches: None,
         harm: Harm::None,
-        reads_first: false,
         login: None,
+        first: First::Nothing,
+        first_needs: None,
+        check: None,
+        then: None,
+        also_reads: &[],
         show: Show::Done("done", |_, _| Vec::new()),
     }
 }
@@ -270,9 +352,96 @@ impl Change {
     }
 }
 
+/// For the tools to come.
+#[allow(dead_code, reason = "no tool needs them yet")]
+impl Row {
+    /// It starts a task; where it takes `WAIT`, the call can follow it.
+    pub(crate) const fn starts_task(self) -> Self {
+        self.answers(Reply::Task)
+    }
+
+    pub(crate) const fn known_to(self, versions: Versions) -> Self {
+        Self { versions, ..self }
+    }
+
+    /// With what is sent in each case: `("delete", "1")`.
+    pub(crate) const fn always(self, always: &'static [(&'static str, &'static str)]) -> Self {
+        Self { always, ..self }
+    }
+
+    pub(crate) const fn then(self, then: Then) -> Self {
+        Self {
+            then: Some(then),
+            ..self
+        }
+    }
+}
+
 impl Row {
     pub(crate) const fn answers(self, reply: Reply) -> Self {
         Self { reply, ..self }
+    }
+
+    /// Only in these scopes.
+    pub(crate) const fn in_scopes(self, scopes: &'static [&'static str]) -> Self {
+        Self { scopes, ..self }
+    }
+
+    pub(crate) const fn needs(self, needs: Needs) -> Self {
+        Self {
+            needs: Some(needs),
+            ..self
+        }
+    }
+
+    /// With what is sent as it was read where it is not given; an empty value leaves it out.
+    pub(crate) const fn keeps(self, keeps: &'static [Param]) -> Self {
+        Self { keeps, ..self }
+    }
+
+    /// In its own words, a template as that of its choice.
+    pub(crate) const fn does(self, does: &'static str) -> Self {
+        Self {
+            does: Some(does),
+            ..self
+        }
+    }
+
+    pub(crate) const fn reads(self, first: First) -> Self {
+        Self { first, ..self }
+    }
+
+    /// Reads the entry of the list at `rest` whose `key` is the value of `is`.
+    pub(crate) const fn reads_entry(
+        self,
+        rest: &'static str,
+        key: &'static str,
+        is: &'static Param,
+    ) -> Self {
+        self.reads(First::Entry { rest, key, is })
+    }
+
+    pub(crate) const fn first_needs(self, needs: Needs) -> Self {
+        Self {
+            first_needs: Some(needs),
+            ..self
+        }
+    }
+
+    /// Checks it by code, which reads what `also_reads` says.
+    pub(crate) const fn checks(self, check: Check) -> Self {
+        Self {
+            check: Some(check),
+            ..self
+        }
+    }
+
+    /// What its check, and what comes after it, read.
+    pub(crate) const fn also_reads(self, steps: &'static [Step]) -> Self {
+        Self {
+            also_reads: steps,
+            ..self
+        }
     }
 
     pub(crate) const fn says(
@@ -303,7 +472,7 @@ impl Row {
     }
 
     /// What it cannot do without beside the parts of its path.
-    fn needs(&self) -> impl Iterator<Item = &'static Param> {
+    fn required(&self) -> impl Iterator<Item = &'static Param> {
         self.takes
             .iter()
             .filter(|param| param.is_required_by_request())
@@ -383,7 +552,7 @@ impl fmt::Display for Step {
 
 impl Show {
     /// The answer to a request that does `what`.
-    pub(crate) fn answer(&self, what: &str, args: &Args, data: Value) -> Answer {
+    pub(crate) fn answer(&self, what: &str, args: &Args, data: Value, beside: &Value) -> Answer {
         match self {
             Show::Action(what) => Answer::from_reply(&args.fill(what), &data),
             Show::Done(outcome, lines) => {
@@ -396,6 +565,7 @@ impl Show {
                 let notes = notes(&rows);
                 table.answer(rows, args, &notes)
             }
+            Show::Made(made) => made(args, data, beside),
             Show::Table(table) => table.answer(answer::rows(data), args, &[]),
         }
     }
@@ -406,7 +576,7 @@ impl Show {
 pub(crate) struct Declared {
     pub(crate) row: &'static Row,
     pub(crate) scope: &'static Scope,
-    choice: &'static Choice,
+    pub(crate) choice: &'static Choice,
 }
 
 /// A template with its `{name}` parts filled in, and without what stands in brackets where a part of that
@@ -445,14 +615,26 @@ impl Choice {
         }
     }
 
+    /// What picks the row and its place.
+    fn selectors(&self) -> impl Iterator<Item = &'static Param> {
+        let place = match &self.place {
+            Place::Only(_) => None,
+            Place::By(param, _) => Some(*param),
+        };
+        self.by.iter().copied().chain(place)
+    }
+
     /// All its requests.
     pub(crate) fn declared(&'static self) -> impl Iterator<Item = Declared> {
-        self.scopes().iter().flat_map(move |scope| {
+        let declared = self.scopes().iter().flat_map(move |scope| {
             self.rows.iter().map(move |row| Declared {
                 row,
                 scope,
                 choice: self,
             })
+        });
+        declared.filter(|Declared { row, scope, .. }| {
+            row.scopes.is_empty() || row.scopes.contains(&scope.name)
         })
     }
 
@@ -461,68 +643,191 @@ impl Choice {
         self.rows.iter().flat_map(|row| row.takes)
     }
 
-    /// The request that `args` ask for, or all that keeps them from asking for one.
-    pub(crate) fn pick(&'static self, args: &Args) -> Result<Declared, Vec<String>> {
-        let is_given = |name: &str| args.named(name).is_some();
-        let scope = match &self.place {
-            Place::Only(scope) => Some(scope),
-            Place::By(param, scopes) => scopes
-                .iter()
-                .find(|scope| args.get(param) == Some(scope.name)),
+    /// The request that `args` ask for, or all that keeps them from asking for one; `None` where the
+    /// version of the host decides and is not known.
+    pub(crate) fn pick(
+        &'static self,
+        args: &Args,
+        major: Option<u32>,
+    ) -> Result<Option<Declared>, Vec<String>> {
+        let mut asked: Vec<Declared> = self
+            .declared()
+            .filter(|declared| declared.is_asked_for(args))
+            .collect();
+        let leaves_open = self.selectors().any(|param| args.get(param).is_none());
+        let known = |asked: &[Declared], major| {
+            let mut known = asked.to_vec();
+            known.retain(|declared| declared.known_to().contain(major));
+            known
         };
-        let fits = |row: &&Row| match self.by {
-            Some(param) => args.get(param) == Some(row.when),
-            None => parts(row.rest).all(is_given),
+        match major {
+            None if leaves_open && asked.iter().any(Declared::is_limited) => return Ok(None),
+            Some(major) if !known(&asked, major).is_empty() => asked = known(&asked, major),
+            _ => (),
+        }
+        // Of those that lack nothing the one that asks for most, else the one that lacks least.
+        let lacking = |declared: &Declared| declared.lacking(args).count();
+        let least = asked.iter().map(lacking).min().unwrap_or_default();
+        asked.retain(|declared| lacking(declared) == least);
+        let most = asked.iter().map(Declared::asks_for).max();
+        asked.retain(|declared| Some(declared.asks_for()) == most);
+        let Some(picked) = asked.first() else {
+            return Err(vec![self.misfit(args)]);
         };
-        let row = self.rows.iter().filter(fits);
-        let row = row.max_by_key(|row| parts(row.rest).count());
-        let (Some(scope), Some(row)) = (scope, row) else {
-            return Err(vec!["nothing fits these arguments".to_owned()]);
-        };
-        let declared = Declared {
-            row,
-            scope,
-            choice: self,
-        };
-        let problems = declared.problems(args);
+        if major.is_none() && asked.len() > 1 && asked.iter().any(Declared::is_limited) {
+            return Ok(None);
+        }
+        let problems = picked.problems(args);
         match problems.is_empty() {
-            true => Ok(declared),
+            true => Ok(Some(*picked)),
             false => Err(problems),
         }
+    }
+
+    /// What does not go together of the values that pick a row.
+    fn misfit(&'static self, args: &Args) -> String {
+        let mut fitting: Vec<Declared> = self.declared().collect();
+        let mut known: Vec<String> = Vec::new();
+        for param in self.selectors() {
+            let Some(value) = args.get(param) else {
+                continue;
+            };
+            let shown = format!("{}={value}", param.name);
+            let fits = |declared: &&Declared| declared.selected(param) == Some(value);
+            if !fitting.iter().any(|declared| fits(&declared)) {
+                let mut others: Vec<&str> = Vec::new();
+                for other in fitting.iter().filter_map(|own| own.selected(param)) {
+                    if !others.contains(&other) {
+                        others.push(other);
+                    }
+                }
+                return format!(
+                    "{shown} does not go with {}, which takes {}={}",
+                    known.join(" "),
+                    param.name,
+                    others.join(", ")
+                );
+            }
+            fitting.retain(|declared| fits(&declared));
+            known.push(shown);
+        }
+        "nothing fits these arguments".to_owned()
     }
 }
 
 impl Declared {
+    /// Its path, with a `{name}` for each of its parts.
     pub(crate) fn path(&self) -> String {
-        format!("{}{}", self.scope.path, self.row.rest)
+        self.below(self.row.rest)
+    }
+
+    fn below(&self, rest: &str) -> String {
+        format!("{}{rest}", self.scope.path)
     }
 
     fn parts(&self) -> impl Iterator<Item = &'static str> {
         parts(self.scope.path).chain(parts(self.row.rest))
     }
 
-    /// What it needs, in the form of the API description; that of its read is needed as well. Who has logged
-    /// in needs nothing of the API token.
-    pub(crate) fn privileges(&self) -> impl Iterator<Item = &'static str> {
+    /// What is read before it is sent, as a path like its own.
+    pub(crate) fn read_first(&self) -> Option<String> {
+        match self.row.first {
+            First::Nothing => None,
+            First::Item => Some(self.path()),
+            First::Entry { rest, .. } | First::Other(rest) => Some(self.below(rest)),
+        }
+    }
+
+    /// The requests that it can send: `GET /cluster/ha/resources/{sid}`, what it is and what each needs.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (Method, String, Needs)> {
         let Scope { reads, changes, .. } = *self.scope;
+        let (read, own) = match self.row.method.only_reads() {
+            true => (None, reads),
+            false => (self.read_first(), changes),
+        };
+        let needs = self.row.first_needs.unwrap_or(reads);
+        let read = read.map(|path| (Method::Get, path, needs));
+        let own = (self.row.method, self.path(), self.row.needs.unwrap_or(own));
+        let also = self.row.also_reads.iter();
+        let also = also.map(|step| (step.method, step.path.to_owned(), step.needs));
+        read.into_iter().chain([own]).chain(also)
+    }
+
+    /// What it needs. Who has logged in needs nothing of the API token.
+    pub(crate) fn privileges(&self) -> impl Iterator<Item = &'static str> {
         let is_token = self.row.login.is_none();
-        let is_change = !self.row.method.only_reads();
-        let reads = Some(reads).filter(|_| !is_change || self.row.reads_first);
-        let changes = Some(changes).filter(|_| is_change);
-        reads.into_iter().chain(changes).filter(move |_| is_token)
+        self.requests()
+            .flat_map(|(_, _, needs)| needs.iter().copied())
+            .filter(move |_| is_token)
     }
 
     pub(crate) fn touches(&self) -> Touches {
         self.row.touches.unwrap_or(self.scope.touches)
     }
 
+    /// The versions that know it.
+    pub(crate) fn known_to(&self) -> Versions {
+        self.row.versions.and(self.scope.versions)
+    }
+
+    fn is_limited(&self) -> bool {
+        self.known_to() != Versions::ALL
+    }
+
+    /// The value of one of the parameters that pick it.
+    fn selected(&self, param: &Param) -> Option<&'static str> {
+        let mut by = self.choice.by.iter().zip(self.row.when.split(' '));
+        match by.find(|(by, _)| by.name == param.name) {
+            Some((_, value)) => Some(value),
+            None => match &self.choice.place {
+                Place::By(by, _) if by.name == param.name => Some(self.scope.name),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether the values that pick it are those of `args`.
+    fn is_asked_for(&self, args: &Args) -> bool {
+        self.choice.selectors().all(|param| {
+            let given = args.get(param);
+            given.is_none() || given == self.selected(param)
+        })
+    }
+
+    /// The names of what it cannot do without.
+    fn needed(&self) -> impl Iterator<Item = &'static str> {
+        let required = self.row.required().map(|param| param.name);
+        let mut names: Vec<&str> = self.parts().collect();
+        for name in required {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.into_iter()
+    }
+
+    fn asks_for(&self) -> usize {
+        self.needed().count()
+    }
+
+    /// What of it `args` do not have.
+    fn lacking(&self, args: &Args) -> impl Iterator<Item = &'static str> {
+        let names_guest = self.parts().any(|part| part == "vmid");
+        self.needed()
+            // The node of a guest is looked up.
+            .filter(move |name| !(names_guest && *name == "node") && args.named(name).is_none())
+    }
+
     /// What is wrong with `args` for it: what is missing, what does not go with it.
     fn problems(&self, args: &Args) -> Vec<String> {
-        let picked = |param: &Param| format!("{}={}", param.name, &args[param]);
-        let by = self.choice.by.map(picked);
+        let shown = |param: &&Param| {
+            let value = self.selected(param)?;
+            Some(format!("{}={value}", param.name))
+        };
+        let by: Vec<String> = self.choice.by.iter().filter_map(shown).collect();
         let scope = match &self.choice.place {
             Place::Only(_) => None,
-            Place::By(param, _) => Some(picked(param)),
+            Place::By(param, _) => shown(param),
         };
         let of_scopes = |name: &str| {
             let scopes = self.choice.scopes().iter();
@@ -531,29 +836,17 @@ impl Declared {
                 .any(|part| part == name)
         };
         // What picked the row is what an argument has to go with.
-        let with = |name: &str| match (&by, &scope) {
-            (_, Some(scope)) if of_scopes(name) => scope.clone(),
-            (Some(by), _) => by.clone(),
-            (None, _) => parts(self.row.rest).collect::<Vec<_>>().join(" and "),
+        let with = |name: &str| match &scope {
+            Some(scope) if by.is_empty() || of_scopes(name) => scope.clone(),
+            Some(scope) if !self.row.scopes.is_empty() => format!("{} {scope}", by.join(" ")),
+            _ if by.is_empty() => parts(self.row.rest).collect::<Vec<_>>().join(" and "),
+            _ => by.join(" "),
         };
         let mut problems = Vec::new();
-        let names_guest = self.parts().any(|part| part == "vmid");
-        let needed = self
-            .parts()
-            .chain(self.row.needs().map(|param| param.name))
-            // The node of a guest is looked up.
-            .filter(|name| !(names_guest && *name == "node") && args.named(name).is_none());
-        for name in needed {
+        for name in self.lacking(args) {
             problems.push(format!("{name} is missing: {} needs it", with(name)));
         }
-        let is_selector = |name: &str| {
-            let by = self.choice.by.into_iter();
-            let scope = match self.choice.place {
-                Place::Only(_) => None,
-                Place::By(param, _) => Some(param),
-            };
-            by.chain(scope).any(|param| param.name == name)
-        };
+        let is_selector = |name: &str| self.choice.selectors().any(|param| param.name == name);
         let takes = |name: &str| self.row.takes.iter().any(|param| param.name == name);
         let mut strange: Vec<(String, Vec<&str>)> = Vec::new();
         for param in args.params().filter(|param| !param.is_about_the_call()) {
@@ -574,11 +867,12 @@ impl Declared {
         }
         let changes = || {
             let takes = self.row.takes.iter();
-            takes.filter(|param| param.name != "digest")
+            takes.filter(|param| param.name != "digest" && param.wire_name().is_some())
         };
-        let is_open = self.row.needs().next().is_none();
+        let is_open = self.row.required().next().is_none();
         if self.row.method == Method::Put
             && is_open
+            && changes().next().is_some()
             && changes().all(|param| args.get(param).is_none())
         {
             let names: Vec<&str> = changes().map(|param| param.name).collect();
@@ -589,22 +883,86 @@ impl Declared {
 
     /// What of it not all versions know, with those that do.
     pub(crate) fn versions(&self, args: &Args) -> Vec<(String, Versions)> {
-        let scope = match &self.choice.place {
-            Place::By(param, _) if self.scope.versions != Versions::ALL => Some((
-                format!("{}={}", param.name, self.scope.name),
-                self.scope.versions,
-            )),
-            _ => None,
-        };
+        let picked = self.choice.selectors().filter_map(|param| {
+            let value = self.selected(param)?;
+            Some(format!("{}={value}", param.name))
+        });
+        let picked: Vec<String> = picked.collect();
+        let own = self.is_limited().then(|| {
+            let what = match picked.is_empty() {
+                true => format!("{} {}", self.row.method.as_str(), self.path()),
+                false => picked.join(" "),
+            };
+            (what, self.known_to())
+        });
         let params = self.row.takes.iter();
         let params = params.filter_map(|param| param.versions(args));
-        scope.into_iter().chain(params).collect()
+        own.into_iter().chain(params).collect()
     }
 
-    /// The request for these arguments.
-    pub(crate) fn request(&self, args: &Args) -> Request {
+    /// The request for these arguments, where `was` is what was read first.
+    pub(crate) fn request(&self, args: &Args, was: &Value) -> Request {
         let request = args.request(self.row.method, &self.path());
-        args.send_given(request, self.row.takes).by(self.row.login)
+        let mut request = request.by(self.row.login);
+        for (name, value) in self.row.always {
+            request = request.with(*name, *value);
+        }
+        for param in self.row.takes {
+            let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name);
+            request = match (args.get(param), param.wire_name()) {
+                (None, Some(name)) if is_kept => match form_value(&was[name]) {
+                    Some(value) => request.with(name, value),
+                    None => request,
+                },
+                // Proxmox takes an empty value for a value, and a replaced object has none without it.
+                (Some(""), _) if is_kept => request,
+                // Where the caller has read it, theirs counts: what they saw is what they mean.
+                (None, Some(name)) if param.name == "digest" => match form_value(&was["digest"]) {
+                    Some(digest) => request.with(name, digest),
+                    None => request,
+                },
+                _ => args.send_given(request, std::slice::from_ref(param)),
+            };
+        }
+        request
+    }
+
+    /// What was read first, out of the answer to that; an error where there is nothing of the kind.
+    pub(crate) fn found(&self, args: &Args, data: Value) -> Result<Value, Error> {
+        let First::Entry { key, is, .. } = self.row.first else {
+            return match data {
+                Value::Null => Err(Error::impossible(
+                    format!("{} does not exist, nothing was done", self.names(args)),
+                    "Proxmox has nothing there. List what there is first.",
+                )),
+                data => Ok(data),
+            };
+        };
+        let wanted = &args[is];
+        let mut rows = answer::rows(data);
+        if let Some(at) = rows.iter().position(|row| plain(&row[key]) == wanted) {
+            return Ok(rows.swap_remove(at));
+        }
+        let mut known: Vec<String> = rows.iter().map(|row| plain(&row[key])).collect();
+        known.sort();
+        Err(Error::impossible(
+            format!("{}={wanted} does not exist, nothing was done", is.name),
+            match known.is_empty() {
+                true => "There are none.".to_owned(),
+                false => text::cut(&format!("There are: {}", known.join(", ")), 1_000),
+            },
+        ))
+    }
+
+    /// The parts of its path that name its object.
+    fn names(&self, args: &Args) -> String {
+        let own = parts(self.row.rest);
+        let names = own.filter_map(|part| Some(format!("{part}={}", args.named(part)?)));
+        let names: Vec<String> = names.collect();
+        match names.is_empty() {
+            true => self.path(),
+            false => names.join(" "),
+        }
     }
 
     /// The value that a request gives a parameter, in its path or beside it; `None` where the request is
@@ -628,22 +986,31 @@ impl Declared {
             }
         }
         // What the row does not take would not be judged by what the row says.
+        let always = self.row.always;
         let is_taken = |name: &str| {
             let mut takes = self.row.takes.iter();
-            name == "digest" || takes.any(|param| param.wire_name() == Some(name))
+            takes.any(|param| param.wire_name() == Some(name))
         };
-        if !request.form.iter().all(|(name, _)| is_taken(name)) {
+        let is_declared = |pair: (&str, &str)| always.contains(&pair) || is_taken(pair.0);
+        let is_sent = |pair: &(&str, &str)| request.form.iter().any(|sent| sent == *pair);
+        if !request.form.iter().all(is_declared) || !always.iter().all(is_sent) {
             return None;
         }
         for param in self.row.takes {
             let wire = param.wire_name();
             let mut form = request.form.iter();
-            if let Some((_, value)) = form.find(|(name, _)| Some(*name) == wire) {
-                values.push((param.name, value.to_owned()));
+            let Some((_, value)) = form.find(|(name, _)| Some(*name) == wire) else {
+                continue;
+            };
+            // What is sent under two names has one value.
+            let mut known = values.iter().filter(|(name, _)| *name == param.name);
+            if known.any(|(_, known)| known != value) {
+                return None;
             }
+            values.push((param.name, value.to_owned()));
         }
         let is_given = |param: &Param| values.iter().any(|(name, _)| *name == param.name);
-        self.row.needs().all(is_given).then_some(values)
+        self.row.required().all(is_given).then_some(values)
     }
 
     /// The row that `request` is of, among `declared`: of several the one that asks for most.
@@ -651,26 +1018,29 @@ impl Declared {
         let fits = declared
             .iter()
             .filter(|declared| declared.values(request).is_some());
-        fits.max_by_key(|declared| declared.row.needs().count())
+        fits.max_by_key(|declared| declared.row.required().count() + declared.row.always.len())
             .copied()
     }
 
     /// What a request of this row does, in words.
     pub(crate) fn does(&self, request: &Request) -> String {
         let values = self.values(request).unwrap_or_default();
-        let value = |name: &str| match self.choice.by {
-            Some(by) if by.name == name => Some(self.row.when.to_owned()),
-            _ => {
-                let mut values = values.iter();
-                let found = values.find(|(known, _)| *known == name);
-                found.map(|(_, value)| text::inline(value))
+        let value = |name: &str| {
+            let by = self.choice.by.iter().find(|by| by.name == name);
+            if let Some(selected) = by.and_then(|by| self.selected(by)) {
+                return Some(selected.to_owned());
             }
+            let found = values.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| text::inline(value))
         };
         let place = filled(self.scope.noun, value);
-        let text = filled(self.choice.does, |name| match name {
-            "place" => place.clone(),
-            name => value(name),
-        });
+        let text = filled(
+            self.row.does.unwrap_or(self.choice.does),
+            |name| match name {
+                "place" => place.clone(),
+                name => value(name),
+            },
+        );
         let text = text.unwrap_or_default();
         let mut letters = text.chars();
         match letters.next() {
@@ -681,30 +1051,91 @@ impl Declared {
 
     /// What of an object a person needs to see before and after it is changed.
     pub(crate) fn describe(object: &Value) -> String {
+        if let Some(items) = object.as_array() {
+            let items: Vec<String> = items.iter().map(Self::describe).collect();
+            return text::cut(&items.join("; "), 1_000);
+        }
         let fields = object.as_object().into_iter().flatten();
         let fields = fields.filter(|(key, value)| *key != "digest" && !value.is_null());
-        let fields = fields.map(|(key, value)| format!("{key}={}", plain(value)));
+        let fields = fields.map(|(key, value)| {
+            let value = form_value(value).unwrap_or_default();
+            format!("{key}={}", text::inline(&readable(key, &value)))
+        });
         text::cut(&text::inline(&fields.collect::<Vec<_>>().join(" ")), 1_000)
     }
 
-    /// Shows the answer to a request of this row; `was` is its object as it was before.
+    /// What `request` changes of an object that was so: `comment: old -> new`.
+    fn changes(&self, request: &Request, was: &Value) -> Vec<String> {
+        let mut changes = Vec::new();
+        for param in self.row.takes {
+            let Some(name) = param.wire_name().filter(|name| *name != "digest") else {
+                continue;
+            };
+            let mut sent = request.form.iter().filter(|(key, _)| *key == name);
+            let before = form_value(&was[name]);
+            let after = sent.next().map(|(_, value)| value);
+            if name == "delete" || sent.next().is_some() || after == before.as_deref() {
+                continue;
+            }
+            let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name);
+            let show = |value: &str| text::cut(&text::inline(&readable(name, value)), 200);
+            match (before, after) {
+                (Some(before), Some(after)) => {
+                    changes.push(format!("{name}: {} -> {}", show(&before), show(after)));
+                }
+                (None, Some(after)) => changes.push(format!("{name}: {}", show(after))),
+                (Some(before), None) if is_kept => {
+                    changes.push(format!("{name}: {} -> none", show(&before)));
+                }
+                _ => (),
+            }
+        }
+        let mut form = request.form.iter();
+        let deleted = form.find(|(key, _)| {
+            *key == "delete" && !self.row.always.iter().any(|(own, _)| own == key)
+        });
+        for name in deleted.into_iter().flat_map(|(_, names)| names.split(',')) {
+            if let Some(before) = form_value(&was[name]) {
+                let before = text::cut(&text::inline(&readable(name, &before)), 200);
+                changes.push(format!("{}: {before} -> none", text::inline(name)));
+            }
+        }
+        changes
+    }
+
+    /// Shows the answer to a request of this row; `was` is its object as it was before, `beside` what
+    /// Proxmox sent beside the data.
     pub(crate) fn show(
         &self,
         request: &Request,
         args: &Args,
         data: Value,
         was: Option<Value>,
+        beside: &Value,
     ) -> Answer {
         let (show, what) = (&self.row.show, self.does(request));
         let Show::Done(..) = show else {
-            return show.answer(&what, args, data);
+            return show.answer(&what, args, data, beside);
         };
-        let answer = show.answer(&what, args, data.clone());
+        let answer = match data.as_str().filter(|upid| Upid::parse(upid).is_some()) {
+            Some(_) => Answer::from_reply(&what, &data),
+            None => show.answer(&what, args, data.clone(), beside),
+        };
         let answer = match was {
             None => answer,
-            Some(was) => answer
-                .line(format!("It was: {}", Self::describe(&was)))
-                .with("was", was),
+            Some(was) => {
+                let answer = answer.line(format!("It was: {}", Self::describe(&was)));
+                let changes = self.changes(request, &was);
+                let answer = match changes.is_empty() || self.row.method != Method::Put {
+                    true => answer,
+                    false => answer.line(format!("Changed: {}", changes.join("; "))),
+                };
+                answer.with("was", answer::masked("", was))
+            }
+        };
+        let answer = match self.row.then {
+            Some(then) => answer.then(then),
+            None => answer,
         };
         let fields = match data {
             Value::Object(fields) => fields,
@@ -716,7 +1147,28 @@ impl Declared {
             params.any(|param| args.get(param) == Some(&*value))
         };
         let fields = fields.into_iter().filter(|(_, value)| !is_known(value));
-        fields.fold(answer, |answer, (key, value)| answer.with(&key, value))
+        fields.fold(answer, |answer, (key, value)| {
+            let value = answer::masked(&key, value);
+            answer.with(&key, value)
+        })
+    }
+}
+
+/// A value that was read as it is sent: an object as a property string, `keep-last=3,keep-daily=7`.
+fn form_value(value: &Value) -> Option<String> {
+    let joined = |values: Vec<String>| values.join(",");
+    match value {
+        Value::Null => None,
+        Value::Bool(flag) => Some(u8::from(*flag).to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        Value::Array(items) => Some(joined(items.iter().filter_map(form_value).collect())),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            let fields =
+                fields.filter_map(|(key, value)| Some(format!("{key}={}", form_value(value)?)));
+            Some(joined(fields.collect()))
+        }
     }
 }
 
@@ -726,7 +1178,7 @@ mod tests {
 
     use super::*;
     use crate::param::Kind;
-    use crate::request::Method::{Delete, Get, Put};
+    use crate::request::Method::{Delete, Get, Post, Put};
 
     const ACTION: Param = Param::required("action", Kind::Choice(&["update", "move"]), "");
     const SCOPE: Param = Param::required("scope", Kind::Choice(&["all", "vm"]), "");
@@ -742,15 +1194,15 @@ mod tests {
             name,
             noun,
             path,
-            reads: "/:Sys.Audit",
-            changes: "/:Sys.Modify",
+            reads: &["/:Sys.Audit"],
+            changes: &["/:Sys.Modify"],
             touches: Touches::AnyGuest,
             versions: Versions::ALL,
         }
     }
 
     static RULES: Choice = Choice {
-        by: Some(&ACTION),
+        by: &[&ACTION],
         place: Place::By(
             &SCOPE,
             &[
@@ -768,8 +1220,10 @@ mod tests {
     fn pick(arguments: Value) -> Result<Request, String> {
         let arguments = arguments.as_object().expect("an object");
         let args = Args::parse(PARAMS, arguments).expect("they have their forms");
-        let picked = RULES.pick(&args).map_err(|problems| problems.join("; "))?;
-        Ok(picked.request(&args))
+        let picked = RULES.pick(&args, None);
+        let picked = picked.map_err(|problems| problems.join("; "))?;
+        let picked = picked.expect("no version decides");
+        Ok(picked.request(&args, &Value::Null))
     }
 
     #[test]
@@ -825,6 +1279,301 @@ mod tests {
             put("/rules/0").with("moveto", "2").with("vmid", "100"),
         ] {
             assert_eq!(does(&other), None, "{other}");
+        }
+    }
+
+    const KIND: Param = Param::optional("kind", Kind::Choice(&["rule", "group"]), "");
+    const NAME: Param = Param::by_request("name", Kind::Text(1, 9), "");
+    const NOTE: Param = Param::optional("note", Kind::Text(0, 9), "").clearable();
+    const SIZE: Param = Param::optional("size", Kind::Integer(0, 9), "");
+    const DIGEST: Param = Param::optional("digest", Kind::Text(1, 40), "");
+    const WHAT: Param = Param::required("what", Kind::Choice(&["set", "entry", "macro"]), "");
+    const OBJECTS_TAKE: &[Param] = &[WHAT, ACTION, SCOPE, KIND, NAME, NOTE, SIZE, VMID, DIGEST];
+
+    static OBJECTS: Choice = Choice {
+        by: &[&WHAT, &ACTION],
+        place: Place::By(
+            &SCOPE,
+            &[
+                scope("all", "the cluster", "/fw"),
+                scope("vm", "VM {vmid}", "/nodes/{node}/qemu/{vmid}/fw"),
+            ],
+        ),
+        does: "{action} {what} {name}",
+        rows: &[
+            put("set update", "/sets/{name}", &[NOTE, SIZE, DIGEST])
+                .harmless()
+                .reads_entry("/sets", "name", &NAME)
+                .keeps(&[NOTE, SIZE]),
+            put("set move", "/sets/{name}", &[])
+                .harmless()
+                .always(&[("delete", "1")])
+                .does("take {name} apart"),
+            put("entry update", "/sets/{name}/{size}", &[NOTE]).harmless(),
+            put("macro update", "/macros/{name}", &[NOTE])
+                .harmless()
+                .in_scopes(&["all"])
+                .needs(&["/macros:Sys.Modify"]),
+        ],
+    };
+
+    static BY_VERSION: Choice = Choice {
+        by: &[],
+        place: Place::By(
+            &KIND,
+            &[
+                Scope {
+                    versions: Versions::since(9),
+                    ..scope("rule", "rule {name}", "/rules")
+                },
+                Scope {
+                    versions: Versions::until(8),
+                    ..scope("group", "group {name}", "/groups")
+                },
+            ],
+        ),
+        does: "change {place}",
+        rows: &[
+            put("", "/{name}", &[SIZE]).harmless().in_scopes(&["rule"]),
+            put("", "/{name}", &[NOTE]).harmless().in_scopes(&["group"]),
+        ],
+    };
+
+    fn args(arguments: Value) -> Args {
+        let arguments = arguments.as_object().expect("an object");
+        Args::parse(OBJECTS_TAKE, arguments).expect("they have their forms")
+    }
+
+    fn picked(choice: &'static Choice, args: &Args, major: Option<u32>) -> Result<String, String> {
+        match choice.pick(args, major) {
+            Ok(Some(picked)) => Ok(picked.request(args, &Value::Null).to_string()),
+            Ok(None) => Ok("by version".to_owned()),
+            Err(problems) => Err(problems.join("; ")),
+        }
+    }
+
+    #[test]
+    fn several_values_pick_a_row_and_what_does_not_go_together_is_named() {
+        let of = |mut arguments: Value| {
+            arguments["action"] = arguments["action"].as_str().unwrap_or("update").into();
+            arguments["scope"] = arguments["scope"].as_str().unwrap_or("all").into();
+            picked(&OBJECTS, &args(arguments), None)
+        };
+        let named = json!({ "what": "set", "name": "a", "note": "x" });
+        assert_eq!(of(named).as_deref(), Ok("PUT /fw/sets/a"));
+        for (arguments, problem) in [
+            (
+                json!({ "what": "macro", "action": "move" }),
+                "action=move does not go with what=macro, which takes action=update",
+            ),
+            (
+                json!({ "what": "macro", "scope": "vm", "vmid": 100 }),
+                "scope=vm does not go with what=macro action=update, which takes scope=all",
+            ),
+            (
+                json!({ "what": "macro", "name": "a", "note": "x", "size": 1 }),
+                "size does not go with what=macro action=update scope=all",
+            ),
+            (
+                json!({ "what": "set", "vmid": 100, "name": "a", "note": "x" }),
+                "vmid does not go with scope=all",
+            ),
+            (
+                json!({ "what": "entry", "name": "a", "note": "x" }),
+                "size is missing: what=entry action=update needs it",
+            ),
+        ] {
+            assert_eq!(of(arguments), Err(problem.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_version_decides_between_rows_that_are_not_picked_otherwise() {
+        let (size, note) = (json!({ "size": 1 }), json!({ "note": "x" }));
+        let of = |kind: &str, more: &Value, major| {
+            let mut arguments = more.clone();
+            arguments["action"] = "update".into();
+            arguments["scope"] = "all".into();
+            arguments["what"] = "set".into();
+            arguments["name"] = "a".into();
+            if !kind.is_empty() {
+                arguments["kind"] = kind.into();
+            }
+            let arguments = arguments.as_object().expect("an object");
+            let params: &[Param] = &[KIND, NAME, NOTE, SIZE];
+            let own = arguments
+                .iter()
+                .filter(|(name, _)| params.iter().any(|param| param.name == **name));
+            let own = own.map(|(name, value)| (name.clone(), value.clone()));
+            let args = Args::parse(OBJECTS_TAKE_BY_VERSION, &own.collect()).expect("forms");
+            picked(&BY_VERSION, &args, major)
+        };
+        assert_eq!(of("", &size, None).as_deref(), Ok("by version"));
+        assert_eq!(of("", &size, Some(9)).as_deref(), Ok("PUT /rules/a"));
+        assert_eq!(of("", &note, Some(8)).as_deref(), Ok("PUT /groups/a"));
+        assert_eq!(of("group", &note, None).as_deref(), Ok("PUT /groups/a"));
+        let problem = of("", &note, Some(9)).expect_err("a rule has no note");
+        assert!(
+            problem.starts_with("note does not go with kind=rule"),
+            "{problem}"
+        );
+        let args = Args::parse(
+            OBJECTS_TAKE_BY_VERSION,
+            json!({ "kind": "group", "name": "a", "note": "x" })
+                .as_object()
+                .expect("an object"),
+        )
+        .expect("forms");
+        let group = BY_VERSION
+            .pick(&args, None)
+            .ok()
+            .flatten()
+            .expect("a group");
+        assert_eq!(
+            group.versions(&args),
+            [("kind=group".to_owned(), Versions::until(8))]
+        );
+    }
+
+    const OBJECTS_TAKE_BY_VERSION: &[Param] = &[KIND, NAME, NOTE, SIZE];
+
+    #[test]
+    fn what_is_replaced_keeps_what_was_not_given() {
+        let was = json!({ "name": "a", "note": "old", "size": 3, "digest": "ab" });
+        let sent = |arguments: Value| {
+            let args = args(arguments);
+            let picked = OBJECTS.pick(&args, None).ok().flatten().expect("it fits");
+            let request = picked.request(&args, &was);
+            let changes = picked.changes(&request, &was).join("; ");
+            (request.body().unwrap_or_default(), changes)
+        };
+        let call = |more: Value| {
+            let mut call =
+                json!({ "what": "set", "action": "update", "scope": "all", "name": "a" });
+            for (name, value) in more.as_object().expect("an object") {
+                call[name] = value.clone();
+            }
+            sent(call)
+        };
+        for (more, form, changes) in [
+            (
+                json!({ "size": 4 }),
+                "note=old&size=4&digest=ab",
+                "size: 3 -> 4",
+            ),
+            (
+                json!({ "note": "" }),
+                "size=3&digest=ab",
+                "note: old -> none",
+            ),
+            (
+                json!({ "note": "new", "digest": "cd" }),
+                "note=new&size=3&digest=cd",
+                "note: old -> new",
+            ),
+        ] {
+            assert_eq!(call(more), (form.to_owned(), changes.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_a_list_does_not_have_is_refused_with_what_it_has() {
+        let args = args(json!({
+            "what": "set", "action": "update", "scope": "all", "name": "a", "note": "x",
+        }));
+        let picked = OBJECTS.pick(&args, None).ok().flatten().expect("it fits");
+        assert_eq!(picked.read_first().as_deref(), Some("/fw/sets"));
+        let found = |rows: Value| {
+            let found = picked.found(&args, rows);
+            found.map_err(|error| error.to_string())
+        };
+        let there = json!([{ "name": "b" }, { "name": "a", "size": 1 }]);
+        assert_eq!(found(there), Ok(json!({ "name": "a", "size": 1 })));
+        let without = found(json!([{ "name": "c" }, { "name": "b" }])).expect_err("none");
+        assert_eq!(
+            without,
+            "❌ Error: name=a does not exist, nothing was done\n\nCause: There are: b, c"
+        );
+        let none = found(json!([])).expect_err("none");
+        assert!(none.ends_with("Cause: There are none."), "{none}");
+    }
+
+    #[test]
+    fn what_is_always_sent_tells_one_row_from_another() {
+        let declared: Vec<Declared> = OBJECTS.declared().collect();
+        let does = |request: &Request| {
+            let found = Declared::find(&declared, request)?;
+            Some(found.does(request))
+        };
+        let put = Request::new(Put, "/fw/sets/a");
+        let apart = "Take a apart";
+        assert_eq!(
+            does(&put.clone().with("delete", "1")).as_deref(),
+            Some(apart)
+        );
+        assert_eq!(does(&put.clone().with("delete", "0")), None);
+        assert_eq!(does(&put).as_deref(), Some("Update set a"));
+        let of_macro = declared.iter().find(|own| own.row.when == "macro update");
+        let needs: Vec<&str> = of_macro.expect("a macro").privileges().collect();
+        assert_eq!(needs, ["/:Sys.Audit", "/macros:Sys.Modify"]);
+        assert!(
+            !declared
+                .iter()
+                .any(|own| own.path() == "/nodes/{node}/qemu/{vmid}/fw/macros/{name}")
+        );
+    }
+
+    #[test]
+    fn what_is_sent_under_two_names_has_one_value() {
+        const OLD: Param = NAME.sent_as("rename");
+        static SETS: Choice = Choice {
+            by: &[&ACTION],
+            place: Place::Only(scope("", "", "/sets")),
+            does: "{action} {name}",
+            rows: &[
+                post(
+                    "move",
+                    "",
+                    &[
+                        OLD,
+                        Param::by_request("to", Kind::Text(1, 9), "").sent_as("name"),
+                        NOTE,
+                    ],
+                )
+                .interrupts("It is found no more.")
+                .does("rename {name} to {to}"),
+                post(
+                    "update",
+                    "",
+                    &[OLD, NAME, Param::by_request("note", Kind::Text(1, 9), "")],
+                )
+                .harmless(),
+            ],
+        };
+        let declared: Vec<Declared> = SETS.declared().collect();
+        let does = |to: &str| {
+            let request = Request::new(Post, "/sets").with("rename", "a");
+            let request = request.with("name", to).with("note", "x");
+            Declared::find(&declared, &request).map(|found| found.does(&request))
+        };
+        assert_eq!(does("a").as_deref(), Some("Update a"));
+        assert_eq!(does("b").as_deref(), Some("Rename a to b"));
+    }
+
+    #[test]
+    fn what_was_read_is_sent_in_the_form_that_proxmox_takes() {
+        for (read, sent) in [
+            (json!(null), None),
+            (json!(true), Some("1")),
+            (json!(3), Some("3")),
+            (json!("a b"), Some("a b")),
+            (json!(["a", "b"]), Some("a,b")),
+            (
+                json!({ "keep-last": "3", "keep-daily": 7 }),
+                Some("keep-daily=7,keep-last=3"),
+            ),
+        ] {
+            assert_eq!(form_value(&read).as_deref(), sent);
         }
     }
 

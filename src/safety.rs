@@ -86,6 +86,8 @@ pub(crate) struct Gate<'a> {
     requests: Cell<Requests>,
     /// The object that the tool is about to change, if it has read it.
     before: RefCell<Value>,
+    /// What the tool has found out about what the change may do, in lines.
+    findings: RefCell<Vec<String>>,
     /// Whether the tool stands in for its twin, and so may do no harm.
     is_stand_in: Cell<bool>,
     /// What is said of the first harm that it would do.
@@ -125,6 +127,7 @@ impl<'a> Gate<'a> {
             summary: Cell::new(summary),
             requests: Cell::new(Requests::NONE),
             before: RefCell::default(),
+            findings: RefCell::default(),
             is_stand_in: Cell::new(false),
             refusal: RefCell::new(None),
             caller,
@@ -186,7 +189,8 @@ impl<'a> Gate<'a> {
 
     /// `allowed` or `confirmed`, or why neither.
     fn decide(&self, client: &Reader, request: &Request) -> Result<&'static str, Error> {
-        let subject = Subject::of(request, &self.requests.get(), &self.before.borrow());
+        let mut subject = Subject::of(request, &self.requests.get(), &self.before.borrow());
+        subject.add_findings(&self.findings.borrow());
         self.check(client, &subject)?;
         if subject.risk.is_some() && self.is_stand_in.get() {
             let refusal = self.refusal.take();
@@ -421,13 +425,13 @@ mod tests {
     const VMIDS: Param = Param::optional("vmid", Kind::Text(1, 99), "");
 
     static JOBS: Choice = Choice {
-        by: Some(&ACTION),
+        by: &[&ACTION],
         place: Place::Only(Scope {
             name: "",
             noun: "",
             path: "/jobs",
-            reads: "/:Sys.Audit",
-            changes: "/:Sys.Modify",
+            reads: &["/:Sys.Audit"],
+            changes: &["/:Sys.Modify"],
             touches: Touches::Guests(&VMIDS),
             versions: Versions::ALL,
         }),

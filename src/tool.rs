@@ -22,11 +22,11 @@ use crate::param::{self, Args, Param};
 use crate::pve;
 use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::reader::{Cluster, Reader};
-use crate::request::{Method, Reply, Request};
-use crate::row::requests::Requests;
-use crate::row::{Choice, Step};
+use crate::request::{Reply, Request};
 #[cfg(test)]
-use crate::row::{Declared, Harm};
+use crate::row::Harm;
+use crate::row::requests::Requests;
+use crate::row::{Choice, Declared, Step};
 use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, Keeper};
 use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
@@ -275,12 +275,12 @@ impl Tool {
         rows.chain(steps.iter().map(|step| ("", step.harm)))
     }
 
-    /// Whether the arguments ask for one request that it can send.
-    fn check(&self, args: Args) -> Result<Args, Error> {
-        if let Call::Choice(choice) = self.call {
-            choice.pick(&args).map_err(Error::arguments)?;
+    /// The request that the arguments ask for, where it picks one and no version decides.
+    fn pick(&self, args: &Args) -> Result<Option<Declared>, Error> {
+        match self.call {
+            Call::Choice(choice) => choice.pick(args, None).map_err(Error::arguments),
+            Call::Plain(..) | Call::Steps(..) => Ok(None),
         }
-        Ok(args)
     }
 
     /// Whether it changes nothing.
@@ -293,14 +293,11 @@ impl Tool {
         match self.call {
             Call::Choice(choice) => {
                 let mut requests: Vec<String> = Vec::new();
-                for declared in choice.declared() {
-                    let (row, path) = (declared.row, declared.path());
-                    let read = row.reads_first.then_some(Method::Get);
-                    for method in read.into_iter().chain([row.method]) {
-                        let request = format!("{} {path}", method.as_str());
-                        if !requests.contains(&request) {
-                            requests.push(request);
-                        }
+                let declared: Vec<Declared> = choice.declared().collect();
+                for (method, path, _) in declared.iter().flat_map(Declared::requests) {
+                    let request = format!("{} {path}", method.as_str());
+                    if !requests.contains(&request) {
+                        requests.push(request);
                     }
                 }
                 requests
@@ -341,7 +338,7 @@ fn send_single(client: &Client, args: &Args, step: &Step, show: &Show) -> Result
     }
     let mut reply = client.answer(&request)?;
     let data = answer::take(&mut reply, "data");
-    Ok(show.answer("", args, data).with_reply_fields(reply))
+    Ok(show.answer("", args, data, &reply).with_reply_fields(reply))
 }
 
 impl fmt::Display for Permission {

@@ -206,10 +206,15 @@ tools! {
         "proxmox_get_ha_status" => ha::STATUS,
         "proxmox_list_ha_resources" => ha::RESOURCES,
         "proxmox_manage_ha_resource" => ha::MANAGE_RESOURCE,
+        "proxmox_list_ha_rules" => ha::RULES,
+        "proxmox_manage_ha_rule" => ha::MANAGE_RULE,
     }
     "firewall": "Firewall" {
         "proxmox_list_firewall_rules" => firewall::RULES,
         "proxmox_manage_firewall_rule" => firewall::MANAGE_RULE,
+        "proxmox_list_firewall_objects" => firewall::OBJECTS,
+        "proxmox_manage_firewall_object" => firewall::MANAGE_OBJECT,
+        "proxmox_get_firewall_log" => firewall::READ_LOG,
     }
 }
 

@@ -36,6 +36,11 @@ impl Client<'_> {
     pub(crate) fn show_before(&self, object: &Value) {
         object.clone_into(&mut self.gate.before.borrow_mut());
     }
+
+    /// Notes what was found out about what the change may do, for the same.
+    pub(crate) fn show_findings(&self, lines: Vec<String>) {
+        *self.gate.findings.borrow_mut() = lines;
+    }
 }
 
 impl<'a> Deref for Client<'a> {

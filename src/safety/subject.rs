@@ -212,6 +212,16 @@ impl Subject {
         }
     }
 
+    /// With what the tool has found out about it.
+    pub(super) fn add_findings(&mut self, findings: &[String]) {
+        if let Some(Risk::Loss { loss, .. }) = &mut self.risk {
+            for finding in findings {
+                loss.sentence.push('\n');
+                loss.sentence.push_str(finding);
+            }
+        }
+    }
+
     /// The guest of an HA resource: `vm:100`, `ct:101`, or `100`.
     fn name_resource(&mut self, sid: &str) {
         let vmid = sid.split_once(':').map_or(sid, |(_, vmid)| vmid);
@@ -796,6 +806,10 @@ mod tests {
         let parts = path.split(['{', '}']).skip(1).step_by(2);
         let request = Request::new(declared.row.method, &path);
         let request = parts.fold(request, |request, name| request.segment(name, value(name)));
+        let always = declared.row.always.iter();
+        let request = always.fold(request, |request, (name, value)| {
+            request.with(*name, *value)
+        });
         let needed = declared.row.takes.iter();
         let needed = needed.filter(|param| param.is_required_by_request());
         needed.fold(request, |request, param| match param.wire_name() {

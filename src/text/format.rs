@@ -28,6 +28,15 @@ macro_rules! checked {
 
 // The rules are those of `PVE/JSONSchema.pm`, `PVE/QemuServer/Drive.pm` and `PVE/LXC/Config.pm`.
 checked! {
+    /// As an IP set takes it; it goes into a path, whose last part may contain a slash.
+    ADDRESS_OR_ALIAS: "an address, a network such as 10.0.0.0/8, or an alias", |text| {
+        let (address, prefix) = text.split_once('/').map_or((text, "0"), |(address, prefix)| (address, prefix));
+        let is_alias = |name: &str| name.len() >= 2 && starts_with_letter(name) && all(name, "-_");
+        address.parse::<Ipv4Addr>().is_ok() && is_within(prefix, 0, 32)
+            || address.parse::<Ipv6Addr>().is_ok() && is_within(prefix, 0, 128)
+            || is_alias(text)
+            || text.split_once('/').is_some_and(|(scope, name)| ["dc", "guest"].contains(&scope) && is_alias(name))
+    };
     BACKUP: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst (at most 255 characters)", is_volume;
     BRIDGE: "a bridge or vnet (letters, digits, - _ .)", |text| all(text, "-_.");
     CONFIG_ID: "a letter, then letters, digits, - or _", |text| {

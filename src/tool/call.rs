@@ -21,6 +21,7 @@ use crate::cluster::patience::{Pace, Patience};
 use crate::cluster::tasks::{self, FollowedTask, State, Task};
 use crate::error::{Error, ErrorKind, Question};
 use crate::param::Args;
+use crate::row::Declared;
 use crate::safety::nodes::refuse_alias;
 use crate::safety::{Caller, Client, Gate, Pass};
 use crate::text;
@@ -78,6 +79,8 @@ struct Job {
     /// The tool that does it.
     entry: ListedTool,
     args: Args,
+    /// The request that it is to send, where its tool picks one of several.
+    picked: Option<Declared>,
     /// Whether the caller takes a task that goes on as the end of the call.
     follows_tasks: bool,
     /// What there is to say about who does it.
@@ -179,13 +182,14 @@ impl ListedTool {
             pass: None,
         };
         host::naming_host(context, || {
-            let args = match self.check_call(context, arguments) {
-                Ok(args) => args,
+            let (args, picked) = match self.check_call(context, arguments) {
+                Ok(checked) => checked,
                 Err(error) => return CallState::Ended(oversight.end(Err(error))),
             };
             let mut job = Job {
                 entry: *self,
                 args,
+                picked,
                 follows_tasks,
                 note: None,
             };
@@ -195,7 +199,11 @@ impl ListedTool {
     }
 
     /// What a call must be before anything is asked of the host.
-    fn check_call(&self, context: &Context, arguments: &Map<String, Value>) -> Result<Args, Error> {
+    fn check_call(
+        &self,
+        context: &Context,
+        arguments: &Map<String, Value>,
+    ) -> Result<(Args, Option<Declared>), Error> {
         let safety = context.safety();
         if let Some(why) = self.hidden(safety) {
             return Err(Error::denied(
@@ -207,8 +215,9 @@ impl ListedTool {
             return Err(Error::elevated());
         }
         let args = Args::parse(self.tool.listed_params(safety), arguments);
-        args.map_err(Error::arguments)
-            .and_then(|args| self.tool.check(args))
+        let args = args.map_err(Error::arguments)?;
+        let picked = self.tool.pick(&args)?;
+        Ok((args, picked))
     }
 }
 
@@ -302,8 +311,12 @@ impl Job {
     fn begin(&mut self, client: &Client) -> Result<JobState, Error> {
         let tool = self.entry.tool;
         client.begin(self.entry.name);
+        if let (Call::Choice(choice), None) = (&tool.call, self.picked) {
+            self.picked = choice::pick(client, &self.args, choice)?;
+        }
+        let picked = self.picked;
         let answer = guests::with_free_vmid(client, &mut self.args, |args| match &tool.call {
-            Call::Choice(choice) => choice::choose(client, args, choice),
+            Call::Choice(_) => choice::choose(client, args, picked),
             Call::Plain(step, show) => send_single(client, args, step, show),
             Call::Steps(_, steps) => steps(client, args),
         });
@@ -504,7 +517,7 @@ impl Job {
 
     fn explained(&self, client: &Client, error: Error) -> Error {
         let error = guests::with_location(client, self.entry.twins, &self.args, error);
-        let lines = privileges::lines_of_call(self.entry.tool, &self.args);
+        let lines = privileges::lines_of_call(self.entry.tool, self.picked.as_ref());
         let error = privileges::explained(client, lines, &self.args, error);
         diagnosis::explain(client, error)
     }

@@ -1,5 +1,7 @@
 //! A call of a tool that sends one of several requests: see [`crate::row`].
 
+use serde_json::Value;
+
 use crate::answer::{self, Answer, plain};
 use crate::cluster::guests::{Guest, identified};
 use crate::error::Error;
@@ -8,44 +10,56 @@ use crate::request::Method::Get;
 use crate::row::{Choice, Declared, Place};
 use crate::safety::Client;
 
-/// Picks the request that `args` ask for, sends it and shows what came of it.
-pub(super) fn choose(
+/// The request that `args` ask for of the version that the host runs.
+pub(super) fn pick(
     client: &Client,
     args: &Args,
     choice: &'static Choice,
+) -> Result<Option<Declared>, Error> {
+    let major = client.major_version()?;
+    choice.pick(args, Some(major)).map_err(Error::arguments)
+}
+
+/// Sends the request that was picked and shows what came of it.
+pub(super) fn choose(
+    client: &Client,
+    args: &Args,
+    picked: Option<Declared>,
 ) -> Result<Answer, Error> {
-    let picked = choice.pick(args).map_err(Error::arguments)?;
+    let Some(picked) = picked else {
+        let problem = "nothing fits these arguments".to_owned();
+        return Err(Error::arguments(vec![problem]));
+    };
     client.check_login(picked.row.login)?;
-    check_kind(choice, &picked, args)?;
+    check_kind(&picked, args)?;
     check_versions(client, &picked, args)?;
-    let mut request = picked.request(args);
     if picked.row.method.only_reads() {
+        let request = picked.request(args, &Value::Null);
         let mut reply = client.answer(&request)?;
         let data = answer::take(&mut reply, "data");
-        return Ok(picked
-            .show(&request, args, data, None)
-            .with_reply_fields(reply));
+        let answer = picked.show(&request, args, data, None, &reply);
+        return Ok(answer.with_reply_fields(reply));
     }
-    let was = match picked.row.reads_first {
-        true => Some(client.send(&args.request(Get, &picked.path()).by(picked.row.login))?),
-        false => None,
-    };
-    if let Some(was) = &was {
-        let takes_digest = picked.row.takes.iter().any(|param| param.name == "digest");
-        let digest = plain(&was["digest"]);
-        // Where the caller has read it, theirs counts: what they saw is what they mean.
-        if takes_digest && args.named("digest").is_none() && !digest.is_empty() {
-            request = request.with("digest", digest);
+    let was = match picked.read_first() {
+        Some(path) => {
+            let data = client.send(&args.request(Get, &path).by(picked.row.login))?;
+            Some(picked.found(args, data)?)
         }
-        client.show_before(was);
+        None => None,
+    };
+    let before = was.as_ref().unwrap_or(&Value::Null);
+    client.show_before(before);
+    if let Some(check) = picked.row.check {
+        client.show_findings(check(client, args, before)?);
     }
+    let request = picked.request(args, before);
     let data = client.change(&request, picked.row.reply)?;
-    Ok(picked.show(&request, args, data, was))
+    Ok(picked.show(&request, args, data, was, &Value::Null))
 }
 
 /// A guest of one kind has its requests below another path than one of the other kind.
-fn check_kind(choice: &'static Choice, picked: &Declared, args: &Args) -> Result<(), Error> {
-    let (Some(guest), Place::By(param, scopes)) = (&args.guest, &choice.place) else {
+fn check_kind(picked: &Declared, args: &Args) -> Result<(), Error> {
+    let (Some(guest), Place::By(param, scopes)) = (&args.guest, &picked.choice.place) else {
         return Ok(());
     };
     let kind = Guest::of(guest);

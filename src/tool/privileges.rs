@@ -7,8 +7,7 @@ pub(crate) use refused::explained;
 use serde_json::{Map, Value};
 
 use crate::error::grant::Before;
-use crate::param::Args;
-use crate::row::Step;
+use crate::row::{Declared, Step};
 use crate::tool::{Call, Tool};
 
 /// One thing that a tool needs: one of some privileges at one of some places, of which there is at least
@@ -131,13 +130,11 @@ pub(crate) fn lines(tool: &Tool) -> Vec<&'static str> {
 }
 
 /// The lines of a call: those of the one request that it has picked, where its tool picks one.
-pub(crate) fn lines_of_call(tool: &Tool, args: &Args) -> Vec<&'static str> {
-    match tool.call {
-        Call::Choice(choice) => match choice.pick(args) {
-            Ok(picked) => picked.privileges().collect(),
-            Err(_) => Vec::new(),
-        },
-        Call::Plain(..) | Call::Steps(..) => lines(tool),
+pub(crate) fn lines_of_call(tool: &Tool, picked: Option<&Declared>) -> Vec<&'static str> {
+    match (&tool.call, picked) {
+        (Call::Choice(_), Some(picked)) => picked.privileges().collect(),
+        (Call::Choice(_), None) => Vec::new(),
+        (Call::Plain(..) | Call::Steps(..), _) => lines(tool),
     }
 }
 
@@ -317,14 +314,13 @@ impl Granted {
 mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
-    use std::{env, fs, slice};
+    use std::{env, fs};
 
     use serde_json::json;
 
     use super::*;
     use crate::cluster::{diagnosis, tasks};
     use crate::request::Login;
-    use crate::row::Scope;
     use crate::row::needs::*;
     use crate::safety::facts;
     use crate::tool::ListedTool;
@@ -409,20 +405,10 @@ mod tests {
             let (logged_in, declared): (Vec<_>, Vec<_>) =
                 declared.partition(|declared| declared.row.login.is_some());
             for declared in declared {
-                let Scope {
-                    reads,
-                    changes,
-                    versions,
-                    ..
-                } = declared.scope;
-                let (read, change) = (slice::from_ref(reads), slice::from_ref(changes));
-                let method = declared.row.method;
-                if versions.contain(major) {
-                    let needs = if method.only_reads() { read } else { change };
-                    requests.push((format!("{} {}", method.as_str(), declared.path()), needs));
-                }
-                if versions.contain(major) && declared.row.reads_first {
-                    requests.push((format!("GET {}", declared.path()), read));
+                if declared.known_to().contain(major) {
+                    for (method, path, needs) in declared.requests() {
+                        requests.push((format!("{} {path}", method.as_str()), needs));
+                    }
                 }
             }
             for declared in logged_in {
@@ -441,9 +427,19 @@ mod tests {
                 let (method, path) = request.split_once(' ').expect("a method and a path");
                 let path = path.replace("{newid}", "{vmid}");
                 let path = path.replace("{type}", "qemu").replace("{command}", "start");
+                // A part may be called otherwise here.
+                let shape = |path: &str| {
+                    let parts = path.split('/');
+                    let parts = parts.map(|part| if part.starts_with('{') { "{}" } else { part });
+                    parts.collect::<Vec<_>>().join("/")
+                };
+                let is_it = |endpoint: &&Value| {
+                    let of_it = endpoint["path"].as_str().map(shape);
+                    endpoint["method"] == method && of_it == Some(shape(&path))
+                };
                 let endpoint = endpoints
                     .iter()
-                    .find(|endpoint| endpoint["method"] == method && endpoint["path"] == *path)
+                    .find(is_it)
                     .unwrap_or_else(|| panic!("{version} has no {request}"));
                 assert_ne!(endpoint["token"], false, "{request} is not for tokens");
                 let Some(declared) = endpoint["perm"].as_str() else {

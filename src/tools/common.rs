@@ -1,7 +1,8 @@
 //! Parameters that many tools share, and the guest that they are about.
 
+use crate::answer::{Answer, Lines};
 pub(super) use crate::cluster::guests::{Guest, call_again, identified, resource, resources};
-use crate::param::{Kind, Param};
+use crate::param::{Args, Kind, Param};
 use crate::text::format;
 
 pub(super) const NODE: Param = Param::required("node", Kind::Format(&format::NODE), "");
@@ -22,3 +23,47 @@ pub(super) const TIMEOUT: Param = Param::optional(
     Kind::Integer(0, u64::MAX),
     "Seconds that Proxmox gives the guest.",
 );
+
+/// For tools that return logs.
+pub(super) const ERRORS_ONLY: Param = Param::optional("errors_only", Kind::Flag, "").local();
+pub(super) const GREP: Param =
+    Param::optional("grep", Kind::Text(1, 100), "Only lines with this text.").local();
+
+/// Lines of a log: those with the text of `grep`, and with `errors_only` those that `is_error`. The filters
+/// look at the lines that were read.
+pub(super) fn filtered(
+    args: &Args,
+    heading: &str,
+    lines: Vec<String>,
+    first: u64,
+    total: u64,
+    is_error: fn(&str) -> bool,
+) -> Answer {
+    let errors_only = args.flag(&ERRORS_ONLY);
+    let grep = args.get(&GREP).map(str::to_lowercase);
+    let read = lines.len();
+    let mut lines = lines;
+    lines.retain(|line| {
+        let has_text = |text: &String| line.to_lowercase().contains(text);
+        grep.as_ref().is_none_or(has_text) && (!errors_only || is_error(line))
+    });
+    if !errors_only && grep.is_none() {
+        return Lines {
+            heading: heading.to_owned(),
+            lines,
+            first,
+            total,
+            more: "start and limit show others",
+        }
+        .answer();
+    }
+    let total = lines.len() as u64;
+    Lines {
+        heading: format!("{heading}: of {read} lines read those that match"),
+        lines,
+        first: 0,
+        total,
+        more: "start and limit read others",
+    }
+    .answer()
+}

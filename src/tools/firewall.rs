@@ -2,10 +2,14 @@
 
 use serde_json::Value;
 
-use super::common::LISTED_DIGEST as DIGEST;
-use crate::answer::{Column, Fields, LIMIT, OFFSET, Order, Table, plain};
+use super::common::{ERRORS_ONLY, GREP, LISTED_DIGEST as DIGEST, filtered};
+use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
+use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
-use crate::row::{Choice, Place, Scope, Touches, delete, item, list, post, put};
+use crate::pve::reader::Reader;
+use crate::row::{
+    Choice, First, Place, Scope, Step, Touches, delete, get, item, list, needs, post, put,
+};
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -20,69 +24,80 @@ const GROUP: Param = Param::by_request("group", Kind::Format(&format::CONFIG_ID)
 const VNET: Param = Param::by_request("vnet", Kind::Format(&format::VNET), "");
 
 /// Rules of a node and of what guests share may let any guest's traffic through, or keep it back.
-const SCOPES: &[Scope] = &[
+const fn of_cluster(path: &'static str) -> Scope {
     Scope {
         name: "cluster",
         noun: "the cluster",
-        path: "/cluster/firewall/rules",
-        reads: "/:Sys.Audit",
-        changes: "/:Sys.Modify",
+        path,
+        reads: &["/:Sys.Audit"],
+        changes: &["/:Sys.Modify"],
         touches: Touches::AnyGuest,
         versions: Versions::ALL,
-    },
+    }
+}
+
+const fn of_node(path: &'static str) -> Scope {
     Scope {
         name: "node",
         noun: "node {node}",
-        path: "/nodes/{node}/firewall/rules",
-        reads: "/nodes/{node}:Sys.Audit",
-        changes: "/nodes/{node}:Sys.Modify",
-        touches: Touches::AnyGuest,
-        versions: Versions::ALL,
-    },
-    of_guest(
-        "vm",
-        "VM {vmid}",
-        "/nodes/{node}/qemu/{vmid}/firewall/rules",
-    ),
-    of_guest(
-        "lxc",
-        "container {vmid}",
-        "/nodes/{node}/lxc/{vmid}/firewall/rules",
-    ),
-    Scope {
-        name: "group",
-        noun: "security group {group}",
-        path: "/cluster/firewall/groups/{group}",
-        reads: "/:Sys.Audit",
-        changes: "/:Sys.Modify",
-        touches: Touches::AnyGuest,
-        versions: Versions::ALL,
-    },
-    Scope {
-        name: "vnet",
-        noun: "vnet {vnet}",
-        path: "/cluster/sdn/vnets/{vnet}/firewall/rules",
-        reads: "/sdn/zones/{zone}/{vnet}:SDN.Audit|SDN.Allocate",
-        changes: "/sdn/zones/{zone}/{vnet}:SDN.Allocate",
-        touches: Touches::AnyGuest,
-        versions: Versions::since(8),
-    },
-];
+        path,
+        reads: &["/nodes/{node}:Sys.Audit"],
+        changes: &["/nodes/{node}:Sys.Modify"],
+        ..of_cluster(path)
+    }
+}
 
 const fn of_guest(name: &'static str, noun: &'static str, path: &'static str) -> Scope {
     Scope {
         name,
         noun,
         path,
-        reads: "/vms/{vmid}:VM.Audit",
-        changes: "/vms/{vmid}:VM.Config.Network",
+        reads: &["/vms/{vmid}:VM.Audit"],
+        changes: &["/vms/{vmid}:VM.Config.Network"],
         touches: Touches::GuestOf(&GUEST),
         versions: Versions::ALL,
     }
 }
 
+const fn of_group(path: &'static str) -> Scope {
+    Scope {
+        name: "group",
+        noun: "security group {group}",
+        ..of_cluster(path)
+    }
+}
+
+const fn of_vnet(path: &'static str) -> Scope {
+    Scope {
+        name: "vnet",
+        noun: "vnet {vnet}",
+        path,
+        reads: &["/sdn/zones/{zone}/{vnet}:SDN.Audit|SDN.Allocate"],
+        changes: &["/sdn/zones/{zone}/{vnet}:SDN.Allocate"],
+        versions: Versions::since(8),
+        ..of_cluster(path)
+    }
+}
+
+const fn of_vm(path: &'static str) -> Scope {
+    of_guest("vm", "VM {vmid}", path)
+}
+
+const fn of_lxc(path: &'static str) -> Scope {
+    of_guest("lxc", "container {vmid}", path)
+}
+
+const SCOPES: &[Scope] = &[
+    of_cluster("/cluster/firewall/rules"),
+    of_node("/nodes/{node}/firewall/rules"),
+    of_vm("/nodes/{node}/qemu/{vmid}/firewall/rules"),
+    of_lxc("/nodes/{node}/lxc/{vmid}/firewall/rules"),
+    of_group("/cluster/firewall/groups/{group}"),
+    of_vnet("/cluster/sdn/vnets/{vnet}/firewall/rules"),
+];
+
 const POSITION: Kind = Kind::Integer(0, u64::MAX);
-const ONE: Param = Param::optional("pos", POSITION, "Only this one.");
+const ONE: Param = Param::optional("pos", POSITION, "Shows only this one.");
 
 const COLUMNS: &[Column] = &[
     Column::number("pos"),
@@ -108,7 +123,7 @@ pub(super) static RULES: Tool = Tool {
     effect: Effect::Reads,
     params: &[SCOPE, NODE, GUEST, GROUP, VNET, ONE],
     call: Call::Choice(&Choice {
-        by: None,
+        by: &[],
         place: Place::By(&SCOPE, SCOPES),
         does: "",
         rows: &[
@@ -176,7 +191,17 @@ const IFACE: Param = Param::optional("iface", Kind::Format(&format::INTERFACE), 
 const MACRO: Param = Param::optional("macro", Kind::Text(1, 128), "");
 const LOG: Param = Param::optional("log", Kind::Format(&format::LOG_LEVEL), "");
 const COMMENT: Param = Param::optional("comment", Kind::Text(1, 4_096), "");
-const UNSET: Param = Param::optional("delete", Kind::List, "To clear.").joined();
+const UNSET: Param = Param::optional("delete", Kind::List, "Fields to clear.").joined();
+
+/// What adding a rule and changing it take: the same, after what only adding requires.
+macro_rules! rule_fields {
+    ($type:ident, $action:ident $(, $more:ident)*) => {
+        &[
+            $type, $action, ENABLE, SOURCE, DEST, PROTO, SPORT, DPORT, ICMP_TYPE, IFACE, MACRO,
+            LOG, COMMENT, $($more),*
+        ]
+    };
+}
 
 pub(super) static MANAGE_RULE: Tool = Tool {
     title: "Manage firewall rule",
@@ -185,51 +210,17 @@ pub(super) static MANAGE_RULE: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[SCOPE, NODE, GUEST, GROUP, VNET, ACTION, POS],
     call: Call::Choice(&Choice {
-        by: Some(&ACTION),
+        by: &[&ACTION],
         place: Place::By(&SCOPE, SCOPES),
         does: "{action} firewall rule[ {pos}] of {place}[ before rule {moveto}]",
         rows: &[
-            post(
-                "add",
-                "",
-                &[
-                    TYPE,
-                    RULE_ACTION,
-                    ENABLE,
-                    SOURCE,
-                    DEST,
-                    PROTO,
-                    SPORT,
-                    DPORT,
-                    ICMP_TYPE,
-                    IFACE,
-                    MACRO,
-                    LOG,
-                    COMMENT,
-                ],
-            )
-            .interrupts("It can cut connections off, or let them in.")
-            .says("done", added),
+            post("add", "", rule_fields!(TYPE, RULE_ACTION))
+                .interrupts("It can cut connections off, or let them in.")
+                .says("done", added),
             put(
                 "update",
                 "/{pos}",
-                &[
-                    NEW_TYPE,
-                    NEW_RULE_ACTION,
-                    ENABLE,
-                    SOURCE,
-                    DEST,
-                    PROTO,
-                    SPORT,
-                    DPORT,
-                    ICMP_TYPE,
-                    IFACE,
-                    MACRO,
-                    LOG,
-                    COMMENT,
-                    UNSET,
-                    DIGEST,
-                ],
+                rule_fields!(NEW_TYPE, NEW_RULE_ACTION, UNSET, DIGEST),
             )
             .interrupts("It can cut connections off, or let them in."),
             put("move", "/{pos}", &[MOVETO, DIGEST])
@@ -251,4 +242,364 @@ fn added(args: &Args, _: &Value) -> Vec<String> {
 
 fn shifted(_: &Args, _: &Value) -> Vec<String> {
     vec!["Positions and digest have changed: list the rules before the next change.".to_owned()]
+}
+
+const OBJECT_SCOPES: &[Scope] = &[
+    of_cluster("/cluster/firewall"),
+    of_vm("/nodes/{node}/qemu/{vmid}/firewall"),
+    of_lxc("/nodes/{node}/lxc/{vmid}/firewall"),
+];
+const OBJECT_SCOPE: Param = Param::required("scope", Kind::Choice(&["cluster", "vm", "lxc"]), "")
+    .default("cluster")
+    .local();
+const KINDS: Param = Param::required(
+    "kind",
+    Kind::Choice(&[
+        "groups",
+        "aliases",
+        "ipsets",
+        "ipset_entries",
+        "macros",
+        "refs",
+    ]),
+    "refs: what rules there can name.",
+);
+const IN_SET: Param = Param::by_request("name", Kind::Format(&format::CONFIG_ID), "The IP set.");
+const REF_TYPE: Param = Param::optional("type", Kind::Choice(&["alias", "ipset"]), "");
+
+/// A list of objects that are known by one key.
+macro_rules! objects {
+    ($name:literal, $one:literal, $many:literal, $key:literal $(, $column:expr)*) => {
+        Show::Table(&Table {
+            name: $name,
+            noun: [$one, $many],
+            columns: &[Column::text($key) $(, $column)*],
+            sort: &[Order::Up($key)],
+            count: None,
+        })
+    };
+}
+
+pub(super) static OBJECTS: Tool = Tool {
+    title: "List firewall objects",
+    summary: "Lists security groups, aliases, IP sets, the entries of one, macros, or what rules can refer to.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[KINDS, OBJECT_SCOPE, NODE, GUEST, IN_SET],
+    call: Call::Choice(&Choice {
+        by: &[&KINDS],
+        place: Place::By(&OBJECT_SCOPE, OBJECT_SCOPES),
+        does: "",
+        rows: &[
+            get(
+                "groups",
+                "/groups",
+                &[LIMIT, OFFSET],
+                objects!(
+                    "groups",
+                    "security group",
+                    "security groups",
+                    "group",
+                    Column::text("comment")
+                ),
+            )
+            .in_scopes(&["cluster"])
+            .needs(&[]),
+            get(
+                "aliases",
+                "/aliases",
+                &[LIMIT, OFFSET],
+                objects!(
+                    "aliases",
+                    "alias",
+                    "aliases",
+                    "name",
+                    Column::text("cidr"),
+                    Column::text("comment")
+                ),
+            ),
+            get(
+                "ipsets",
+                "/ipset",
+                &[LIMIT, OFFSET],
+                objects!(
+                    "ipsets",
+                    "IP set",
+                    "IP sets",
+                    "name",
+                    Column::text("comment")
+                ),
+            ),
+            get(
+                "ipset_entries",
+                "/ipset/{name}",
+                &[LIMIT, OFFSET],
+                objects!(
+                    "entries",
+                    "entry",
+                    "entries",
+                    "cidr",
+                    Column::flag("nomatch"),
+                    Column::text("comment")
+                ),
+            ),
+            get(
+                "macros",
+                "/macros",
+                &[LIMIT, OFFSET],
+                objects!("macros", "macro", "macros", "macro", Column::text("descr")),
+            )
+            .in_scopes(&["cluster"])
+            .needs(&[]),
+            get(
+                "refs",
+                "/refs",
+                &[REF_TYPE, LIMIT, OFFSET],
+                objects!(
+                    "refs",
+                    "reference",
+                    "references",
+                    "ref",
+                    Column::text("type"),
+                    Column::text("scope"),
+                    Column::text("comment")
+                ),
+            ),
+        ],
+    }),
+};
+
+const OBJECT: Param = Param::required(
+    "kind",
+    Kind::Choice(&["group", "alias", "ipset", "ipset_entry"]),
+    "",
+);
+const OBJECT_ACTION: Param =
+    Param::required("action", Kind::Choice(&["create", "update", "delete"]), "");
+const OBJECT_NAME: Param = Param::required(
+    "name",
+    Kind::Format(&format::CONFIG_ID),
+    "Of an entry: the IP set.",
+);
+const CIDR: Param = Param::by_request("cidr", Kind::Format(&format::ADDRESS_OR_ALIAS), "");
+const NEW_CIDR: Param = Param::optional("cidr", Kind::Format(&format::ADDRESS_OR_ALIAS), "");
+const NOMATCH: Param = Param::optional("nomatch", Kind::Flag, "Excludes cidr.");
+const NOTE: Param =
+    Param::optional("comment", Kind::Text(0, 4_096), "\"\" removes it.").clearable();
+const NEW_NOTE: Param = Param::by_request("comment", Kind::Text(0, 4_096), "").clearable();
+const NEW_NAME: Param = Param::optional("new_name", Kind::Format(&format::CONFIG_ID), "");
+const RENAMED: Param = Param::by_request("new_name", Kind::Format(&format::CONFIG_ID), "");
+const FORCE: Param = Param::optional("force", Kind::Flag, "With its entries.");
+const AT_ONCE: &str = "Rules that use it let in, or cut off, other connections at once.";
+const DANGLES: &str = "Rules that still use it no longer match.";
+
+pub(super) static MANAGE_OBJECT: Tool = Tool {
+    title: "Manage firewall object",
+    summary: "Manages a security group, alias, IP set or an entry of one.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[
+        OBJECT,
+        OBJECT_ACTION,
+        OBJECT_SCOPE,
+        NODE,
+        GUEST,
+        OBJECT_NAME,
+        NOTE,
+    ],
+    call: Call::Choice(&Choice {
+        by: &[&OBJECT, &OBJECT_ACTION],
+        place: Place::By(&OBJECT_SCOPE, OBJECT_SCOPES),
+        does: "{action} {kind} {name} of {place}",
+        rows: &[
+            post(
+                "group create",
+                "/groups",
+                &[OBJECT_NAME.sent_as("group"), COMMENT],
+            )
+            .harmless()
+            .does("create security group {name}")
+            .in_scopes(&["cluster"]),
+            post(
+                "group update",
+                "/groups",
+                &[
+                    OBJECT_NAME.sent_as("rename"),
+                    RENAMED.sent_as("group"),
+                    COMMENT,
+                    DIGEST,
+                ],
+            )
+            .harmless()
+            .does("rename security group {name} to {new_name}, with the rules that use it")
+            .in_scopes(&["cluster"])
+            .reads_entry("/groups", "group", &OBJECT_NAME)
+            .first_needs(&[]),
+            post(
+                "group update",
+                "/groups",
+                &[
+                    OBJECT_NAME.sent_as("rename"),
+                    OBJECT_NAME.sent_as("group"),
+                    NEW_NOTE,
+                    DIGEST,
+                ],
+            )
+            .harmless()
+            .does("update security group {name}")
+            .in_scopes(&["cluster"])
+            .reads_entry("/groups", "group", &OBJECT_NAME)
+            .first_needs(&[]),
+            delete("group delete", "/groups/{name}", &[])
+                .interrupts(DANGLES)
+                .does("delete security group {name}")
+                .in_scopes(&["cluster"])
+                .reads_entry("/groups", "group", &OBJECT_NAME)
+                .first_needs(&[])
+                .also_reads(&[Step::read("/cluster/firewall/rules", needs::ALL_NODES)])
+                .checks(rules_with_group),
+            post("alias create", "/aliases", &[OBJECT_NAME, CIDR, COMMENT]).harmless(),
+            put(
+                "alias update",
+                "/aliases/{name}",
+                &[NEW_CIDR, NOTE, NEW_NAME.sent_as("rename"), DIGEST],
+            )
+            .interrupts(AT_ONCE)
+            .reads_entry("/aliases", "name", &OBJECT_NAME)
+            .keeps(&[NEW_CIDR, NOTE]),
+            delete("alias delete", "/aliases/{name}", &[DIGEST])
+                .interrupts(DANGLES)
+                .reads_entry("/aliases", "name", &OBJECT_NAME),
+            post("ipset create", "/ipset", &[OBJECT_NAME, COMMENT])
+                .harmless()
+                .does("create IP set {name} of {place}"),
+            post(
+                "ipset update",
+                "/ipset",
+                &[
+                    OBJECT_NAME.sent_as("rename"),
+                    RENAMED.sent_as("name"),
+                    COMMENT,
+                    DIGEST,
+                ],
+            )
+            .interrupts(DANGLES)
+            .does("rename IP set {name} of {place} to {new_name}")
+            .reads_entry("/ipset", "name", &OBJECT_NAME),
+            post(
+                "ipset update",
+                "/ipset",
+                &[OBJECT_NAME.sent_as("rename"), OBJECT_NAME, NEW_NOTE, DIGEST],
+            )
+            .harmless()
+            .does("update IP set {name} of {place}")
+            .reads_entry("/ipset", "name", &OBJECT_NAME),
+            delete("ipset delete", "/ipset/{name}", &[FORCE])
+                .interrupts(DANGLES)
+                .does("delete IP set {name} of {place}")
+                .reads(First::Other("/ipset/{name}")),
+            post(
+                "ipset_entry create",
+                "/ipset/{name}",
+                &[CIDR, NOMATCH, COMMENT],
+            )
+            .interrupts(AT_ONCE)
+            .does("add {cidr} to IP set {name} of {place}"),
+            put(
+                "ipset_entry update",
+                "/ipset/{name}/{cidr}",
+                &[NOMATCH, NOTE, DIGEST],
+            )
+            .interrupts(AT_ONCE)
+            .does("update {cidr} in IP set {name} of {place}")
+            .reads_entry("/ipset/{name}", "cidr", &CIDR)
+            .keeps(&[NOMATCH, NOTE]),
+            delete("ipset_entry delete", "/ipset/{name}/{cidr}", &[DIGEST])
+                .interrupts(AT_ONCE)
+                .does("remove {cidr} from IP set {name} of {place}")
+                .reads_entry("/ipset/{name}", "cidr", &CIDR),
+        ],
+    }),
+};
+
+/// A group that is deleted leaves the rules that use it behind.
+fn rules_with_group(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
+    let rules = answer::rows(client.get("/cluster/firewall/rules")?);
+    let uses = |rule: &&Value| rule["type"] == "group" && rule["action"] == args[&OBJECT_NAME];
+    let users: Vec<String> = rules
+        .iter()
+        .filter(uses)
+        .map(|rule| plain(&rule["pos"]))
+        .collect();
+    Ok(match users.is_empty() {
+        true => vec![
+            "No rule of the cluster uses it; those of nodes and guests were not looked at."
+                .to_owned(),
+        ],
+        false => vec![format!(
+            "Rules of the cluster that use it: {}",
+            users.join(", ")
+        )],
+    })
+}
+
+const LOG_SCOPES: &[Scope] = &[
+    Scope {
+        reads: &["/nodes/{node}:Sys.Syslog"],
+        ..of_node("/nodes/{node}/firewall/log")
+    },
+    Scope {
+        reads: &["/vms/{vmid}:VM.Console"],
+        ..of_vm("/nodes/{node}/qemu/{vmid}/firewall/log")
+    },
+    Scope {
+        reads: &["/vms/{vmid}:VM.Console"],
+        ..of_lxc("/nodes/{node}/lxc/{vmid}/firewall/log")
+    },
+];
+const LOG_SCOPE: Param = Param::required("scope", Kind::Choice(&["node", "vm", "lxc"]), "");
+const LINES: Param = Param::optional("limit", Kind::Integer(1, 5_000), "").default("100");
+const FIRST_LINE: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "First line.");
+const SINCE: Param = Param::optional(
+    "since",
+    Kind::Time,
+    "UTC: 2026-11-20 10:00:00Z, a date, or Unix seconds.",
+);
+const UNTIL: Param = Param::optional("until", Kind::Time, "");
+
+pub(super) static READ_LOG: Tool = Tool {
+    title: "Read the firewall log",
+    summary: "Shows lines of the firewall log of a node or guest: packets that rules with a log level, or a policy, have met.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[LOG_SCOPE, NODE, GUEST],
+    call: Call::Choice(&Choice {
+        by: &[],
+        place: Place::By(&LOG_SCOPE, LOG_SCOPES),
+        does: "",
+        rows: &[list(
+            &[LINES, FIRST_LINE, SINCE, UNTIL, ERRORS_ONLY, GREP],
+            Show::Made(log),
+        )],
+    }),
+};
+
+fn log(args: &Args, data: Value, beside: &Value) -> Answer {
+    let first = args.integer(&FIRST_LINE).unwrap_or_default();
+    let lines = answer::log_lines(data);
+    // That is how Proxmox says that nothing was logged yet.
+    let is_missing = |line: &String| line.starts_with("unable to open file");
+    let lines = match lines.first().is_some_and(is_missing) {
+        true => Vec::new(),
+        false => lines,
+    };
+    let total = beside["total"].as_u64().unwrap_or_default();
+    let total = if lines.is_empty() {
+        0
+    } else {
+        total.max(first + lines.len() as u64)
+    };
+    filtered(args, "Firewall log", lines, first, total, |line| {
+        ["DROP", "REJECT"].iter().any(|word| line.contains(word))
+    })
 }

@@ -7,7 +7,9 @@ use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
 use crate::request::{Reply, Request};
-use crate::row::{Choice, Loss, Place, Scope, Step, Touches, delete, item, list, needs, post, put};
+use crate::row::{
+    Choice, Loss, Place, Scope, Step, Touches, delete, get, item, list, needs, post, put,
+};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -58,16 +60,24 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("manager", document))
 }
 
-const SID: Param = Param::required("sid", Kind::Format(&format::HA_RESOURCE), "vm:100.");
-const ONE: Param = Param::optional("sid", Kind::Format(&format::HA_RESOURCE), "Only this one.");
+const SID: Param = Param::required(
+    "sid",
+    Kind::Format(&format::HA_RESOURCE),
+    "Such as vm:100 or ct:101.",
+);
+const ONE: Param = Param::optional(
+    "sid",
+    Kind::Format(&format::HA_RESOURCE),
+    "Shows only this one.",
+);
 const TYPE: Param = Param::optional("type", Kind::Choice(&["vm", "ct"]), "");
 
 const ALL: Scope = Scope {
     name: "",
     noun: "",
     path: "/cluster/ha/resources",
-    reads: "/:Sys.Audit",
-    changes: "/:Sys.Console",
+    reads: &["/:Sys.Audit"],
+    changes: &["/:Sys.Console"],
     touches: Touches::HaResource(&SID),
     versions: Versions::ALL,
 };
@@ -89,7 +99,7 @@ pub(super) static RESOURCES: Tool = Tool {
     effect: Effect::Reads,
     params: &[ONE],
     call: Call::Choice(&Choice {
-        by: None,
+        by: &[],
         place: Place::Only(ALL),
         does: "",
         rows: &[
@@ -133,9 +143,9 @@ const GROUP: Param =
     Param::optional("group", Kind::Format(&format::CONFIG_ID), "").known_to(Versions::until(8));
 const COMMENT: Param = Param::optional("comment", Kind::Text(1, 4_096), "");
 const PURGE: Param =
-    Param::optional("purge", Kind::Flag, "Also from rules.").known_to(Versions::since(9));
+    Param::optional("purge", Kind::Flag, "Removes it from rules too.").known_to(Versions::since(9));
 const NODE: Param = Param::by_request("node", Kind::Format(&format::NODE), "");
-const UNSET: Param = Param::optional("delete", Kind::List, "To reset.").joined();
+const UNSET: Param = Param::optional("delete", Kind::List, "Options to reset.").joined();
 
 pub(super) static MANAGE_RESOURCE: Tool = Tool {
     title: "Manage HA resource",
@@ -144,7 +154,7 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[ACTION, SID],
     call: Call::Choice(&Choice {
-        by: Some(&ACTION),
+        by: &[&ACTION],
         place: Place::Only(ALL),
         does: "{action} HA resource {sid}[ to {node}]",
         rows: &[
@@ -214,4 +224,218 @@ fn moved(_: &Args, data: &Value) -> Vec<String> {
     let blocking = blocking.map(|names| format!("It will not move: blocked by {names}"));
     let next = "proxmox_get_ha_status shows how far it is.".to_owned();
     along.into_iter().chain(blocking).chain([next]).collect()
+}
+
+const KIND: Param = Param::optional(
+    "kind",
+    Kind::Choice(&["rule", "group"]),
+    "Default: by version.",
+);
+const ID: Param = Param::by_request("id", Kind::Format(&format::CONFIG_ID), "");
+const ONLY: Param = Param::by_request(
+    "id",
+    Kind::Format(&format::CONFIG_ID),
+    "Shows only this one.",
+);
+const RULE: Param = ID.sent_as("rule");
+const NEW_GROUP: Param = ID.sent_as("group");
+const RULE_TYPES: Kind = Kind::Choice(&["node-affinity", "resource-affinity"]);
+const RULE_TYPE: Param = Param::optional("type", RULE_TYPES, "");
+const NEW_RULE_TYPE: Param = Param::by_request("type", RULE_TYPES, "");
+const RESOURCES_OF: Param = Param::optional("resources", Kind::List, "Such as vm:100.").joined();
+const NEW_RESOURCES: Param = Param::by_request("resources", Kind::List, "Such as vm:100.").joined();
+const NODES: Param = Param::optional("nodes", Kind::List, "With priority: pve1:2.").joined();
+const GROUP_NODES: Param =
+    Param::by_request("nodes", Kind::List, "With priority: pve1:2.").joined();
+const STRICT: Param = Param::optional("strict", Kind::Flag, "Never on other nodes.");
+const AFFINITY: Param = Param::optional(
+    "affinity",
+    Kind::Choice(&["positive", "negative"]),
+    "Together or apart.",
+);
+const DISABLE: Param = Param::optional("disable", Kind::Flag, "");
+const RESTRICTED: Param = Param::optional("restricted", Kind::Flag, "");
+const NOFAILBACK: Param = Param::optional("nofailback", Kind::Flag, "");
+const OF_RESOURCE: Param = Param::optional(
+    "resource",
+    Kind::Format(&format::HA_RESOURCE),
+    "Such as vm:100.",
+);
+
+/// Rules took the place of groups.
+const RULES_OR_GROUPS: &[Scope] = &[
+    Scope {
+        name: "rule",
+        noun: "HA rule {id}",
+        path: "/cluster/ha/rules",
+        reads: &["/:Sys.Audit"],
+        changes: &["/:Sys.Console"],
+        touches: Touches::AnyGuest,
+        versions: Versions::since(9),
+    },
+    Scope {
+        name: "group",
+        noun: "HA group {id}",
+        path: "/cluster/ha/groups",
+        reads: &["/:Sys.Audit"],
+        changes: &["/:Sys.Console"],
+        touches: Touches::AnyGuest,
+        versions: Versions::until(8),
+    },
+];
+
+const RULE_COLUMNS: &[Column] = &[
+    Column::text("rule"),
+    Column::text("group"),
+    Column::text("type"),
+    Column::text("resources"),
+    Column::text("nodes"),
+    Column::flag("strict"),
+    Column::text("affinity"),
+    Column::flag("restricted"),
+    Column::flag("nofailback"),
+    Column::flag("disable"),
+    Column::text("errors"),
+    Column::text("comment"),
+];
+
+static RULE_TABLE: Table = Table {
+    name: "rules",
+    noun: ["HA rule", "HA rules"],
+    columns: RULE_COLUMNS,
+    sort: &[Order::Up("rule")],
+    count: Some("type"),
+};
+
+static GROUP_TABLE: Table = Table {
+    name: "groups",
+    noun: ["HA group", "HA groups"],
+    columns: RULE_COLUMNS,
+    sort: &[Order::Up("group")],
+    count: None,
+};
+
+pub(super) static RULES: Tool = Tool {
+    title: "List HA rules",
+    summary: "Lists the HA rules (Proxmox VE 9) or HA groups (up to 8) that say where HA resources run.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[KIND],
+    call: Call::Choice(&Choice {
+        by: &[],
+        place: Place::By(&KIND, RULES_OR_GROUPS),
+        does: "",
+        rows: &[
+            list(
+                &[RULE_TYPE, OF_RESOURCE, LIMIT, OFFSET],
+                Show::Table(&RULE_TABLE),
+            )
+            .in_scopes(&["rule"]),
+            list(&[LIMIT, OFFSET], Show::Table(&GROUP_TABLE)).in_scopes(&["group"]),
+            get(
+                "",
+                "/{id}",
+                &[ONLY.local()],
+                Show::Fields(&answer::Fields {
+                    heading: "HA rule or group {id}",
+                    columns: RULE_COLUMNS,
+                    hidden: &[],
+                }),
+            ),
+        ],
+    }),
+};
+
+const RULE_ACTION: Param =
+    Param::required("action", Kind::Choice(&["create", "update", "delete"]), "");
+const MAY_MOVE: &str = "High availability may move or restart guests to follow it.";
+
+pub(super) static MANAGE_RULE: Tool = Tool {
+    title: "Manage HA rule",
+    summary: "Manages an HA rule (Proxmox VE 9) or group (up to 8).",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[RULE_ACTION, KIND, ID],
+    call: Call::Choice(&Choice {
+        by: &[&RULE_ACTION],
+        place: Place::By(&KIND, RULES_OR_GROUPS),
+        does: "{action} {place}",
+        rows: &[
+            post(
+                "create",
+                "",
+                &[
+                    RULE,
+                    NEW_RULE_TYPE,
+                    NEW_RESOURCES,
+                    NODES,
+                    STRICT,
+                    AFFINITY,
+                    DISABLE,
+                    COMMENT,
+                ],
+            )
+            .interrupts(MAY_MOVE)
+            .touches(Touches::Judged(guests_of_rule))
+            .in_scopes(&["rule"]),
+            post(
+                "create",
+                "",
+                &[NEW_GROUP, GROUP_NODES, RESTRICTED, NOFAILBACK, COMMENT],
+            )
+            .harmless()
+            .in_scopes(&["group"]),
+            put(
+                "update",
+                "/{id}",
+                &[
+                    RULE_TYPE,
+                    RESOURCES_OF,
+                    NODES,
+                    STRICT,
+                    AFFINITY,
+                    DISABLE,
+                    COMMENT,
+                    UNSET,
+                    DIGEST,
+                ],
+            )
+            .interrupts(MAY_MOVE)
+            .touches(Touches::Judged(guests_of_rule))
+            .in_scopes(&["rule"])
+            .reads_entry("", "rule", &ID)
+            // Proxmox picks the schema by it.
+            .keeps(&[RULE_TYPE]),
+            put(
+                "update",
+                "/{id}",
+                &[NODES, RESTRICTED, NOFAILBACK, COMMENT, UNSET, DIGEST],
+            )
+            .interrupts(MAY_MOVE)
+            .in_scopes(&["group"])
+            .reads_entry("", "group", &ID),
+            delete("delete", "/{id}", &[])
+                .interrupts(MAY_MOVE)
+                .touches(Touches::Judged(guests_of_rule))
+                .in_scopes(&["rule"])
+                .reads_entry("", "rule", &ID),
+            delete("delete", "/{id}", &[])
+                .interrupts(MAY_MOVE)
+                .in_scopes(&["group"])
+                .reads_entry("", "group", &ID),
+        ],
+    }),
+};
+
+/// Those that the rule names, and those that it has named so far.
+fn guests_of_rule(request: &Request, was: &Value) -> Vec<String> {
+    let sent = request.form.iter().filter(|(name, _)| *name == "resources");
+    let sent = sent.map(|(_, value)| value.to_owned());
+    let all = sent
+        .chain([plain(&was["resources"])])
+        .collect::<Vec<_>>()
+        .join(",");
+    let resources = all.split([',', ';', ' ']).filter(|sid| !sid.is_empty());
+    let vmid = |sid: &str| sid.split_once(':').map_or(sid, |(_, vmid)| vmid).to_owned();
+    resources.map(vmid).collect()
 }

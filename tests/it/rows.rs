@@ -207,3 +207,76 @@ fn token(said: &str) -> String {
         .take_while(char::is_ascii_alphanumeric)
         .collect()
 }
+
+#[test]
+fn ha_groups_are_of_version_8_and_rules_of_version_9() {
+    const RULES: &str = "proxmox_list_ha_rules";
+    const MANAGE: &str = "proxmox_manage_ha_rule";
+    let group = json!({ "group": "g1", "type": "group", "nodes": "pve1:2,pve2", "restricted": 1, "digest": "4b3a" });
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED]);
+    play(
+        &fake,
+        json!([
+            { "request": "GET /version", "answer": { "data": { "release": "8.4", "version": "8.4.14" } } },
+            { "request": "GET /cluster/ha/groups", "answer": { "data": [group] } },
+            { "request": "GET /cluster/ha/groups/g1", "answer": { "data": group } },
+            { "request": "POST /cluster/ha/groups", "form": ["group=g2", "nodes=pve1:2,pve2", "restricted=1"], "answer": { "data": null } },
+            { "request": "GET /cluster/ha/groups", "answer": { "data": [group] } },
+            { "request": "PUT /cluster/ha/groups/g1", "form": ["nodes=pve2", "digest=4b3a"], "answer": { "data": null } },
+            { "request": "GET /cluster/ha/groups", "answer": { "data": [group] } },
+            { "request": "DELETE /cluster/ha/groups/g1", "answer": { "data": null } },
+        ]),
+    );
+    for (tool, call, said) in [
+        (RULES, json!({}), "1 HA group"),
+        (RULES, json!({ "id": "g1" }), "nodes: pve1:2,pve2"),
+        (
+            MANAGE,
+            json!({ "action": "create", "id": "g2", "nodes": ["pve1:2", "pve2"], "restricted": true }),
+            "✅ Create HA group g2: done.",
+        ),
+        (
+            MANAGE,
+            json!({ "action": "update", "id": "g1", "nodes": ["pve2"] }),
+            "Changed: nodes: pve1:2,pve2 -> pve2",
+        ),
+        (
+            MANAGE,
+            json!({ "action": "delete", "id": "g1" }),
+            "✅ Delete HA group g1: done.",
+        ),
+        (
+            MANAGE,
+            json!({ "action": "create", "id": "r1", "type": "node-affinity", "resources": ["vm:100"], "nodes": ["pve1"] }),
+            "type, resources do not go with action=create kind=group",
+        ),
+        (
+            MANAGE,
+            json!({ "action": "delete", "kind": "rule", "id": "r1" }),
+            "action=delete kind=rule needs Proxmox VE 9 or later, nothing was done",
+        ),
+    ] {
+        let text = text(&mut session, tool, call);
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+#[test]
+fn a_question_says_what_the_tool_has_found_out() {
+    let fake = Fake::start();
+    let always = ("PROXMOX_CONFIRM", "always");
+    let mut session = start(&fake, &[always]);
+    play(
+        &fake,
+        json!([
+            { "request": "GET /cluster/firewall/groups", "answer": { "data": [{ "group": "web", "digest": "ab" }] } },
+            { "request": "GET /cluster/firewall/rules", "answer": { "data": [{ "pos": 3, "type": "group", "action": "web" }] } },
+        ]),
+    );
+    let call = json!({ "kind": "group", "action": "delete", "name": "web" });
+    let text = text(&mut session, "proxmox_manage_firewall_object", call);
+    let question = "Delete security group web. Rules that still use it no longer match.\n\
+                    Rules of the cluster that use it: 3\nnow: group=web";
+    assert!(text.contains(question), "{text}");
+}

@@ -294,6 +294,7 @@ fn what_a_host_sent_is_in_the_data_of_each_read() {
             let is_aside = path == "/cluster/resources" && tool != "proxmox_get_vms"
                 || path == "/nodes" && tool != "proxmox_get_nodes"
                 || tool == "proxmox_wait_task"
+                || path == "/version" && tool != "proxmox_get_version"
                 || path.ends_with("/log")
                 || path.ends_with("/time")
                 || path.ends_with("/syslog")
@@ -449,8 +450,11 @@ fn no_change_is_called_done_without_a_sign_of_it() {
         changes += 1;
         let fake = Fake::start();
         let mut session = start(&fake);
+        let mut is_first = true;
         for (status, answer) in &answers {
             let mut exchanges = exchanges.to_vec();
+            // A session asks for it once.
+            exchanges.retain(|exchange| is_first || exchange.request != "GET /version");
             let change = exchanges.last_mut().expect("there is one");
             let data = answer.as_ref().and_then(|answer| answer.get("data"));
             let upid = data.is_none_or(|data| !data.is_string() || data == task);
@@ -460,6 +464,7 @@ fn no_change_is_called_done_without_a_sign_of_it() {
             change.status = *status;
             change.answer = answer.clone();
             fake.play(exchanges);
+            is_first = false;
             let called = call(&mut session, &tool, json!(case.arguments));
             let (text, structured) = called.expect("a result");
             assert!(

@@ -1,4 +1,4 @@
-//! What a successful call gives back: a text for reading and the same as data, neither needing the other.
+//! The result of a successful call: a text to read and the same as data, each complete in itself.
 //!
 //! May import: `text`, `request`, `settings`, `error`, `pve`, `param`.
 
@@ -25,17 +25,17 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// Raw numbers and strings, under Proxmox's own names.
     pub(crate) data: Map<String, Value>,
-    /// The task that was started. Text and data are then only what is to be said beside it.
+    /// The task that was started; text and data then contain only what is to be said in addition.
     pub(crate) task: Option<Task>,
-    /// A secret generated for what the task creates; it is shown only once that exists.
+    /// A secret generated for what the task creates, shown only once that exists.
     pub(crate) generated: Option<GeneratedSecret>,
-    /// Adds what can be read once the action, and its task where there is one, has ended well.
+    /// Adds what can be read once the action, including its task, has succeeded.
     pub(crate) then: Option<Then>,
     /// Whether the call waits for the task although `wait` was not given.
     pub(crate) waits: bool,
-    /// The change that follows once the task has ended well, for which the call waits.
+    /// The change that follows once the task has succeeded, for which the call waits.
     pub(crate) follow_up: Option<Box<FollowUp>>,
-    /// What else the call waits for. Its end is then the answer, and this one is not said.
+    /// What else the call waits for; its outcome then replaces this answer.
     pub(crate) wait: Option<Wait>,
 }
 
@@ -54,23 +54,22 @@ pub(crate) type Then = fn(&Reader, &Args, Answer) -> Answer;
 /// A task that a call has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
-    /// What it does, as a person would say it: `Start VM 100`.
+    /// What it does, in words: `Start VM 100`.
     pub(crate) what: String,
     pub(crate) upid: String,
-    /// Whether it was asked to start its guest at its end, which is a task of its own; `None` if
-    /// unknown.
+    /// Whether it is to start its guest at the end, in a task of its own; `None` if unknown.
     pub(crate) starts: Option<bool>,
-    /// The VMID that was chosen for the guest that it makes.
+    /// The VMID chosen for the guest that it creates.
     pub(crate) chosen: Option<u64>,
-    /// What else there is to know of what it does: what was chosen for it, what has no effect.
+    /// What else to know about it: what was chosen by default, what has no effect.
     pub(crate) remarks: Vec<String>,
 }
 
-/// How a list is shown: a count line, then a tab-separated table.
+/// How to show a list: a count, then a tab-separated table.
 pub(crate) struct Table {
-    /// What the rows are called in the data.
+    /// The key of the rows in the data.
     pub(crate) name: &'static str,
-    /// What a row is: one, many.
+    /// The noun for a row: singular, plural.
     pub(crate) noun: [&'static str; 2],
     pub(crate) columns: &'static [Column],
     /// The keys to sort by; Proxmox builds many lists from Perl hashes, in random order.
@@ -79,27 +78,27 @@ pub(crate) struct Table {
     pub(crate) count: Option<&'static str>,
 }
 
-/// How one object is shown: a `key: value` line for each of its keys.
+/// How to show one object: a `key: value` line for each key.
 pub(crate) struct Fields {
-    /// What the object is, for the first line: a template like `VM {vmid} on {node}`.
+    /// The first line, a template such as `VM {vmid} on {node}`.
     pub(crate) heading: &'static str,
-    /// The keys that are shown first and how; others follow as they are.
+    /// The keys to show first, and how; others follow unformatted.
     pub(crate) columns: &'static [Column],
-    /// Keys that the text leaves out and names at its end.
+    /// Keys omitted from the text, which names them at its end.
     pub(crate) hidden: &'static [&'static str],
 }
 
-/// A key of a row or an object, and how its values read.
+/// A key of a row or an object, and how to show its values.
 pub(crate) struct Column {
     key: &'static str,
     cell: Cell,
-    /// What a number is put into where it would be misread without words: `life left {}%`.
+    /// A template for numbers that would be misread without words: `life left {}%`.
     words: &'static str,
-    /// Whether the value says nothing in this row, such as the load of a guest that is stopped.
+    /// Returns true if the value is meaningless in this row, such as the load of a stopped guest.
     is_idle: fn(&Value, &str) -> bool,
 }
 
-/// How a value reads.
+/// How to show a value.
 #[derive(Clone, Copy)]
 enum Cell {
     Bytes,
@@ -107,13 +106,13 @@ enum Cell {
     Duration,
     /// 0 or 1.
     Flag,
-    /// Also when it comes as a text.
+    /// Also if sent as text.
     Number,
-    /// An object, of which these keys are shown.
+    /// An object of which these keys are shown.
     Parts(&'static [&'static str]),
     /// 0 to 1.
     Share,
-    /// 0 to 1, of as many CPUs as this key says.
+    /// 0 to 1, of the number of CPUs under this key.
     ShareOfCpus(&'static str),
     Text,
     /// Seconds since 1970.
@@ -183,17 +182,17 @@ impl Column {
         Self::new(key, Cell::UsedOf(total))
     }
 
-    /// With words around a number, in the place of `{}`.
+    /// Puts numbers into a template, in place of `{}`.
     pub(crate) const fn worded(self, words: &'static str) -> Self {
         Self { words, ..self }
     }
 
-    /// Without the value in rows where it says nothing, which `is_idle` tells by the row and the key.
+    /// Omits the value in rows in which `is_idle`, given the row and the key, says that it is meaningless.
     pub(crate) const fn unless(self, is_idle: fn(&Value, &str) -> bool) -> Self {
         Self { is_idle, ..self }
     }
 
-    /// The keys of the object that this column shows, the first of which is its name.
+    /// Returns the keys that this column shows, the first of which is its name.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
         let other = match self.cell {
             Cell::ShareOfCpus(other) | Cell::UsedOf(other) => Some(other),
@@ -202,11 +201,11 @@ impl Column {
         [Some(self.key), other].into_iter().flatten()
     }
 
-    /// The value in `row` as it reads; empty when it has none.
+    /// Returns the value in `row` as text; empty if there is none.
     fn show(&self, row: &Value) -> String {
         let value = &row[self.key];
         if value.is_null() || (self.is_idle)(row, self.key) {
-            // How much there is says something even if how much of it is used is unknown.
+            // The total is worth showing even if the usage is unknown.
             return match self.cell {
                 Cell::ShareOfCpus(count) if !row[count].is_null() => {
                     format!("of {}", cpus(&row[count]))
@@ -247,19 +246,19 @@ impl Column {
         }
     }
 
-    /// Whether it shows a text of the host as it came.
+    /// Returns true if it shows text of the host unchanged.
     fn is_foreign(&self, row: &Value) -> bool {
         row[self.key].is_string() && number(&row[self.key]).is_none()
     }
 }
 
-/// How many rows a list shows when nothing else is asked for.
+/// The default number of rows of a list.
 const ROWS: u64 = 100;
 
-/// How many rows to show; the budget of the text bounds it as well.
+/// How many rows to show; the size of the text is limited as well.
 pub(crate) const LIMIT: Param = Param::optional("limit", Kind::Integer(1, u64::MAX), "").local();
 
-/// How many rows are shown at most.
+/// Returns the maximum number of rows to show.
 fn limit(args: &Args) -> usize {
     args.integer(&LIMIT).unwrap_or(ROWS) as usize
 }
@@ -267,40 +266,40 @@ fn limit(args: &Args) -> usize {
 /// How many rows to skip.
 pub(crate) const OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
 
-/// What has values under keys; what it does not have is null.
+/// An object with values under keys; absent ones are null.
 pub(crate) trait Keyed: for<'k> Index<&'k str, Output = Value> {}
 
 impl<R: for<'k> Index<&'k str, Output = Value>> Keyed for R {}
 
-/// Where rows stand in the whole list.
+/// The position of rows in the whole list.
 struct Window {
-    /// How many rows come before them.
+    /// How many rows precede them.
     first: usize,
     total: usize,
-    /// The argument that shows other rows.
+    /// The argument that selects other rows.
     argument: &'static str,
 }
 
-/// The most bytes of the rows of one list as data. Their text is bounded by itself; this is for rows that
-/// have much more than their text shows.
+/// The maximum size of the rows of a list as data, in bytes. The text has its own limit; this one is for rows
+/// that contain much more than their text shows.
 const DATA_BUDGET: usize = 3 * text::BUDGET;
 
-/// The most bytes of one row as data. Nothing that Proxmox keeps makes a row that large; one that is does
+/// The maximum size of one row as data, in bytes. Nothing that Proxmox stores is that large; a row that is does
 /// not displace others, but is cut.
 const ROW: usize = 16_384;
 
-/// The most characters of one cell.
+/// The maximum number of characters in a cell.
 const CELL: usize = 300;
 
 impl Table {
-    /// The rows that `args` ask for, below a line that counts them all; `notes` follow the count.
+    /// Shows the rows that `args` select, below a count of all; `notes` follow the count.
     pub(crate) fn answer(&self, rows: Vec<Value>, args: &Args, notes: &[String]) -> Answer {
         let counts = self.count.filter(|_| rows.len() > 1);
         let counts = counts.map(|key| tally(&rows, key, "")).unwrap_or_default();
         self.counted(rows, args, &counts, notes)
     }
 
-    /// As [`Table::answer`], with what else the count line counts.
+    /// As [`Table::answer`], with further counts.
     pub(crate) fn counted(
         &self,
         mut rows: Vec<Value>,
@@ -320,7 +319,7 @@ impl Table {
         self.show(rows, args, &window, counts, notes)
     }
 
-    /// The same of rows that are in order already, and are read where they are shown.
+    /// As [`Table::counted`], for rows that are already sorted and are parsed only if shown.
     pub(crate) fn read<R>(
         &self,
         rows: &[R],
@@ -341,7 +340,7 @@ impl Table {
         Ok(self.show(shown, args, &window, counts, notes))
     }
 
-    /// A page that Proxmox cut out of a list of `total` rows, where `start` says from which row on.
+    /// Shows a page that Proxmox returned of a list of `total` rows; `start` is the parameter with its first row.
     pub(crate) fn page(
         &self,
         mut rows: Vec<Value>,
@@ -363,7 +362,7 @@ impl Table {
         self.show(rows, args, &window, "", notes)
     }
 
-    /// As many of `rows` as were asked for and as the budget allows.
+    /// Shows as many of `rows` as were requested and as fit.
     fn show(
         &self,
         mut rows: Vec<Value>,
@@ -524,7 +523,7 @@ impl Fields {
     }
 }
 
-/// The lines of a key of an object: one, or one for each item of a list of pairs or objects.
+/// Returns the lines for a key of an object: one, or one per item of a list of pairs or objects.
 fn lines_of(key: &str, value: &Value) -> Vec<String> {
     let key = text::opening(&text::inline(key));
     let line = |shown: String| {
@@ -547,7 +546,7 @@ fn is_nested(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-/// Names the keys that a text leaves out, for readers who may be looking for one of them.
+/// Names the keys that a text omits, for readers who may be looking for one of them.
 fn more_in_data<'a>(keys: impl Iterator<Item = &'a str>) -> Option<String> {
     const NAMED: usize = 16;
     let keys: BTreeSet<&str> = keys.collect();
@@ -559,20 +558,20 @@ fn more_in_data<'a>(keys: impl Iterator<Item = &'a str>) -> Option<String> {
     (!named.is_empty()).then(|| format!("also in structuredContent: {}", named.join(", ")))
 }
 
-/// Lines of a log, or of what a command printed, each behind a `| ` that marks it as foreign.
+/// Lines of a log, or of the output of a command, each marked as foreign by a leading `| `.
 pub(crate) struct Lines {
     pub(crate) heading: String,
     pub(crate) lines: Vec<String>,
-    /// How many lines come before the first of `lines`.
+    /// How many lines precede `lines`.
     pub(crate) first: u64,
-    /// How many there are in all.
+    /// How many lines there are in all.
     pub(crate) total: u64,
-    /// Which arguments show lines that are left out.
+    /// Which arguments show the omitted lines.
     pub(crate) more: &'static str,
 }
 
 impl Lines {
-    /// The newest lines that the budget allows.
+    /// Shows as many of the newest lines as fit.
     pub(crate) fn answer(mut self) -> Answer {
         for line in &mut self.lines {
             *line = text::cut(line, LINE);
@@ -610,7 +609,7 @@ impl Lines {
     }
 }
 
-/// The most characters of one line of a log.
+/// The maximum number of characters in a line of a log.
 const LINE: usize = 1_000;
 
 impl From<Preview> for Answer {
@@ -634,7 +633,7 @@ impl Answer {
         Self::action(what, "done", "done.")
     }
 
-    /// An action that took effect at once, or that waits, which the next lines tell.
+    /// An action that took effect at once, or one that is saved and waits.
     pub(crate) fn done_or_saved(what: &str, waits: bool) -> Self {
         if waits {
             Self::action(what, "pending", "saved, not in effect yet.")
@@ -643,7 +642,7 @@ impl Answer {
         }
     }
 
-    /// The same action, where it turns out that it waits.
+    /// Turns "done" into "saved" once it is known that the action waits.
     pub(crate) fn saved(self) -> Self {
         let text = self
             .text
@@ -651,14 +650,14 @@ impl Answer {
         Self { text, ..self }.with("status", "pending")
     }
 
-    /// An action and how far it has come, in a word and in words. The data says what a program needs and
-    /// does not know from the arguments.
+    /// An action and its outcome, as a word for the data and in words for the text. The data contains what a program
+    /// needs but cannot know from the arguments.
     pub(crate) fn action(what: &str, status: &str, outcome: &str) -> Self {
         Self::new(format!("✅ {what}: {outcome}")).with("status", status)
     }
 
-    /// An action whose answer is `data`: the id of the task that was started, or nothing when it is
-    /// done already.
+    /// An action to which Proxmox replied `data`: the id of the task that it started, or nothing if it is already
+    /// done.
     pub(crate) fn from_reply(what: &str, data: &Value) -> Self {
         match data.as_str().filter(|upid| Upid::parse(upid).is_some()) {
             None => Self::done(what),
@@ -682,7 +681,7 @@ impl Answer {
         }
     }
 
-    /// With what was made up, if anything, which is `how`.
+    /// Shows the generated secret, if there is one; `how` says how long it is shown and valid.
     pub(crate) fn with_generated(mut self, how: &str) -> Self {
         match self.generated.take() {
             None => self,
@@ -692,7 +691,7 @@ impl Answer {
         }
     }
 
-    /// `data` is an object.
+    /// An answer with `data`, which must be an object.
     pub(crate) fn of(text: String, data: Value) -> Self {
         match data {
             Value::Object(data) => Self {
@@ -703,14 +702,14 @@ impl Answer {
         }
     }
 
-    /// Adds a line of ours.
+    /// Adds a line.
     pub(crate) fn line(mut self, line: impl AsRef<str>) -> Self {
         self.text.push('\n');
         self.text.push_str(line.as_ref());
         self
     }
 
-    /// Adds lines that a host sent, as many as there is room for, in characters.
+    /// Adds as many lines of foreign text as fit into `room` characters.
     pub(crate) fn foreign_lines(mut self, lines: &[&str], mut room: usize) -> Self {
         for (at, line) in lines.iter().enumerate() {
             let line = text::cut(&text::inline(line), CELL);
@@ -724,7 +723,7 @@ impl Answer {
         self
     }
 
-    /// Adds what Proxmox sent beside the data of `reply`, its whole answer, to our data.
+    /// Adds the fields of the whole `reply` other than `data` to the data of this answer.
     pub(crate) fn with_reply_fields(mut self, reply: Value) -> Self {
         if let Value::Object(reply) = reply {
             for (key, value) in reply.into_iter().filter(|(key, _)| key != "data") {
@@ -735,7 +734,7 @@ impl Answer {
         self
     }
 
-    /// Adds a line of ours that the data have as well.
+    /// Adds a line to the text and the data.
     pub(crate) fn note(self, note: String) -> Self {
         let mut notes = match self.data.get("notes") {
             Some(Value::Array(notes)) => notes.clone(),
@@ -745,8 +744,7 @@ impl Answer {
         self.line(note).with("notes", notes)
     }
 
-    /// Adds a remark to what the action is called, which a task carries to its end, wherever that is
-    /// shown.
+    /// Adds a remark to the description of the action; a task keeps it until its end, wherever that is shown.
     pub(crate) fn remark(self, remark: &str) -> Self {
         match self.task {
             Some(task) => Self {
@@ -771,7 +769,7 @@ impl Answer {
     }
 }
 
-/// A value on one line, safe to print.
+/// Returns a value on one line, safe to print.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -794,7 +792,7 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
-/// How many rows have which value: `8 running, 4 stopped`; with a word before it `8 on pve1`.
+/// Counts the rows by value: `8 running, 4 stopped`; with `word`, `8 on pve1`.
 pub(crate) fn tally<R: Keyed>(rows: &[R], key: &str, word: &str) -> String {
     let mut values = BTreeMap::<Cow<str>, usize>::new();
     for row in rows {
@@ -822,11 +820,11 @@ pub(crate) fn tally<R: Keyed>(rows: &[R], key: &str, word: &str) -> String {
     counts.join(", ")
 }
 
-/// A number, which Proxmox sends as a string as well.
+/// Returns a number, which Proxmox may send as text.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        // `inf` and `nan` are names, and no JSON.
+        // `inf` and `nan` are names, and not valid in JSON.
         Value::String(text) => text
             .trim()
             .parse()
@@ -837,7 +835,7 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// The texts of the rows `{n, t}` of a log. An empty log is the one line `no content`.
+/// Returns the texts of the rows `{n, t}` of a log. An empty log consists of the line `no content`.
 pub(crate) fn log_lines(data: Value) -> Vec<String> {
     let lines = rows(data)
         .into_iter()
@@ -858,7 +856,7 @@ pub(crate) fn rows(data: Value) -> Vec<Value> {
     }
 }
 
-/// The value under `key`, taken out; null where there is none, whatever `object` really is.
+/// Removes and returns the value under `key`; null if there is none or `object` is not an object.
 pub(crate) fn take(object: &mut Value, key: &str) -> Value {
     object.get_mut(key).map_or(Value::Null, Value::take)
 }
@@ -882,8 +880,8 @@ fn usage(used: f64, total: &Value) -> Option<String> {
     ))
 }
 
-/// An object of a host as data: all that it has, with a number as a number where a column says that it
-/// is one, and secrets hidden but for what a column shows.
+/// Returns an object of a host as data: complete, with numbers as numbers if a column declares them so, and with
+/// secrets masked unless a column shows them.
 fn whole(object: Value, columns: &[Column]) -> Value {
     let Value::Object(fields) = object else {
         return object;
@@ -902,7 +900,7 @@ fn whole(object: Value, columns: &[Column]) -> Value {
     Value::Object(fields.collect())
 }
 
-/// What a host sent under `key` as it may be seen.
+/// Masks secrets in a value that a host sent under `key`.
 pub(crate) fn masked(key: &str, value: Value) -> Value {
     match value {
         Value::Null => Value::Null,
@@ -918,8 +916,7 @@ pub(crate) fn masked(key: &str, value: Value) -> Value {
     }
 }
 
-/// `row` with its texts cut if it is larger than any should be, and if need be without what no column
-/// shows.
+/// Cuts the texts of an oversized row and, if that is not enough, removes what no column shows.
 fn bounded(row: Value, columns: &[Column]) -> Value {
     let fits = |row: &Value| row.to_string().len() <= ROW;
     if fits(&row) {
@@ -935,7 +932,7 @@ fn bounded(row: Value, columns: &[Column]) -> Value {
     row
 }
 
-/// The same with at most so many characters in each text.
+/// Cuts each text in `value` to at most `most` characters.
 fn cut_texts(value: Value, most: usize) -> Value {
     match value {
         Value::String(text) => text::cut(&text, most).into(),
@@ -952,15 +949,15 @@ fn cut_texts(value: Value, most: usize) -> Value {
     }
 }
 
-/// `text` as the number that it is, if it is one.
+/// Turns `text` into a number if it is one.
 fn as_number(text: String) -> Value {
     let integer = text.trim().parse::<i64>().map(Value::from);
     let number = || number(&Value::from(&*text)).map(Value::from);
     integer.ok().or_else(number).unwrap_or_else(|| text.into())
 }
 
-/// What is missing first, then numbers by size, then everything else as text: one order for all kinds,
-/// since sorting panics over one that contradicts itself.
+/// Compares values of any kind: null first, then numbers by size, then everything else as text. It must be a total
+/// order, since sorting may panic otherwise.
 pub(crate) fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
@@ -992,11 +989,11 @@ mod tests {
 
     fn args(arguments: Value) -> Args {
         let arguments = arguments.as_object().expect("the test passes an object");
-        Args::parse(PARAMS, arguments).expect("the arguments are right")
+        Args::parse(PARAMS, arguments).expect("the arguments are valid")
     }
 
     #[test]
-    fn sorts_names_some_of_which_are_numbers() {
+    fn sorts_names_of_which_some_are_numbers() {
         static NODES: Table = Table {
             name: "nodes",
             noun: ["node", "nodes"],
@@ -1037,7 +1034,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_counted_sorted_and_leaves_out_empty_columns() {
+    fn counts_and_sorts_a_list_and_omits_empty_columns() {
         let rows = vec![
             json!({ "vmid": 101, "name": "b", "status": "stopped", "maxmem": 1024, "more": 1 }),
             json!({ "vmid": "100", "name": "a", "status": "running", "mem": "512", "maxmem": 1024 }),
@@ -1088,7 +1085,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_data_are_cut_alike_at_the_budget() {
+    fn cuts_text_and_data_at_the_same_row() {
         let answer = GUESTS.answer(
             guests(20_000),
             &args(json!({ "limit": 20_000, "offset": 7 })),
@@ -1121,13 +1118,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_the_budget_cuts_goes_on_with_its_own_argument() {
+    fn a_page_that_is_cut_continues_with_its_own_argument() {
         const START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
         static PARAMS: &[Param] = &[LIMIT, START];
         let page = |start: u64, rows: Vec<Value>| {
             let arguments = json!({ "limit": 500, "start": start });
             let arguments = arguments.as_object().expect("it is an object");
-            let args = Args::parse(PARAMS, arguments).expect("the arguments are right");
+            let args = Args::parse(PARAMS, arguments).expect("the arguments are valid");
             GUESTS.page(rows, &args, &START, 1_000, &[])
         };
         let mut rows = guests(500);
@@ -1167,14 +1164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_counts_only_the_values_that_there_are() {
+    fn counts_only_values_that_are_present() {
         let rows = vec![json!({ "vmid": 100 }), json!({ "vmid": 101 })];
         let answer = GUESTS.answer(rows, &args(json!({})), &[]);
         assert_eq!(answer.text, "2 guests\nvmid\n100\n101");
     }
 
     #[test]
-    fn lines_keep_the_newest_and_are_marked() {
+    fn keeps_the_newest_lines_and_marks_them() {
         let lines: Vec<String> = (0..5_000)
             .map(|line| format!("✅ line {line}\t\u{7}"))
             .collect();
@@ -1208,7 +1205,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_show_every_key_once_and_name_what_they_leave_out() {
+    fn fields_show_every_key_once_and_name_those_omitted() {
         static FIELDS: Fields = Fields {
             heading: "Guest {vmid}",
             columns: &[Column::text("name"), Column::used_of("mem", "maxmem")],
@@ -1234,7 +1231,7 @@ mod tests {
     };
 
     #[test]
-    fn pairs_have_a_line_each() {
+    fn shows_pairs_on_a_line_each() {
         let object =
             json!({ "lxc": [["lxc.idmap", "u 0 100000 65536"], ["lxc.mount.entry", "a\nb"]] });
         assert_eq!(
@@ -1246,7 +1243,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_of_an_object_is_data() {
+    fn masks_secrets_in_data() {
         let object = json!({ "cipassword": "hunter2", "client-key": 1234, "deep": { "secret": ["a"] }, "sshkeys": "ssh%20a" });
         let hidden = json!({ "cipassword": "(hidden)", "client-key": "(hidden)", "deep": { "secret": "(hidden)" }, "sshkeys": "ssh a" });
         let answer = ANY.answer(object.clone(), &args(json!({})), &[]);
@@ -1265,7 +1262,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_or_first_cell_of_a_host_begins_a_line_as_our_words_do() {
+    fn marks_keys_and_first_cells_that_could_pass_for_our_own_lines() {
         static NAMES: Table = Table {
             name: "names",
             noun: ["name", "names"],
@@ -1292,7 +1289,7 @@ mod tests {
     }
 
     #[test]
-    fn words_go_with_numbers_alone_and_idle_values_are_left_out() {
+    fn puts_words_around_numbers_only_and_omits_meaningless_values() {
         static DISKS: Table = Table {
             name: "disks",
             noun: ["disk", "disks"],
@@ -1317,7 +1314,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_large_as_data_are_fewer() {
+    fn shows_fewer_rows_if_their_data_is_large() {
         let rows = (100..600).map(|vmid| json!({ "vmid": vmid, "more": "x".repeat(2_000) }));
         let answer = GUESTS.answer(rows.collect(), &args(json!({ "limit": 500 })), &[]);
         let kept = answer.data["guests"].as_array().map_or(0, Vec::len);
@@ -1339,7 +1336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_tells_a_task_from_what_is_done() {
+    fn distinguishes_a_started_task_from_a_finished_action() {
         let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
         let answer = Answer::from_reply("Start VM 100", &json!(upid));
         let task = answer.task.expect("it is one");

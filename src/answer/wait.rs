@@ -1,4 +1,4 @@
-//! What a call waits for before it ends, and what it does then: data, which whoever runs the call keeps.
+//! What a call waits for before it ends, and what follows then, as data that the caller of the tool keeps.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use crate::param::Args;
 use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
 
-/// Something that is no task, and that is looked at until it has ended.
+/// Something other than a task that is polled until it has ended.
 pub(crate) trait Pollable {
-    /// Looks at it once: what to say once it has ended.
+    /// Polls it once; returns the answer if it has ended.
     fn poll(&self, client: &Reader, args: &Args) -> Result<Option<Answer>, Error>;
 
-    /// What to say of it where it still goes on and is no longer waited for.
+    /// Returns the answer if it has not ended by the time limit.
     fn unfinished(&self, args: &Args) -> Answer;
 }
 
@@ -24,17 +24,17 @@ pub(crate) struct Wait {
     pub(crate) limit: Duration,
 }
 
-/// A change that follows the good end of a task. It passes the gate when it is sent.
+/// A change that follows a successful task. It passes the gate when it is sent.
 pub(crate) struct FollowUp {
     pub(crate) request: Request,
     pub(crate) reply: Reply,
     /// What it does: `Start VM 200`.
     pub(crate) what: String,
-    /// What is said once it was sent.
+    /// The line to add once it was sent.
     pub(crate) note: String,
-    /// What is said where the task was not waited for to its end.
+    /// The line to add if the call ends before the task.
     pub(crate) unsent: &'static str,
-    /// What is said where it fails: what has failed, and what to do.
+    /// What failed and what to do, if it fails.
     pub(crate) failure: [String; 2],
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Wait {
     }
 }
 
-/// Without the request, whose parameters can be secret.
+/// Omits the request, whose parameters may be secret.
 impl fmt::Debug for FollowUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FollowUp {}", self.what)

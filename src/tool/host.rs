@@ -1,9 +1,9 @@
-//! The host that answered a call is named where it was not the first.
+//! Names the host that answered a call if it is not the first one configured.
 
 use crate::pve::hosts::AnsweredBy;
 use crate::tool::{CallState, Context, End, Outcome};
 
-/// Goes on with a call, and names the host in its outcome.
+/// Advances a call, and names the host in its outcome.
 pub(super) fn naming_host<'a>(
     context: &Context,
     advance: impl FnOnce() -> CallState<'a>,
@@ -21,7 +21,7 @@ pub(super) fn naming_host<'a>(
 }
 
 impl Outcome {
-    /// The same, with a line and a key for the host that answered last, where it is not the first.
+    /// Adds a line and a key for the host that answered last, if it is not the first one.
     pub(crate) fn with_host(mut self, answered: Option<AnsweredBy>) -> Self {
         if let Some(answered) = answered {
             self.text = format!("{}\n\n{answered}", self.text.trim_end());

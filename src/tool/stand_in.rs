@@ -8,19 +8,19 @@ use crate::error::Error;
 use crate::param::Args;
 use crate::tool::{Context, ListedTool};
 
-/// The twin of a tool, with what it is called with.
+/// The twin of a tool, and the arguments of its call.
 pub(super) struct StandIn {
     pub(super) entry: ListedTool,
-    /// What the tool was called with, for the twin.
+    /// The arguments of the tool, completed for the twin.
     pub(super) args: Args,
-    /// What the answer says of it.
+    /// The line that tells the caller.
     pub(super) note: String,
-    /// What is said where the twin would do harm.
+    /// The error if the twin would do harm.
     pub(super) refusal: Error,
 }
 
-/// Which tool does the work of `entry` for `guest`, which is of the other kind; `refusal` where none does:
-/// there is no such tool, it is not harmless, the settings hide it, or an argument is not for it.
+/// Finds the tool that does the work of `entry` for a guest of the other kind. Returns `refusal` if there is none,
+/// it is not harmless, the settings hide it, or it does not take one of the arguments.
 pub(super) fn stand_in(
     context: &Context,
     entry: &ListedTool,

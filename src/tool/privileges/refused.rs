@@ -1,4 +1,4 @@
-//! What a call lacks that Proxmox refused, and the lines that grant it.
+//! What a refused call lacks, and the commands that grant it.
 
 use crate::cluster::volume;
 use crate::error::grant::{self, Before, Checked, Grant};
@@ -9,10 +9,10 @@ use crate::safety::Client;
 use crate::text::slot::Slot;
 use crate::tool::privileges::{Granted, parts};
 
-/// `error`, and where it is a refusal for want of privileges, the lines that grant all that the call lacks.
+/// Adds to a refusal for lack of privileges the commands that grant all that the call lacks.
 ///
-/// `lines` is what the tool needs. What the token has is read here: only so is nothing granted that it has, and
-/// nothing lost that it inherits. Where that cannot be read, the lines grant all that the call needs.
+/// `lines` is what the tool needs. The privileges of the token are read first, so that nothing is granted that it
+/// has and nothing lost that it inherits. If they cannot be read, the commands grant all that the call needs.
 pub(crate) fn explained(
     client: &Client,
     lines: impl IntoIterator<Item = &'static str>,
@@ -45,33 +45,33 @@ pub(crate) fn explained(
     }
 }
 
-/// A call that was refused: what the tool needs, what it was asked for, and what it sent.
+/// A refused call: what the tool needs, its arguments, and the request it sent.
 struct RefusedCall<'a> {
     lines: Vec<&'static str>,
     args: &'a Args,
     refusal: &'a Refusal,
-    /// Whether there is a guest where one is to be made.
+    /// Whether the VMID of the guest to create is taken.
     is_taken: bool,
 }
 
-/// How the line begins that lets a guest be made.
+/// The beginning of the line for creating a guest.
 const ALLOCATE_NEW: &str = "/vms/{newid}:VM.Allocate";
 
-/// What a call needs: one privilege at one of these places.
+/// What a call needs: one privilege on one of these paths.
 struct CallNeed {
-    /// What asks for least, where its path is known.
+    /// The smallest grant, if its path is known.
     least: Option<(String, &'static str)>,
-    /// Paths, each with privileges of which any is enough there.
+    /// Paths, each with the privileges of which one is enough.
     places: Vec<(String, Vec<&'static str>)>,
 }
 
-/// A path, and privileges that are missing there.
+/// A path, and the privileges missing there.
 type Lack = (String, Vec<String>);
 
 impl RefusedCall<'_> {
-    /// Asks for what a refusal does not tell: a guest that is there is overwritten, or in the way.
+    /// Asks Proxmox, whose refusal does not say so, whether a guest with this VMID exists.
     fn is_taken(&self, client: &Client) -> bool {
-        let Some(vmid) = self.part("newid").filter(|_| self.was_to_make_a_guest()) else {
+        let Some(vmid) = self.part("newid").filter(|_| self.was_to_create_guest()) else {
             return false;
         };
         let request = Request::new(Method::Get, "/cluster/nextid").with("vmid", vmid);
@@ -79,8 +79,8 @@ impl RefusedCall<'_> {
         asked.is_err_and(|error| error.says("already exists"))
     }
 
-    /// Whether it was refused for the guest that it was to make: Proxmox does not say so.
-    fn was_to_make_a_guest(&self) -> bool {
+    /// Returns true if creating the guest was refused, which Proxmox does not say.
+    fn was_to_create_guest(&self) -> bool {
         let makes = |line: &&str| line.starts_with(ALLOCATE_NEW);
         self.refusal.checked() == Some(Checked::Something) && self.lines.iter().any(makes)
     }
@@ -98,7 +98,7 @@ impl RefusedCall<'_> {
         }
         let token_id = self.refusal.token_id();
         let mut text = String::new();
-        if self.was_to_make_a_guest() {
+        if self.was_to_create_guest() {
             let privilege = if self.overwrites() {
                 "VM.Backup"
             } else {
@@ -137,7 +137,7 @@ impl RefusedCall<'_> {
         Some(text)
     }
 
-    /// What Proxmox says that the call lacks, and what else it would be refused for.
+    /// Returns what the call lacks according to Proxmox, and what else it would be refused for.
     fn lacks(&self, granted: Option<&Granted>) -> Vec<Lack> {
         let checked = self.refusal.checked();
         let (refused_path, refused) = match &checked {
@@ -154,7 +154,7 @@ impl RefusedCall<'_> {
             }
         };
         let mut is_found = false;
-        let asks = |line: &str| line.starts_with(ALLOCATE_NEW) && self.was_to_make_a_guest();
+        let asks = |line: &str| line.starts_with(ALLOCATE_NEW) && self.was_to_create_guest();
         let needs = self.lines.iter().flat_map(|line| {
             let needs = self.needs(line).into_iter();
             needs.map(move |need| (need, asks(line)))
@@ -181,14 +181,14 @@ impl RefusedCall<'_> {
             }
         }
         if !is_found && let Some(privilege) = refused.first() {
-            // None of those that let a request in is for what was sent.
+            // None of the privileges that admit the request covers what was sent.
             let options = refused.iter().find(|name| **name == "VM.Config.Options");
             add(refused_path, options.unwrap_or(privilege));
         }
         lacks
     }
 
-    /// What a line means for this call.
+    /// Returns what a line requires of this call.
     fn needs(&self, line: &'static str) -> Vec<CallNeed> {
         let (places, flag) = parts(line);
         if flag.is_some_and(|flag| !self.is_set(flag)) {
@@ -215,7 +215,7 @@ impl RefusedCall<'_> {
                 places: known,
             }];
         }
-        // Any of them lets the request in, which then needs that of each option that it changes.
+        // Any of them admits the request, which then needs that of each option that it changes.
         let wanted = self.wanted().into_iter();
         let wanted = wanted.filter(|name| names.contains(name)).map(|name| {
             let places = known.iter();
@@ -227,7 +227,7 @@ impl RefusedCall<'_> {
         wanted.collect()
     }
 
-    /// `template` with its `{name}` parts filled in; `None` where one is not known.
+    /// Fills in the `{name}` parts of `template`; `None` if one is unknown.
     fn path(&self, template: &str) -> Option<String> {
         let parts = template.split('/').map(|part| {
             let name = part
@@ -261,7 +261,7 @@ impl RefusedCall<'_> {
             "owner" => owner(),
             "volume" => storage(),
             "archive" => owner().and_then(|_| storage()),
-            // Of another bridge a refusal says where it belongs.
+            // For other bridges, the refusal names the zone.
             "zone" => self
                 .value("bridge")
                 .filter(|bridge| bridge.starts_with("vmbr"))
@@ -277,7 +277,7 @@ impl RefusedCall<'_> {
         })
     }
 
-    /// An argument, or a parameter of the request.
+    /// Returns an argument, or a parameter of the request.
     fn value(&self, name: &str) -> Option<&str> {
         let own = self.args.named(name).filter(|value| !value.is_empty());
         own.or_else(|| {
@@ -293,12 +293,12 @@ impl RefusedCall<'_> {
         self.value(flag) == Some("1")
     }
 
-    /// Whether it restores over the guest that is there.
+    /// Returns true if it restores over an existing guest.
     fn overwrites(&self) -> bool {
         self.is_taken && self.is_set("force") && self.value("archive").is_some()
     }
 
-    /// The privileges for the options that it changes.
+    /// Returns the privileges for the options that it changes.
     fn wanted(&self) -> Vec<&'static str> {
         let mut wanted = Vec::new();
         let mut add = |privilege: Option<&'static str>| {
@@ -334,7 +334,7 @@ impl RefusedCall<'_> {
         wanted
     }
 
-    /// The privilege for an option of a guest (`PVE/API2/Qemu.pm`, `check_vm_modify_config_perm`;
+    /// Returns the privilege for an option of a guest (`PVE/API2/Qemu.pm`, `check_vm_modify_config_perm`;
     /// `PVE/LXC.pm`, `check_ct_modify_config_perm`).
     fn option(&self, name: &str, value: &str) -> Option<&'static str> {
         let is_container = self.refusal.path().contains("/lxc");
@@ -424,7 +424,7 @@ mod tests {
         VM.Config.Cloudinit)";
 
     #[test]
-    fn of_privileges_that_let_a_request_in_those_are_granted_that_what_was_sent_needs() {
+    fn grants_of_several_sufficient_privileges_those_for_what_was_sent() {
         for (tool, given, expected) in [
             (
                 "proxmox_resize_vm",
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn the_option_of_a_container_is_its_own() {
+    fn options_of_a_container_have_privileges_of_their_own() {
         let call = (
             "proxmox_update_guest_config",
             json!({ "node": "pve1", "vmid": 200, "type": "lxc", "set": { "nameserver": "192.0.2.1" } }),
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_needs_no_more_than_the_right_to_roll_back() {
+    fn a_rollback_needs_only_the_rollback_privilege() {
         let call = (
             "proxmox_rollback_snapshot_vm",
             json!({ "node": "pve1", "vmid": 101, "snapname": "clean" }),
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_at_the_first_request_names_what_the_later_ones_need() {
+    fn a_refusal_of_the_first_request_grants_what_later_ones_need() {
         let call = (
             "proxmox_add_disk_vm",
             json!({ "node": "pve1", "vmid": 100, "disk": "scsi1", "storage": "local-lvm", "size": "8" }),
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_could_not_be_made_needs_a_right_on_its_own_vmid() {
+    fn creating_a_guest_needs_a_privilege_on_its_vmid() {
         let bare = "Permission check failed";
         let auditor = json!({ "VM.Audit": 1, "Sys.Audit": 1, "Datastore.Audit": 1 });
         let auditor = json!({ "/": auditor, "/vms": auditor, "/storage": auditor });
@@ -548,7 +548,7 @@ mod tests {
                 ("scsihw", "virtio-scsi-single"),
                 ("scsi0", "local:8"),
                 ("net0", "virtio,bridge=vmbr0"),
-                // An image of a disc asks for nothing while there is no VM yet.
+                // An ISO image needs no privilege while the VM does not exist.
                 ("ide2", "local:iso/debian.iso,media=cdrom"),
                 ("boot", "order=scsi0;net0"),
             ],
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn restoring_over_a_guest_needs_the_right_to_back_it_up() {
+    fn restoring_over_a_guest_needs_the_backup_privilege() {
         let archive = "local:backup/vzdump-qemu-100-2026_07_14-02_00_02.vma.zst";
         for (vmid, is_taken, expected) in [
             ("100", true, &["/vms/100 VM.Backup"][..]),
@@ -619,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_line_foresees_is_granted_as_proxmox_names_it() {
+    fn grants_unforeseen_privileges_as_proxmox_names_them() {
         let call = ("proxmox_get_nodes", json!({}));
         let request = Request::new(Method::Get, "/nodes");
         for (said, expected) in [

@@ -1,4 +1,4 @@
-//! What is read of the cluster for more than one tool: guests, tasks, volumes.
+//! What several tools read from the cluster: guests, tasks, volumes.
 //!
 //! May import: `text`, `request`, `settings`, `error`, `pve`, `param`, `answer`, `row`.
 

@@ -1,4 +1,4 @@
-//! Guests: what the cluster lists of them, how one is found, and which VMID is free.
+//! Guests: their rows in the list of the cluster, how a call finds one, and free VMIDs.
 
 use serde_json::Value;
 
@@ -12,29 +12,32 @@ use crate::text;
 use crate::text::format;
 use crate::text::rows::Rows;
 
-/// The node of the guest; looked up where it is absent.
+/// The node of the guest; looked up if absent.
 pub(crate) const NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
 pub(crate) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or name.");
 
-/// For tools that list what belongs to a guest, or to all of them.
+/// For tools that list what belongs to one guest, or to all if absent.
 pub(crate) const OF_GUEST: Param = Param::optional("vmid", Kind::Guest, "VMID or name.");
 
-/// For tools that take both kinds; looked up where it is absent.
+/// For tools that accept both kinds; looked up if absent.
 pub(crate) const TYPE: Param = Param::optional("type", Kind::GuestType, "");
 
-pub(crate) const NEW_VMID: Param = Param::optional("vmid", Kind::NewGuest, "Next free if absent.");
+pub(crate) const NEW_VMID: Param =
+    Param::optional("vmid", Kind::NewGuest, "Next free VMID if absent.");
 
-/// Heeded only where the caller says which guest: see [`with_free_vmid`].
-pub(crate) const OVERWRITE: Param =
-    Param::optional("force", Kind::Flag, "Overwrite the stopped guest there.");
+/// Honoured only if the caller names the guest: see [`with_free_vmid`].
+pub(crate) const OVERWRITE: Param = Param::optional(
+    "force",
+    Kind::Flag,
+    "Overwrite the stopped guest with this VMID.",
+);
 
 /// The tool that lists all guests; its recording answers the lookup in the demonstration.
 const LISTING: &str = "proxmox_get_vms";
 
-/// Completes the arguments of a call of `tool` that names a guest: its name becomes its VMID, and where
-/// the call is about it, what is absent of node and type follows. One request where something is
-/// missing, else none.
+/// Completes the arguments of a call that names a guest: replaces its name by its VMID and, if the call
+/// requires a guest, fills in an absent node and type. Sends one request if anything is missing, else none.
 pub(crate) fn resolve_guest(
     client: &Reader,
     of: Option<Twins>,
@@ -47,7 +50,7 @@ pub(crate) fn resolve_guest(
         return Ok(());
     };
     let is_name = wanted.parse::<u64>().is_err();
-    // What only lists what belongs to it may do so on any node.
+    // A list of what belongs to the guest may cover any node.
     let is_about_it = param.is_required_by_request();
     let takes_type = is_about_it && args.params().any(Param::is_guest_type);
     let missing: Vec<&str> = [(&NODE, is_about_it), (&TYPE, takes_type)]
@@ -66,7 +69,7 @@ pub(crate) fn resolve_guest(
         } else {
             plain(&guest["vmid"]) == wanted
         };
-        // They go into a path.
+        // These values become part of a path.
         is_it
             && [NODE, VMID, TYPE]
                 .iter()
@@ -133,7 +136,7 @@ fn several_guests(wanted: &str, several: &[Value]) -> Error {
     )
 }
 
-/// `guest` is not of the kind that `tool`, or the type given to it, is for.
+/// Refuses a guest that is not of the kind that the tool, or the given type, is for.
 fn wrong_kind(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
     let kind = Guest::of(guest);
     let [vmid, of_type, node] = ["vmid", "type", "node"].map(|key| plain(&guest[key]));
@@ -151,13 +154,13 @@ fn wrong_kind(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
     .advise(way_out)
 }
 
-/// How many free VMIDs are tried before a call fails: another client can be faster each time.
+/// The number of free VMIDs tried before the call fails: another client can be faster each time.
 const ATTEMPTS: u32 = 3;
 
-/// Makes `call`, with a free VMID for the guest that it is to make where the caller gave none.
+/// Runs `call`, with a free VMID for the guest to create if the caller gave none.
 ///
-/// Proxmox reserves nothing: a VMID that another client takes meanwhile is refused before anything
-/// is made, and the next one is tried.
+/// Proxmox reserves no VMID: one that another client takes in the meantime is refused before anything is
+/// created, and the next one is tried.
 pub(crate) fn with_free_vmid(
     client: &Reader,
     args: &mut Args,
@@ -167,7 +170,7 @@ pub(crate) fn with_free_vmid(
     let Some(param) = new.filter(|param| args.get(param).is_none()) else {
         return call(args);
     };
-    // What has the VMID when another client was faster is not for us to overwrite.
+    // If another client was faster, its guest has this VMID and must not be overwritten.
     let overwrites = args.flag(&OVERWRITE);
     args.unset(&OVERWRITE);
     let mut taken = None;
@@ -182,7 +185,7 @@ pub(crate) fn with_free_vmid(
             }
             called => {
                 return called.map(|answer| match answer.task {
-                    // What it does names the VMID.
+                    // The description of the task contains the VMID.
                     Some(task) => {
                         let answer = Answer {
                             task: Some(task.with_chosen_vmid(id)),
@@ -202,24 +205,24 @@ pub(crate) fn with_free_vmid(
     }
 }
 
-/// Whether Proxmox refused to make a guest because there is one with its VMID. The second form is
-/// that of two clients at the same moment.
+/// Returns true if Proxmox refused to create a guest because its VMID is taken. The second message is that
+/// of two clients at the same moment.
 fn says_vmid_taken(error: &Error, id: u64) -> bool {
     [" already exists", ": config file already exists"]
         .iter()
         .any(|words| error.says(&format!("{id}{words}")))
 }
 
-/// How many VMIDs after a taken one are looked at.
+/// The number of VMIDs after a taken one that are tried.
 const PROBES: u64 = 10;
 
-/// The next free VMID, above the one that was found `taken`.
+/// Returns the next free VMID, above `taken` if that was found to be taken.
 fn free_vmid(client: &Reader, taken: Option<u64>) -> Result<u64, Error> {
     let next = next_vmid(client, None)?;
     let Some(taken) = taken.filter(|taken| next <= *taken) else {
         return Ok(next);
     };
-    // Proxmox still takes it for free.
+    // Proxmox still considers it free.
     let mut probes = taken + 1..=taken + PROBES;
     loop {
         match next_vmid(client, probes.next()) {
@@ -229,7 +232,7 @@ fn free_vmid(client: &Reader, taken: Option<u64>) -> Result<u64, Error> {
     }
 }
 
-/// What `/cluster/nextid` answers: the lowest free VMID, or `wanted` if it is free.
+/// Asks `/cluster/nextid` for the lowest free VMID, or for `wanted` if that is free.
 fn next_vmid(client: &Reader, wanted: Option<u64>) -> Result<u64, Error> {
     let mut request = Request::new(Get, "/cluster/nextid");
     if let Some(wanted) = wanted {
@@ -239,19 +242,18 @@ fn next_vmid(client: &Reader, wanted: Option<u64>) -> Result<u64, Error> {
     id.parse().map_err(|_| {
         Error::impossible(
             "no free VMID was found, nothing was done",
-            "Proxmox named none: give one.",
+            "Proxmox returned none: give one.",
         )
     })
 }
 
-/// A tool for one kind of guest, and the one that does the same for the other kind.
+/// The kind of guest that a tool is for, and the tool that does the same for the other kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Twins {
-    /// The kind that the tool is for.
     pub(crate) kind: Guest,
-    /// The name of the tool for the other kind, where there is one.
+    /// The tool for the other kind, if there is one.
     pub(crate) other: Option<&'static str>,
-    /// Whether that one does the work when it is called with a guest of this kind.
+    /// Whether a call with a guest of the other kind is passed on to that tool.
     pub(crate) stands_in: bool,
 }
 
@@ -263,7 +265,7 @@ pub(crate) enum Guest {
 }
 
 impl Guest {
-    /// What a row of `/cluster/resources` is.
+    /// Returns the kind of a row of `/cluster/resources`.
     pub(crate) fn of(row: &Value) -> Self {
         match row["type"].as_str() {
             Some("lxc") => Guest::Container,
@@ -271,7 +273,7 @@ impl Guest {
         }
     }
 
-    /// What the names of the tools for one kind alone hold, mostly at their end.
+    /// The suffix in the names of tools for this kind only.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Guest::Container => "_lxc",
@@ -286,7 +288,7 @@ impl Guest {
         }
     }
 
-    /// As the API names it, in paths and as `type`.
+    /// Returns the name of the kind in the API, in paths and as `type`.
     pub(crate) fn api_type(self) -> &'static str {
         match self {
             Guest::Container => "lxc",
@@ -294,14 +296,14 @@ impl Guest {
         }
     }
 
-    /// The path template of something below a guest, such as `config`.
+    /// Returns the path template of something below a guest, such as `config`.
     pub(crate) fn path(self, part: &str) -> String {
         format!("/nodes/{{node}}/{}/{{vmid}}/{part}", self.api_type())
     }
 }
 
-/// The row of `/cluster/resources` of the guest `vmid`, which `args` may hold already; `None` when
-/// the token does not see one.
+/// Returns the row of the guest `vmid` in `/cluster/resources`, which `args` may already contain; `None` if
+/// the token does not see the guest.
 pub(crate) fn resource(client: &Reader, args: &Args, vmid: &str) -> Result<Option<Value>, Error> {
     if args.guest.is_some() {
         return Ok(args.guest.clone());
@@ -311,7 +313,7 @@ pub(crate) fn resource(client: &Reader, args: &Args, vmid: &str) -> Result<Optio
         .find(|row| plain(&row["vmid"]) == vmid))
 }
 
-/// The row of `/cluster/resources` of a guest as it is now, null where the token sees none.
+/// Reads the row of a guest in `/cluster/resources`; null if the token does not see the guest.
 pub(crate) fn guest_row(client: &Reader, vmid: u64) -> Result<Value, Error> {
     let vmid = vmid.to_string();
     let mut rows = resources(client, "vm")?.into_iter();
@@ -320,20 +322,20 @@ pub(crate) fn guest_row(client: &Reader, vmid: u64) -> Result<Value, Error> {
         .unwrap_or_default())
 }
 
-/// All guests, which can be tens of thousands.
+/// Lists all guests, of which there may be tens of thousands.
 pub(crate) fn list(client: &Reader) -> Result<Rows, Error> {
     client.rows(Request::new(Get, "/cluster/resources").with("type", "vm"))
 }
 
-/// The rows of `/cluster/resources` of one type: `vm` for guests, `storage`.
+/// Returns the rows of `/cluster/resources` of one type: `vm` for guests, `storage`.
 pub(crate) fn resources(client: &Reader, of_type: &str) -> Result<Vec<Value>, Error> {
     let request = Request::new(Get, "/cluster/resources").with("type", of_type);
     client.send(&request).map(answer::rows)
 }
 
-/// `error` with where the guest really is, when it says that it is not where `args` of `tool` name it.
+/// Adds to `error` where the guest is, if Proxmox says that it is not where `args` say.
 ///
-/// Proxmox says of any VMID without a running guest of the asked kind that it is not running.
+/// Proxmox calls a VMID "not running" even if its guest is of the other kind.
 pub(crate) fn with_location(
     client: &Reader,
     of: Option<Twins>,
@@ -387,7 +389,7 @@ pub(crate) fn identified(guest: &Value) -> String {
     )
 }
 
-/// Where the guest of a row belongs.
+/// Returns the pool and tags of the guest in a row.
 pub(crate) fn labels(row: &Value) -> Labels {
     Labels {
         pool: plain(&row["pool"]),

@@ -1,4 +1,4 @@
-//! How long a call waits for something, and when it looks at it.
+//! How long a call waits, and when it polls.
 
 use std::time::{Duration, Instant};
 
@@ -6,26 +6,25 @@ use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::param::Args;
 use crate::pve::reader::Reader;
 
-/// How long to wait where nothing else is said: clients give up on a call after 60 s.
+/// The default limit in seconds: clients give up on a call after 60 s.
 const PATIENCE: u64 = 45;
 
-/// How long to wait at most for a client that does not hear of progress, and may take a long wait
-/// for a dead server.
+/// The longest wait in seconds for a client that receives no progress and may take the server for dead.
 const PATIENCE_WITHOUT_PROGRESS: u64 = 50;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
-/// How long a call waits for the task that it starts.
+/// How long a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
     limit: Duration,
-    /// Whether the limit is less than what was asked for.
+    /// Whether the limit is shorter than requested.
     is_cut: bool,
 }
 
 impl Patience {
-    /// What `args` ask for; `None` when they do not ask to wait.
+    /// Returns the wait that `args` request; `None` if they request none.
     pub(crate) fn asked(client: &Reader, args: &Args) -> Option<Self> {
         let seconds = args.integer(&WAIT_TIMEOUT);
         let waits = match args.get(&WAIT) {
@@ -35,7 +34,7 @@ impl Patience {
         waits.then(|| Self::of(client, seconds))
     }
 
-    /// So many seconds, or the usual patience.
+    /// Waits for this many seconds, or the default.
     pub(crate) fn of(client: &Reader, seconds: Option<u64>) -> Self {
         let seconds = seconds.unwrap_or(PATIENCE);
         let most = match client.peer().wants_progress() {
@@ -48,12 +47,12 @@ impl Patience {
         }
     }
 
-    /// ` after 45 s`, to be said of what it did not see.
+    /// ` after 45 s`, to follow what had not happened by then.
     pub(super) fn elapsed(self) -> String {
         let seconds = self.limit.as_secs();
         match self.is_cut {
             true => {
-                format!(" after {seconds} s, the most that is waited for a client without progress")
+                format!(" after {seconds} s, the longest wait for a client without progress")
             }
             false => format!(" after {seconds} s"),
         }
@@ -67,8 +66,7 @@ impl Patience {
     }
 }
 
-/// When what a call waits for is looked at: soon at first, then every two seconds, and a last time when
-/// patience ends.
+/// The times at which a call polls: soon at first, then every two seconds, and once more at the limit.
 pub(crate) struct Pace {
     patience: Patience,
     since: Instant,
@@ -92,24 +90,24 @@ impl Pace {
         pace
     }
 
-    /// When the next look is due.
+    /// When the next poll is due.
     pub(crate) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Whether patience has ended with the look that was due.
+    /// Returns true if the limit was reached with the poll that was due.
     pub(crate) fn is_over(&self) -> bool {
         self.waited() >= self.patience.limit
     }
 
-    /// The same, up to the next look.
+    /// Moves on to the next poll.
     pub(crate) fn advanced(mut self) -> Self {
         self.delay = (self.delay * 2).min(LONGEST_DELAY);
         self.schedule();
         self
     }
 
-    /// The same patience, for something else.
+    /// Polls something else within the same limit.
     pub(crate) fn restarted(mut self) -> Self {
         self.delay = FIRST_DELAY;
         self.schedule();
@@ -122,8 +120,8 @@ impl Pace {
         self.paused += self.delay;
     }
 
-    /// What took longer than the delays counts in whole seconds: how often something is looked at must
-    /// not depend on how busy the machine is.
+    /// Time beyond the planned delays counts in whole seconds only, so that the number of polls does not depend
+    /// on how busy the machine is.
     fn waited(&self) -> Duration {
         let other = self.since.elapsed().saturating_sub(self.paused);
         self.paused + Duration::from_secs(other.as_secs())

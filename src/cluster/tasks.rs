@@ -1,4 +1,4 @@
-//! Tasks: what a worker of Proxmox goes on doing after the request that started it was answered.
+//! Tasks: work that Proxmox continues after it has answered the request that started it.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ use crate::text::upid::Upid;
 /// Whether to wait for the task that a call starts.
 pub(crate) const WAIT: Param = Param::optional("wait", Kind::Flag, "").local();
 
-/// How long to wait, which is also a way to say that.
+/// How long to wait; requests a wait as well.
 pub(crate) const WAIT_TIMEOUT: Param = Param::optional(
     "wait_timeout",
     Kind::Integer(1, 600),
@@ -26,7 +26,7 @@ pub(crate) const WAIT_TIMEOUT: Param = Param::optional(
 )
 .local();
 
-/// What waiting for a task may send.
+/// The requests that waiting for a task may send.
 pub(crate) const REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
     Step::read("/nodes/{node}/tasks/{upid}/log", &[]),
@@ -36,43 +36,43 @@ pub(crate) const REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/{type}/{vmid}/status/current", needs::AUDIT),
 ];
 
-/// After so many seconds a guest that is down will not come up by the reboot that shut it down.
+/// The seconds after which a guest that a reboot has shut down will not come up again.
 const LONGEST_REBOOT: u64 = 600;
 
-/// How many of the last lines of its log explain a task that failed.
+/// The number of last log lines that explain a failure.
 const LAST_LINES: u64 = 8;
 
-/// What is known of a task.
+/// What is known about a task.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
-    /// It has been started; nobody has looked since, or nobody went on looking.
+    /// It was started, and is not polled (any more).
     Started,
-    /// It runs, for all that is known; `look_error` is why the last look told nothing.
+    /// It is running as far as is known; `look_error` says why the last poll failed.
     Running { look_error: Option<String> },
-    /// It has ended well: `OK`, or `WARNINGS: 1` with the last lines of the log.
+    /// It succeeded: `OK`, or `WARNINGS: 1` with the last lines of the log.
     Ended {
         exit: String,
         log: Vec<String>,
         sequel: Sequel,
     },
-    /// It has failed: why, and the last lines of the log.
+    /// It failed: why, and the last lines of the log.
     Failed { exit: String, log: Vec<String> },
 }
 
-/// What follows a task that has ended well: a guest that was made or shut down is started by a task of
-/// its own, which can fail.
+/// What follows a successful task: a guest that was created or shut down is started by a task of its own,
+/// which can fail.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Sequel {
-    /// Nothing, for all that is known.
+    /// Nothing, as far as is known.
     None,
-    /// The guest is to run and was not seen to; whether that may still come.
+    /// The guest was to run but was not seen running; whether it still may.
     Unseen { is_due: bool },
-    /// The task that starts the guest, and what is known of it.
+    /// The task that starts the guest, and its state.
     Start(Task, Box<State>),
 }
 
 impl State {
-    /// Whether there is more to come.
+    /// Returns true if more may follow.
     pub(crate) fn is_open(&self) -> bool {
         match self {
             State::Started | State::Running { .. } => true,
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// The exit status at the end: that of the start which follows, if that failed.
+    /// Returns the final exit status: that of the start that follows if it failed.
     pub(crate) fn exit(&self) -> Option<&str> {
         match self {
             State::Started | State::Running { .. } => None,
@@ -98,14 +98,14 @@ impl State {
     }
 }
 
-/// A task as a call follows it: to its end, and to the end of what follows. What of it only files a
-/// request with the HA manager is followed to what that does.
+/// A task that a call follows to its end, and to the end of what follows. If it only files a request with
+/// the HA manager, the call follows the task that the manager starts.
 pub(crate) struct FollowedTask {
-    /// The one that was started.
+    /// The task that was started.
     pub(crate) task: Task,
-    /// The one that is looked at: the same, or what the HA manager started for it.
+    /// The task that is polled: the same, or the one that the HA manager started for it.
     followed: Task,
-    /// Its end, once it was seen.
+    /// Its final state, once known.
     ended: Option<State>,
     progress: Progress,
 }
@@ -121,12 +121,12 @@ impl FollowedTask {
         }
     }
 
-    /// What is known of it without another look.
+    /// Returns its last known state without polling.
     pub(crate) fn known(self) -> (Task, State) {
         (self.task, self.ended.unwrap_or(State::Started))
     }
 
-    /// Looks at it once, and tells the client how far it is where it goes on.
+    /// Polls it once, and reports progress to the client if it is still running.
     pub(crate) fn look(&mut self, client: &Reader) -> Result<State, Error> {
         let mut state = match self.ended.take() {
             Some(ended) => ended,
@@ -165,7 +165,7 @@ impl Task {
         }
     }
 
-    /// One that somebody else may have started: what it does is its type.
+    /// A task that may have been started elsewhere, described by its type.
     pub(crate) fn found(upid: &str) -> Self {
         let task = Self::new("", upid);
         let kind = Upid::parse(upid).map_or("task", |upid| upid.kind);
@@ -176,7 +176,7 @@ impl Task {
         Self { what, ..task }
     }
 
-    /// The same for a guest whose VMID was chosen, which its text and data tell.
+    /// Marks the VMID of its guest as chosen here, which text and data then say.
     pub(crate) fn with_chosen_vmid(self, id: u64) -> Self {
         Self {
             what: self.what + " (the next free VMID)",
@@ -185,13 +185,13 @@ impl Task {
         }
     }
 
-    /// With a remark on what it does, for where it is told and for the data.
+    /// Adds a remark to its description and to the data.
     pub(crate) fn remark(mut self, remark: &str) -> Self {
         self.remarks.push(remark.to_owned());
         self
     }
 
-    /// What it does, with the remarks in brackets at the end.
+    /// Returns what it does, with the remarks in brackets at the end.
     fn description(&self) -> String {
         let remarks = self.remarks.join("; ");
         match self.what.strip_suffix(')') {
@@ -205,17 +205,17 @@ impl Task {
         Upid::parse(&self.upid)
     }
 
-    /// The node that runs it.
+    /// Returns the node that runs it.
     pub(crate) fn node(&self) -> &str {
         self.parts().map_or("", |upid| upid.node)
     }
 
-    /// When it was started, in seconds since 1970.
+    /// Returns when it was started, in seconds since 1970.
     pub(crate) fn started(&self) -> u64 {
         self.parts().map_or(0, |upid| upid.started)
     }
 
-    /// The VMID of the guest that it is about, if it is about one.
+    /// Returns the VMID of the guest that it works on, if there is one.
     fn guest(&self) -> Option<&str> {
         self.parts()?.vmid()
     }
@@ -226,12 +226,12 @@ impl Task {
             .segment("upid", &self.upid)
     }
 
-    /// What Proxmox says about it.
+    /// Reads its status.
     pub(crate) fn status(&self, client: &Reader) -> Result<Value, Error> {
         client.send(&self.request("/nodes/{node}/tasks/{upid}/status"))
     }
 
-    /// Lines of its log from `start` on: the answer of Proxmox, `total` included.
+    /// Reads lines of its log from `start` on; returns the whole reply, `total` included.
     fn log(&self, client: &Reader, start: u64, limit: u64) -> Result<Value, Error> {
         let request = self.request("/nodes/{node}/tasks/{upid}/log");
         client.answer(
@@ -241,7 +241,7 @@ impl Task {
         )
     }
 
-    /// Lines of its log, by default the last ones; how many come before them, and how many there are.
+    /// Reads lines of its log, by default the last ones; returns also how many precede them and how many there are.
     pub(crate) fn log_lines(
         &self,
         client: &Reader,
@@ -258,8 +258,7 @@ impl Task {
         Ok((answer::log_lines(page["data"].take()), start, total))
     }
 
-    /// When it ended, in seconds since 1970; `None` where that cannot be read. Only the list of tasks
-    /// knows it.
+    /// Returns when it ended, in seconds since 1970; `None` if that cannot be read. Only the list of tasks has it.
     pub(crate) fn ended(&self, client: &Reader) -> Option<u64> {
         let started = self.started().to_string();
         let request = self
@@ -272,7 +271,7 @@ impl Task {
         number(&own["endtime"]).map(|end| end as u64)
     }
 
-    /// Looks at it once.
+    /// Polls it once.
     pub(crate) fn look(&self, client: &Reader) -> Result<State, Error> {
         let status = self.status(client)?;
         if status["status"] != "stopped" {
@@ -299,7 +298,7 @@ impl Task {
         })
     }
 
-    /// `state`, and what follows where that is a good end.
+    /// Returns `state` with what follows if the task succeeded.
     pub(crate) fn followed_up(&self, client: &Reader, state: State) -> Result<State, Error> {
         Ok(match state {
             State::Ended { exit, log, .. } => State::Ended {
@@ -311,10 +310,10 @@ impl Task {
         })
     }
 
-    /// What follows its good end.
+    /// Finds out what follows its success.
     fn sequel(&self, client: &Reader) -> Result<Sequel, Error> {
         let is_expected = match self.verb() {
-            // The machine is down at its end, and comes up a moment later.
+            // The guest is down when the task ends, and comes up a moment later.
             Some((_, "reboot")) if self.guest_state(client)?.as_deref() == Some("running") => {
                 return Ok(Sequel::None);
             }
@@ -341,13 +340,13 @@ impl Task {
         Ok(Sequel::Unseen { is_due })
     }
 
-    /// When it ended, if `tasks` tell.
+    /// Returns when it ended, if `tasks` say.
     fn end_among(&self, tasks: &[Value]) -> Option<f64> {
         let own = tasks.iter().find(|task| task["upid"] == *self.upid)?;
         number(&own["endtime"])
     }
 
-    /// The tasks of its guest that were started since it was, on its node, as the token sees them.
+    /// Lists the tasks of its guest on its node that were started since, as far as the token sees them.
     fn tasks_since(&self, client: &Reader) -> Result<Vec<Value>, Error> {
         let Some(guest) = self.guest() else {
             return Ok(Vec::new());
@@ -360,8 +359,8 @@ impl Task {
         client.send(&request).map(answer::rows)
     }
 
-    /// The first of `tasks` that starts its guest. One that was started after the end of a task that
-    /// makes a guest has nothing to do with that.
+    /// Returns the first of `tasks` that starts its guest. A start after the end of the task that created the
+    /// guest is unrelated to it.
     fn start_among(&self, tasks: &[Value]) -> Option<Task> {
         let (family, verb) = self.verb()?;
         let started = |task: &Value| number(&task["starttime"]).unwrap_or_default();
@@ -378,7 +377,7 @@ impl Task {
         Some(Task::found(upid))
     }
 
-    /// Looks at it once; where it only files a request with the HA manager, at what that does.
+    /// Polls it once; if it only files a request with the HA manager, polls the outcome of that.
     fn step(&mut self, client: &Reader) -> Result<State, Error> {
         let state = match self.look(client) {
             Err(error) => return self.look_error(error),
@@ -398,13 +397,13 @@ impl Task {
         }
     }
 
-    /// A look that told nothing: the task may well run on. Only what no other look can mend is an
+    /// The state after a failed poll: the task may well be running. Only what a further poll cannot change is an
     /// error.
     fn look_error(&self, error: Error) -> Result<State, Error> {
         match &error.kind {
             ErrorKind::Refused(refusal) if refusal.says("no such task") => Err(Error::impossible(
                 format!("how this ended is unknown: {}", self.what),
-                "Proxmox no longer has the record of the task: look at what it was to change.",
+                "Proxmox no longer has the record of the task: check what it was to change.",
             )
             .hint(format!("upid: {}", self.upid))),
             ErrorKind::Refused(_) | ErrorKind::Unanswered | ErrorKind::NotRecorded => {
@@ -416,12 +415,13 @@ impl Task {
         }
     }
 
-    /// Whether another task does what it is about.
+    /// Returns true if another task does the actual work.
     pub(crate) fn only_files_a_request(&self) -> bool {
         self.ha_goal().is_some()
     }
 
-    /// What a task of the HA manager wants of the guest; `None` for every other task.
+    /// For a task that files a request with the HA manager: the types of the task that does the work, and the state that
+    /// it brings about.
     fn ha_goal(&self) -> Option<(&'static [&'static str], Option<&'static str>)> {
         match self.parts()?.kind {
             "hastart" => Some((&["qmstart", "vzstart"], Some("running"))),
@@ -434,8 +434,8 @@ impl Task {
         }
     }
 
-    /// What has come of the request filed with the HA manager: the worker that it started, or, where
-    /// the token may not see that, the state of the guest.
+    /// Reads what came of a request filed with the HA manager: the task that it started or, if the token may not
+    /// see that, the state of the guest.
     fn ha_outcome(&self, client: &Reader) -> Result<HaOutcome, Error> {
         let (Some((types, wanted)), Some(vmid)) = (self.ha_goal(), self.guest()) else {
             return Ok(HaOutcome::Reached);
@@ -459,7 +459,7 @@ impl Task {
         let guest = guests.iter().find(|guest| plain(&guest["vmid"]) == vmid);
         let is_reached = guest.is_some_and(|guest| match wanted {
             Some(wanted) => guest["status"] == wanted,
-            // It was filed where the guest was, and that changes last.
+            // The node of the request is the one that the guest leaves, which is updated last.
             None => guest["node"].is_string() && guest["node"] != *self.node(),
         });
         Ok(if is_reached {
@@ -469,7 +469,7 @@ impl Task {
         })
     }
 
-    /// What to say about it; `answer` holds what else the call has to say.
+    /// Returns what the call says about it; `answer` contains what else there is to say.
     pub(crate) fn report(
         &self,
         client: &Reader,
@@ -477,7 +477,7 @@ impl Task {
         patience: Option<Patience>,
         answer: Answer,
     ) -> Result<Answer, Error> {
-        // What was made up for a guest means nothing where there is none.
+        // A generated password is worthless if its guest was not created.
         let answer = match &state {
             State::Failed { .. } => Answer {
                 generated: None,
@@ -606,8 +606,7 @@ impl Task {
         })
     }
 
-    /// `besides` is what the call has to say all the same: a copy that fails to start is made, and
-    /// so can a container be whose password is known to nobody else.
+    /// Returns the error of a failed task: its exit status, last log lines and remedy.
     fn failure(&self, client: &Reader, what: String, exit: &str, log: &[String]) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
@@ -619,9 +618,9 @@ impl Task {
             .hint(format!("upid: {}", self.upid))
     }
 
-    /// What it has backed up, where it is a backup of one guest.
+    /// Returns the backup that it created, if it backed up a single guest.
     fn backup(&self, client: &Reader) -> Result<Option<Backup>, Error> {
-        /// The archive is named before the data is written, below a line for each disk.
+        /// The archive is named before the data is written, after a line for each disk.
         const LINES: u64 = 500;
         if self.parts().is_none_or(|upid| upid.kind != "vzdump") || self.guest().is_none() {
             return Ok(None);
@@ -631,13 +630,13 @@ impl Task {
         Ok(lines.and_then(|lines| Backup::of(&lines)))
     }
 
-    /// The state of the guest after a task that may have started it.
+    /// Returns the state of the guest after a task that may have started it.
     fn reached(&self, client: &Reader) -> Result<Option<String>, Error> {
         match self.verb() {
             None if self.parts().is_some_and(|upid| upid.kind == "hastart") => {
                 Ok(Some("running".to_owned()))
             }
-            // Nothing follows it any more, so it was seen to run.
+            // Nothing follows any more, so the guest was seen running.
             Some((_, "reboot")) => Ok(Some("running".to_owned())),
             Some((_, "start" | "resume" | "rollback" | "create" | "restore")) => {
                 self.guest_state(client)
@@ -646,14 +645,14 @@ impl Task {
         }
     }
 
-    /// What it does to its guest: `qm` or `vz`, and a word such as `start`.
+    /// Splits its type into `qm` or `vz` and a verb such as `start`.
     fn verb(&self) -> Option<(&'static str, &str)> {
         let kind = self.parts()?.kind;
         let of = |family| Some((family, kind.strip_prefix(family)?));
         of("qm").or_else(|| of("vz"))
     }
 
-    /// The state of its guest as it is now, where that can be read.
+    /// Reads the current state of its guest; `None` if that cannot be read.
     fn guest_state(&self, client: &Reader) -> Result<Option<String>, Error> {
         let (Some((family, _)), Some(guest)) = (self.verb(), self.guest()) else {
             return Ok(None);
@@ -672,8 +671,7 @@ impl Task {
     }
 }
 
-/// Whether a guest may still come up after a task that `ended` then, both in seconds since 1970: what
-/// did not in all this time will not.
+/// Returns true if the guest may still come up after a task that ended at `ended`, both in seconds since 1970.
 fn may_still_start(ended: Option<f64>, now: Option<u64>) -> bool {
     match (ended, now) {
         (Some(ended), Some(now)) => now < (ended as u64).saturating_add(LONGEST_REBOOT),
@@ -681,7 +679,7 @@ fn may_still_start(ended: Option<f64>, now: Option<u64>) -> bool {
     }
 }
 
-/// What a look brought, if anything: the next may bring more.
+/// Turns a refusal or a missing reply into `None`: the next poll may succeed.
 fn unless_refused<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
     match looked {
         Ok(value) => Ok(Some(value)),
@@ -692,7 +690,7 @@ fn unless_refused<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-/// How a good end is told.
+/// Describes a successful end.
 fn done(exit: &str) -> String {
     match exit {
         "OK" => "done".to_owned(),
@@ -700,23 +698,23 @@ fn done(exit: &str) -> String {
     }
 }
 
-/// Lines of a log, each on a line of its own.
+/// Quotes lines of a log, one per line.
 fn quoted(log: &[String]) -> String {
     let lines = log.iter().map(|line| format!("\n| {}", text::inline(line)));
     lines.collect()
 }
 
-/// What a task that backed up one guest has made.
+/// The backup of one guest that a task created.
 #[derive(Debug, PartialEq)]
 struct Backup {
-    /// The volume id, or the path of a file that lies on no storage.
+    /// The volume id, or the path of a file outside all storages.
     volume: String,
-    /// How it was made: a guest that is down is never backed up by snapshot.
+    /// How it was made: a stopped guest is never backed up in snapshot mode.
     mode: Option<String>,
 }
 
 impl Backup {
-    /// Reads the log of vzdump (`PVE/VZDump.pm`), whose first line names the storage:
+    /// Parses the log of vzdump (`PVE/VZDump.pm`), whose first line names the storage:
     /// `INFO: creating vzdump archive '/var/lib/vz/dump/vzdump-qemu-100-….vma.zst'`.
     fn of(log: &[String]) -> Option<Self> {
         let path = log.iter().find_map(|line| {
@@ -749,18 +747,18 @@ impl Backup {
     }
 }
 
-/// What has come of a request filed with the HA manager.
+/// The outcome of a request filed with the HA manager.
 enum HaOutcome {
     Pending,
     Reached,
-    /// The UPID of the task that does it.
+    /// The UPID of the task that does the work.
     Worker(String),
 }
 
-/// What the client has been told of a task.
+/// The progress of a task as reported to the client.
 #[derive(Default)]
 struct Progress {
-    /// The task whose log it is.
+    /// The task whose log is read.
     upid: String,
     /// The first line of the log that has not been read.
     next: u64,
@@ -769,7 +767,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Reads on in the log and tells how far the task is, where the client wants to know.
+    /// Continues reading the log and reports the progress, if the client asked for it.
     fn tell(&mut self, task: &Task, client: &Reader) {
         if !client.peer().wants_progress() {
             return;
@@ -784,7 +782,7 @@ impl Progress {
         };
         let lines = answer::log_lines(page["data"].take());
         self.next += lines.len() as u64;
-        // A log that is long already, or grows fast, is not read through: the end of it is news.
+        // A log that is long already, or grows fast, is not read in full: only its end is news.
         let total = number(&page["total"]).unwrap_or_default() as u64;
         self.next = self.next.max(total.saturating_sub(PAGE));
         self.percent = lines
@@ -799,7 +797,7 @@ impl Progress {
     }
 }
 
-/// The percentage that a line of a log names: `transferred 1.2 GiB of 32.0 GiB (3.75%)`.
+/// Returns the percentage in a line of a log: `transferred 1.2 GiB of 32.0 GiB (3.75%)`.
 fn percent(line: &str) -> Option<f64> {
     let before = &line[..line.rfind('%')?];
     let digits = before
@@ -876,13 +874,13 @@ mod tests {
     }
 
     #[test]
-    fn puts_remarks_behind_what_a_task_does() {
+    fn appends_remarks_to_the_description_of_a_task() {
         let task = Task::new("Clone VM 100 to 105", "")
             .with_chosen_vmid(105)
             .remark("by default full=0")
             .remark("linked");
-        let told = "Clone VM 100 to 105 (the next free VMID; by default full=0; linked)";
-        assert_eq!(task.description(), told);
+        let expected = "Clone VM 100 to 105 (the next free VMID; by default full=0; linked)";
+        assert_eq!(task.description(), expected);
     }
 
     #[test]
@@ -920,14 +918,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_down_for_long_is_not_waited_for() {
+    fn does_not_wait_for_a_guest_that_has_long_been_down() {
         assert!(may_still_start(Some(1_000.0), Some(1_599)));
         assert!(!may_still_start(Some(1_000.0), Some(1_600)));
         assert!(may_still_start(None, Some(1_600)) && may_still_start(Some(0.0), None));
     }
 
     #[test]
-    fn reads_start_and_guest_out_of_the_upid() {
+    fn parses_start_and_guest_from_the_upid() {
         let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
         let task = Task::new("", upid);
         assert_eq!(task.node(), "pve1");

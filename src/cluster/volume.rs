@@ -1,4 +1,4 @@
-//! Volumes of guests: whose they are, and what becomes of them.
+//! Volumes of guests: which guest owns them, and what becomes of them.
 
 use serde_json::Value;
 
@@ -6,20 +6,20 @@ use crate::pve::property::PropertyString;
 use crate::text;
 use crate::text::slot::Slot;
 
-/// What becomes of what a slot of a guest holds, a disk or a mount point, when the slot is removed.
+/// What becomes of a disk or mount point when its slot is removed from the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Its volume is erased, for good.
+    /// Its volume is erased for good.
     Erased,
-    /// Its volume stays with the guest, as unusedN.
+    /// Its volume is kept with the guest, as unusedN.
     Kept,
-    /// It is detached, and its data stays as it is: it is not the guest's own.
+    /// It is detached and its data untouched, since the guest does not own it.
     Untouched,
 }
 
 impl Fate {
-    /// Of what `slot` of the guest `vmid` holds by its `line`; `erases` says whether Proxmox is asked to
-    /// erase it, which it only does to a volume that the guest owns (`PVE/QemuServer.pm`,
+    /// Returns the fate of what `slot` of the guest `vmid` contains according to its `line`. `erases` is whether
+    /// Proxmox is asked to erase it, which it does only to volumes that the guest owns (`PVE/QemuServer.pm`,
     /// `try_deallocate_drive`; `PVE/LXC.pm`, `delete_mountpoint_volume`).
     pub(crate) fn of(vmid: &str, slot: &str, line: &str, erases: bool) -> Self {
         let line = PropertyString::parse(line);
@@ -27,7 +27,7 @@ impl Fate {
         if volume.starts_with('/') || owner(volume) != vmid {
             return Fate::Untouched;
         }
-        // Proxmox makes it anew from the configuration, so it keeps none.
+        // Proxmox recreates it from the configuration, so it keeps none.
         if volume.contains("-cloudinit") {
             return Fate::Erased;
         }
@@ -41,15 +41,14 @@ impl Fate {
     }
 }
 
-/// What a disk or a mount point is of: a volume, a device or folder of the node, or `none` for a drive
-/// without a disc.
+/// Returns the volume of a disk or mount point, its device or folder on the node, or `none` for an empty drive.
 pub(crate) fn volume(line: &PropertyString) -> &str {
     let named = ["", "file", "volume"].iter().find_map(|key| line.get(key));
     named.unwrap_or_default()
 }
 
-/// What is not deleted with the guest of this configuration, since it is not its own:
-/// `scsi1 /dev/disk/by-id/…`. The discs in its drives go without saying.
+/// Lists what is not deleted with the guest of this configuration, since the guest does not own it:
+/// `scsi1 /dev/disk/by-id/…`. Discs in CD drives are omitted.
 pub(crate) fn not_owned(config: &Value, vmid: &str) -> Vec<String> {
     let slots = config.as_object().into_iter().flatten();
     let disks = slots.filter(|(slot, _)| Slot::of(slot).holds_volume());
@@ -63,17 +62,17 @@ pub(crate) fn not_owned(config: &Value, vmid: &str) -> Vec<String> {
     not_owned.collect()
 }
 
-/// The VMID of the guest that a volume belongs to, empty where its name tells none.
+/// Returns the VMID of the guest that owns a volume; empty if its name contains none.
 ///
-/// A storage that is a directory goes by the folder (`local:100/data.qcow2`), others by the name
-/// (`local-lvm:vm-100-disk-0`); what comes before them is the image that a linked clone builds on
-/// (`local:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`). Backups are of a guest as well:
+/// On directory storages the folder decides (`local:100/data.qcow2`), on others the name
+/// (`local-lvm:vm-100-disk-0`); before them may stand the image that a linked clone is based on
+/// (`local:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`). Backups belong to a guest as well:
 /// `vzdump-qemu-100-….vma.zst`, or `backup/vm/100/…` on a backup server (`parse_volname` in
 /// `PVE/Storage/*.pm`).
 pub(crate) fn owner(volume: &str) -> &str {
     let name = volume.split_once(':').map_or(volume, |(_, name)| name);
     let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
-    // A folder of backups does not say whose they are, except on a backup server.
+    // A folder of backups does not name the guest, except on a backup server.
     let folder = match folders.strip_prefix("backup/") {
         Some(rest) => ["vm/", "ct/"]
             .iter()
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_does_not_own_outlives_it() {
+    fn lists_what_a_guest_does_not_own() {
         let config = serde_json::json!({
             "name": "a", "memory": 512, "args": "/dev/x", "scsi0": "local-lvm:vm-100-disk-0,size=8G",
             "scsi1": "/dev/disk/by-id/x,size=1T", "ide2": "local:iso/a.iso,media=cdrom",
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_whose_a_volume_is() {
+    fn finds_the_owner_of_a_volume() {
         for (volume, of) in [
             ("local-lvm:vm-100-disk-0", "100"),
             ("local-lvm:vm-100-cloudinit", "100"),

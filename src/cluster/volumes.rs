@@ -1,4 +1,4 @@
-//! What lies on the storages, read from one place or from all that hold a kind of content.
+//! The contents of storages, read from one storage or from all that hold a kind of content.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +17,24 @@ use crate::text::format;
 
 pub(crate) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
-/// The requests that [`Volumes::read`] sends.
+/// The requests that [`Volumes::read`] may send.
 pub(crate) const REQUESTS: &[Step] = &[RESOURCES_REQUEST, CONTENT_REQUEST];
 pub(crate) const RESOURCES_REQUEST: Step = Step::read("/cluster/resources", &[]);
 pub(crate) const CONTENT_REQUEST: Step =
     Step::read("/nodes/{node}/storage/{storage}/content", &[needs::STORED]);
 
-/// The volumes that were asked for, and what could not be read.
+/// The requested volumes, and what could not be read.
 pub(crate) struct Volumes {
-    /// Each with the `node` it was read on where that was not given.
+    /// Each with the `node` on which it was read, unless that was given.
     pub(crate) rows: Vec<Value>,
     pub(crate) notes: Vec<String>,
 }
 
 impl Volumes {
-    /// Reads the volumes of a kind of `content`, or all, on the storage and the node that are given;
-    /// where one is not, on all that hold such content, shared ones once.
+    /// Reads the volumes of a kind of `content`, or all, on the given storage and node. If one is absent, reads
+    /// all storages that hold such content, shared ones once.
     ///
-    /// A storage that cannot be read is named in a note, unless that is so for all of them.
+    /// A storage that cannot be read is named in a note; it is an error only if none can be read.
     pub(crate) fn read(
         client: &Reader,
         args: &Args,
@@ -86,8 +86,8 @@ impl Volumes {
     }
 }
 
-/// The volumes of a guest that its configuration names in no slot, by their IDs, and which storages could
-/// not be read.
+/// Lists the ids of the volumes of a guest that no slot of its configuration names, and notes on the storages
+/// that could not be read.
 pub(crate) fn unreferenced(
     client: &Reader,
     of_type: &str,
@@ -138,14 +138,14 @@ fn read(
     Ok(rows)
 }
 
-/// A storage, and a node to read it on.
+/// A storage, and a node on which to read it.
 struct Location {
     storage: String,
     node: String,
 }
 
-/// Where to read: each storage with a node, a shared one with one node that reaches it, and the
-/// locations that are not available.
+/// Returns where to read: each storage with a node, a shared one with one node that reaches it; and those that
+/// are unavailable.
 fn locations(
     client: &Reader,
     args: &Args,
@@ -168,15 +168,18 @@ fn locations(
     }
     if seen.is_empty() {
         return match storage {
-            // The token may see it all the same; the connected node knows.
+            // The token may have access to it nevertheless; the connected node knows.
             Some(storage) => {
                 let node = args.get(&ON_NODE).unwrap_or("localhost").to_owned();
                 let storage = storage.to_owned();
                 Ok((vec![Location { storage, node }], Vec::new()))
             }
             None => Err(Error::impossible(
-                format!("no storage for {} is seen", content.unwrap_or("anything")),
-                "Storages for which the token lacks Datastore.Audit are silently omitted by Proxmox; proxmox_get_storage lists those that it sees.",
+                format!(
+                    "this token sees no storage for {}",
+                    content.unwrap_or("anything")
+                ),
+                "Storages for which the token lacks Datastore.Audit are silently omitted by Proxmox; proxmox_get_storage lists the others.",
             )),
         };
     }
@@ -184,7 +187,7 @@ fn locations(
     let mut unavailable = Vec::new();
     for row in &seen {
         let (storage, node) = (plain(&row["storage"]), plain(&row["node"]));
-        // Of a shared storage any node shows the same.
+        // A shared storage has the same contents on every node.
         let on = if number(&row["shared"]) == Some(1.0) {
             String::new()
         } else {
@@ -213,7 +216,7 @@ fn locations(
     Ok((locations.collect(), unavailable))
 }
 
-/// The newest backup of a guest, null where the token sees none.
+/// Returns the newest backup of a guest; null if the token sees none.
 pub(crate) fn last_backup(client: &Reader, vmid: u64) -> Result<Value, Error> {
     const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
     let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);

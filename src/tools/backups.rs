@@ -1,4 +1,4 @@
-//! Backups: make, list, restore, delete.
+//! Backups: create, list, restore, delete.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +34,12 @@ const COMPRESS: Param = Param::optional(
 )
 .default("zstd")
 .synonyms(&[("none", "0")]);
-const NOTES: Param = Param::optional("notes", Kind::Text(0, 1_024), "May hold {{guestname}}.");
-const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
+const NOTES: Param = Param::optional("notes", Kind::Text(0, 1_024), "May contain {{guestname}}.");
+const PROTECTED: Param = Param::optional(
+    "protected",
+    Kind::Flag,
+    "Protect it from pruning and deletion.",
+);
 const BACKUP_PARAMS: &[Param] = &[
     guest::NODE,
     VMID,
@@ -91,7 +95,7 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
             cause,
         )
     };
-    // vzdump takes both kinds and answers OK when the guest is on another node.
+    // vzdump accepts both kinds, and replies OK if the guest is on another node.
     let seen = resource(client, args, vmid)?;
     if let Some(seen) = &seen
         && (seen["type"] != guest.api_type() || seen["node"] != *node)
@@ -108,16 +112,16 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
         .with("vmid", vmid);
     request = args.send_given(request, &[TO_STORAGE, MODE, COMPRESS]);
     if let Some(notes) = args.get(&NOTES) {
-        // one line, with these two escaped (`PVE/VZDump.pm`)
+        // A single line, with these two characters escaped (`PVE/VZDump.pm`).
         let notes = notes.replace('\\', "\\\\").replace('\n', "\\n");
         request = request.with("notes-template", notes);
     }
-    // As the web interface does it: a new backup is no reason to remove older ones for good.
+    // As in the web interface: a new backup is not a reason to prune older ones.
     request = request.with("remove", "0");
     let data = client.change(&args.send_given(request, &[PROTECTED]), Reply::TaskOrOk)?;
     if data == "OK" {
         return Err(elsewhere(match seen {
-            Some(_) => "It has just been moved: proxmox_get_vms tells where to.".to_owned(),
+            Some(_) => "It has just been moved: proxmox_get_vms shows where.".to_owned(),
             None => format!(
                 "vzdump found none there, and this token sees no guest {vmid} on any node: correct vmid or node."
             ),
@@ -128,7 +132,11 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
 }
 
 const ON_STORAGE: Param = Param::optional("storage", Kind::Format(&format::STORAGE), "");
-const MISSING: Param = Param::optional("missing", Kind::Flag, "Lists guests without a backup.");
+const MISSING: Param = Param::optional(
+    "missing",
+    Kind::Flag,
+    "List guests without a backup instead.",
+);
 
 pub(super) static LIST: Tool = Tool {
     title: "List backups",
@@ -181,7 +189,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(BACKUPS.answer(rows, args, &notes))
 }
 
-/// The guests that none of `backups` belongs to; templates are marked.
+/// Lists the guests to which none of `backups` belongs; templates are marked.
 fn without_backup(
     client: &Client,
     args: &Args,
@@ -213,9 +221,9 @@ fn without_backup(
         .collect();
     guests.retain(|guest| !saved.contains(&plain(&guest["vmid"])));
     notes.push(if guests.is_empty() {
-        format!("Looked for {seen}, all that the token sees.")
+        format!("{seen} checked, all that the token sees.")
     } else {
-        "A backup that the token may not see (VM.Backup of its guest) counts as none.".to_owned()
+        "Backups that the token may not see (VM.Backup on the guest) are not counted.".to_owned()
     });
     Ok(GUESTS.answer(guests, args, &notes))
 }
@@ -228,13 +236,16 @@ const ARCHIVE: Param = Param::required(
 const RESTORE_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
-    "As backed up if absent.",
+    "Target; as in the backup if absent.",
 );
-const UNIQUE: Param = Param::optional("unique", Kind::Flag, "New MAC addresses.");
+const UNIQUE: Param = Param::optional("unique", Kind::Flag, "Generate new MAC addresses.");
 const START: Param = Param::optional("start", Kind::Flag, "");
-const LIVE_RESTORE: Param =
-    Param::optional("live_restore", Kind::Flag, "Starts it meanwhile; PBS only.")
-        .sent_as("live-restore");
+const LIVE_RESTORE: Param = Param::optional(
+    "live_restore",
+    Kind::Flag,
+    "Start it during the restore; PBS only.",
+)
+.sent_as("live-restore");
 
 pub(super) static RESTORE_LXC: Tool = Tool {
     title: "Restore container",
@@ -272,11 +283,11 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     let archive = &args[&ARCHIVE];
     let storage = match args.get(&RESTORE_STORAGE) {
         Some(storage) => storage.to_owned(),
-        // Proxmox would take `local`, which usually holds no root volumes.
+        // Proxmox would use `local`, which usually holds no root volumes.
         None => root_storage(client, args).ok_or_else(|| {
             Error::impossible(
                 "storage is missing, nothing was restored",
-                "The configuration in the backup could not be read or names no storage: give storage, one of those with rootdir that proxmox_get_storage lists.",
+                "The configuration in the backup could not be read or names no storage: give storage, one that proxmox_get_storage lists with rootdir.",
             )
         })?,
     };
@@ -294,7 +305,7 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     start_task(client, &request, Reply::Task, &what)
 }
 
-/// The storage of the root volume in the configuration that the backup holds.
+/// Returns the storage of the root volume according to the configuration in the backup.
 fn root_storage(client: &Client, args: &Args) -> Option<String> {
     let request = args
         .request(Get, "/nodes/{node}/vzdump/extractconfig")
@@ -347,7 +358,7 @@ const VOLUME: Param = Param::required(
 
 pub(super) static DELETE: Tool = Tool {
     title: "Delete backup",
-    summary: "Deletes a backup, for good.",
+    summary: "Deletes a backup permanently.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, STORAGE, VOLUME, WAIT, WAIT_TIMEOUT],
@@ -372,7 +383,7 @@ pub(super) static DELETE: Tool = Tool {
 fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
     let storage = &args[&STORAGE];
     let volume = &args[&VOLUME];
-    // The endpoint deletes images and ISO files just as well.
+    // The endpoint would delete disk images and ISO files as well.
     let (of_storage, name) = match volume.split_once("backup/") {
         Some((prefix, _)) => (
             prefix.strip_suffix(':').unwrap_or(prefix),
@@ -386,16 +397,16 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
         )]));
     }
     let volume = format!("{storage}:{name}");
-    let looked = client.send(
+    let existing = client.send(
         &args
             .request(Get, "/nodes/{node}/storage/{storage}/content/{backup}")
             .segment("backup", &volume),
     );
-    let is_gone = match looked {
+    let is_gone = match existing {
         Err(error) if error.is_refused() => error.says("volume_size_info on"),
-        looked => looked.map(|_| false)?,
+        existing => existing.map(|_| false)?,
     };
-    // Proxmox answers nothing when it was done within the delay, nor when there was nothing to do.
+    // Proxmox replies nothing if it was done within the delay, and also if there was nothing to do.
     let request = args
         .request(Delete, "/nodes/{node}/storage/{storage}/content/{backup}")
         .segment("backup", &volume)
@@ -403,11 +414,7 @@ fn delete(client: &Client, args: &Args) -> Result<Answer, Error> {
     let what = format!("Delete backup {}", plain(&volume.into()));
     let answer = start_task(client, &request, Reply::TaskOrNothing, &what)?;
     Ok(match answer.task {
-        None if is_gone => Answer::action(
-            &what,
-            "gone",
-            "nothing was deleted, it was not there before.",
-        ),
+        None if is_gone => Answer::action(&what, "gone", "nothing was deleted, it did not exist."),
         _ => answer,
     })
 }

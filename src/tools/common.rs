@@ -1,4 +1,4 @@
-//! Parameters that many tools share, and the guest that they are about.
+//! Parameters that several domains share.
 
 use crate::answer::{Answer, Lines};
 pub(super) use crate::cluster::guests::{Guest, call_again, identified, resource, resources};
@@ -13,15 +13,15 @@ pub(super) const DESCRIPTION: Param = Param::optional("description", Kind::Text(
 pub(super) const DIGEST: Param = Param::optional(
     "digest",
     Kind::Format(&format::DIGEST),
-    "As last read; refused if the configuration has changed since.",
+    "From the last read; refused if the configuration changed since.",
 );
-/// For what a list shows with the digest.
+/// The digest of an entry of a list.
 pub(super) const LISTED_DIGEST: Param =
     Param::optional("digest", Kind::Format(&format::DIGEST), "As listed.");
 pub(super) const TIMEOUT: Param = Param::optional(
     "timeout",
     Kind::Integer(0, u64::MAX),
-    "Seconds that Proxmox gives the guest.",
+    "Seconds to wait for the guest.",
 );
 
 /// For tools that return logs.

@@ -1,4 +1,4 @@
-//! A guest's configuration, read and written with its digest so that no other change is lost.
+//! A guest's configuration, read and written with its digest so that no concurrent change is lost.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::safety::Client;
 use crate::text;
 use crate::text::slot::Slot;
 
-/// A configuration as it was read.
+/// A configuration.
 pub(super) struct Config(Map<String, Value>);
 
 impl Config {
@@ -23,7 +23,7 @@ impl Config {
         Self::fetch(client, &args.request(Get, &guest.path("config")))
     }
 
-    /// The view of it that `request` asks for.
+    /// Reads the view of it that `request` selects.
     pub(super) fn fetch(client: &Reader, request: &Request) -> Result<Self, Error> {
         let data = client.send(request)?;
         Ok(Self(data.as_object().cloned().unwrap_or_default()))
@@ -33,12 +33,12 @@ impl Config {
         self.0.keys().map(String::as_str)
     }
 
-    /// The value of `key`, such as the line of `net0`.
+    /// Returns the value of `key`, such as the line of `net0`.
     pub(super) fn get(&self, key: &str) -> Option<String> {
         self.0.get(key).map(plain)
     }
 
-    /// The keys of a family such as `net`, in order.
+    /// Returns the keys of families such as `net`, in order.
     pub(super) fn slots(&self, families: &[&str]) -> Vec<&str> {
         let keys = self.0.keys().map(String::as_str);
         let mut slots: Vec<&str> = keys
@@ -48,15 +48,15 @@ impl Config {
         slots
     }
 
-    /// Whether a running VM takes changes of `devices` at once: `network`, `disk`. Both are part of
-    /// what the option `hotplug` stands for when it is absent or 1.
+    /// Returns true if changes of `devices` (`network`, `disk`) take effect in a running VM. Both are included if the
+    /// option `hotplug` is absent or 1.
     pub(super) fn hotplugs(&self, devices: &str) -> bool {
         self.get("hotplug").is_none_or(|hotplug| {
             hotplug == "1" || hotplug.split([',', ';', ' ']).any(|part| part == devices)
         })
     }
 
-    /// The line of a slot that must be in use.
+    /// Returns the line of a slot; an error if the slot is not in use.
     pub(super) fn used(
         &self,
         args: &Args,
@@ -82,7 +82,7 @@ impl Config {
         })
     }
 
-    /// Makes sure that a slot is free: writing to one in use would replace what is there.
+    /// Checks that a slot is free: writing to one in use would replace its contents.
     pub(super) fn free(&self, args: &Args, guest: Guest, slot: &str) -> Result<(), Error> {
         let Some(line) = self.get(slot) else {
             return Ok(());
@@ -110,10 +110,9 @@ impl Config {
     }
 }
 
-/// Reads the configuration, sends the request that `edit` makes of it together with its digest, and
-/// does both once more when somebody else changed the configuration in between. A digest that the
-/// caller gave counts instead, and is not given up. Returns the configuration before the change and
-/// what Proxmox answered.
+/// Reads the configuration and sends the request that `edit` builds from it, with its digest; once more if the
+/// configuration was changed in between. A digest given by the caller is sent instead, without a second attempt.
+/// Returns the configuration before the change, and the reply.
 pub(super) fn change(
     client: &Client,
     args: &Args,
@@ -121,7 +120,7 @@ pub(super) fn change(
     reply: Reply,
     edit: impl Fn(&Config) -> Result<Request, Error>,
 ) -> Result<(Config, Value), Error> {
-    unless_outrun(args, || {
+    with_retry(args, || {
         let config = Config::read(client, args, guest)?;
         let request = with_digest(edit(&config)?, args, config.get("digest"));
         let data = send(client, &request, reply, |key| config.get(key))?;
@@ -129,15 +128,14 @@ pub(super) fn change(
     })
 }
 
-/// The same for what is told apart from what waits: sends `request` with the digest that the settings
-/// were read with, and returns them as they were before.
+/// As [`change`], for a request that does not depend on the configuration; returns the settings before the change.
 pub(super) fn change_settings(
     client: &Client,
     args: &Args,
     guest: Guest,
     request: &Request,
 ) -> Result<Settings, Error> {
-    unless_outrun(args, || {
+    with_retry(args, || {
         let settings = Settings::read(client, args, guest)?;
         let request = with_digest(request.clone(), args, settings.active("digest"));
         send(client, &request, Reply::Nothing, |key| settings.shown(key))?;
@@ -145,9 +143,8 @@ pub(super) fn change_settings(
     })
 }
 
-/// Makes `attempt`, and once more when somebody else changed the configuration in between, unless the
-/// caller named the one that was meant.
-fn unless_outrun<T>(args: &Args, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+/// Runs `attempt`; once more if the configuration was changed in between, unless the caller gave a digest.
+fn with_retry<T>(args: &Args, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     match attempt() {
         Err(error)
             if args.get(&DIGEST).is_none()
@@ -159,7 +156,7 @@ fn unless_outrun<T>(args: &Args, attempt: impl Fn() -> Result<T, Error>) -> Resu
     }
 }
 
-/// `request` with the digest that the caller gave, else with the one that was read.
+/// Adds the digest given by the caller, or else the one that was read.
 fn with_digest(request: Request, args: &Args, read: Option<String>) -> Request {
     match args.get(&DIGEST).map(str::to_owned).or(read) {
         Some(digest) => request.with(DIGEST.name, digest),
@@ -167,8 +164,7 @@ fn with_digest(request: Request, args: &Args, read: Option<String>) -> Request {
     }
 }
 
-/// Sends a change of a configuration; what a dry run shows is completed by what `now` says stands
-/// there.
+/// Sends a change of a configuration; adds the current values, which `now` returns, to the preview of a dry run.
 fn send(
     client: &Client,
     request: &Request,
@@ -182,7 +178,7 @@ fn send(
         let form = || request.form.iter();
         let listed = form().filter(|(name, _)| ["delete", "revert"].contains(name));
         let listed = listed.flat_map(|(_, keys)| keys.split(','));
-        // `disk` and `volume` name the slot that is grown or moved.
+        // `disk` and `volume` name the slot to resize or move.
         let slots = form().filter(|(name, _)| ["disk", "volume"].contains(name));
         let slots = slots.map(|(_, slot)| slot);
         let keys = form().map(|(name, _)| name).chain(listed).chain(slots);
@@ -190,7 +186,7 @@ fn send(
             .filter(|key| *key != DIGEST.name)
             .filter_map(|key| Some((key, readable(key, &now(key)?))))
             .collect();
-        let told = now
+        let preview = now
             .iter()
             .fold(Answer::from(*preview), |preview, (key, value)| {
                 preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
@@ -199,12 +195,12 @@ fn send(
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.into()))
             .collect();
-        Error::withheld(told.with("now", now).into())
+        Error::withheld(preview.with("now", now).into())
     })
 }
 
-/// The settings of a guest, what is in effect apart from what waits for it to stop and start: the rows
-/// of `pending`.
+/// The settings of a guest, with those in effect distinguished from those that wait until it stops and starts: the
+/// rows of `pending`.
 pub(super) struct Settings(Vec<Value>);
 
 impl Settings {
@@ -221,13 +217,13 @@ impl Settings {
         self.0.iter().find(|row| row["key"] == key)
     }
 
-    /// The value in effect.
+    /// Returns the value in effect.
     pub(super) fn active(&self, key: &str) -> Option<String> {
         let value = &self.row(key)?["value"];
         (!value.is_null()).then(|| plain(value))
     }
 
-    /// The value once nothing waits any more.
+    /// Returns the value once no change is pending.
     pub(super) fn coming(&self, key: &str) -> Option<String> {
         match self.waiting(key) {
             Some(waiting) => waiting.as_ref().map(plain),
@@ -235,12 +231,12 @@ impl Settings {
         }
     }
 
-    /// The value that waits, `Some(None)` where the removal does.
+    /// Returns the pending value; `Some(None)` if its removal is pending.
     pub(super) fn waiting(&self, key: &str) -> Option<Option<Value>> {
         waiting(self.row(key)?)
     }
 
-    /// The value in effect, and what waits: `1 (pending: 4)`.
+    /// Shows the value in effect and the pending one: `1 (pending: 4)`.
     pub(super) fn shown(&self, key: &str) -> Option<String> {
         let active = self.active(key);
         let Some(waiting) = self.waiting(key) else {
@@ -251,7 +247,7 @@ impl Settings {
         Some(format!("{active} (pending: {waiting})"))
     }
 
-    /// What waits: settings with their new values, `None` for those that will be removed.
+    /// Returns the pending changes: settings with their new values, `None` for those that will be removed.
     pub(super) fn waits(&self) -> BTreeMap<String, Option<Value>> {
         let waits = self.0.iter();
         waits
@@ -259,7 +255,7 @@ impl Settings {
             .collect()
     }
 
-    /// Whether a drive holds the settings of cloud-init for the guest.
+    /// Returns true if the guest has a cloud-init drive.
     pub(super) fn have_cloud_init_drive(&self) -> bool {
         let mut rows = self.0.iter();
         rows.any(|row| {
@@ -276,13 +272,13 @@ impl Settings {
     }
 }
 
-/// What stands for the value of a setting that has none of its own.
+/// Shown for a setting without a value of its own.
 pub(super) const DEFAULT: &str = "default";
 
-/// What stands for the value of a setting whose removal waits.
+/// Shown for a setting whose removal is pending.
 pub(super) const REMOVED: &str = "removed";
 
-/// What waits in a row of `pending`.
+/// Returns the pending value in a row of `pending`.
 fn waiting(row: &Value) -> Option<Option<Value>> {
     match (&row["pending"], plain(&row["delete"]).as_str()) {
         (Value::Null, "" | "0") => None,
@@ -291,7 +287,7 @@ fn waiting(row: &Value) -> Option<Option<Value>> {
     }
 }
 
-/// Whether the volume of a drive is that of cloud-init: `local-lvm:vm-100-cloudinit,media=cdrom`
+/// Returns true if a drive is the cloud-init drive: `local-lvm:vm-100-cloudinit,media=cdrom`
 /// (`PVE/QemuServer/Drive.pm`, `drive_is_cloudinit`).
 fn is_cloud_init_drive(line: &str) -> bool {
     let volume = line.split(',').next().unwrap_or_default();
@@ -300,12 +296,12 @@ fn is_cloud_init_drive(line: &str) -> bool {
     name == "cloudinit" || (name.starts_with("vm-") && name.ends_with("-cloudinit"))
 }
 
-/// The value of a setting as it reads, on one line.
+/// Returns the value of a setting in readable form, on one line.
 pub(super) fn readable(key: &str, value: &str) -> String {
     text::inline(&request::readable(key, value))
 }
 
-/// `answer` with what waits for the guest to stop and start.
+/// Adds the changes that wait until the guest stops and starts.
 pub(super) fn with_waits(
     answer: Answer,
     guest: Guest,
@@ -339,16 +335,16 @@ pub(super) fn with_waits(
         .with("pending", pending)
 }
 
-/// What came of a change of one slot.
+/// The outcome of a change of one slot.
 pub(super) struct Settled {
-    /// Its line as Proxmox has it, which fills in what was not given.
+    /// Its line as completed by Proxmox.
     pub(super) line: Option<String>,
-    /// Whether the change waits for the guest to stop and start.
+    /// Whether the change waits until the guest stops and starts.
     pub(super) waits: bool,
 }
 
 impl Settled {
-    /// `None` when it cannot be read.
+    /// Reads the outcome; `None` if it cannot be read.
     pub(super) fn read(client: &Reader, args: &Args, guest: Guest, slot: &str) -> Option<Self> {
         let settings = Settings::read(client, args, guest).ok()?;
         Some(Self {
@@ -358,7 +354,7 @@ impl Settled {
     }
 }
 
-/// `answer` with the line of `slot` as Proxmox has it now, and whether it waits.
+/// Adds the line of `slot` as Proxmox has it, and whether the change waits.
 pub(super) fn with_slot(
     client: &Reader,
     args: &Args,
@@ -382,7 +378,7 @@ pub(super) fn with_slot(
     }
 }
 
-/// What to add to an answer when a change waits.
+/// The line to add if a change waits.
 pub(super) fn waits_for_stop(guest: Guest) -> String {
     format!(
         "It waits until the {} stops and starts ({}).",
@@ -391,7 +387,7 @@ pub(super) fn waits_for_stop(guest: Guest) -> String {
     )
 }
 
-/// What to add to an answer when nobody knows whether the change waits.
+/// The line to add if it is unknown whether a change waits.
 pub(super) fn unknown_whether_it_waits(guest: Guest) -> String {
     format!(
         "Whether it waits for the {} to stop could not be read.",
@@ -399,7 +395,7 @@ pub(super) fn unknown_whether_it_waits(guest: Guest) -> String {
     )
 }
 
-/// The tool that applies what waits.
+/// Returns the tool that applies pending changes.
 fn reboot(guest: Guest) -> &'static str {
     match guest {
         Guest::Container => "proxmox_reboot_lxc",
@@ -412,7 +408,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_the_drive_of_cloud_init() {
+    fn recognizes_the_cloud_init_drive() {
         for line in [
             "local:cloudinit",
             "local:cloudinit,format=raw",

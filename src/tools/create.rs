@@ -1,4 +1,4 @@
-//! Guest creation, and the templates to create containers from.
+//! Creating guests, and the templates for containers.
 
 use super::common::{NODE, POOL, STORAGE};
 use super::guest::NEW_VMID;
@@ -50,7 +50,7 @@ fn templates(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("content", "vztmpl");
     let rows = answer::rows(client.send(&request)?);
     let none = rows.is_empty().then(|| {
-        "proxmox_get_storage tells which storages hold vztmpl, proxmox_get_node_aplinfo what can be downloaded.".to_owned()
+        "proxmox_get_storage shows which storages hold vztmpl, proxmox_get_node_aplinfo what can be downloaded.".to_owned()
     });
     Ok(TEMPLATES.answer(rows, args, none.as_slice()))
 }
@@ -63,13 +63,13 @@ const START: Param = Param::optional("start", Kind::Flag, "");
 const OSTEMPLATE: Param = Param::required(
     "ostemplate",
     Kind::Format(&format::TEMPLATE),
-    "volid of proxmox_list_templates.",
+    "volid from proxmox_list_templates.",
 );
 const HOSTNAME: Param = Param::required("hostname", Kind::Format(&format::DNS_NAME), "");
 const PASSWORD: Param = Param::optional(
     "password",
     Kind::Text(5, 256),
-    "Of root; generated where no key is given either.",
+    "Of root; generated if no SSH key is given either.",
 );
 const ROOTFS_SIZE: Param =
     Param::optional("rootfs_size", Kind::Format(&format::NEW_SIZE), "GiB.").default("8");
@@ -78,7 +78,7 @@ const SWAP: Param = Param::optional("swap", Kind::Integer(0, u64::MAX), "MiB.");
 const LXC_BRIDGE: Param = Param::optional(
     "bridge",
     Kind::Format(&format::BRIDGE),
-    "Bridge of net0; no card without it.",
+    "Bridge of net0; no network card without it.",
 );
 const IP: Param = Param::optional(
     "ip",
@@ -94,7 +94,7 @@ const SSH_PUBLIC_KEYS: Param =
 
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Create container",
-    summary: "Creates a container from a template. It has no network card without bridge.",
+    summary: "Creates a container from a template; without bridge it has no network card.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -145,7 +145,7 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     let request = args
         .request(Post, "/nodes/{node}/lxc")
         .with("rootfs", rootfs);
-    // Without `unprivileged` hosts before PVE 9 make a privileged container.
+    // Without `unprivileged`, hosts before PVE 9 create a privileged container.
     let mut request = args.send_given(
         request,
         &[
@@ -197,7 +197,7 @@ fn create_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     })
 }
 
-/// The line of `net0`, when there is to be one.
+/// Returns the value of `net0`; `None` for a container without a network card.
 fn network_card(args: &Args) -> Result<Option<PropertyString>, Error> {
     let problem = |problem: &str| Err(Error::arguments(vec![problem.to_owned()]));
     let Some(bridge) = args.get(&LXC_BRIDGE) else {
@@ -220,7 +220,7 @@ fn network_card(args: &Args) -> Result<Option<PropertyString>, Error> {
     Ok(Some(line))
 }
 
-/// 24 characters that are hard to guess and easy to type: about 138 bits.
+/// Returns 24 characters that are hard to guess (about 138 bits) and easy to type.
 fn generate_password() -> Result<String, Error> {
     const LETTERS: &[u8; 54] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz234567";
     let random = rustls::crypto::ring::default_provider().secure_random;
@@ -233,7 +233,7 @@ fn generate_password() -> Result<String, Error> {
                 "Give one as password.",
             )
         })?;
-        // What is left of 256 after the last whole multiple would favour the first letters.
+        // Bytes above the last whole multiple would favour the first letters.
         let fair = bytes
             .iter()
             .filter(|byte| usize::from(**byte) < 256 / LETTERS.len() * LETTERS.len());
@@ -249,13 +249,13 @@ const SOCKETS: Param = Param::optional("sockets", Kind::Integer(1, u64::MAX), ""
 const DISK_SIZE: Param = Param::optional(
     "disk_size",
     Kind::Format(&format::NEW_SIZE),
-    "GiB, or with M, G, T.",
+    "GiB, or with unit M, G or T.",
 )
 .default("8G");
 const ISO: Param = Param::optional(
     "iso",
     Kind::Format(&format::VOLUME),
-    "volid for a CD drive.",
+    "volid of an ISO image for a CD drive.",
 );
 const OSTYPE: Param = Param::optional(
     "ostype",
@@ -267,9 +267,13 @@ const OSTYPE: Param = Param::optional(
 )
 .default("l26");
 const BRIDGE: Param = Param::optional("bridge", Kind::Format(&format::BRIDGE), "").default("vmbr0");
-const CPU: Param = Param::optional("cpu", Kind::Text(1, 256), "Such as host, x86-64-v2-AES.");
+const CPU: Param = Param::optional(
+    "cpu",
+    Kind::Text(1, 256),
+    "CPU type, such as host or x86-64-v2-AES.",
+);
 const BIOS: Param = Param::optional("bios", Kind::Choice(&["seabios", "ovmf"]), "");
-const AGENT: Param = Param::optional("agent", Kind::Flag, "Guest agent.");
+const AGENT: Param = Param::optional("agent", Kind::Flag, "Use the QEMU guest agent.");
 const TAG: Param = Param::optional("tag", Kind::Integer(1, 4_094), "VLAN.");
 
 pub(super) static CREATE_VM: Tool = Tool {

@@ -1,4 +1,4 @@
-//! Disks of VMs and volumes of containers: add, grow, remove, move.
+//! Disks of VMs and volumes of containers: add, resize, remove, move.
 
 use super::common::{DIGEST, Guest, STORAGE};
 use super::config::{Config, Settled, change, unknown_whether_it_waits, with_slot};
@@ -32,7 +32,7 @@ const NEW_DISK: Param = Param::required(
 const NEW_SIZE: Param = Param::required(
     "size",
     Kind::Format(&format::NEW_SIZE),
-    "GiB, or with M, G, T.",
+    "GiB, or with unit M, G or T.",
 );
 const IMAGE_FORMAT: Param = Param::optional("format", Kind::Choice(&["raw", "qcow2", "vmdk"]), "");
 const DISK_OPTIONS: Param =
@@ -78,7 +78,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         line.set("format", image_format);
     }
     add_options(&mut line, args, &DISK_OPTIONS, &["format", "size"])?;
-    // POST makes a task of what takes long; PUT would run into the limit of 30 s.
+    // POST starts a task for what takes long; PUT would exceed the limit of 30 s.
     let (before, data) = change(client, args, Guest::Vm, Reply::TaskOrNothing, |config| {
         config.free(args, Guest::Vm, slot)?;
         let request = args.request(Post, &Guest::Vm.path("config"));
@@ -88,14 +88,14 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     })?;
     let what = format!("Add disk {slot} to VM {} as {line}", &args[&VMID]);
     let mut answer = Answer::from_reply(&what, &data);
-    // Only a controller of its own gives a disk a thread of its own (`PVE/QemuServer.pm`).
+    // A disk gets a thread of its own only with a controller of its own (`PVE/QemuServer.pm`).
     if line.get("iothread").is_some_and(|value| value != "0")
         && slot.starts_with("scsi")
         && before.get("scsihw").as_deref() != Some("virtio-scsi-single")
     {
         answer = answer.remark("iothread has no effect without scsihw=virtio-scsi-single");
     }
-    // Whether it waits is known once the task has ended.
+    // Whether it is pending is known only once the task has ended.
     let hotplugs = before.hotplugs("disk") && !slot.starts_with("ide") && !slot.starts_with("sata");
     if answer.task.is_some() && !hotplugs {
         answer = answer.remark("a running VM sees it after a stop and start");
@@ -104,7 +104,7 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
         .then(|client, args, answer| with_slot(client, args, Guest::Vm, &args[&NEW_DISK], answer)))
 }
 
-/// Sets what the `options` of a call say.
+/// Adds the `options` of a call to a line.
 pub(super) fn add_options(
     line: &mut PropertyString,
     args: &Args,
@@ -183,7 +183,7 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     });
     match added {
         Ok(_) => (),
-        // A large volume takes longer than the front daemon waits, and is made all the same.
+        // Creating a large volume takes longer than pveproxy waits, and succeeds nevertheless.
         Err(error) if error.refusal().is_some_and(Refusal::may_go_on) => {
             let made = Config::read(client, args, Guest::Container)
                 .is_ok_and(|config| config.get(slot).is_some());
@@ -235,7 +235,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
 
 pub(super) static RESIZE_LXC: Tool = Tool {
     title: "Grow container volume",
-    summary: "Enlarges a volume of a container with its file system.",
+    summary: "Enlarges a volume of a container and its file system.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
@@ -266,7 +266,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
 fn grow(client: &Client, args: &Args, guest: Guest, slot: &Param) -> Result<Answer, Error> {
     let request = args.request(Put, &guest.path("resize"));
     let request = args.send_given(request, &[*slot, GROWN_SIZE]);
-    // PVE 7 answers nothing once a disk of a VM has grown.
+    // PVE 7 replies nothing once a disk of a VM has grown.
     let reply = match guest {
         Guest::Container => Reply::Task,
         Guest::Vm => Reply::TaskOrNothing,
@@ -291,10 +291,10 @@ fn grow(client: &Client, args: &Args, guest: Guest, slot: &Param) -> Result<Answ
         }
         None => Answer::from_reply(&format!("{what} ({})", &args[&GROWN_SIZE]), &data),
     };
-    Ok(settling(answer, guest))
+    Ok(with_slot_at_end(answer, guest))
 }
 
-/// How large a volume of size `now` is before and after it grows to `wanted`, or by it.
+/// Returns the sizes of a volume before and after it grows from `now` to, or by, `wanted`.
 fn grown(now: &str, wanted: &str) -> Option<(String, String)> {
     let before = bytes(now)?;
     let after = match wanted.strip_prefix('+') {
@@ -304,7 +304,7 @@ fn grown(now: &str, wanted: &str) -> Option<(String, String)> {
     Some((text::bytes(before), text::bytes(after)))
 }
 
-/// `32G` as a number of bytes.
+/// Parses a size such as `32G` to bytes.
 fn bytes(size: &str) -> Option<f64> {
     let (number, factor) = match size.char_indices().next_back()? {
         (at, 'K') => (&size[..at], 10),
@@ -317,8 +317,8 @@ fn bytes(size: &str) -> Option<f64> {
     Some(number * f64::from(factor).exp2())
 }
 
-/// `answer` with the slot that it is about as Proxmox has it, once that can be known.
-fn settling(answer: Answer, guest: Guest) -> Answer {
+/// Adds the slot as Proxmox has it to the answer, once that can be known.
+fn with_slot_at_end(answer: Answer, guest: Guest) -> Answer {
     answer.then(match guest {
         Guest::Container => |client, args, answer| {
             with_slot(client, args, Guest::Container, &args[&LXC_VOLUME], answer)
@@ -329,7 +329,7 @@ fn settling(answer: Answer, guest: Guest) -> Answer {
     })
 }
 
-/// The slots that can be grown and moved.
+/// Returns the families of slots that can be resized and moved.
 fn families(guest: Guest) -> &'static [&'static str] {
     match guest {
         Guest::Container => &["rootfs", "mp"],
@@ -342,7 +342,7 @@ const REMOVED_DISK: Param = Param::required(
     Kind::Format(&format::VM_DISK_OR_UNUSED),
     "Such as scsi1; unusedN erases that volume.",
 );
-const PURGE: Param = Param::optional("purge", Kind::Flag, "Erase its volume, if the VM's own.")
+const PURGE: Param = Param::optional("purge", Kind::Flag, "Erase its volume, if the VM owns it.")
     .default("false")
     .local();
 
@@ -449,7 +449,7 @@ fn remove(
         (Some(false), Fate::Erased) => {
             // Proxmox then keeps the volume, and does not say so.
             let unless = match guest == Guest::Container && before.get("parent").is_some() {
-                true => ", unless a snapshot holds it",
+                true => ", unless a snapshot still uses it",
                 false => "",
             };
             return Ok(answer
@@ -461,7 +461,7 @@ fn remove(
         (Some(false), Fate::Untouched) => {
             return Ok(answer
                 .line(format!(
-                    "Detached; its data is untouched, since it is not the {}'s own.",
+                    "Detached; its data is untouched, since the {} does not own it.",
                     guest.noun()
                 ))
                 .with("erased", false));
@@ -478,7 +478,7 @@ fn remove(
         .into_iter()
         .find(|unused| held(after.get(unused)) == held(before.get(slot)));
     Ok(match kept {
-        None => answer.line("Its volume is kept, though not as unusedN: a snapshot may hold it."),
+        None => answer.line("Its volume is kept, but not as unusedN: a snapshot may still use it."),
         Some(unused) => answer
             .line(format!(
                 "Its volume is kept as {unused}; removing {unused} erases it."
@@ -497,7 +497,7 @@ const DELETE: Param = Param::optional(
 
 pub(super) static MOVE_VM: Tool = Tool {
     title: "Move VM disk",
-    summary: "Moves a disk of a VM, also of a running one, to another storage.",
+    summary: "Moves a disk of a VM, even a running one, to another storage.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
@@ -566,7 +566,7 @@ pub(super) static MOVE_LXC: Tool = Tool {
     ),
 };
 
-/// Moves the slot that the first of `params` names, all of which are sent.
+/// Moves the slot that the first of `params` names; all of them are sent.
 fn relocate(
     client: &Client,
     args: &Args,
@@ -586,7 +586,7 @@ fn relocate(
         &args[&VMID],
         &args[&TO_STORAGE]
     );
-    Ok(settling(Answer::from_reply(&what, &data), guest))
+    Ok(with_slot_at_end(Answer::from_reply(&what, &data), guest))
 }
 
 #[cfg(test)]
@@ -594,7 +594,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_how_large_a_volume_is_before_and_after() {
+    fn computes_sizes_before_and_after() {
         for (now, wanted, sizes) in [
             ("32G", "+10G", Some(("32 GiB", "42 GiB"))),
             ("512M", "+1G", Some(("512 MiB", "1.5 GiB"))),

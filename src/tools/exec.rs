@@ -1,4 +1,4 @@
-//! Command execution inside VMs, through the QEMU guest agent.
+//! Running commands inside VMs through the QEMU guest agent.
 
 use std::time::Duration;
 
@@ -24,7 +24,11 @@ const COMMAND: Param = Param::required(
     "Program and arguments, POSIX quoting, no shell characters.",
 )
 .required_unless(&["argv"]);
-const ARGV: Param = Param::optional("argv", Kind::List, "Instead of command; any characters.");
+const ARGV: Param = Param::optional(
+    "argv",
+    Kind::List,
+    "Program and arguments instead of command, any characters.",
+);
 const INPUT: Param = Param::optional(
     "input_data",
     Kind::Text(0, 65_536),
@@ -39,8 +43,8 @@ const WAIT_TIMEOUT: Param = Param::optional(
 .default("30")
 .local();
 
-/// What a command line may not hold: the agent starts programs without a shell, so these would not do
-/// what whoever writes them expects. Whoever lists arguments one by one expects no shell.
+/// The characters that a command line must not contain: the agent starts programs without a shell, so they would
+/// not do what their author expects. A list of arguments raises no such expectation.
 const REFUSED: &[char] = &[
     ';', '&', '|', '`', '$', '<', '>', '(', ')', '{', '}', '\\', '\n', '\r', '\0',
 ];
@@ -70,7 +74,7 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
     if &args[&TYPE] == "lxc" {
         return Err(Error::impossible(
             format!("no command was run in container {}", &args[&VMID]),
-            "The Proxmox API cannot run commands in containers; on the node it is pct exec.",
+            "The Proxmox API cannot run commands in containers; on the node, use pct exec.",
         ));
     }
     let argv = argv(args).map_err(|problem| Error::arguments(vec![problem]))?;
@@ -106,7 +110,7 @@ fn execute(client: &Client, args: &Args) -> Result<Answer, Error> {
 struct Process {
     program: String,
     pid: Value,
-    /// What asks about it.
+    /// The request for its status.
     status: Request,
 }
 
@@ -138,16 +142,16 @@ impl Pollable for Process {
     }
 }
 
-/// The program and its arguments, from whichever form was given. Both together are taken only when
-/// they say the same, so that nobody has to guess which one was meant.
+/// Returns the program and its arguments, in whichever form they were given. Both forms together are accepted only
+/// if they agree.
 fn argv(args: &Args) -> Result<Vec<String>, String> {
     let command = args.get(&COMMAND);
     if command.is_some_and(|command| command.contains(REFUSED)) {
         let refused = REFUSED.iter().filter(|c| !c.is_control());
         return Err(format!(
-            "command must not hold line breaks or any of {}: no shell reads it. To run a script, give \
+            "command must not contain line breaks or any of {}: no shell interprets it. To run a script, give \
              command as bash -s, or as powershell.exe -Command -, and the script as input_data. \
-             In argv these characters are taken as they are",
+             In argv these characters are allowed",
             refused.collect::<String>()
         ));
     }
@@ -163,14 +167,14 @@ fn argv(args: &Args) -> Result<Vec<String>, String> {
     if argv.first().is_none_or(String::is_empty) {
         return Err("command is empty".to_owned());
     }
-    // The end of an argument to every program.
+    // It would end the argument.
     if argv.iter().any(|part| part.contains('\0')) {
-        return Err("argv must not hold NUL characters".to_owned());
+        return Err("argv must not contain NUL characters".to_owned());
     }
     Ok(argv)
 }
 
-/// Splits at blanks, as POSIX shells do: quotes keep blanks together. A backslash is refused later.
+/// Splits at blanks outside quotes, as POSIX shells do. Backslashes have been refused already.
 fn split(command: &str) -> Result<Vec<String>, String> {
     let mut parts = Vec::new();
     let mut part: Option<String> = None;
@@ -194,7 +198,7 @@ fn split(command: &str) -> Result<Vec<String>, String> {
     Ok(parts)
 }
 
-/// What came of a program: a failure when it says that it failed.
+/// Returns the outcome of a program: an error if its exit status is one.
 fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
     let mut room = text::BUDGET / 2 - 1_000;
     let [output, errors] = ["out-data", "err-data"].map(|key| {
@@ -245,32 +249,32 @@ fn ended(program: &str, args: &Args, status: &Value) -> Result<Answer, Error> {
     ))
 }
 
-/// 1 and true.
+/// Returns true for 1 and true.
 fn is_set(flag: &Value) -> bool {
     ["1", "yes"].contains(&plain(flag).as_str())
 }
 
-/// What a program printed, as far as there is room for it.
+/// The output of a program, as far as it fits.
 struct Printed {
-    /// The last lines, as they came.
+    /// The last lines, unchanged.
     lines: Vec<String>,
     /// The same, safe to print.
     shown: Vec<String>,
-    /// How many lines come before them.
+    /// How many lines precede them.
     left_out: usize,
     /// Whether anything is missing.
     is_cut: bool,
 }
 
 impl Printed {
-    /// Takes what it shows off `room`, in characters.
+    /// Reduces `room`, in characters, by what it shows.
     fn new(printed: &str, room: &mut usize) -> Self {
         let mut lines = Vec::new();
         let mut shown = Vec::new();
         let mut is_cut = false;
         for line in printed.lines().rev() {
             let kept = text::cut(line, LINE);
-            // An escape takes up to nine characters for one.
+            // An escape sequence has up to nine characters.
             let safe = text::cut(&text::inline(&kept), LINE);
             let size = safe.chars().count() + 3;
             if size > *room {
@@ -293,7 +297,7 @@ impl Printed {
     }
 }
 
-/// The most characters of one line.
+/// The maximum number of characters in a line.
 const LINE: usize = 2_000;
 
 #[cfg(test)]
@@ -314,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_no_more_than_there_is_room_for_and_says_what_is_cut() {
+    fn shows_only_what_fits_and_says_what_is_cut() {
         let mut room = 9_000;
         let printed = Printed::new(&"\u{1}".repeat(1_900).add("\n").repeat(10), &mut room);
         let shown: usize = printed

@@ -1,3 +1,3 @@
-//! Parameters that name the guest that a call is about.
+//! Parameters that name the guest of a call.
 
 pub(super) use crate::cluster::guests::{NEW_VMID, NODE, OF_GUEST, OVERWRITE, TYPE, VMID};

@@ -1,4 +1,4 @@
-//! Guest queries, and the storages they lie on.
+//! Guests and storages: lists, status, configuration.
 
 use serde_json::{Map, Value, json};
 
@@ -31,7 +31,7 @@ const TEMPLATE: Param = Param::optional("template", Kind::Flag, "");
 const SORT: Param = Param::optional(
     "sort",
     Kind::Format(&SORT_KEY),
-    "A column; -mem: most first.",
+    "Column; with - descending, such as -mem.",
 )
 .default("vmid");
 const FIELDS: Param = Param::optional("fields", Kind::List, "Only these columns.");
@@ -124,13 +124,12 @@ fn too_many(why: Unread) -> Error {
     unread("the list of guests", &why)
 }
 
-/// Whether a guest is stopped, when what it uses is no news.
+/// Returns true if a guest is stopped, and its load therefore meaningless.
 fn is_stopped(guest: &Value, _: &str) -> bool {
     guest["status"] == "stopped"
 }
 
-/// Whether the use of a guest's disks says nothing: Proxmox does not know how full those of a VM are,
-/// and sends 0.
+/// Returns true if the disk usage of a guest is unknown: Proxmox does not know that of a VM, and sends 0.
 fn is_unknown_disk(guest: &Value, disk: &str) -> bool {
     is_stopped(guest, disk) || (guest["type"] != "lxc" && is_zero(guest, disk))
 }
@@ -139,7 +138,7 @@ pub(super) fn is_zero(object: &Value, key: &str) -> bool {
     number(&object[key]) == Some(0.0)
 }
 
-/// The keys of the columns that `fields` name; none when no field is named.
+/// Returns the keys of the columns named in `fields`.
 fn keys_of(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static str>, Error> {
     let names = || columns.iter().flat_map(Column::keys);
     let unknown = fields
@@ -160,7 +159,7 @@ fn keys_of(fields: &[String], columns: &'static [Column]) -> Result<Vec<&'static
     Ok(wanted.flat_map(Column::keys).collect())
 }
 
-/// The parameters that leave guests out, and by which of their keys; the first ones by all of its value.
+/// The parameters that filter guests, each with the key that it filters by; the first ones match the whole value.
 static FILTERS: &[(Param, &str)] = &[
     (OF_NODE, "node"),
     (OF_TYPE, "type"),
@@ -171,7 +170,7 @@ static FILTERS: &[(Param, &str)] = &[
     (OF_TAG, "tags"),
 ];
 
-/// Keeps the guests that fit every filter in `args`.
+/// Keeps the guests that match every filter in `args`.
 fn retain_wanted<R: Keyed>(guests: &mut Vec<R>, args: &Args) {
     for (param, key) in &FILTERS[..4] {
         if let Some(wanted) = args.get(param) {
@@ -194,8 +193,8 @@ fn retain_wanted<R: Keyed>(guests: &mut Vec<R>, args: &Args) {
     }
 }
 
-/// Sorts by a key, descending with a `-` before it. What has no value comes last then, the largest
-/// first; guests that are alike stay in the order of their VMIDs.
+/// Sorts by a key, or descending if it is preceded by `-`. Guests without a value are then last, sorted by their
+/// total; equal guests are sorted by VMID.
 fn sort<R: Keyed>(guests: &mut [R], by: &str) {
     guests.sort_by(|a, b| compare(&a["vmid"], &b["vmid"]));
     let (key, descends) = match by.strip_prefix('-') {
@@ -209,7 +208,7 @@ fn sort<R: Keyed>(guests: &mut [R], by: &str) {
     });
 }
 
-/// The key with the most that there can be under `key`.
+/// Returns the key of the total that belongs to `key`.
 fn most(key: &str) -> &str {
     match key {
         "mem" => "maxmem",
@@ -245,7 +244,7 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::share_of_cpus("cpu", "cpus").unless(is_stopped),
             Column::used_of("mem", "maxmem").unless(is_stopped),
             Column::bytes("freemem"),
-            // What the balloon leaves to the guest, not what it takes.
+            // The memory that the balloon leaves to the guest, not what it takes.
             Column::bytes("balloon").worded("the guest has {}"),
             Column::bytes("balloon_min").worded("the guest keeps {}"),
             Column::bytes("memhost").unless(is_stopped),
@@ -291,7 +290,7 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(FIELDS.answer(status, args, &[]))
 }
 
-const CURRENT: Param = Param::optional("current", Kind::Flag, "Only what is in effect.");
+const CURRENT: Param = Param::optional("current", Kind::Flag, "Only values in effect.");
 const OF_SNAPSHOT: Param = Param::optional("snapshot", Kind::Format(&format::SNAPSHOT), "");
 
 pub(super) static VM_CONFIG: Tool = Tool {
@@ -332,7 +331,7 @@ fn config(
 ) -> Result<Answer, Error> {
     if args.flag(&CURRENT) && args.get(&OF_SNAPSHOT).is_some() {
         return Err(Error::arguments(vec![
-            "current and snapshot exclude each other".to_owned(),
+            "current and snapshot are mutually exclusive".to_owned(),
         ]));
     }
     let fields = Fields {
@@ -341,7 +340,7 @@ fn config(
         hidden: &[],
     };
     let config = client.send(&args.whole_request(Get, &guest.path("config")))?;
-    // These views hold nothing that waits.
+    // These views contain no pending values.
     if args.flag(&CURRENT) || args.get(&OF_SNAPSHOT).is_some() {
         return Ok(fields.answer(config, args, &[]));
     }
@@ -355,7 +354,7 @@ fn config(
     })
 }
 
-/// `answer`, the merged view of a configuration, with what waits marked.
+/// Marks pending values in `answer`, the merged view of a configuration.
 fn marked(answer: Answer, settings: &Settings) -> Answer {
     let waits = settings.waits();
     if waits.is_empty() {
@@ -369,13 +368,13 @@ fn marked(answer: Answer, settings: &Settings) -> Answer {
     let mut pending = Map::new();
     for (key, value) in waits {
         let now = active(&key);
-        let told = now.as_deref().unwrap_or(DEFAULT);
+        let shown = now.as_deref().unwrap_or(DEFAULT);
         match &value {
-            None => lines.push(format!("{key}: {told} (pending: {REMOVED})")),
+            None => lines.push(format!("{key}: {shown} (pending: {REMOVED})")),
             Some(_) => {
                 let start = format!("{key}: ");
                 if let Some(line) = lines.iter_mut().find(|line| line.starts_with(&start)) {
-                    line.push_str(&format!(" (pending, now {told})"));
+                    line.push_str(&format!(" (pending, now {shown})"));
                 }
             }
         }
@@ -427,10 +426,7 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
     };
     static OF_CLUSTER_TABLE: Table = Table {
         name: "storages",
-        noun: [
-            "storage",
-            "storages, those that are not shared counted once for each node",
-        ],
+        noun: ["storage", "storages, non-shared ones counted once per node"],
         columns: &[
             Column::text("storage"),
             Column::text("node"),
@@ -490,8 +486,8 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(OF_CLUSTER_TABLE.answer(rows, args, &[]))
 }
 
-/// Sorts storages by how much is used of each. One whose use cannot be told comes last; Proxmox may send
-/// a share of it that was true once.
+/// Sorts storages by the used share. Those of unknown usage are last; the share that Proxmox sends for them may be
+/// outdated.
 fn fullest_first(storages: &mut [Value], used: &str, total: &str) {
     let share = |storage: &Value| {
         let total = number(&storage[total]).filter(|total| *total > 0.0);

@@ -20,12 +20,11 @@ use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
 
 const FORCE_STOP: Param =
-    Param::optional("force_stop", Kind::Flag, "Stop it hard after the timeout.")
-        .sent_as("forceStop");
+    Param::optional("force_stop", Kind::Flag, "Kill it after the timeout.").sent_as("forceStop");
 const OVERRULE_SHUTDOWN: Param = Param::optional(
     "overrule_shutdown",
     Kind::Flag,
-    "Cancel a shutdown that is under way.",
+    "Abort a shutdown in progress.",
 )
 .sent_as("overrule-shutdown");
 
@@ -49,7 +48,7 @@ pub(super) static START_LXC: Tool = Tool {
 
 pub(super) static START_VM: Tool = Tool {
     title: "Start VM",
-    summary: "Starts a VM, also one that was suspended to disk.",
+    summary: "Starts a VM, or resumes one that was suspended to disk.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
     params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
@@ -181,7 +180,7 @@ const TO_DISK: Param = Param::optional(
 const STATE_STORAGE: Param = Param::optional(
     "statestorage",
     Kind::Format(&format::STORAGE),
-    "With todisk.",
+    "For the memory, with todisk.",
 );
 
 pub(super) static PAUSE_VM: Tool = Tool {
@@ -223,15 +222,15 @@ pub(super) static RESUME_VM: Tool = Tool {
 const PURGE: Param = Param::optional(
     "purge",
     Kind::Flag,
-    "Also from backup jobs, replication and HA.",
+    "Remove it from backup jobs, replication and HA too.",
 );
 const UNREFERENCED: Param = Param::optional("destroy_unreferenced_disks", Kind::Flag, "")
     .sent_as("destroy-unreferenced-disks");
-const FORCE: Param = Param::optional("force", Kind::Flag, "Even if it runs.");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Even if it is running.");
 
 pub(super) static DELETE_LXC: Tool = Tool {
     title: "Delete container",
-    summary: "Deletes a container with all its volumes, for good.",
+    summary: "Deletes a container and all its volumes permanently.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
@@ -249,7 +248,7 @@ pub(super) static DELETE_LXC: Tool = Tool {
 
 pub(super) static DELETE_VM: Tool = Tool {
     title: "Delete VM",
-    summary: "Deletes a stopped VM with all its disks, for good.",
+    summary: "Deletes a stopped VM and all its disks permanently.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, PURGE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
@@ -265,7 +264,7 @@ pub(super) static DELETE_VM: Tool = Tool {
     ),
 };
 
-/// Deletes a guest, and tells which of what it used is not deleted with it, and what else is.
+/// Deletes a guest, and lists the volumes that are kept and those that are deleted in addition.
 fn delete(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let vmid = &args[&VMID];
     let config = match client.send(&args.request(Get, &guest.path("config"))) {
@@ -284,11 +283,11 @@ fn delete(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     if !not_owned.is_empty() {
         let listed = not_owned.join(", ");
         answer = answer
-            .line(format!("Not its own, so untouched: {listed}"))
+            .line(format!("Not owned by the guest, so untouched: {listed}"))
             .with("untouched", not_owned);
     }
     if args.flag(&UNREFERENCED) && others.is_none() {
-        answer = answer.line("Volumes in no slot are deleted too; which could not be read.");
+        answer = answer.line("Volumes in no slot are deleted too; they could not be listed.");
     }
     if let Some((volumes, notes)) = others {
         let listed = match volumes.is_empty() {

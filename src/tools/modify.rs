@@ -20,7 +20,7 @@ use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool, start_task};
 
-const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free if absent.");
+const NEWID: Param = Param::optional("newid", Kind::NewGuest, "Next free VMID if absent.");
 const HOSTNAME: Param =
     Param::optional("hostname", Kind::Format(&format::DNS_NAME), "").alias(&["name"]);
 const NAME: Param =
@@ -29,12 +29,12 @@ const FULL: Param = Param::optional("full", Kind::Flag, "Full clone, not linked.
 const TO_STORAGE: Param = Param::optional(
     "storage",
     Kind::Format(&format::STORAGE),
-    "Full clone only.",
+    "Only for a full clone.",
 );
 const IMAGE_FORMAT: Param = Param::optional(
     "format",
     Kind::Choice(&["raw", "qcow2", "vmdk"]),
-    "Full clone only.",
+    "Only for a full clone.",
 );
 const TARGET: Param = Param::optional(
     "target",
@@ -42,16 +42,16 @@ const TARGET: Param = Param::optional(
     "Node for the copy; needs shared storage.",
 );
 const START_COPY: Param =
-    Param::optional("start", Kind::Flag, "Waits for the copy and starts it.").local();
+    Param::optional("start", Kind::Flag, "Wait for the copy and start it.").local();
 const OF_SNAPSHOT: Param = Param::optional(
     "snapname",
     Kind::Format(&format::SNAPSHOT),
-    "Copies this snapshot.",
+    "Copy this snapshot.",
 );
 
 pub(super) static CLONE_LXC: Tool = Tool {
     title: "Clone container",
-    summary: "Copies a container. A full copy of a running one needs snapname.",
+    summary: "Clones a container. A full clone of a running one needs snapname.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -93,7 +93,7 @@ pub(super) static CLONE_LXC: Tool = Tool {
 
 pub(super) static CLONE_VM: Tool = Tool {
     title: "Clone VM",
-    summary: "Copies a VM or a VM template.",
+    summary: "Clones a VM or a VM template.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -134,7 +134,7 @@ pub(super) static CLONE_VM: Tool = Tool {
     ),
 };
 
-/// Copies, and starts the copy once it is there with `start`.
+/// Clones a guest and, with `start`, starts the copy.
 fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     if args.flag(&START_COPY) && args.get(&WAIT) == Some("0") {
         return Err(Error::arguments(vec![
@@ -185,12 +185,12 @@ const SOCKETS: Param = Param::optional("sockets", Kind::Integer(1, u64::MAX), ""
 const BALLOON: Param = Param::optional(
     "balloon",
     Kind::Integer(0, u64::MAX),
-    "Least MiB; 0: no ballooning.",
+    "Minimum MiB; 0: no ballooning.",
 );
 
 pub(super) static RESIZE_LXC: Tool = Tool {
     title: "Resize container",
-    summary: "Changes CPU cores and memory of a container, at once.",
+    summary: "Changes CPU cores and memory of a container, with immediate effect.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[NODE, VMID, MEMORY, LXC_CORES, SWAP, CPU_LIMIT, DIGEST],
@@ -219,7 +219,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
 
 pub(super) static RESIZE_VM: Tool = Tool {
     title: "Resize VM",
-    summary: "Changes CPU cores and memory of a VM. A running one mostly needs a stop and start.",
+    summary: "Changes CPU cores and memory of a VM. A running one usually needs a stop and start.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[NODE, VMID, MEMORY, VM_CORES, SOCKETS, BALLOON, DIGEST],
@@ -246,7 +246,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
     ),
 };
 
-/// Sets those of `values` that were given and tells each before and after.
+/// Sets those of `values` that were given, and shows each before and after.
 fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Result<Answer, Error> {
     if values.iter().all(|value| args.get(value).is_none()) {
         let names: Vec<&str> = values.iter().map(|value| value.name).collect();
@@ -257,7 +257,7 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     }
     let request = args.send_given(args.request(Put, &guest.path("config")), values);
     let before = change_settings(client, args, guest, &request)?;
-    // A container takes them at once.
+    // In a container they take effect immediately.
     let waits = match guest {
         Guest::Container => Some(BTreeMap::new()),
         Guest::Vm => Settings::read(client, args, guest)
@@ -276,9 +276,9 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     let mut was = Map::new();
     for value in given {
         let now = &args[value];
-        let told = before.shown(value.name);
-        let told = told.as_deref().unwrap_or(DEFAULT);
-        answer = answer.line(format!("{}: {told} → {now}", value.name));
+        let shown = before.shown(value.name);
+        let shown = shown.as_deref().unwrap_or(DEFAULT);
+        answer = answer.line(format!("{}: {shown} → {now}", value.name));
         let before = before.active(value.name);
         was.insert(value.name.to_owned(), before.map_or(Value::Null, numeric));
     }
@@ -286,7 +286,7 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     Ok(with_waits(answer, guest, waits))
 }
 
-/// `2048` as a number, which Proxmox sends as text too.
+/// Turns `2048`, which Proxmox may send as text, into a number.
 fn numeric(text: String) -> Value {
     serde_json::from_str(&text).map_or(Value::String(text), Value::Number)
 }

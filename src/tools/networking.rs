@@ -47,7 +47,7 @@ const NEW_OPTIONS: Param = Param::optional("options", Kind::Text(1, 512), "");
 const NAME: Param = Param::optional(
     "name",
     Kind::Format(&format::INTERFACE_NAME),
-    "Name inside; ethN if absent.",
+    "In the container; ethN if absent.",
 );
 const NEW_NAME: Param = Param::optional("name", Kind::Format(&format::INTERFACE_NAME), "");
 const IP: Param = Param::optional(
@@ -93,7 +93,7 @@ const LXC_REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
 ];
 
-/// Keys of a line that the tools have parameters for. The model is a key as well, with the MAC address.
+/// Keys of a line for which the tools have parameters. The model is a key as well, with the MAC address as value.
 fn vm_reserved() -> Vec<&'static str> {
     [&["tag", "firewall"], MODELS].concat()
 }
@@ -165,31 +165,31 @@ fn add(
     })?;
     let what = format!("Add {slot} to {} {}", guest.noun(), &args[&VMID]);
     let settled = Settled::read(client, args, guest, slot);
-    // Proxmox makes up what was not given, the MAC address before all.
+    // Proxmox fills in what was not given, above all the MAC address.
     let made = settled.as_ref().and_then(|settled| settled.line.clone());
     let sent = line(&before);
-    let (told, line) = match made {
+    let (outcome, line) = match made {
         Some(line) => (format!("{slot}: {line}"), line),
         None => (
             format!("{slot}: {sent} (as sent; what Proxmox added could not be read)"),
             sent.to_string(),
         ),
     };
-    let later = taken_up_later(guest, &PropertyString::default(), &sent);
-    let answer = done(&what, guest, settled.as_ref(), &later, told);
+    let later = applied_later(guest, &PropertyString::default(), &sent);
+    let answer = done(&what, guest, settled.as_ref(), &later, outcome);
     Ok(answer.with("line", line))
 }
 
-/// What came of a change of a card, with the lines that tell it.
+/// Returns the answer to a change of a card; `outcome` describes the card.
 fn done(
     what: &str,
     guest: Guest,
     settled: Option<&Settled>,
     later: &[&str],
-    told: String,
+    outcome: String,
 ) -> Answer {
     let waits = settled.is_some_and(|settled| settled.waits);
-    let answer = Answer::done_or_saved(what, waits).line(told);
+    let answer = Answer::done_or_saved(what, waits).line(outcome);
     let answer = match settled {
         None => answer.line(unknown_whether_it_waits(guest)),
         Some(_) if waits => answer.line(waits_for_stop(guest)),
@@ -198,15 +198,15 @@ fn done(
     match later {
         [] => answer,
         later => answer.note(format!(
-            "{}: a running container takes this up when it next starts.",
+            "{}: takes effect when the container next starts.",
             later.join(", ")
         )),
     }
 }
 
-/// The parts of a line that Proxmox saves and a running container does not get
-/// (`PVE/LXC.pm`, `update_net`). Of a VM what is not in effect counts as pending.
-fn taken_up_later(
+/// Returns the changed keys of a line that Proxmox saves but does not apply to a running container
+/// (`PVE/LXC.pm`, `update_net`). In VMs such changes count as pending.
+fn applied_later(
     guest: Guest,
     before: &PropertyString,
     after: &PropertyString,
@@ -222,7 +222,7 @@ fn taken_up_later(
     }
 }
 
-/// `eth1` for `net1`, or the next name that no other card has.
+/// Returns `eth1` for `net1`, or the next name that no other card has.
 fn free_name(config: &Config, slot: &str) -> String {
     let used: Vec<String> = config
         .slots(&["net"])
@@ -239,7 +239,7 @@ fn free_name(config: &Config, slot: &str) -> String {
 
 pub(super) static UPDATE_VM: Tool = Tool {
     title: "Change network card of VM",
-    summary: "Changes a VM's network card; what is not given stays, including its MAC.",
+    summary: "Changes a VM's network card; what is not given is kept, the MAC address included.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
@@ -264,7 +264,7 @@ pub(super) static UPDATE_VM: Tool = Tool {
 
 pub(super) static UPDATE_LXC: Tool = Tool {
     title: "Change network card of container",
-    summary: "Changes a container's network card; what is not given stays, including its MAC.",
+    summary: "Changes a container's network card; what is not given is kept, the MAC address included.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
@@ -289,7 +289,7 @@ pub(super) static UPDATE_LXC: Tool = Tool {
             &UPDATE_LXC,
             LXC_RESERVED,
             |line| {
-                // A gateway belongs to a fixed address.
+                // A gateway requires a fixed address.
                 for (address, gateway) in [(IP, NEW_GW), (IP6, NEW_GW6)] {
                     if args
                         .get(&address)
@@ -319,7 +319,7 @@ fn update(
     reserved: &[&str],
     edit: impl Fn(&mut PropertyString),
 ) -> Result<Answer, Error> {
-    // Every parameter is a change, but for those that say which card.
+    // Every parameter is a change, except those that select the card.
     let changes = || {
         tool.params
             .iter()
@@ -360,17 +360,17 @@ fn update(
     })?;
     let before = config.get(slot).unwrap_or_default();
     let after = edited(&before);
-    let later = taken_up_later(guest, &PropertyString::parse(&before), &after);
+    let later = applied_later(guest, &PropertyString::parse(&before), &after);
     let what = format!("Change {slot} of {} {}", guest.noun(), &args[&VMID]);
     let settled = Settled::read(client, args, guest, slot);
-    let told = format!("before: {before}\nafter: {after}");
-    let answer = done(&what, guest, settled.as_ref(), &later, told);
+    let outcome = format!("before: {before}\nafter: {after}");
+    let answer = done(&what, guest, settled.as_ref(), &later, outcome);
     Ok(answer
         .with("before", before)
         .with("after", after.to_string()))
 }
 
-/// Sets the parameters that were given; a tag of 0 and an empty gateway remove theirs.
+/// Sets the given parameters; a tag of 0 and an empty gateway remove theirs.
 fn set_given(line: &mut PropertyString, args: &Args, params: &[Param]) {
     for param in params {
         match args.get(param) {
@@ -382,9 +382,9 @@ fn set_given(line: &mut PropertyString, args: &Args, params: &[Param]) {
     }
 }
 
-/// Changes model and MAC address, which share a pair: `virtio=BC:24:11:5A:7D:01`.
+/// Changes model and MAC address, which form a pair: `virtio=BC:24:11:5A:7D:01`.
 ///
-/// A line without a MAC address would get a new one on every write.
+/// Without its MAC address, the card would get a new one on every write.
 fn set_model(line: &mut PropertyString, model: Option<&str>, mac: Option<&str>) {
     if model.is_none() && mac.is_none() {
         return;
@@ -413,7 +413,7 @@ fn set_model(line: &mut PropertyString, model: Option<&str>, mac: Option<&str>) 
     }
 }
 
-/// What is wrong with a gateway that has no address with a prefix beside it.
+/// Describes the problem of a gateway without a fixed address, if there is one.
 fn gateway_without_address(line: &PropertyString) -> Option<String> {
     [
         ("ip", "gw", "192.0.2.10/24"),

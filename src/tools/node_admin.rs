@@ -1,4 +1,4 @@
-//! Node management: services, logs, tasks, templates on offer, traffic.
+//! Node management: services, logs, tasks, downloadable templates, traffic.
 
 use serde_json::Value;
 
@@ -106,7 +106,7 @@ const LINES: Param = Param::optional("limit", Kind::Integer(1, 5_000), "").defau
 const FIRST_LINE: Param = Param::optional(
     "start",
     Kind::Integer(0, u64::MAX),
-    "First line, instead of the newest ones.",
+    "First line to show, instead of the newest.",
 );
 const SINCE: Param = Param::optional(
     "since",
@@ -114,7 +114,7 @@ const SINCE: Param = Param::optional(
     "UTC: 2026-11-20 10:00:00Z, a date, or Unix seconds.",
 );
 const UNTIL: Param = Param::optional("until", Kind::Time, "");
-const UNIT: Param = Param::optional("service", Kind::Format(&format::UNIT), "Unit name.");
+const UNIT: Param = Param::optional("service", Kind::Format(&format::UNIT), "systemd unit.");
 
 pub(super) static SYSLOG: Tool = Tool {
     title: "Read the system log",
@@ -133,7 +133,7 @@ pub(super) static SYSLOG: Tool = Tool {
 
 fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
     let (since, until) = (args.integer(&SINCE), args.integer(&UNTIL));
-    // Proxmox reads times as those of the node's own zone.
+    // Proxmox expects times in the time zone of the node.
     let offset = match since.or(until) {
         Some(_) => offset(client, args)?,
         None => None,
@@ -156,7 +156,7 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
         client.answer(&args.send_given(request, &[UNIT]))
     };
     let limit = args.integer(&LINES).unwrap_or(100);
-    // Proxmox counts from the oldest line, so the newest are found through the total.
+    // Proxmox counts from the oldest line, so the total is needed to find the newest.
     let start = match args.integer(&FIRST_LINE) {
         Some(start) => start,
         None => {
@@ -196,7 +196,7 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
     })
 }
 
-/// By how many seconds the clock of the node is ahead of UTC; `None` where the token may not read it.
+/// Returns the offset of the node from UTC in seconds; `None` if the token may not read it.
 fn offset(client: &Client, args: &Args) -> Result<Option<i64>, Error> {
     let clock = match client.send(&args.request(Get, "/nodes/{node}/time")) {
         Err(error) if error.is_refused() => return Ok(None),
@@ -215,7 +215,7 @@ fn zone(offset: i64) -> String {
     format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// The day before `now`, in UTC: the host's own zone is not known here.
+/// Returns the day before `now`, in UTC, since the time zone of the host is unknown.
 fn yesterday(now: u64) -> String {
     let (year, month, day) = text::date((now / 86_400).saturating_sub(1));
     format!("{year:04}-{month:02}-{day:02}")
@@ -224,13 +224,13 @@ fn yesterday(now: u64) -> String {
 const ENTRIES: Param = Param::optional(
     "lastentries",
     Kind::Integer(1, 5_000),
-    "Newest lines; not with since or startcursor.",
+    "Number of newest lines; not with since or startcursor.",
 )
 .local();
 const JOURNAL_LINES: Param = Param::optional(
     "limit",
     Kind::Integer(1, 5_000),
-    "Newest lines, also with since.",
+    "Number of newest lines, even with since.",
 )
 .local();
 const START_CURSOR: Param = Param::optional("startcursor", Kind::Text(1, 512), "");
@@ -255,7 +255,7 @@ pub(super) static JOURNAL: Tool = Tool {
 
 fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
     let given = |param: &Param| args.get(param).is_some();
-    // Proxmox answers these with an empty body and status 200.
+    // Proxmox would reply with an empty body and status 200.
     let conflicts = [
         (ENTRIES, SINCE),
         (ENTRIES, START_CURSOR),
@@ -265,7 +265,7 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
     let conflicts: Vec<String> = conflicts
         .iter()
         .filter(|(one, other)| given(one) && given(other))
-        .map(|(one, other)| format!("{} and {} exclude each other", one.name, other.name))
+        .map(|(one, other)| format!("{} and {} are mutually exclusive", one.name, other.name))
         .collect();
     if !conflicts.is_empty() {
         return Err(Error::arguments(conflicts));
@@ -325,15 +325,16 @@ const SOURCE: Param = Param::optional(
 const RUNNING: Param = Param::optional("running", Kind::Flag, "");
 const TASK_LIMIT: Param = Param::optional("limit", Kind::Integer(1, 500), "").default("50");
 const TASK_START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
-const ERRORS: Param = Param::optional("errors", Kind::Flag, "Failed only.");
-const TYPE_FILTER: Param = Param::optional("type", Kind::Text(1, 64), "Such as qmstart.")
-    .sent_as("typefilter")
-    .alias(&["typefilter"]);
+const ERRORS: Param = Param::optional("errors", Kind::Flag, "Only failed tasks.");
+const TYPE_FILTER: Param =
+    Param::optional("type", Kind::Text(1, 64), "Task type, such as qmstart.")
+        .sent_as("typefilter")
+        .alias(&["typefilter"]);
 const USER_FILTER: Param = Param::optional("userfilter", Kind::Text(1, 64), "");
 const STATUS_FILTER: Param = Param::optional(
     "statusfilter",
     Kind::Text(1, 64),
-    "ok, error, warning, unknown.",
+    "Any of ok, error, warning, unknown.",
 );
 const TASK_FILTERS: &[Param] = &[
     ERRORS,
@@ -347,7 +348,7 @@ const TASK_FILTERS: &[Param] = &[
 
 pub(super) static TASKS: Tool = Tool {
     title: "List tasks",
-    summary: "Searches tasks of all nodes or one by type, guest, user, result and time, old ones included, newest first; the status of a failed one says why.",
+    summary: "Searches tasks of all nodes or one by type, guest, user, result and time, including archived ones, newest first; the status of a failed one says why.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
@@ -396,7 +397,7 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
     let source = &args[&SOURCE];
     if running && source == "archive" {
         return Err(Error::arguments(vec![
-            "running and source=archive exclude each other".to_owned(),
+            "running and source=archive are mutually exclusive".to_owned(),
         ]));
     }
     let source = if running { "active" } else { source };
@@ -414,7 +415,7 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
         let mut rows = answer::rows(answer["data"].take());
         let total = number(&answer["total"]).unwrap_or_default() as u64;
         if running {
-            // Those that ended a moment ago are among the active ones.
+            // Recently ended tasks count as active.
             rows.retain(|task| task["endtime"].is_null());
         }
         Ok::<_, Error>((rows, total))
@@ -436,7 +437,7 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(TASK_TABLE.page(rows, args, &TASK_START, total, &notes))
 }
 
-/// The nodes that are not offline, and a note that names those that are.
+/// Returns the nodes that are not offline, and a note that names the others.
 fn nodes(client: &Client) -> Result<(Vec<String>, Option<String>), Error> {
     let mut nodes = answer::rows(client.get("/nodes")?);
     nodes.sort_by(|a, b| compare(&a["node"], &b["node"]));
@@ -450,8 +451,8 @@ fn nodes(client: &Client) -> Result<(Vec<String>, Option<String>), Error> {
     Ok((names(&online), note))
 }
 
-/// What `read` finds on each node, and how much there is in all. A node that fails is named in a
-/// note, unless all do.
+/// Returns what `read` finds on all nodes, with the total. A node that fails is named in a note; it is an error
+/// only if all fail.
 fn of_all_nodes(
     nodes: &[String],
     read: impl Fn(&str) -> Result<(Vec<Value>, u64), Error>,
@@ -478,7 +479,7 @@ fn of_all_nodes(
     }
 }
 
-/// The newest tasks but for the first `skipped`.
+/// Returns the newest tasks after the first `skipped`.
 fn page_of(mut rows: Vec<Value>, skipped: u64, limit: u64) -> Vec<Value> {
     rows.sort_by(|a, b| compare(&b["starttime"], &a["starttime"]));
     rows.into_iter()
@@ -495,12 +496,12 @@ const LOG_LINES: Param = Param::optional("log_lines", Kind::Integer(0, 5_000), "
 const LOG_START: Param = Param::optional(
     "start",
     Kind::Integer(0, u64::MAX),
-    "First log line, instead of the last ones.",
+    "First log line to show, instead of the last.",
 );
 
 pub(super) static TASK: Tool = Tool {
     title: "Task status",
-    summary: "Tells at once whether a task runs or how it ended, with the last lines of its log.",
+    summary: "Shows whether a task is running or how it ended, with the last lines of its log; does not wait.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[TASK_NODE, UPID, LOG_LINES, LOG_START],
@@ -577,10 +578,14 @@ fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(answer)
 }
 
-const SECTION: Param =
-    Param::optional("section", Kind::Text(1, 64), "system, turnkeylinux, mail.").local();
+const SECTION: Param = Param::optional(
+    "section",
+    Kind::Text(1, 64),
+    "system, turnkeylinux or mail.",
+)
+.local();
 const SEARCH: Param =
-    Param::optional("search", Kind::Text(1, 64), "Part of template or headline.").local();
+    Param::optional("search", Kind::Text(1, 64), "Part of the name or headline.").local();
 
 pub(super) static APLINFO: Tool = Tool {
     title: "List templates on offer",
@@ -647,7 +652,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_the_log_from_the_day_before() {
+    fn reads_the_log_from_the_day_before() {
         assert_eq!(yesterday(1_784_030_400), "2026-07-13");
         assert_eq!(yesterday(1_772_323_200), "2026-02-28");
     }

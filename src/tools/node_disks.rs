@@ -19,7 +19,7 @@ const LIFE_LEFT: &str = "life left {}%";
 const DISK_TYPE: Param = Param::optional("type", Kind::Choice(&["unused", "journal_disks"]), "");
 const PARTITIONS: Param =
     Param::optional("include_partitions", Kind::Flag, "").sent_as("include-partitions");
-const SKIP_SMART: Param = Param::optional("skipsmart", Kind::Flag, "No health: faster.");
+const SKIP_SMART: Param = Param::optional("skipsmart", Kind::Flag, "Skip health; faster.");
 
 pub(super) static LIST: Tool = Tool {
     title: "List disks",
@@ -107,7 +107,7 @@ fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {
             .with("text", text::cut(report, text::BUDGET));
     }
     if !attributes.is_empty() {
-        let scale = "value, worst and threshold are on a scale where lower is worse; raw is what was measured.";
+        let scale = "For value, worst and threshold, lower is worse; raw is the measured value.";
         let table = ATTRIBUTES.answer(attributes, args, &[scale.to_owned()]);
         let rows = table.data["attributes"].clone();
         answer = answer.line(table.text).with("attributes", rows);

@@ -60,7 +60,7 @@ fn status(client: &Client, args: &Args) -> Result<Answer, Error> {
             Column::usage("rootfs"),
             Column::parts("cpuinfo", &["model", "sockets", "cores", "cpus", "mhz"]),
         ],
-        // kversion says the same as current-kernel
+        // Same as kversion.
         hidden: &["current-kernel", "idle"],
     };
     let node = client.send(&args.request(Get, "/nodes/{node}/status"))?;
@@ -90,7 +90,7 @@ const NETWORK_TYPE: Param = Param::optional(
 
 pub(super) static NETWORK: Tool = Tool {
     title: "List network interfaces",
-    summary: "Lists the network interfaces of a node, unapplied changes included.",
+    summary: "Lists the network interfaces of a node, including unapplied changes.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, NETWORK_TYPE, LIMIT, OFFSET],
@@ -135,7 +135,7 @@ fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
     let rows = answer::rows(answer::take(&mut reply, "data"));
     let changes = reply["changes"].as_str().unwrap_or_default();
     let notes = (!changes.is_empty()).then(|| {
-        "The list shows unapplied changes, those below: they take effect when the configuration is applied or the node restarts."
+        "The list includes the unapplied changes below, which take effect when the configuration is applied or the node restarts."
             .to_owned()
     });
     let answer = INTERFACES.answer(rows, args, notes.as_slice());
@@ -144,7 +144,7 @@ fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with_reply_fields(reply))
 }
 
-/// The settings that a unified diff adds or removes.
+/// Returns the lines that a unified diff adds or removes.
 fn changed_lines(diff: &str) -> Vec<&str> {
     let says_nothing = |line: &str| {
         let rest = &line[1..];
@@ -241,7 +241,7 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
         if let Some(load) = load.iter().find(|load| load["node"] == row["name"]) {
             for (key, value) in load.as_object().into_iter().flatten() {
-                // The same under another name.
+                // Already there under another name.
                 if row[key].is_null() && key != "node" {
                     row[key] = value.clone();
                 }
@@ -279,12 +279,12 @@ fn cluster_status(client: &Client, args: &Args) -> Result<Answer, Error> {
 const WANTED: Param = Param::optional(
     "vmid",
     Kind::Integer(100, 999_999_999),
-    "Says whether this one is free.",
+    "Check whether this VMID is free.",
 );
 
 pub(super) static NEXT_VMID: Tool = Tool {
     title: "Next free VMID",
-    summary: "Returns the lowest free VMID, or says whether a given one is free.",
+    summary: "Returns the lowest free VMID, or checks whether a given one is free.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[WANTED],

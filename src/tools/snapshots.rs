@@ -25,8 +25,8 @@ const NEW_LXC_SNAPNAME: Param =
 const NEW_VM_SNAPNAME: Param =
     Param::required("snapname", Kind::Format(&format::NEW_VM_SNAPSHOT), "");
 const DESCRIPTION: Param = Param::optional("description", Kind::Text(0, 8_192), "");
-const VMSTATE: Param = Param::optional("vmstate", Kind::Flag, "With its memory.");
-const FORCE: Param = Param::optional("force", Kind::Flag, "Also if a volume cannot be deleted.");
+const VMSTATE: Param = Param::optional("vmstate", Kind::Flag, "Include its memory.");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Even if a volume cannot be deleted.");
 
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Snapshot container",
@@ -55,7 +55,7 @@ pub(super) static CREATE_LXC: Tool = Tool {
 
 pub(super) static CREATE_VM: Tool = Tool {
     title: "Snapshot VM",
-    summary: "Takes a snapshot of a VM's disks, with vmstate of its memory too.",
+    summary: "Takes a snapshot of a VM's disks and, with vmstate, its memory.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -86,7 +86,7 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let request = args.whole_request(Post, &Guest::Vm.path("snapshot"));
     let what = args.fill("Snapshot {snapname} of VM {vmid}");
     let answer = start_task(client, &request, Reply::Task, &what)?;
-    // Proxmox leaves the memory of a VM that does not run out of it, and says nothing.
+    // Proxmox silently ignores vmstate if the VM is not running.
     let is_down = args.flag(&VMSTATE)
         && resource(client, args, &args[&VMID])
             .is_ok_and(|row| row.is_some_and(|row| row["status"] == "stopped"));
@@ -151,7 +151,7 @@ fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
         .map(|current| plain(&current["parent"]))
         .filter(|parent| !parent.is_empty());
     let note =
-        parent.map(|parent| format!("The present state follows {}.", text::cut(&parent, 40)));
+        parent.map(|parent| format!("The current state is based on {}.", text::cut(&parent, 40)));
     let answer = SNAPSHOTS.answer(snapshots, args, note.as_slice());
     Ok(match current {
         Some(current) => answer.with("current", answer::masked("", current)),
@@ -161,7 +161,7 @@ fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
 
 pub(super) static ROLLBACK_LXC: Tool = Tool {
     title: "Roll back container",
-    summary: "Stops a container and resets it to a snapshot: everything newer is lost.",
+    summary: "Stops a container and rolls it back to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
@@ -182,7 +182,7 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
 
 pub(super) static ROLLBACK_VM: Tool = Tool {
     title: "Roll back VM",
-    summary: "Stops a VM and resets it to a snapshot: everything newer is lost.",
+    summary: "Stops a VM and rolls it back to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
@@ -217,8 +217,8 @@ fn roll_back(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error
     })
 }
 
-/// Which settings come back with a snapshot: `settings that come back: memory 4096 → 2048`; `None`
-/// when that cannot be read.
+/// Lists the settings that a rollback restores: `restored settings: memory 4096 → 2048`; `None` if they
+/// cannot be read.
 fn restored(client: &Client, args: &Args, guest: Guest) -> Option<String> {
     let read = |name: &str, value: &str| {
         let request = args.request(Get, &guest.path("config"));
@@ -244,19 +244,19 @@ fn restored(client: &Client, args: &Args, guest: Guest) -> Option<String> {
     Some(match changes.len() {
         0 => "no setting changes".to_owned(),
         count if count > MOST => format!(
-            "settings that come back: {} and {} more",
+            "restored settings: {} and {} more",
             changes[..MOST].join(", "),
             count - MOST
         ),
-        _ => format!("settings that come back: {}", changes.join(", ")),
+        _ => format!("restored settings: {}", changes.join(", ")),
     })
 }
 
-/// The most settings that are named.
+/// The maximum number of settings named.
 const MOST: usize = 12;
 
-/// Whether a rollback sets an option to what it was (`PVE/AbstractConfig.pm`, `snapshot_rollback`);
-/// the rest is about the snapshot, or made new.
+/// Returns true if a rollback restores an option (`PVE/AbstractConfig.pm`, `snapshot_rollback`);
+/// the others are about the snapshot, or created anew.
 fn comes_back(key: &str) -> bool {
     const STAYS: &[&str] = &[
         "description",
@@ -277,7 +277,7 @@ fn comes_back(key: &str) -> bool {
 
 pub(super) static DELETE_LXC: Tool = Tool {
     title: "Delete snapshot of a container",
-    summary: "Deletes a snapshot of a container; its present state stays.",
+    summary: "Deletes a snapshot of a container; its current state is kept.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
@@ -295,7 +295,7 @@ pub(super) static DELETE_LXC: Tool = Tool {
 
 pub(super) static DELETE_VM: Tool = Tool {
     title: "Delete snapshot of a VM",
-    summary: "Deletes a snapshot of a VM; its present state stays.",
+    summary: "Deletes a snapshot of a VM; its current state is kept.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],

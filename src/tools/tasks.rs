@@ -1,4 +1,4 @@
-//! Tasks of the cluster and how to stop one; settings of guests that no other tool changes.
+//! Tasks of the cluster; options of guests that have no tool of their own; the version.
 
 use serde_json::{Map, Value};
 
@@ -76,22 +76,26 @@ fn stop(client: &Client, args: &Args) -> Result<Answer, Error> {
     let upid = &args[&UPID];
     let (node, kind, id) = Upid::parse(upid).map_or(("", "", ""), |of| (of.node, of.kind, of.id));
     let what = format!("Stop task {} on {node}", format!("{kind} {id}").trim_end());
-    // Proxmox answers the same of a task that has ended before.
+    // Proxmox gives the same reply if the task has already ended.
     let answer = match Task::new(&*what, upid).status(client) {
         Ok(status) if status["status"] == "stopped" => {
             let exit = match plain(&status["exitstatus"]) {
                 none if none.is_empty() => "no exit status".to_owned(),
                 exit => exit,
             };
-            let outcome = format!("nothing to stop, it had ended before: {exit}");
+            let outcome = format!("nothing to stop, it had already ended: {exit}");
             Answer::action(&what, "ended", &outcome).with("exitstatus", exit)
         }
         Err(error) if !error.is_refused() => return Err(error),
         _ => {
             let request = args.request(Delete, "/nodes/{node}/tasks/{upid}");
             client.change(&request.segment("node", node), Reply::Nothing)?;
-            Answer::action(&what, "requested", "asked to stop, it may still run.")
-                .line("proxmox_wait_task with this upid tells whether and how it ended.")
+            Answer::action(
+                &what,
+                "requested",
+                "asked to stop, it may still be running.",
+            )
+            .line("proxmox_wait_task with this upid reports whether and how it ended.")
         }
     };
     Ok(answer)
@@ -145,7 +149,7 @@ fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
         more: "a smaller max shows the newest",
     }
     .answer();
-    // The same lines, whole.
+    // The same entries, complete.
     let lines = answer.data.remove("lines");
     let shown = lines.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
     let entries = entries.split_off(entries.len() - shown);
@@ -170,11 +174,11 @@ fn log_line(entry: &Value) -> String {
     words.join(" ")
 }
 
-const ALL: Param = Param::optional("all", Kind::Flag, "Also unchanged settings.");
+const ALL: Param = Param::optional("all", Kind::Flag, "Include unchanged settings.");
 
 pub(super) static PENDING: Tool = Tool {
     title: "Pending configuration",
-    summary: "Shows which settings of a guest, cloud-init included, wait for it to stop and start, current and pending value side by side.",
+    summary: "Shows which settings of a guest, cloud-init included, wait until it stops and starts, with current and pending values.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID, TYPE, ALL, LIMIT, OFFSET],
@@ -216,7 +220,7 @@ fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
             }
         }
     }
-    // Those that change first.
+    // Pending changes first.
     rows.sort_by(|a, b| {
         waits_now(b)
             .cmp(&waits_now(a))
@@ -231,8 +235,8 @@ fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
     })
 }
 
-/// Puts what waits for cloud-init in the place of the same settings, which count as in effect once they
-/// are saved; a note names them.
+/// Replaces settings, which count as in effect once saved, by what is pending for cloud-init; returns a note that
+/// names them.
 fn add_cloud_init(rows: &mut Vec<Value>, cloud_init: Vec<Value>) -> Option<String> {
     let mut names = Vec::new();
     for row in cloud_init {
@@ -249,13 +253,13 @@ fn add_cloud_init(rows: &mut Vec<Value>, cloud_init: Vec<Value>) -> Option<Strin
     names.sort();
     (!names.is_empty()).then(|| {
         format!(
-            "Saved, and given to the guest by cloud-init when it stops and starts: {}",
+            "Saved; cloud-init applies them when the guest stops and starts: {}",
             names.join(", ")
         )
     })
 }
 
-/// Whether a setting waits for the guest to stop: for a new value, or for its removal.
+/// Returns true if a new value or the removal of a setting is pending.
 fn waits_now(row: &Value) -> bool {
     !row["pending"].is_null() || number(&row["delete"]).is_some_and(|delete| delete != 0.0)
 }
@@ -283,14 +287,18 @@ fn guest(args: &Args) -> Guest {
     }
 }
 
-const SET: Param = Param::required("set", Kind::Pairs, "Such as {\"onboot\": \"1\"}.")
-    .local()
-    .required_unless(&["delete", "revert"]);
+const SET: Param = Param::required(
+    "set",
+    Kind::Pairs,
+    "Options to set, such as {\"onboot\": \"1\"}.",
+)
+.local()
+.required_unless(&["delete", "revert"]);
 const DELETE: Param = Param::optional("delete", Kind::List, "Options to remove.").local();
 const REVERT: Param = Param::optional(
     "revert",
     Kind::List,
-    "Options whose pending change is dropped.",
+    "Options whose pending change to drop.",
 )
 .local();
 
@@ -351,11 +359,11 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     let mut lines = Vec::new();
     let mut was = Map::new();
     for (key, after) in set.chain(deleted) {
-        let told = before.shown(key).map(|told| shown(key, &told));
-        let told = told.as_deref().unwrap_or(DEFAULT);
+        let old = before.shown(key).map(|value| shown(key, &value));
+        let old = old.as_deref().unwrap_or(DEFAULT);
         let after = after.map(|after| shown(key, &after));
         lines.push(format!(
-            "{key}: {told} → {}",
+            "{key}: {old} → {}",
             after.as_deref().unwrap_or(DEFAULT)
         ));
         let before = before.active(key).map(|value| shown(key, &value));
@@ -369,9 +377,9 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
             None => format!("{key}: nothing was pending, stays {stays}"),
             Some(waiting) => {
                 let waiting = waiting.map(|value| shown(key, &plain(&value)));
-                let told = waiting.as_deref().unwrap_or("removal");
+                let change = waiting.as_deref().unwrap_or("removal");
                 dropped.insert(key.to_owned(), waiting.clone().into());
-                format!("{key}: pending {told} was dropped, stays {stays}")
+                format!("{key}: pending {change} was dropped, stays {stays}")
             }
         });
         was.insert(key.to_owned(), active.into());
@@ -394,7 +402,7 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(with_waits(answer, guest, waits))
 }
 
-/// What Proxmox saved and does not act on, or not yet, although it does not count as pending.
+/// Lists options that Proxmox saved but does not apply, or not yet, although they do not count as pending.
 fn without_effect(client: &Client, args: &Args, guest: Guest, settings: &Settings) -> Vec<String> {
     let set: Vec<&str> = args.pairs(&SET).map(|(key, _)| key).collect();
     let among = |is: fn(&str) -> bool| {
@@ -409,7 +417,7 @@ fn without_effect(client: &Client, args: &Args, guest: Guest, settings: &Setting
                 "{cloud_init}: the VM gets this when it stops and starts (proxmox_reboot_vm)."
             ),
             false => format!(
-                "{cloud_init}: without effect, since the VM has no cloud-init drive. It can be added on the node (qm set) or in the web interface."
+                "{cloud_init}: without effect, since the VM has no cloud-init drive. Add one on the node (qm set) or in the web interface."
             ),
         });
     }
@@ -428,7 +436,7 @@ fn without_effect(client: &Client, args: &Args, guest: Guest, settings: &Setting
     lines
 }
 
-/// Whether an option of a VM is for cloud-init alone.
+/// Returns true if an option of a VM is only for cloud-init.
 fn is_cloud_init(key: &str) -> bool {
     let number = key.strip_prefix("ipconfig");
     number.is_some_and(|number| number.parse::<u32>().is_ok())
@@ -445,7 +453,7 @@ fn is_cloud_init(key: &str) -> bool {
         .contains(&key)
 }
 
-/// Options that take 0 or 1, but not true or false.
+/// Options that accept 0 or 1, but not true or false.
 const FLAGS: &[&str] = &[
     "acpi",
     "allow-ksm",
@@ -466,18 +474,18 @@ const FLAGS: &[&str] = &[
     "unprivileged",
 ];
 
-/// A value as Proxmox wants it.
+/// Returns a value in the form that Proxmox expects.
 fn wire(key: &str, value: &str) -> String {
     match value {
         "true" if FLAGS.contains(&key) => "1".to_owned(),
         "false" if FLAGS.contains(&key) => "0".to_owned(),
-        // Kept encoded; a key has spaces, so what has none was encoded by the caller.
+        // Stored encoded. A key contains spaces, so a value without any was encoded by the caller.
         value if key == "sshkeys" && value.contains(' ') => encode(value),
         value => value.to_owned(),
     }
 }
 
-/// What is wrong with the options to change.
+/// Lists the problems of the options to change.
 fn problems(args: &Args, guest: Guest) -> Vec<String> {
     let set: Vec<(&str, &str)> = args.pairs(&SET).collect();
     let (delete, revert) = (args.list(&DELETE), args.list(&REVERT));
@@ -523,7 +531,7 @@ fn is_option(key: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
-/// Why an option is not for this tool, whatever its value.
+/// Returns why this tool does not change an option, whatever its value.
 fn refused(guest: Guest, key: &str) -> Option<String> {
     let why = match (guest, Slot::of(key).family) {
         _ if !is_option(key) => "is not an option",
@@ -543,10 +551,12 @@ fn refused(guest: Guest, key: &str) -> Option<String> {
             "is for proxmox_add_mountpoint_lxc, proxmox_resize_disk_lxc, proxmox_move_disk_lxc and proxmox_remove_mountpoint_lxc"
         }
         (_, "delete" | "revert" | "digest") => "is a parameter of its own",
-        // Its removal would free the saved memory of a suspended VM.
+        // Removing it would discard the saved memory of a suspended VM.
         (Guest::Vm, "vmstate") => "is for proxmox_pause_vm and proxmox_start_vm",
-        // The flag alone makes no template: its disks stay as they are, and it starts no more.
-        (_, "template") => "cannot be set: a template is made by its own request, not by the flag",
+        // The flag alone does not make a template: its disks stay as they are, and it no longer starts.
+        (_, "template") => {
+            "cannot be set: Proxmox makes templates by a request of its own, not by this flag"
+        }
         (_, "node" | "vmid" | "force") => "is not an option",
         (Guest::Vm, "args" | "parallel")
         | (Guest::Container, "dev" | "hookscript" | "lxc")
@@ -558,7 +568,7 @@ fn refused(guest: Guest, key: &str) -> Option<String> {
 
 const FOR_ROOT: &str = "is reserved by Proxmox for root@pam itself; no API token can set it";
 
-/// Why Proxmox takes this value from root@pam alone.
+/// Returns why Proxmox accepts this value only from root@pam.
 fn for_root(guest: Guest, key: &str, value: &str) -> Option<String> {
     let mut parts = value.split(',');
     let (refused, instead) = match (guest, Slot::of(key).family) {
@@ -574,7 +584,7 @@ fn for_root(guest: Guest, key: &str, value: &str) -> Option<String> {
         ),
         _ => return None,
     };
-    refused.then(|| format!("{FOR_ROOT}, but for {instead}"))
+    refused.then(|| format!("{FOR_ROOT}, except {instead}"))
 }
 
 fn is_mapping(part: &str) -> bool {
@@ -617,7 +627,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leaves_to_other_tools_and_to_root_what_is_theirs() {
+    fn refuses_options_of_other_tools_and_of_root() {
         for (guest, options) in [
             (
                 Guest::Vm,
@@ -646,7 +656,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_values_that_a_token_may_set() {
+    fn distinguishes_values_that_a_token_may_set() {
         for (guest, key, value, refused) in [
             (Guest::Vm, "hostpci0", "0000:01:00.0,pcie=1", true),
             (Guest::Vm, "hostpci0", "mapping=gpu,pcie=1", false),
@@ -667,7 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_values_as_proxmox_wants_them() {
+    fn sends_values_as_proxmox_expects_them() {
         assert_eq!(wire("onboot", "true"), "1");
         assert_eq!(wire("description", "true"), "true");
         let sent = "ssh-ed25519%20AAAA%2B%2F%3D%20a%40b";

@@ -1,16 +1,15 @@
-//! Tools that are for one kind of guest alone, and which tool does the same for the other kind.
+//! Tools for one kind of guest, and the tool that does the same for the other kind.
 
 use crate::cluster::guests::{Guest, Twins};
 
-/// What one does for containers and the other for VMs.
+/// Tools that do the same, one for containers and one for VMs.
 struct Pair {
     container: Option<&'static str>,
     vm: Option<&'static str>,
-    /// Whether each does it for a guest of the other kind as well, by the work of its twin.
+    /// Whether each passes a call with a guest of the other kind on to its twin.
     ///
-    /// That is for what loses nothing where the caller has mixed guests up: starting, shutting down,
-    /// saving, listing. What stops at once, rolls back, replaces or deletes has its guest named by a
-    /// caller who knows what it is.
+    /// Only for what loses nothing if the caller confused two guests: starting, shutting down, saving, listing. A
+    /// caller that stops at once, rolls back, replaces or deletes must know the kind of the guest.
     both: bool,
 }
 
@@ -65,7 +64,7 @@ const fn of_vms(vm: &'static str) -> Pair {
     }
 }
 
-/// What `tool` is for; `None` where it is for both kinds, or for none.
+/// Returns the kind that `tool` is for, and its twin; `None` if it is for both kinds, or not for guests.
 pub(crate) fn of(tool: &str) -> Option<Twins> {
     PAIRS.iter().find_map(|pair| {
         let (kind, other) = match tool {
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tool_for_one_kind_is_listed_once_and_asks_for_that_kind_alone() {
+    fn each_tool_for_one_kind_is_listed_once_and_requests_only_that_kind() {
         let listed = listed();
         for (name, tool) in DOMAINS.iter().flat_map(|domain| domain.tools) {
             let takes = |name: &str| tool.params().any(|param| param.name == name);
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_loses_nothing_is_done_for_the_other_kind() {
+    fn only_harmless_tools_stand_in_for_each_other() {
         let alike: Vec<&str> = PAIRS
             .iter()
             .filter(|pair| pair.both)
@@ -137,7 +136,7 @@ mod tests {
         );
     }
 
-    /// What allows one must allow the other, and an argument must mean the same to both.
+    /// Both need the same permission, and an argument must mean the same to both.
     #[test]
     fn twins_that_stand_in_for_each_other_are_alike() {
         for pair in PAIRS.iter().filter(|pair| pair.both) {

@@ -1,4 +1,4 @@
-//! What lies on the storages.
+//! The contents of storages.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ fn list(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(VOLUMES.counted(volumes.rows, args, &totals, &volumes.notes))
 }
 
-/// Adds the name of the guest that each volume belongs to, as far as the token sees it.
+/// Adds the name of the guest that owns each volume, if the token sees it.
 fn name_owners(client: &Client, volumes: &mut Volumes) {
     let Ok(guests) = resources(client, "vm") else {
         let note = "The names of the guests could not be read.";
@@ -83,13 +83,13 @@ fn name_owners(client: &Client, volumes: &mut Volumes) {
         };
     }
     if unseen {
-        volumes
-            .notes
-            .push("(not seen): the guest is gone, or the token lacks VM.Audit for it.".to_owned());
+        volumes.notes.push(
+            "(not seen): the guest no longer exists, or the token lacks VM.Audit on it.".to_owned(),
+        );
     }
 }
 
-/// How much of which kind: `2 images, 48 GiB; 1 iso, 628 MiB`.
+/// Returns the number and size of volumes of each kind: `2 images, 48 GiB; 1 iso, 628 MiB`.
 fn totals(rows: &[Value]) -> String {
     let mut kinds = BTreeMap::<String, (usize, f64)>::new();
     for row in rows {

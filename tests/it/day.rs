@@ -1,17 +1,16 @@
-//! A day of work: changes that are each waited for, on a host whose tasks take their time and do not
-//! all end well.
+//! A day of work: changes, each waited for, on a host whose tasks take time and do not all succeed.
 
 use serde_json::{Value, json};
 
 use crate::fake::Fake;
 
-/// How a task goes, look after look.
+/// The course of a task, poll by poll.
 enum Course {
-    /// So many looks find it running, then it has ended like this.
+    /// This many polls find it running, then it ends like this.
     Ends(usize, &'static str),
-    /// It runs, the node is not reachable for a look, and it has ended well meanwhile.
+    /// It is running, the node is unreachable for one poll, and it has succeeded in the meantime.
     Interrupted,
-    /// The token may not see it, for longer than anybody waits.
+    /// The token may not see it for longer than the call waits.
     Unseen,
     /// Its record is gone.
     Vanishes,
@@ -179,7 +178,7 @@ fn exchanges(step: &Step) -> Vec<Value> {
     let status = |answer: Value| json!({ "request": format!("GET {task}/status"), "answer": { "data": answer } });
     let mut exchanges = Vec::new();
     if step.task == "vzdump" {
-        // It would answer OK on a node where the guest is not.
+        // It would reply OK on a node without the guest.
         exchanges.push(json!({
             "request": "GET /cluster/resources",
             "form": ["type=vm"],
@@ -284,7 +283,7 @@ fn exchanges(step: &Step) -> Vec<Value> {
 }
 
 #[test]
-fn a_day_of_work_is_waited_for_step_by_step() {
+fn waits_for_each_step_of_a_day_of_work() {
     let fake = Fake::start();
     let mut session = fake.connect(&[
         ("PROXMOX_ALLOW_ELEVATED", "true"),

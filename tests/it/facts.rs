@@ -69,7 +69,7 @@ fn each_change_sends_the_digest_that_its_endpoint_takes() {
 
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
-fn the_facts_are_those_of_the_api_description() {
+fn the_facts_match_the_api_description() {
     let Some(folder) = env::var_os("PVE_API_FACTS") else {
         eprintln!("PVE_API_FACTS names no folder: the facts are not compared");
         return;
@@ -89,7 +89,7 @@ fn the_facts_are_those_of_the_api_description() {
 }
 
 #[test]
-fn a_request_is_held_against_each_part_of_a_line() {
+fn checks_a_request_against_each_part_of_a_line() {
     let line = "PUT /nodes/{node}/qemu/{vmid}/resize =string disk!:enum(efidisk0|scsi{0..30}) net[n]? \
                 skip?:bool timeout?:int(1..30) limit?:num(0..) command?:array";
     let endpoints = [Endpoint::parse(line)];

@@ -1,4 +1,4 @@
-//! A Proxmox host on loopback: it plays exchanges in order, and checks how it is asked for them.
+//! A Proxmox host on loopback that plays exchanges in order and checks the requests.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use tiny_http::{Method, Request, Server};
 use crate::fixture::Exchange;
 use crate::session::Session;
 
-/// The secret of the only tokens that it takes, `root@pam!mcp` and `mcp@pve!mcp`.
+/// The secret of the only tokens that it accepts, `root@pam!mcp` and `mcp@pve!mcp`.
 pub(crate) const TOKEN: &str = "12345678-9abc-4def-8123-456789abcdef";
 
 /// The password of every user who logs in.
@@ -55,17 +55,17 @@ pub(crate) struct Fake {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is to come, and what went wrong.
+/// The remaining exchanges, and what went wrong.
 #[derive(Default)]
 struct Script {
     expected: VecDeque<Exchange>,
     problems: Vec<String>,
     /// How long each answer takes.
     delay: Duration,
-    /// Whether an answer was a refusal for want of privileges. What is asked to explain it need not be among
-    /// the exchanges: the token has the role PVEAuditor at the top, and a new VMID is free.
+    /// Whether a reply was a refusal for lack of privileges. The requests that explain it need not be among the
+    /// exchanges: the token has the role PVEAuditor at the top, and a new VMID is free.
     refused: bool,
-    /// What answers each request with `data`, where the order in which they come is not known.
+    /// Returns the `data` for each request, if their order is not known.
     answers: Option<Answers>,
 }
 
@@ -98,14 +98,14 @@ impl Fake {
         fake
     }
 
-    /// A host that answers whatever it is asked, such as `GET /nodes`, with this `data`.
+    /// A host that replies to every request, such as `GET /nodes`, with this `data`.
     pub(crate) fn answering(answers: impl FnMut(&str) -> Value + Send + 'static) -> Self {
         let fake = Self::start();
         fake.script().answers = Some(Box::new(answers));
         fake
     }
 
-    /// What connects the program to this host.
+    /// Returns the settings that connect the program to this host.
     pub(crate) fn environment(&self) -> [(&'static str, String); 3] {
         [
             (
@@ -117,12 +117,12 @@ impl Fake {
         ]
     }
 
-    /// A server connected to it, with these settings besides.
+    /// Starts a server connected to it, with additional settings.
     pub(crate) fn connect(&self, more: &[(&str, &str)]) -> Session {
         self.connect_by(Session::start, more)
     }
 
-    /// The same, started in this way.
+    /// The same, started in a given way.
     pub(crate) fn connect_by(
         &self,
         start: impl Fn(&[&str], &[(&str, &str)]) -> Session,
@@ -134,20 +134,20 @@ impl Fake {
         start(&[], &variables)
     }
 
-    /// From now on it expects these exchanges, in this order.
+    /// Makes it expect these exchanges, in this order.
     pub(crate) fn play(&self, exchanges: Vec<Exchange>) {
         let mut script = self.script();
         script.expected = exchanges.into();
         script.refused = false;
     }
 
-    /// From now on each answer takes so long.
+    /// Delays each reply.
     pub(crate) fn take(&self, delay: Duration) {
         self.script().delay = delay;
     }
 
-    /// What differed from the exchanges it was to play since it was last asked: requests that were
-    /// not expected, not well-formed, or not sent.
+    /// Returns the deviations from the exchanges since the last call: requests that were unexpected, malformed, or
+    /// missing.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut script = self.script();
         let mut problems = mem::take(&mut script.problems);
@@ -216,7 +216,7 @@ impl Script {
             Some(exchange) => return exchange,
             None => format!("expected nothing\n    seen {seen}"),
         };
-        // What follows a wrong request says nothing new.
+        // Deviations after a wrong request are consequences of it.
         self.expected.clear();
         self.problems.push(problem);
         Exchange {
@@ -294,7 +294,7 @@ fn shown(exchange: &Exchange) -> String {
     words.join(" ")
 }
 
-/// Why pveproxy would not take this request, or would take it for another one.
+/// Returns why pveproxy would reject or misread this request.
 fn faults(request: &Request, body: &str) -> Vec<String> {
     let header = |name: &'static str| {
         let mut headers = request.headers().iter();
@@ -415,7 +415,7 @@ fn response(exchange: &Exchange) -> Vec<u8> {
         .map_or(Vec::new(), |answer| answer.to_string().into());
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", exchange.status);
     head.push_str("Cache-Control: max-age=0\r\nPragma: no-cache\r\nServer: pve-api-daemon/3.0\r\n");
-    // Errors close the connection. tiny_http leaves that to the client, who is told to.
+    // Errors close the connection. tiny_http leaves that to the client.
     head.push_str(if exchange.status == 200 {
         "Connection: Keep-Alive\r\n"
     } else {
@@ -468,7 +468,7 @@ fn ask(fake: &Fake, request: &str) -> String {
 }
 
 #[test]
-fn plays_an_exchange_as_pveproxy_would() {
+fn plays_an_exchange_like_pveproxy() {
     let fake = Fake::playing(json!([{
         "request": "POST /nodes/pve1/lxc/101/clone",
         "form": ["newid=200", "description=a;b=c d"],
@@ -495,7 +495,7 @@ fn plays_an_exchange_as_pveproxy_would() {
 }
 
 #[test]
-fn names_every_fault_of_a_request() {
+fn reports_every_fault_of_a_request() {
     let fake =
         Fake::playing(json!([{ "request": "DELETE /nodes/pve1/lxc/101", "form": ["purge=1"] }]));
     let response = ask(
@@ -517,7 +517,7 @@ fn names_every_fault_of_a_request() {
 }
 
 #[test]
-fn names_what_was_not_sent() {
+fn reports_missing_requests() {
     let fake = Fake::playing(json!([{ "request": "GET /version" }]));
     assert_eq!(fake.problems(), ["expected GET /version\n    seen nothing"]);
 }

@@ -15,7 +15,7 @@ use crate::snapshot;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fixture {
-    /// Where the exchanges come from: `recorded, PVE 9.0.3` or `written from …`.
+    /// The source of the exchanges: `recorded, PVE 9.0.3` or `written from …`.
     #[expect(dead_code, reason = "read by people; that it is there is checked")]
     pub(crate) source: String,
     pub(crate) cases: Vec<Case>,
@@ -25,7 +25,7 @@ pub(crate) struct Fixture {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
-    /// What it shows, as no other case of the file does.
+    /// What only this case of the file shows.
     pub(crate) shows: String,
     pub(crate) arguments: Map<String, Value>,
     pub(crate) exchanges: Vec<Exchange>,

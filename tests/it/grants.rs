@@ -1,12 +1,12 @@
-//! A refusal for want of privileges: the lines that grant what the call lacks, or none where none helps.
+//! Refusals for lack of privileges: the commands that grant what the call lacks, or none if none helps.
 
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, auditor};
 
-/// What a token of mcp@pve is told that makes this call, where the host plays these exchanges.
+/// Returns the text of this call by a token of mcp@pve, on a host that plays these exchanges.
 #[track_caller]
-fn told(tool: &str, arguments: Value, exchanges: Value) -> String {
+fn result_text(tool: &str, arguments: Value, exchanges: Value) -> String {
     let fake = Fake::playing(exchanges);
     let mut session = fake.connect(&[
         ("PROXMOX_ALLOW_ELEVATED", "true"),
@@ -75,7 +75,7 @@ fn a_line_grants_what_was_sent_needs_to_token_and_user_and_keeps_what_is_inherit
         ),
     ] {
         let permissions = json!({ "request": PERMISSIONS, "answer": { "data": granted } });
-        let text = told("proxmox_resize_vm", arguments.clone(), resize(permissions));
+        let text = result_text("proxmox_resize_vm", arguments.clone(), resize(permissions));
         let (_, advice) = text.split_once('\n').expect("more than what Proxmox said");
         let ends = match ends {
             true => "\nIt ends what else mcp@pve inherits there (pveum acl list).",
@@ -91,10 +91,10 @@ fn a_line_grants_what_was_sent_needs_to_token_and_user_and_keeps_what_is_inherit
 }
 
 #[test]
-fn a_refusal_is_told_where_nothing_more_can_be_found_out() {
+fn shows_the_refusal_if_nothing_more_can_be_found_out() {
     let arguments = json!({ "node": "pve1", "vmid": 100, "memory": 1024 });
     let failed = json!({ "request": PERMISSIONS, "status": 500, "reason": "got timeout" });
-    let text = told("proxmox_resize_vm", arguments, resize(failed));
+    let text = result_text("proxmox_resize_vm", arguments, resize(failed));
     let parts = [
         "Permission check failed (/vms/100, VM.Config.Disk|",
         "VM.Config.Memory && pveum acl modify /vms/100 ",
@@ -130,10 +130,10 @@ fn create(next_id: Value) -> (Value, Value) {
 }
 
 #[test]
-fn a_guest_that_may_not_be_made_is_granted_on_its_vmid_in_one_go() {
+fn grants_all_that_creating_a_guest_needs_on_its_vmid() {
     let free = json!({ "request": "GET /cluster/nextid", "form": ["vmid=141"], "answer": { "data": "141" } });
     let (arguments, exchanges) = create(free);
-    let text = told("proxmox_create_lxc", arguments, exchanges);
+    let text = result_text("proxmox_create_lxc", arguments, exchanges);
     let parts = [
         "It needs VM.Allocate on /vms/141.\n",
         "--privs VM.Allocate,VM.Config.Disk,VM.Config.Memory,VM.Config.Network,VM.PowerMgmt && \
@@ -148,7 +148,7 @@ fn a_guest_that_may_not_be_made_is_granted_on_its_vmid_in_one_go() {
 }
 
 #[test]
-fn nothing_is_granted_on_a_guest_that_is_in_the_way() {
+fn grants_nothing_on_a_guest_whose_vmid_is_taken() {
     let taken = json!({
         "request": "GET /cluster/nextid", "form": ["vmid=141"], "status": 400,
         "answer": {
@@ -158,7 +158,7 @@ fn nothing_is_granted_on_a_guest_that_is_in_the_way() {
         },
     });
     let (arguments, exchanges) = create(taken);
-    let text = told("proxmox_create_lxc", arguments, exchanges);
+    let text = result_text("proxmox_create_lxc", arguments, exchanges);
     assert_eq!(
         text,
         "Permission check failed\nThere is a guest 141 already: proxmox_get_next_vmid names a free VMID."
@@ -166,7 +166,7 @@ fn nothing_is_granted_on_a_guest_that_is_in_the_way() {
 }
 
 #[test]
-fn what_no_role_allows_has_no_line() {
+fn has_no_command_for_what_no_role_allows() {
     let arguments =
         json!({ "node": "pve1", "vmid": 100, "type": "qemu", "set": { "startup": "order=1" } });
     for (said, advice) in [
@@ -181,7 +181,7 @@ fn what_no_role_allows_has_no_line() {
         ("Permission check failed (pool 'nopool' does not exist)", ""),
     ] {
         let exchanges = json!([refused(SETTINGS, json!([]), said)]);
-        let text = told("proxmox_update_guest_config", arguments.clone(), exchanges);
+        let text = result_text("proxmox_update_guest_config", arguments.clone(), exchanges);
         assert_eq!(text, format!("{said}{advice}"));
     }
 }

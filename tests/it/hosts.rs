@@ -1,4 +1,4 @@
-//! Several hosts in `PROXMOX_HOST`: who is asked, and what the answers say of it.
+//! Several hosts in `PROXMOX_HOST`: which one is asked, and how answers name it.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -18,14 +18,14 @@ fn place(fake: &Fake) -> String {
     url.replace("http://", "")
 }
 
-/// An address where nobody listens.
+/// An address on which nothing listens.
 fn nowhere() -> String {
     // Not 127.0.0.1, where another test could be given the port.
     let listener = TcpListener::bind("127.0.0.2:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").to_string()
 }
 
-/// The settings that lead to these places.
+/// The settings for these hosts.
 fn variables(places: &[&str]) -> Vec<(&'static str, String)> {
     let places: Vec<String> = places.iter().map(|at| format!("http://{at}")).collect();
     vec![
@@ -73,7 +73,7 @@ fn check_played(fakes: &[&Fake]) {
 }
 
 #[test]
-fn a_host_that_refuses_the_connection_is_passed_over_and_named() {
+fn skips_a_host_that_refuses_the_connection_and_names_the_one_that_answers() {
     let gone = nowhere();
     let second =
         Fake::playing(json!([nodes(), start_vm(), { "request": "GET /nodes", "status": 401 }]));
@@ -106,7 +106,7 @@ fn a_host_that_refuses_the_connection_is_passed_over_and_named() {
     assert_eq!(result["isError"], true);
     assert!(text(&result).ends_with(&line), "{result}");
 
-    // Nobody answers what is not asked.
+    // Only requests are answered.
     let result = session.call("proxmox_get_nodes", json!({ "nod": 1 }));
     assert!(!text(&result).contains("Answered by"), "{result}");
     check_played(&[&second]);
@@ -126,7 +126,7 @@ fn the_first_host_is_not_named() {
 }
 
 #[test]
-fn a_change_is_sent_once_and_to_the_host_that_can_be_reached() {
+fn sends_a_change_once_to_the_reachable_host() {
     let gone = nowhere();
     let [second, third] = [json!([start_vm()]), json!([])].map(Fake::playing);
     let mut session = start(&[&gone, &place(&second), &place(&third)]);
@@ -137,7 +137,7 @@ fn a_change_is_sent_once_and_to_the_host_that_can_be_reached() {
 }
 
 #[test]
-fn what_a_silent_host_took_is_sent_to_no_other() {
+fn sends_to_no_other_host_what_a_silent_host_may_have_received() {
     for (tool, arguments) in [("proxmox_get_nodes", json!({})), ("proxmox_start_vm", vm())] {
         // It takes connections and requests, and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
@@ -160,7 +160,7 @@ fn what_a_silent_host_took_is_sent_to_no_other() {
 }
 
 #[test]
-fn a_host_that_could_not_be_reached_is_left_alone_for_a_while() {
+fn skips_an_unreachable_host_for_a_while() {
     let gone = nowhere();
     let second = Fake::playing(json!([nodes(), nodes()]));
     let mut session = start(&[&gone, &place(&second)]);
@@ -176,7 +176,7 @@ fn a_host_that_could_not_be_reached_is_left_alone_for_a_while() {
 }
 
 #[test]
-fn all_hosts_are_named_when_none_can_be_reached() {
+fn names_all_hosts_if_none_can_be_reached() {
     let gone = [nowhere(), nowhere()];
     let mut session = start(&[&gone[0], &gone[1]]);
     let result = session.call("proxmox_start_vm", vm());
@@ -192,7 +192,7 @@ fn all_hosts_are_named_when_none_can_be_reached() {
 }
 
 #[test]
-fn a_task_is_followed_on_whatever_host_answers() {
+fn follows_a_task_on_whichever_host_answers() {
     let with_tasks = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
     let running = || {
         json!({
@@ -264,7 +264,7 @@ fn a_call_by_hand_shows_the_host_and_logs_why() {
 }
 
 #[test]
-fn a_wrong_entry_is_said_by_its_place() {
+fn names_an_invalid_entry_by_its_position() {
     let mut session = start(&["127.0.0.1", "pve2.example"]);
     let result = session.call("proxmox_get_nodes", json!({}));
     let cause = "PROXMOX_HOST entry 2 must be an `https://` URL";

@@ -1,4 +1,4 @@
-//! What the program does, seen from outside: the binary over real pipes, against a fake host.
+//! The program seen from outside: the binary, over real pipes, against a fake host.
 
 // The means.
 

@@ -18,7 +18,7 @@ use crate::session::Session;
 const ANY: &str = "…";
 
 #[test]
-fn every_dialogue_goes_as_recorded() {
+fn every_dialogue_matches_its_recording() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sessions");
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the folder exists")
@@ -177,13 +177,13 @@ fn answers_invalid_utf_8_as_a_parse_error() {
 }
 
 #[test]
-fn survives_bottomless_nesting() {
+fn survives_deep_nesting() {
     check_parse_error("[".repeat(1_000_000).as_bytes());
     check_parse_error("{\"a\":".repeat(1_000_000).as_bytes());
 }
 
 #[test]
-fn answers_a_line_that_is_too_long_and_goes_on() {
+fn answers_an_overlong_line_and_continues() {
     check_parse_error("x".repeat(17 * 1024 * 1024).as_bytes());
 }
 

@@ -98,7 +98,7 @@ fn allowed(room: &str) -> Vec<String> {
 }
 
 #[test]
-fn imports_go_down_the_house_and_each_room_says_which() {
+fn imports_go_down_the_list_and_each_room_declares_them() {
     for (room, path) in files().into_iter().filter(|(room, _)| room != "main") {
         let place = ROOMS.iter().position(|known| *known == room);
         let place = place.unwrap_or_else(|| panic!("{} is in no room", path.display()));
@@ -112,7 +112,7 @@ fn imports_go_down_the_house_and_each_room_says_which() {
 }
 
 #[test]
-fn what_a_room_may_import_is_what_it_imports() {
+fn each_room_imports_what_it_declares() {
     let files = files();
     for room in ROOMS.iter().filter(|room| **room != "main") {
         let own = files.iter().filter(|(of, _)| of == room);
@@ -134,7 +134,7 @@ fn names_changes(code: &str) -> bool {
 }
 
 #[test]
-fn only_the_gate_holds_what_sends_changes() {
+fn only_the_gate_can_send_changes() {
     let holders = files()
         .into_iter()
         .filter(|(_, path)| names_changes(&code(path)));
@@ -152,7 +152,7 @@ fn only_the_gate_holds_what_sends_changes() {
 }
 
 #[test]
-fn an_import_is_found_in_every_form() {
+fn finds_imports_in_every_form() {
     let found =
         imports("use crate::text;\nuse crate::{error, pve::http};\ncrate::mcp::rpc::answer()");
     let found: Vec<&str> = found.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Tools that send one of several requests: which versions know what, and what the gate makes of them.
+//! Tools that send one of several requests: their versions, and how the gate judges them.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ const HA: &str = "proxmox_manage_ha_resource";
 const RULE: &str = "proxmox_manage_firewall_rule";
 
 #[test]
-fn a_host_is_asked_its_version_once_and_nothing_is_tried() {
+fn asks_for_the_version_once_and_tries_nothing() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED]);
     let version = |version: &str| json!({ "request": "GET /version", "answer": { "data": { "release": "8.4", "version": version } } });
@@ -91,7 +91,7 @@ fn a_host_is_asked_its_version_once_and_nothing_is_tried() {
 }
 
 #[test]
-fn boundaries_hold_for_what_a_row_touches() {
+fn boundaries_apply_to_what_a_row_touches() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED, ("PROXMOX_PROTECTED", "100")]);
     let resource = |vmid: u32| {
@@ -114,7 +114,7 @@ fn boundaries_hold_for_what_a_row_touches() {
             protected,
         ),
         (HA, json!({ "action": "add", "sid": "100" }), protected),
-        // A rule may move another guest along.
+        // A rule may move another guest with it.
         (
             HA,
             json!({ "action": "migrate", "sid": "vm:101", "node": "pve2" }),
@@ -153,7 +153,7 @@ fn boundaries_hold_for_what_a_row_touches() {
 
 /// A move names the node that the guest goes to, and not the one that it leaves.
 #[test]
-fn what_is_bounded_to_nodes_moves_no_guest_of_another() {
+fn a_node_boundary_keeps_guests_of_other_nodes_from_moving() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED, ("PROXMOX_NODES", "pve2")]);
     for action in ["migrate", "relocate"] {
@@ -165,7 +165,7 @@ fn what_is_bounded_to_nodes_moves_no_guest_of_another() {
 }
 
 #[test]
-fn a_question_shows_what_is_changed_and_holds_for_nothing_else() {
+fn a_question_shows_the_change_and_applies_to_nothing_else() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
     let rule = |comment: &str, digest: &str| {
@@ -187,7 +187,7 @@ fn a_question_shows_what_is_changed_and_holds_for_nothing_else() {
     let expected = "Delete firewall rule 0 of the cluster. It can cut connections off, or let them in.\n\
                     now: action=ACCEPT comment=ssh enable=1 pos=0 type=in";
     assert!(said.contains(expected), "{said}");
-    // Another rule stands there by now: the user is asked about that one.
+    // Another rule is there by now: the user is asked about that one.
     call["confirm_token"] = token(&said).into();
     let said = text(&mut session, RULE, call.clone());
     assert!(said.contains("comment=web"), "{said}");

@@ -1,4 +1,4 @@
-//! What the settings keep a model from doing, seen from outside: nothing is sent that they forbid.
+//! What the settings keep a model from doing: nothing is sent that they forbid.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,13 +14,13 @@ use crate::session::Session;
 
 const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstop:100:root@pam!mcp:";
 
-/// What a client can do that shows forms to its user.
+/// The capabilities of a client that shows forms to its user.
 const FORMS: &str = r#"{"elicitation":{"form":{}}}"#;
 
 /// The setting under which nothing is confirmed.
 const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
 
-/// A host that answers what it holds, and notes every change that it is asked for.
+/// A host that serves stored data, and records every requested change.
 struct Host {
     server: Arc<Server>,
     state: Arc<Mutex<State>>,
@@ -32,7 +32,7 @@ struct State {
     /// The `data` at each path, whatever the query.
     holds: BTreeMap<String, Value>,
     changes: Vec<String>,
-    /// What changes are answered with, in place of a task.
+    /// The reply to changes, instead of a task.
     refusal: Option<String>,
 }
 
@@ -115,7 +115,7 @@ impl Host {
         self.state().refusal = Some(message.to_owned());
     }
 
-    /// The changes that it was asked for since it was last asked.
+    /// Returns the changes requested since the last call.
     fn changes(&self) -> Vec<String> {
         std::mem::take(&mut self.state().changes)
     }
@@ -225,7 +225,7 @@ fn listed(session: &mut Session) -> Vec<String> {
 }
 
 #[test]
-fn read_only_lists_and_runs_what_changes_nothing_and_refuses_the_rest() {
+fn read_only_lists_and_runs_only_tools_that_change_nothing() {
     let host = Host::start();
     let mut session = host.serve(&[("PROXMOX_READ_ONLY", "true")]);
     let tools = listed(&mut session);
@@ -278,7 +278,7 @@ fn toolsets_and_names_choose_the_tools_in_both_eras() {
 }
 
 #[test]
-fn an_unknown_name_stops_every_call_and_shows_right_ones() {
+fn an_unknown_name_stops_every_call_and_shows_valid_ones() {
     let host = Host::start();
     for (setting, value, known) in [
         ("PROXMOX_TOOLSETS", "nodez", "node-disks"),
@@ -322,7 +322,7 @@ fn an_unknown_name_stops_every_call_and_shows_right_ones() {
 // Boundaries.
 
 #[test]
-fn what_lies_beyond_the_boundaries_is_not_touched() {
+fn nothing_beyond_the_boundaries_is_touched() {
     let host = Host::start();
     let start = |vmid: u64, kind: &str| {
         (
@@ -481,7 +481,7 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
         ("PROXMOX_PROTECTED", "100", restore(100, true), false),
         ("PROXMOX_PROTECTED", "100", backup(of_100), false),
         ("PROXMOX_PROTECTED", "100", restore(101, false), true),
-        // A copy is not what it was made of, and what is to come is protected by its VMID alone.
+        // A copy is not its source, and a guest to be created is protected only by its VMID.
         (
             "PROXMOX_PROTECTED",
             "tag:dev",
@@ -495,7 +495,7 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
             false,
         ),
         ("PROXMOX_PROTECTED", "!pool:shop", create(205), true),
-        // What a token does not see may be there, and be overwritten.
+        // A guest that the token does not see may exist, and be overwritten.
         ("PROXMOX_PROTECTED", "tag:prod", restore(777, false), true),
         ("PROXMOX_PROTECTED", "tag:prod", restore(777, true), false),
         ("PROXMOX_GUESTS", "!tag:prod", restore(777, true), false),
@@ -515,7 +515,7 @@ fn what_lies_beyond_the_boundaries_is_not_touched() {
 }
 
 #[test]
-fn what_names_no_guest_or_a_strange_one_does_not_slip_through() {
+fn requests_that_name_no_guest_or_an_unusual_one_are_refused() {
     let host = Host::start();
     let volume = |name: &str| json!({ "node": "pve1", "storage": "local", "volume": name });
     let of_many = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:vzdump::root@pam:";
@@ -589,7 +589,7 @@ fn what_names_no_guest_or_a_strange_one_does_not_slip_through() {
 }
 
 #[test]
-fn a_node_is_known_by_its_own_name_alone() {
+fn a_node_is_recognized_only_by_its_own_name() {
     let host = Host::start();
     host.hold(
         "/cluster/status",
@@ -659,7 +659,7 @@ fn a_node_is_known_by_its_own_name_alone() {
             assert!(text.contains(says.unwrap_or("✅")), "{what}");
         }
     }
-    // Where it is not known what is a node, none is.
+    // If the nodes are unknown, no name is one.
     host.state().holds.remove("/nodes");
     let mut session = host.serve(&[("PROXMOX_NODES", "!pve1")]);
     let (tool, arguments) = start("pve2");
@@ -668,7 +668,7 @@ fn a_node_is_known_by_its_own_name_alone() {
 }
 
 #[test]
-fn localhost_is_refused_in_every_tool_that_takes_a_node() {
+fn every_tool_that_takes_a_node_refuses_localhost() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     let listed = session.request("tools/list", json!({}));
@@ -716,7 +716,7 @@ fn localhost_is_refused_in_every_tool_that_takes_a_node() {
 }
 
 #[test]
-fn elevated_tools_that_read_are_bounded_by_what_they_name() {
+fn boundaries_apply_to_elevated_tools_that_read() {
     let host = Host::start();
     host.hold("/nodes/pve1/status", json!({ "uptime": 1 }));
     let bounds = [("PROXMOX_NODES", "pve1"), ("PROXMOX_GUESTS", "100")];
@@ -736,7 +736,7 @@ fn elevated_tools_that_read_are_bounded_by_what_they_name() {
 }
 
 #[test]
-fn a_tool_does_the_work_of_its_twin_within_what_both_are_let() {
+fn a_tool_stands_in_for_its_twin_only_if_both_are_allowed() {
     let host = Host::start();
     let shutdown = || json!({ "vmid": "db01" });
     let done = "POST /nodes/pve1/lxc/101/status/shutdown";
@@ -771,7 +771,7 @@ fn a_tool_does_the_work_of_its_twin_within_what_both_are_let() {
             false,
             "proxmox_shutdown_lxc does this to a container, but is hidden: PROXMOX_EXCLUDE_TOOLS",
         ),
-        // Hidden is what was called, whoever does the work.
+        // A hidden tool stays hidden, even if its twin would do the work.
         (
             ("PROXMOX_EXCLUDE_TOOLS", "*_vm"),
             false,
@@ -810,9 +810,9 @@ fn a_tool_does_the_work_of_its_twin_within_what_both_are_let() {
     assert_eq!(host.changes(), [""; 0]);
 }
 
-/// Whatever the settings confirm: whoever mixed two guests up cannot have meant it.
+/// Whatever the settings confirm: a caller who confused two guests cannot have meant it.
 #[test]
-fn no_tool_does_harm_to_a_guest_of_the_other_kind() {
+fn no_tool_harms_a_guest_of_the_other_kind() {
     let host = Host::start();
     let mut session = host.serve(&[("PROXMOX_CONFIRM", "never")]);
     for (tool, arguments, is_done) in [
@@ -881,7 +881,7 @@ fn no_tool_does_harm_to_a_guest_of_the_other_kind() {
 }
 
 #[test]
-fn a_boundary_is_looked_up_anew_for_each_call() {
+fn boundaries_are_checked_for_each_call() {
     let host = Host::start();
     let mut session = host.serve(&[("PROXMOX_PROTECTED", "tag:prod")]);
     let (_, is_error) = call(
@@ -904,7 +904,7 @@ fn a_boundary_is_looked_up_anew_for_each_call() {
 }
 
 #[test]
-fn stopping_a_task_of_mcp_is_held_to_the_same_rules() {
+fn stopping_an_mcp_task_obeys_the_same_rules() {
     let host = Host::start();
     host.hold(
         "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstop%3A100%3Aroot%40pam%21mcp%3A/status",
@@ -932,7 +932,7 @@ fn stopping_a_task_of_mcp_is_held_to_the_same_rules() {
 }
 
 #[test]
-fn only_the_command_lines_that_are_allowed_run() {
+fn only_allowed_command_lines_run() {
     let host = Host::start();
     let mut session = host.serve(&[(
         "PROXMOX_ALLOW_COMMANDS",
@@ -957,7 +957,7 @@ fn only_the_command_lines_that_are_allowed_run() {
             json!({ "vmid": 100, "argv": ["systemctl", "stop", "nginx"] }),
             false,
         ),
-        // No shell sees these, so they name one more unit.
+        // No shell interprets these, so they name one more unit.
         (
             json!({ "vmid": 100, "argv": ["systemctl", "status", "nginx; reboot"] }),
             true,
@@ -1068,7 +1068,7 @@ fn every_elevated_tool_previews_and_sends_no_change() {
 }
 
 #[test]
-fn elevated_tools_that_read_take_no_dry_run_and_read_whatever_is_previewed() {
+fn elevated_tools_that_read_ignore_dry_runs() {
     let host = Host::start();
     host.hold("/nodes/pve1/status", json!({ "uptime": 1 }));
     let mut session = host.serve(&[("PROXMOX_DRY_RUN", "true")]);
@@ -1100,7 +1100,7 @@ fn a_preview_shows_the_request_and_what_it_would_do() {
          PUT /nodes/pve1/qemu/100/config\n\
          | memory: 4096\n\
          | digest: d1\n\
-         What it does: Changes CPU cores and memory of a VM. A running one mostly needs a stop and start.\n\
+         What it does: Changes CPU cores and memory of a VM. A running one usually needs a stop and start.\n\
          now: memory: 2048"
     );
     assert_eq!(
@@ -1184,7 +1184,7 @@ fn yes(vmid: &str) -> Value {
 }
 
 #[test]
-fn what_cannot_be_undone_is_asked_and_then_done() {
+fn asks_before_an_irreversible_change_and_then_makes_it() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     let asked = call_with_forms(&mut session, delete_100());
@@ -1211,13 +1211,13 @@ fn what_cannot_be_undone_is_asked_and_then_done() {
         json!(["vmid"])
     );
     assert_eq!(host.changes(), [""; 0]);
-    // The arguments may be spelt anew.
+    // The arguments may be spelt differently.
     let mut params = again(delete_100(), asked, yes("100"));
     params["arguments"]["vmid"] = "100".into();
     let done = call_with_forms(&mut session, params.clone());
     assert_eq!(done["result"]["resultType"], "complete", "{done}");
     assert_eq!(host.changes(), ["DELETE /nodes/pve1/qemu/100"]);
-    // It counts once.
+    // It applies once.
     let replayed = call_with_forms(&mut session, params);
     assert_eq!(replayed["error"]["code"], -32602, "{replayed}");
     assert_eq!(replayed["error"]["data"]["reason"], "invalid_request_state");
@@ -1225,7 +1225,7 @@ fn what_cannot_be_undone_is_asked_and_then_done() {
 }
 
 #[test]
-fn an_answer_counts_for_its_call_alone() {
+fn an_answer_applies_only_to_its_call() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     let asked = call_with_forms(&mut session, delete_100())["result"].take();
@@ -1272,7 +1272,7 @@ fn an_answer_counts_for_its_call_alone() {
         again(delete_100(), &asked, yes("100")),
         -32602,
     );
-    // Consent without its state, and a state without consent, are asked anew.
+    // Consent without its state, and a state without consent, are asked about again.
     let mut params = again(delete_100(), &asked, yes("100"));
     params
         .as_object_mut()
@@ -1288,7 +1288,7 @@ fn an_answer_counts_for_its_call_alone() {
 }
 
 #[test]
-fn no_and_a_wrong_id_change_nothing_and_cannot_become_a_yes() {
+fn a_refusal_or_a_wrong_id_changes_nothing_and_cannot_become_consent() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     for response in [
@@ -1347,7 +1347,7 @@ fn a_guest_that_changed_meanwhile_is_asked_about_again() {
 }
 
 #[test]
-fn only_what_cannot_be_undone_is_asked_about() {
+fn asks_only_about_irreversible_changes() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     let volume = "local:backup/vzdump-qemu-100-2026_07_01-00_00_00.vma.zst";
@@ -1438,7 +1438,7 @@ fn only_what_cannot_be_undone_is_asked_about() {
 }
 
 #[test]
-fn a_question_shows_all_that_will_be_done() {
+fn a_question_shows_the_whole_change() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     let mut ask = |tool: &str, arguments: Value| {
@@ -1490,7 +1490,7 @@ fn a_question_shows_all_that_will_be_done() {
     assert_eq!(host.changes(), [""; 0]);
 }
 
-/// What a call is answered, in whichever revision: an error, a result, or a question.
+/// Returns the answer to a call in any revision: an error, a result, or a question.
 fn outcome(session: &mut Session, client: &Value, tool: &str, arguments: &Value) -> Value {
     let params = json!({ "name": tool, "arguments": arguments });
     match client["revision"].as_str() {
@@ -1606,7 +1606,7 @@ fn a_question_and_a_dry_run_say_what_becomes_of_each_volume() {
 }
 
 #[test]
-fn policies_and_clients_decide_who_is_asked() {
+fn policy_and_client_decide_who_is_asked() {
     let host = Host::start();
     let destroys = ("proxmox_delete_vm", stop_100());
     let interrupts = ("proxmox_stop_vm", stop_100());
@@ -1656,7 +1656,7 @@ fn policies_and_clients_decide_who_is_asked() {
 }
 
 #[test]
-fn the_tools_that_can_need_a_confirm_token_list_it() {
+fn tools_that_may_need_a_confirm_token_list_it() {
     let host = Host::start();
     let listing = |policy: &str| {
         let mut session = host.serve(&[("PROXMOX_CONFIRM", policy)]);
@@ -1741,7 +1741,7 @@ fn a_client_that_cannot_ask_repeats_the_call_with_a_token() {
         let (text, is_error) = call_with(100, Some(&first));
         assert!(!is_error, "{text}");
         assert_eq!(host.changes().len(), 1);
-        // It counts once.
+        // It applies once.
         let (text, is_error) = call_with(100, Some(&first));
         assert!(is_error && text.contains("does not count"), "{text}");
         let second = token(&text);
@@ -1771,7 +1771,7 @@ fn a_client_that_cannot_ask_repeats_the_call_with_a_token() {
 }
 
 #[test]
-fn what_weakens_a_guest_is_asked_about_as_what_it_is() {
+fn asks_about_changes_that_weaken_a_guest() {
     let host = Host::start();
     let mut session = host.serve(&[]);
     for (arguments, expected) in [
@@ -1919,7 +1919,7 @@ fn the_demonstration_asks_once_in_a_session() {
 }
 
 #[test]
-fn whatever_else_comes_during_a_question_is_answered() {
+fn answers_other_requests_during_a_question() {
     let host = Host::start();
     let mut session = session_with_forms(&host, "2025-11-25", &[]);
     send_call(&mut session, "a");
@@ -2035,7 +2035,7 @@ fn a_client_that_leaves_during_a_question_changes_nothing() {
 }
 
 #[test]
-fn a_client_that_cannot_ask_after_all_is_one_that_cannot() {
+fn treats_a_client_that_fails_to_ask_as_one_that_cannot() {
     let host = Host::start();
     let unable = |id: &Value, code: i64| {
         json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": "no" } })
@@ -2121,7 +2121,7 @@ fn a_guest_that_leaves_the_boundaries_while_its_question_is_open_is_not_touched(
 }
 
 #[test]
-fn on_the_command_line_yes_is_said_beforehand() {
+fn the_command_line_confirms_with_a_flag() {
     let call = ["call", "proxmox_delete_vm", r#"{"node":"pve1","vmid":103}"#];
     let run = |first: &[&str]| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
@@ -2258,7 +2258,7 @@ fn every_elevated_call_has_one_line_in_the_audit_log() {
 }
 
 #[test]
-fn a_call_that_was_asked_about_has_one_line_whatever_comes_of_the_question() {
+fn a_confirmed_call_has_one_line_whatever_the_answer() {
     let host = Host::start();
     let path = file("asked");
     let log = path.to_str().expect("it is text");
@@ -2298,7 +2298,7 @@ fn a_call_that_was_asked_about_has_one_line_whatever_comes_of_the_question() {
 }
 
 #[test]
-fn each_change_of_a_call_has_its_line_in_the_audit_log_be_it_denied() {
+fn each_change_of_a_call_is_in_the_audit_log_even_if_denied() {
     let host = Host::start();
     host.hold(
         "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstop%3A100%3Aroot%40pam%21mcp%3A/status",
@@ -2323,7 +2323,7 @@ fn each_change_of_a_call_has_its_line_in_the_audit_log_be_it_denied() {
 }
 
 #[test]
-fn what_cannot_be_recorded_is_not_done() {
+fn nothing_is_done_that_cannot_be_recorded() {
     let host = Host::start();
     for path in ["/nonexistent/audit.log", "/", "/dev/full"] {
         let mut session = host.serve(&[("PROXMOX_AUDIT_LOG", path)]);
@@ -2364,7 +2364,7 @@ const HOSTILE: &[&str] = &[
 ];
 
 #[test]
-fn no_name_or_note_can_pass_for_a_line_of_ours() {
+fn no_name_or_note_can_pass_for_a_line_of_this_program() {
     let host = Host::start();
     for name in HOSTILE {
         let long = name.repeat(2_000);
@@ -2432,7 +2432,7 @@ fn no_name_or_note_can_pass_for_a_line_of_ours() {
 }
 
 #[test]
-fn a_name_of_another_makes_no_question_longer_or_other_than_it_is() {
+fn foreign_names_cannot_lengthen_or_alter_a_question() {
     let host = Host::start();
     host.set(
         "/nodes/pve1/qemu/100/status/current",

@@ -51,7 +51,7 @@ fn everything_written() -> String {
 }
 
 #[test]
-fn neither_token_nor_password_is_written_anywhere() {
+fn writes_neither_token_nor_password() {
     let written = everything_written();
     assert!(
         written.contains("DEBUG"),

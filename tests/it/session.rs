@@ -34,9 +34,9 @@ pub(crate) struct Session {
     requests: u32,
 }
 
-/// What a server left behind.
+/// The remaining output of a server.
 pub(crate) struct Remains {
-    /// The messages that nobody had received.
+    /// The messages that were not received.
     pub(crate) messages: Vec<Value>,
     /// Everything it wrote to standard error.
     pub(crate) log: String,

@@ -146,7 +146,7 @@ fn explains_a_wrong_command_line_and_exits_with_2() {
 }
 
 #[test]
-fn takes_no_secret_on_the_command_line_and_repeats_none() {
+fn accepts_no_secret_on_the_command_line_and_repeats_none() {
     let joined = format!("--token-value={SECRET}");
     for arguments in [
         &[joined.as_str()][..],
@@ -216,7 +216,7 @@ fn a_failed_call_exits_with_1() {
 }
 
 #[test]
-fn starts_with_wrong_settings_and_warns_in_one_line() {
+fn starts_with_invalid_settings_and_warns_in_one_line() {
     let variables = [
         ("PROXMOX_HOST", "${user_config.host}"),
         ("PROXMOX_ALLOW_ELEVATED", "maybe"),
@@ -259,7 +259,7 @@ fn warns_of_variables_that_have_no_effect_and_goes_on() {
 }
 
 #[test]
-fn lists_tools_whatever_the_settings_and_names_all_problems_at_a_call() {
+fn lists_tools_with_invalid_settings_and_reports_all_problems_on_a_call() {
     let mut session = Session::start(&["--port=0"], &[("PROXMOX_TOKEN_NAME", "a=b")]);
     let listed = session.request("tools/list", json!({}));
     assert_eq!(listed["result"]["tools"][0]["name"], "proxmox_get_nodes");
@@ -278,7 +278,7 @@ fn lists_tools_whatever_the_settings_and_names_all_problems_at_a_call() {
 }
 
 #[test]
-fn takes_the_switch_with_and_without_a_value() {
+fn accepts_the_switch_with_and_without_a_value() {
     for (flag, accepted) in [
         ("--allow-elevated", true),
         ("--allow-elevated=off", true),
@@ -301,7 +301,7 @@ fn a_demonstration_needs_no_settings_and_says_what_it_is() {
 }
 
 #[test]
-fn keeps_the_secret_out_of_everything_that_is_written() {
+fn never_writes_the_secret() {
     let pasted = &*format!("root@pam!mcp={SECRET}");
     let file = std::env::temp_dir().join(format!("proxmox-mcp-{}-token", std::process::id()));
     std::fs::write(&file, pasted).expect("the file can be written");
@@ -353,7 +353,7 @@ fn keeps_the_secret_out_of_everything_that_is_written() {
 }
 
 #[test]
-fn a_closed_output_is_no_failure() {
+fn a_closed_output_is_not_a_failure() {
     let (reader, writer) = std::io::pipe().expect("a pipe can be made");
     drop(reader);
     let status = program(&["--help"], &[])

@@ -1,4 +1,4 @@
-//! Calls that wait hold up no other: what comes before what, whatever time it takes.
+//! Waiting calls do not delay others: tested by order, not by time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::fake::Fake;
 use crate::session::Session;
 
-/// A host on which tasks run until they are let end, and which notes what it is asked.
+/// A host whose tasks run until they are allowed to end, and which records requests.
 struct Host {
     fake: Fake,
     state: Arc<Mutex<State>>,
@@ -142,7 +142,7 @@ fn ids(session: &mut Session, count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn two_calls_wait_while_ten_reads_are_answered() {
+fn answers_ten_reads_while_two_calls_wait() {
     let host = Host::start(10);
     let mut session = host.connect("2025-11-25");
     session.send(&stop("100"));
@@ -156,7 +156,7 @@ fn two_calls_wait_while_ten_reads_are_answered() {
     let mut waited = ids(&mut session, 2);
     waited.sort_by_key(Value::to_string);
     assert_eq!(waited, ["100", "101"]);
-    // Each was begun in its turn.
+    // Each was started in its turn.
     let stops = ["100", "101"].map(|vmid| format!("POST /nodes/pve1/qemu/{vmid}/status/stop"));
     assert_eq!(host.changes(), stops);
     let seen = host.state().seen.clone();
@@ -166,7 +166,7 @@ fn two_calls_wait_while_ten_reads_are_answered() {
 }
 
 #[test]
-fn of_two_calls_that_wait_one_is_cancelled() {
+fn cancels_one_of_two_waiting_calls() {
     let host = Host::start(2);
     let mut session = host.connect("2025-11-25");
     session.send(&stop("100"));
@@ -206,7 +206,7 @@ fn the_end_of_input_ends_both_of_two_waits() {
 }
 
 #[test]
-fn a_client_that_never_pauses_does_not_hold_up_a_call_that_waits() {
+fn a_busy_client_does_not_delay_a_waiting_call() {
     let host = Host::start(0);
     let mut session = host.connect("2025-11-25");
     session.send(&stop("100"));
@@ -254,7 +254,7 @@ fn a_batch_is_answered_when_all_of_it_is() {
 }
 
 #[test]
-fn a_command_in_a_guest_and_a_task_of_somebody_else_are_waited_for_beside_a_read() {
+fn waits_for_a_command_and_a_foreign_task_while_answering_a_read() {
     let host = Host::start(1);
     let mut session = host.connect("2025-11-25");
     let command = json!({ "node": "pve1", "vmid": 100, "type": "qemu", "command": "uptime" });
@@ -270,7 +270,7 @@ fn a_command_in_a_guest_and_a_task_of_somebody_else_are_waited_for_beside_a_read
 }
 
 #[test]
-fn a_copy_is_started_after_it_is_made_unless_its_call_was_cancelled() {
+fn starts_a_clone_once_it_is_complete_unless_cancelled() {
     let host = Host::start(2);
     let mut session = host.connect("2025-11-25");
     let clone = |id: &str| {
@@ -295,7 +295,7 @@ fn a_copy_is_started_after_it_is_made_unless_its_call_was_cancelled() {
 }
 
 #[test]
-fn so_many_calls_wait_and_the_next_is_refused() {
+fn refuses_a_call_when_too_many_wait() {
     let host = Host::start(1);
     let mut session = host.connect("2025-11-25");
     let task = json!({ "upid": upid("qmstop", "100") });

@@ -13,7 +13,7 @@ use crate::session::Session;
 const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
 const TASK: &str = "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstart%3A100%3Aroot%40pam%21mcp%3A";
 
-/// A server for `fake`, with these variables besides.
+/// A server for `fake`, with additional variables.
 fn server(fake: &Fake, more: &[(&str, &str)]) -> Session {
     let allowed = ("PROXMOX_ALLOW_ELEVATED", "true");
     fake.connect(&[&[allowed], more].concat())
@@ -241,12 +241,12 @@ fn a_task_whose_record_is_gone_is_unknown() {
 }
 
 #[test]
-fn a_poll_that_tells_nothing_fails_alone() {
+fn a_failed_poll_does_not_end_the_task() {
     let answer = get(json!([{ "request": format!("GET {TASK}/status"), "status": 595 }]));
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
 
     let fake = Fake::playing(json!([]));
-    // Nobody listens on the first port.
+    // Nothing listens on the first port.
     let mut session = server(&fake, &[("PROXMOX_HOST", "http://127.0.0.1:1")]);
     let answer = ask(&mut session, "tasks/get", id());
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
@@ -259,7 +259,7 @@ fn a_poll_that_tells_nothing_fails_alone() {
 }
 
 #[test]
-fn an_id_means_nothing_to_another_token_or_when_it_was_changed() {
+fn rejects_an_id_of_another_token_or_one_that_was_changed() {
     let fake = Fake::playing(json!([]));
     let methods = ["tasks/get", "tasks/cancel", "tasks/update"];
     let other = "00000000-9abc-4def-8123-456789abcdef";
@@ -282,7 +282,7 @@ fn an_id_means_nothing_to_another_token_or_when_it_was_changed() {
 }
 
 #[test]
-fn cancelling_stops_a_task_that_runs_and_is_always_acknowledged() {
+fn cancelling_stops_a_running_task_and_is_always_acknowledged() {
     let params = id();
     let stop = json!({ "request": format!("DELETE {TASK}"), "answer": { "data": null } });
     let refused = json!({
@@ -300,7 +300,7 @@ fn cancelling_stops_a_task_that_runs_and_is_always_acknowledged() {
     let log = session.finish().log;
     assert_eq!(log.matches("was not stopped").count(), 1, "{log}");
 
-    // Who may no longer change anything sends nothing.
+    // A client that may no longer change anything sends nothing.
     let mut session = server(&fake, &[("PROXMOX_ALLOW_ELEVATED", "false")]);
     let answer = ask(&mut session, "tasks/cancel", params.clone());
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
@@ -325,7 +325,7 @@ fn a_client_without_tasks_is_refused_their_methods() {
 }
 
 #[test]
-fn a_task_is_not_over_before_the_start_that_follows_it() {
+fn a_task_lasts_until_the_start_that_follows_it() {
     let kinds = [("qmcreate", 111), ("qmreboot", 100)];
     for ((kind, vmid), exit) in kinds.into_iter().zip(["OK", "start failed"]) {
         let upid = UPID.replace("qmstart:100", &format!("{kind}:{vmid}"));
@@ -381,7 +381,7 @@ fn a_task_is_not_over_before_the_start_that_follows_it() {
                 json!({ "node": "pve1", "vmid": 111, "name": "app02", "start": true }),
             ),
         };
-        // How often it is looked at within the two seconds of a call.
+        // The number of polls within the two seconds of a call.
         let begun = json!({ "request": request, "form": form, "answer": { "data": upid } });
         let running =
             json!({ "request": path(&upid), "answer": { "data": { "status": "running" } } });
@@ -444,7 +444,7 @@ fn a_task_is_not_over_before_the_start_that_follows_it() {
 }
 
 #[test]
-fn a_call_that_says_whether_to_wait_is_no_task() {
+fn a_call_with_an_explicit_wait_does_not_become_a_task() {
     let started = json!({
         "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID },
     });
@@ -461,7 +461,7 @@ fn a_call_that_says_whether_to_wait_is_no_task() {
 }
 
 #[test]
-fn a_request_filed_with_the_ha_manager_is_no_task() {
+fn a_request_to_the_ha_manager_does_not_become_a_task() {
     let upid = UPID.replace("qmstart", "hastart");
     let fake = Fake::playing(json!([{
         "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": upid },
@@ -477,7 +477,7 @@ fn a_request_filed_with_the_ha_manager_is_no_task() {
 }
 
 #[test]
-fn the_demonstration_hands_out_no_task() {
+fn the_demonstration_creates_no_tasks() {
     let mut session = Session::start(&["--demo", "--allow-elevated"], &[]);
     let arguments = json!({ "node": "pve1", "vmid": 103 });
     let answer = ask(&mut session, "tools/call", start_vm(arguments));

@@ -13,7 +13,7 @@ use crate::fixture::{self, Answer, Case, Exchange, Fixture};
 use crate::session::Session;
 use crate::snapshot;
 
-/// What lets every call of every tool run without a word of the user.
+/// The settings that let every tool run without confirmation.
 const UNASKED: [(&str, &str); 3] = [
     ("PROXMOX_TOOLSETS", "all"),
     ("PROXMOX_ALLOW_ELEVATED", "true"),
@@ -44,7 +44,7 @@ fn each_tool_sends_and_returns_what_its_fixture_shows() {
 }
 
 #[test]
-fn the_list_of_tools_is_the_reviewed_one() {
+fn the_list_of_tools_is_as_reviewed() {
     let mut session = Session::start(&[], &[("PROXMOX_TOOLSETS", "all")]);
     let mut listed = session.request("tools/list", json!({}));
     let tools = listed["result"]["tools"].take();
@@ -74,7 +74,7 @@ fn every_tool_has_a_fixture() {
 }
 
 #[test]
-fn the_demonstration_answers_calls_that_leave_out_what_can_be_found_out() {
+fn the_demonstration_answers_calls_without_arguments_that_can_be_looked_up() {
     let mut session = Session::start(&["--demo"], &UNASKED);
     let mut listed = session.request("tools/list", json!({}));
     let tools: Vec<Value> = match listed["result"]["tools"].take() {
@@ -100,7 +100,7 @@ fn the_demonstration_answers_calls_that_leave_out_what_can_be_found_out() {
             assert_eq!(text, fixture::first_answer(name), "{name}");
         }
         for id in ["vmid", "newid"] {
-            if properties[id]["description"] == "Next free if absent." {
+            if properties[id]["description"] == "Next free VMID if absent." {
                 made += 1;
                 arguments.remove(id);
                 let (text, _) = call(&mut session, name, json!(arguments)).expect("an answer");
@@ -115,7 +115,7 @@ fn the_demonstration_answers_calls_that_leave_out_what_can_be_found_out() {
 }
 
 #[test]
-fn a_made_up_password_is_sent_and_shown_once_and_never_made_up_again() {
+fn sends_and_shows_a_generated_password_once() {
     let host = Server::http("127.0.0.1:0").expect("loopback has a free port");
     let address = format!("http://{}", host.server_addr());
     let requests = thread::spawn(move || [(); 2].map(|()| start_a_task(&host)));
@@ -162,7 +162,7 @@ fn a_made_up_password_is_sent_and_shown_once_and_never_made_up_again() {
 }
 
 #[test]
-fn a_made_up_password_is_shown_only_where_there_is_a_container() {
+fn shows_a_generated_password_only_if_the_container_exists() {
     let ok = Some("OK");
     for (start, exit, of_start, headline, is_shown) in [
         (
@@ -269,7 +269,7 @@ fn create_a_container(host: &Server, exit: Option<&str>, of_start: Option<&str>)
 }
 
 #[test]
-fn what_a_host_sent_is_in_the_data_of_each_read() {
+fn the_data_of_each_read_contains_all_that_the_host_sent() {
     let mut checked = 0;
     for tool in fixture::tools() {
         let fixture = Fixture::of(&tool).expect("it is well-formed");
@@ -327,7 +327,7 @@ fn keys(value: &Value, into: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn a_dry_run_shows_what_is_sent_encoded_as_the_text_that_it_is() {
+fn a_dry_run_shows_encoded_values_as_readable_text() {
     let fake = Fake::start();
     let mut session = start(&fake);
     let settings = json!({ "data": [
@@ -366,7 +366,7 @@ fn a_dry_run_shows_what_is_sent_encoded_as_the_text_that_it_is() {
 }
 
 #[test]
-fn no_answer_of_a_host_ends_the_program() {
+fn no_reply_of_a_host_ends_the_program() {
     for answer in [
         json!(null),
         json!([{}]),
@@ -422,7 +422,7 @@ fn no_answer_of_a_host_ends_the_program() {
 }
 
 #[test]
-fn no_change_is_called_done_without_a_sign_of_it() {
+fn no_change_is_reported_as_done_without_evidence() {
     let task = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
     let answers = [
         (204, None),
@@ -520,7 +520,7 @@ fn replay(tool: &str) -> Vec<String> {
         problems.extend(repeats.map(|name| format!("{path}: {}: repeats {name}", case.shows)));
         answers.push(Answer { text, structured });
     }
-    // What came of a wrong request is not worth a look, and must not get into the file.
+    // The outcome of a wrong request is irrelevant, and must not get into the file.
     if problems.is_empty() {
         let answers = fixture::render(&fixture.cases, &answers);
         problems.extend(snapshot::difference(&fixture::answers_path(tool), &answers));

@@ -104,7 +104,7 @@ fn progress(session: &mut Session) -> Value {
 }
 
 #[test]
-fn whatever_comes_is_answered_while_a_call_waits() {
+fn answers_other_requests_while_a_call_waits() {
     for how in [Session::start, Session::start_on_socket] {
         let fake = host(2, true);
         let mut session = start(&fake, how);
@@ -121,7 +121,7 @@ fn whatever_comes_is_answered_while_a_call_waits() {
 }
 
 #[test]
-fn a_task_is_followed_whoever_started_it() {
+fn follows_a_task_whoever_started_it() {
     let user = r"o#1%2F?\x;ü@ldap!a";
     let upid = UPID.replace("root@pam!mcp", user);
     let encoded = "o%231%252F%3F%5Cx%3B%C3%BC%40ldap%21a";
@@ -143,7 +143,7 @@ fn a_task_is_followed_whoever_started_it() {
 }
 
 #[test]
-fn progress_rises_and_tells_what_the_log_says() {
+fn progress_rises_and_shows_the_last_log_line() {
     let fake = host(5, true);
     let mut session = start(&fake, Session::start);
     session.send(&stop("call"));
@@ -174,7 +174,7 @@ fn progress_rises_and_tells_what_the_log_says() {
 }
 
 #[test]
-fn progress_is_that_of_the_end_of_a_long_log() {
+fn progress_reads_only_the_end_of_a_long_log() {
     let looks = [(0, 0), (1_100, 5), (1_190, 50)].map(|(start, percent)| {
         [
             json!({
@@ -208,7 +208,7 @@ fn progress_is_that_of_the_end_of_a_long_log() {
 }
 
 #[test]
-fn a_host_that_takes_its_time_does_not_lengthen_the_wait() {
+fn a_slow_host_does_not_lengthen_the_wait() {
     let mut exchanges = vec![json!({
         "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },
     })];
@@ -238,7 +238,7 @@ fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
         session.send(&cancel("call"));
         session.send(&ping("ping"));
         assert_eq!(answer(&mut session)["id"], "ping");
-        // Another look at the task would not be what is expected next.
+        // Another poll would not be the next expected request.
         fake.problems();
         fake.play(
             serde_json::from_value(json!([
@@ -290,7 +290,7 @@ fn a_cancelled_wait_for_the_task_of_another_call_leaves_its_id_as_well() {
     assert_eq!(remains.log.matches(UPID).count(), 1, "{}", remains.log);
 }
 
-/// A host whose every byte the test sends.
+/// A host that sends exactly the bytes of the test.
 struct Host {
     listener: TcpListener,
     scheme: &'static str,
@@ -393,7 +393,7 @@ fn dripping(begun: &str, bytes: &'static [u8]) -> (Host, Session, Drip) {
 }
 
 #[test]
-fn the_client_is_heard_while_an_answer_drips() {
+fn serves_the_client_while_a_reply_trickles_in() {
     for (begun, bytes) in DRIPS {
         let (_host, mut session, drip) = dripping(begun, bytes);
 
@@ -417,7 +417,7 @@ fn the_client_is_heard_while_an_answer_drips() {
 }
 
 #[test]
-fn a_read_that_is_cancelled_while_its_answer_drips_is_broken_off() {
+fn a_cancelled_read_is_aborted_while_its_reply_trickles_in() {
     for (begun, bytes) in DRIPS {
         let (_host, mut session, drip) = dripping(begun, bytes);
         session.send(&cancel("call"));
@@ -427,7 +427,7 @@ fn a_read_that_is_cancelled_while_its_answer_drips_is_broken_off() {
 }
 
 #[test]
-fn the_end_of_input_ends_an_answer_that_drips() {
+fn the_end_of_input_aborts_a_reply_that_trickles_in() {
     let [_, (begun, bytes)] = DRIPS;
     let (_host, mut session, drip) = dripping(begun, bytes);
     session.close();
@@ -441,7 +441,7 @@ fn the_end_of_input_ends_an_answer_that_drips() {
 }
 
 #[test]
-fn the_client_is_heard_during_a_tls_handshake() {
+fn serves_the_client_during_a_tls_handshake() {
     let host = Host::new("https");
     let mut session = host.connect();
     session.send(&nodes());
@@ -457,7 +457,7 @@ fn the_client_is_heard_during_a_tls_handshake() {
 }
 
 #[test]
-fn a_change_is_given_up_during_a_tls_handshake_and_never_sent() {
+fn a_change_cancelled_during_the_tls_handshake_is_never_sent() {
     for closes in [false, true] {
         let host = Host::new("https");
         let mut session = host.connect();
@@ -484,7 +484,7 @@ fn a_change_is_given_up_during_a_tls_handshake_and_never_sent() {
 }
 
 #[test]
-fn a_change_that_is_cancelled_on_its_way_is_done_and_not_answered() {
+fn a_change_cancelled_after_sending_is_made_but_not_answered() {
     for drips in [false, true] {
         let host = Host::new("http");
         let mut session = host.connect();
@@ -523,7 +523,7 @@ fn a_call_that_is_cancelled_after_its_change_leaves_the_change_in_the_log() {
     for (method, data) in [("GET ", settings), ("PUT ", Value::Null)] {
         respond(host.take(method), &data);
     }
-    // Nobody is told any more what came of the change.
+    // The outcome of the change is no longer reported.
     let stream = host.take("GET ");
     session.send(&cancel("resize"));
     session.send(&ping("ping"));
@@ -536,7 +536,7 @@ fn a_call_that_is_cancelled_after_its_change_leaves_the_change_in_the_log() {
 }
 
 #[test]
-fn what_a_host_leaves_open_is_answered_after_the_end_of_input_and_nothing_more_is_sent() {
+fn answers_open_calls_after_the_end_of_input_without_sending_more() {
     let fake = Fake::playing(json!([
         { "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID } },
     ]));
@@ -568,7 +568,7 @@ fn respond(mut stream: TcpStream, data: &Value) {
 }
 
 #[test]
-fn a_call_that_is_cancelled_before_its_turn_is_never_begun() {
+fn a_call_cancelled_before_its_turn_is_never_started() {
     for is_batch in [false, true] {
         let host = Host::new("http");
         let mut session = host.connect();

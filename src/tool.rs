@@ -1,4 +1,4 @@
-//! What a tool is, and what all calls share.
+//! What a tool is, and how a call of it runs.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`.
 
@@ -34,13 +34,13 @@ use crate::settings::{Confirm, Safety, Secret, Settings};
 pub(crate) use crate::row::Show;
 pub(crate) use crate::tool::call::{CallState, End, Outcome, WaitingCall};
 
-/// One MCP tool: everything the server knows about it but its name, which stands in `tools.rs`.
+/// One MCP tool: everything the server knows about it except its name, which is in `tools.rs`.
 ///
-/// A literal names every field, so a tool without a permission does not compile.
+/// Struct literals name every field, so a tool without a permission does not compile.
 pub(crate) struct Tool {
     /// Its name for people.
     pub(crate) title: &'static str,
-    /// What it does, as sentences that a model chooses by.
+    /// What it does, in sentences by which a model chooses it.
     pub(crate) summary: &'static str,
     pub(crate) permission: Permission,
     pub(crate) effect: Effect,
@@ -48,13 +48,13 @@ pub(crate) struct Tool {
     pub(crate) call: Call,
 }
 
-/// A tool as the list has it.
+/// A tool with its entry in the list.
 #[derive(Clone, Copy)]
 pub(crate) struct ListedTool {
     pub(crate) name: &'static str,
     pub(crate) toolset: &'static str,
     pub(crate) tool: &'static Tool,
-    /// Where it is for one kind of guest alone, what does the same for the other.
+    /// For a tool for one kind of guest: that kind, and the tool for the other.
     pub(crate) twins: Option<Twins>,
 }
 
@@ -64,28 +64,28 @@ pub(crate) type Find = fn(&str) -> Option<ListedTool>;
 /// Who may call a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// Everybody.
+    /// Any client.
     Basic,
-    /// Nobody unless `PROXMOX_ALLOW_ELEVATED=true`.
+    /// No client unless `PROXMOX_ALLOW_ELEVATED=true`.
     Elevated,
 }
 
-/// What a call does to the cluster: the four annotations of MCP, in the combinations that occur.
+/// What a call does to the cluster: the combinations of the four MCP annotations that occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Makes something new.
+    /// Creates something.
     Adds,
     /// Can destroy data.
     Destroys,
-    /// Can interrupt a service or lose something else.
+    /// Can interrupt a service, or lose something other than data.
     Disrupts,
-    /// Runs what the caller says inside a guest.
+    /// Runs a given command inside a guest.
     Executes,
     /// Changes nothing.
     Reads,
-    /// Replaces settings; the same again changes nothing more.
+    /// Replaces settings; repeating it changes nothing more.
     Rewrites,
-    /// Brings about a state; the same again changes nothing more.
+    /// Brings about a state; repeating it changes nothing more.
     Starts,
 }
 
@@ -112,21 +112,21 @@ impl Effect {
 pub(crate) enum Call {
     /// One of several requests.
     Choice(&'static Choice),
-    /// One request: arguments fill in the path, and the rest are sent under their wire names.
+    /// One request: arguments fill in its path, and the others are its parameters.
     Plain(Step, Show),
-    /// More than one request, or one that is made from the arguments: all that it may send, which the
-    /// documentation, the doctor and the hints on privileges read, and the function that does it.
+    /// Several requests, or one that code builds: all that it may send, for the documentation, the doctor and the
+    /// hints on privileges, and the function that sends them.
     Steps(&'static [Step], fn(&Client, &Args) -> Result<Answer, Error>),
 }
 
-/// What all calls share: the settings and, once one was needed, the connection.
+/// What all calls share: the settings and, once needed, the connection.
 pub(crate) struct Context {
     settings: Settings,
     is_demo: bool,
     peer: Peer,
     cluster: OnceCell<Cluster>,
     keeper: Keeper,
-    /// For the twin of a tool.
+    /// Finds the twin of a tool.
     find: Find,
 }
 
@@ -142,7 +142,7 @@ impl Context {
         }
     }
 
-    /// For `--demo`: the sample cluster answers, whatever host is set.
+    /// For `--demo`: the sample cluster answers, whatever host is configured.
     pub(crate) fn demo(settings: Settings, find: Find, peer: Peer) -> Self {
         Self {
             is_demo: true,
@@ -150,12 +150,12 @@ impl Context {
         }
     }
 
-    /// Who calls.
+    /// Returns the client at the other end.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// The secret of the API token, when it is known.
+    /// Returns the secret of the API token, if configured.
     pub(crate) fn token_secret(&self) -> Option<&Secret> {
         self.settings
             .connection
@@ -164,17 +164,17 @@ impl Context {
             .map(|connection| &connection.token_secret)
     }
 
-    /// Whether the sample cluster answers.
+    /// Returns true if the sample cluster answers.
     pub(crate) fn is_demo(&self) -> bool {
         self.is_demo
     }
 
-    /// What the user lets a model do.
+    /// Returns what the user allows a model to do.
     pub(crate) fn safety(&self) -> &Safety {
         &self.settings.safety
     }
 
-    /// The cluster for somebody who changes nothing.
+    /// Returns a client that can only read.
     pub(crate) fn reader(&self) -> Result<Reader<'_>, Error> {
         Ok(Reader::new(self.cluster()?, &self.peer))
     }
@@ -184,7 +184,7 @@ impl Context {
         pve::reader::now(self.is_demo)
     }
 
-    /// The connection, made at the first call that needs it.
+    /// Returns the connection, established by the first call that needs it.
     fn cluster(&self) -> Result<&Cluster, Error> {
         match &self.settings.connection {
             Err(problems) if self.is_demo && problems.is_empty() => {
@@ -201,7 +201,7 @@ impl Context {
 }
 
 impl Tool {
-    /// Its entry in `tools/list`.
+    /// Returns its entry in `tools/list`.
     pub(crate) fn definition(&self, name: &str, safety: &Safety) -> Value {
         let mut definition = json!({
             "name": name,
@@ -214,7 +214,7 @@ impl Tool {
         definition
     }
 
-    /// What it takes: its own parameters, and what goes with changes.
+    /// Returns its own parameters and those common to all changes.
     pub(crate) fn listed_params(
         &self,
         safety: &Safety,
@@ -233,7 +233,7 @@ impl Tool {
         self.params().chain(common.into_iter().flatten())
     }
 
-    /// Its own parameters, and those that the requests take which it picks from, each once.
+    /// Returns its own parameters and those of the requests that it chooses from, each once.
     pub(crate) fn params(&self) -> impl Iterator<Item = &'static Param> + Clone {
         let mut params: Vec<&'static Param> = self.params.iter().collect();
         if let Call::Choice(choice) = self.call {
@@ -246,7 +246,7 @@ impl Tool {
         params.into_iter()
     }
 
-    /// The requests that it picks from.
+    /// Returns the requests that it chooses from.
     #[cfg(test)]
     pub(crate) fn declared(&self) -> Vec<Declared> {
         match self.call {
@@ -283,12 +283,12 @@ impl Tool {
         }
     }
 
-    /// Whether it changes nothing.
+    /// Returns true if it changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         self.effect == Effect::Reads
     }
 
-    /// The requests that a call can send: `GET /nodes/{node}/status`.
+    /// Returns the requests that a call may send: `GET /nodes/{node}/status`.
     pub(crate) fn requests(&self) -> Vec<String> {
         match self.call {
             Call::Choice(choice) => {
@@ -309,14 +309,14 @@ impl Tool {
 }
 
 impl ListedTool {
-    /// Why it is hidden: the setting that hides it; `None` where it is shown.
+    /// Returns the setting that hides it; `None` if it is shown.
     pub(crate) fn hidden(&self, safety: &Safety) -> Option<Hidden> {
         let Self { toolset, name, .. } = *self;
         safety.exposure.hides(toolset, name, self.tool.only_reads())
     }
 }
 
-/// Sends a request that `reply` says may start a task, and tells what it does.
+/// Sends a change that may start a task; `what` describes it.
 pub(crate) fn start_task(
     client: &Client,
     request: &Request,

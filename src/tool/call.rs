@@ -1,7 +1,7 @@
-//! How a call of a tool runs: what it must be before it does, what it waits for, and how it ends.
+//! How a call of a tool runs: the checks before it, what it waits for, and how it ends.
 //!
-//! Nothing here sleeps but [`CallState::finish`]. A call that waits is a value, [`WaitingCall`], which whoever
-//! runs it keeps, and looks with when that is due.
+//! Only [`CallState::finish`] sleeps. A call that waits is a value, [`WaitingCall`], which its owner keeps and
+//! polls when that is due.
 
 use std::iter;
 use std::mem;
@@ -26,7 +26,7 @@ use crate::safety::nodes::refuse_alias;
 use crate::safety::{Caller, Client, Gate, Pass};
 use crate::text;
 
-/// How far a call has come.
+/// The state of a call.
 pub(crate) enum CallState<'a> {
     Ended(End),
     Waits(Box<WaitingCall<'a>>),
@@ -34,21 +34,21 @@ pub(crate) enum CallState<'a> {
 
 /// How a call ends.
 pub(crate) enum End {
-    /// Nobody wants to know any more.
+    /// The client no longer wants an answer.
     Cancelled,
     Outcome(Outcome),
-    /// With a question to the user, who answers before the call is made again.
+    /// With a question to the user, after whose answer the client repeats the call.
     Question(Question),
-    /// With a task that goes on, for a client that follows it itself.
+    /// With a running task, for a client that follows it itself.
     Task(Task),
-    /// What came back with the call does not belong to it.
+    /// The state that the client sent back does not belong to the call.
     Unbound,
 }
 
-/// How long a call waits for its task before it is handed to a client that follows tasks itself.
+/// How long a call waits before it hands its task to a client that follows tasks itself.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
-/// What a call gives back, be it an error or not.
+/// The result of a call, successful or not.
 pub(crate) struct Outcome {
     pub(crate) text: String,
     /// An object; absent for errors.
@@ -64,13 +64,13 @@ pub(crate) struct WaitingCall<'a> {
     pace: Pace,
 }
 
-/// What surrounds the work of a call.
+/// What oversees the work of a call: the gate and the audit log.
 struct Oversight<'a> {
     context: &'a Context,
     gate: Gate<'a>,
-    /// Whether the audit log has a line of it.
+    /// Whether the audit log records it.
     is_elevated: bool,
-    /// What ends that line where the call only reads.
+    /// What completes that record if the call only reads.
     pass: Option<Pass>,
 }
 
@@ -81,9 +81,9 @@ struct Job {
     args: Args,
     /// The request that it is to send, where its tool picks one of several.
     picked: Option<Declared>,
-    /// Whether the caller takes a task that goes on as the end of the call.
+    /// Whether the client accepts a running task as the end of the call.
     follows_tasks: bool,
-    /// What there is to say about who does it.
+    /// The line that says which tool does it, if not the one called.
     note: Option<String>,
 }
 
@@ -95,14 +95,14 @@ enum Awaited {
 
 struct AwaitedTask {
     following: FollowedTask,
-    /// What the call has to say besides, and what it does next.
+    /// What else the call has to say, and what it does next.
     answer: Answer,
     patience: Patience,
-    /// Whether the client follows the task itself from the end of patience on.
+    /// Whether the client follows the task itself once the limit is reached.
     hands_over: bool,
 }
 
-/// What has become of the work.
+/// The state of the work.
 enum JobState {
     Ends(End),
     Waits(Awaited, Pace),
@@ -115,7 +115,7 @@ impl From<Answer> for JobState {
 }
 
 impl CallState<'_> {
-    /// Sees the call to its end, asleep where it waits.
+    /// Runs the call to its end, sleeping while it waits.
     pub(crate) fn finish(self) -> End {
         let mut state = self;
         loop {
@@ -131,17 +131,17 @@ impl CallState<'_> {
 }
 
 impl<'a> WaitingCall<'a> {
-    /// When the next look is due.
+    /// When the next poll is due.
     pub(crate) fn due(&self) -> Instant {
         self.pace.due()
     }
 
-    /// Looks at what the call waits for.
+    /// Polls what the call waits for.
     pub(crate) fn look(self: Box<Self>) -> CallState<'a> {
         host::naming_host(self.oversight.context, || self.step(Job::look))
     }
 
-    /// Ends the call with what is known, since its client has closed its end.
+    /// Ends the call with what is known, since the client has closed its input.
     pub(crate) fn leave(self: Box<Self>) -> CallState<'a> {
         let leave = |job: &Job, client: &Client, awaited, _| job.leave(client, awaited);
         host::naming_host(self.oversight.context, || self.step(leave))
@@ -165,7 +165,7 @@ impl<'a> WaitingCall<'a> {
 }
 
 impl ListedTool {
-    /// Gate, arguments, requests, text: never fails, since every failure is for the model to read.
+    /// Starts a call. It never fails: every error is a result for the model to read.
     pub(crate) fn call<'a>(
         &self,
         context: &'a Context,
@@ -198,7 +198,7 @@ impl ListedTool {
         })
     }
 
-    /// What a call must be before anything is asked of the host.
+    /// Checks the call before anything is sent.
     fn check_call(
         &self,
         context: &Context,
@@ -222,12 +222,12 @@ impl ListedTool {
 }
 
 impl<'a> Oversight<'a> {
-    /// The cluster as the call sees it.
+    /// Returns the client through which the call reaches the cluster.
     fn client(&self) -> Result<Client<'_>, Error> {
         Ok(Client::new(self.context.reader()?, &self.gate))
     }
 
-    /// Begins the work, or has the twin of the tool do it.
+    /// Starts the work, or has the twin of the tool do it.
     fn begin(&mut self, job: &mut Job, arguments: &Map<String, Value>) -> Result<JobState, Error> {
         let context = self.context;
         self.gate.take_in(&job.args, context.now())?;
@@ -235,7 +235,7 @@ impl<'a> Oversight<'a> {
         refuse_alias(&client, &job.args)?;
         let begun = match guests::resolve_guest(&client, job.entry.twins, &mut job.args) {
             Ok(()) => {
-                // What changes something passes the gate on its way out.
+                // Changes pass the gate when they are sent.
                 if self.is_elevated && job.entry.tool.effect == Effect::Reads {
                     self.pass = Some(self.gate.admit_reading(&client, &job.args)?);
                 }
@@ -259,10 +259,10 @@ impl<'a> Oversight<'a> {
         job.begin(&client)
     }
 
-    /// How far the call is once its work has taken this state.
+    /// Returns the state of the call, given that of its work.
     fn proceed(self, job: Job, state: Result<JobState, Error>) -> CallState<'a> {
         let end = match state {
-            // Nothing takes time in the demonstration, which replays the recording of one call only.
+            // The demonstration replays the recording of one call at a time, in which nothing takes time.
             Ok(JobState::Waits(awaited, pace)) => {
                 let waiting = Box::new(WaitingCall {
                     oversight: self,
@@ -281,7 +281,7 @@ impl<'a> Oversight<'a> {
         CallState::Ended(self.end(end))
     }
 
-    /// Records the call, and makes an end of what may have failed.
+    /// Records the call, and turns errors into its end.
     fn end(self, end: Result<End, Error>) -> End {
         if let Some(pass) = self.pass {
             self.gate.end_reading(pass, end.as_ref().err());
@@ -307,7 +307,7 @@ impl<'a> Oversight<'a> {
 }
 
 impl Job {
-    /// Does what was asked for, up to where it ends or waits.
+    /// Works until the call ends or waits.
     fn begin(&mut self, client: &Client) -> Result<JobState, Error> {
         let tool = self.entry.tool;
         client.begin(self.entry.name);
@@ -331,7 +331,7 @@ impl Job {
         }
     }
 
-    /// What comes after a request that was answered; `pace` is that of the wait before it.
+    /// Continues after a reply; `pace` is that of the preceding wait.
     fn go_on(
         &self,
         client: &Client,
@@ -350,9 +350,8 @@ impl Job {
             true => Some(Patience::of(client, args.integer(&tasks::WAIT_TIMEOUT))),
             false => Patience::asked(client, args),
         };
-        // What the call has to say besides must be said now, and not be left to whoever follows the
-        // task: a password that was made up is known to nobody else. A task that only files a request
-        // ends before anything is done.
+        // A call that has something else to say must say it now, such as a generated password, which is stored
+        // nowhere. A task that only files a request ends before anything is done.
         let hands_over = self.follows_tasks
             && args.get(&tasks::WAIT).is_none()
             && asked.is_none()
@@ -381,7 +380,7 @@ impl Job {
         Ok(JobState::Waits(Awaited::Task(Box::new(awaited)), pace))
     }
 
-    /// Looks at what the call waits for.
+    /// Polls what the call waits for.
     fn look(&self, client: &Client, awaited: Awaited, pace: Pace) -> Result<JobState, Error> {
         let mut awaited = match awaited {
             Awaited::Task(awaited) => awaited,
@@ -428,7 +427,7 @@ impl Job {
         }
     }
 
-    /// What there is to say when nobody waits any longer.
+    /// Ends the work with what is known.
     fn leave(&self, client: &Client, awaited: Awaited) -> Result<JobState, Error> {
         match awaited {
             Awaited::Task(awaited) if awaited.hands_over => {
@@ -456,7 +455,7 @@ impl Job {
             if error.is_cancelled() {
                 return error;
             }
-            // Whoever takes this for the whole and calls again does the first part once more.
+            // A caller who took this for the failure of the whole and repeated it would repeat the first part.
             let error = privileges::explained(client, iter::empty(), &self.args, error);
             let [what, advice] = next.failure;
             let whole = Error::impossible(what, format!("{advice}\n{}", error.summary()));
@@ -468,7 +467,7 @@ impl Job {
         Ok(self.completed(answer.line(next.note)))
     }
 
-    /// What the call says about its task, and can read once that has ended well.
+    /// Reports on the task, with what can be read once it has succeeded.
     fn report(
         &self,
         client: &Client,
@@ -490,7 +489,7 @@ impl Job {
         Ok(self.with_rest(client, reported).into())
     }
 
-    /// With what can be read now.
+    /// Adds what can be read now.
     fn with_rest(&self, client: &Client, mut answer: Answer) -> Answer {
         match answer.then.take() {
             Some(then) => then(client, &self.args, answer),
@@ -498,7 +497,7 @@ impl Job {
         }
     }
 
-    /// With what there is to say of how it was done.
+    /// Adds the defaults that were used, and which tool did it.
     fn completed(&self, answer: Answer) -> Answer {
         let defaults = self.args.defaults();
         let answer = self.noted(answer);
@@ -533,7 +532,7 @@ impl From<Answer> for Outcome {
     }
 }
 
-/// The same data with all text visible: some clients show a model only this.
+/// Makes all text in the data visible: some clients show a model nothing else.
 fn visible(mut fields: Map<String, Value>) -> Map<String, Value> {
     if !fields.keys().all(|key| text::is_visible(key)) {
         let made = fields.into_iter();
@@ -571,7 +570,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_a_host_are_escaped_like_values() {
+    fn escapes_keys_of_a_host_like_values() {
         let answer = Answer::of(
             "x".to_owned(),
             json!({ "a\u{202e}b": { "\u{1b}[2J": ["\u{200b}"] } }),

@@ -1,4 +1,4 @@
-//! A call of a tool that sends one of several requests: see [`crate::row`].
+//! Calls of tools that send one of several requests: see [`crate::row`].
 
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ pub(super) fn choose(
     Ok(picked.show(&request, args, data, was, &Value::Null))
 }
 
-/// A guest of one kind has its requests below another path than one of the other kind.
+/// Refuses a guest whose kind does not match the path of the selected request.
 fn check_kind(picked: &Declared, args: &Args) -> Result<(), Error> {
     let (Some(guest), Place::By(param, scopes)) = (&args.guest, &picked.choice.place) else {
         return Ok(());
@@ -83,7 +83,7 @@ fn check_kind(picked: &Declared, args: &Args) -> Result<(), Error> {
     ))
 }
 
-/// Asks which version the host runs where it matters, and refuses what that version does not know.
+/// Asks for the version of the host if it matters, and refuses what that version does not support.
 fn check_versions(client: &Client, picked: &Declared, args: &Args) -> Result<(), Error> {
     let limits = picked.versions(args);
     if limits.is_empty() {

@@ -1,4 +1,4 @@
-//! What the requests of the tools need of an API token, and what a token has of it.
+//! The privileges that tools need, and those that an API token has.
 
 mod refused;
 
@@ -10,41 +10,40 @@ use crate::error::grant::Before;
 use crate::row::{Declared, Step};
 use crate::tool::{Call, Tool};
 
-/// One thing that a tool needs: one of some privileges at one of some places, of which there is at least
-/// one each.
+/// One thing that a tool needs: any of its alternatives, of which there is at least one.
 #[derive(Debug)]
 pub(crate) struct Need {
     places: Vec<Alternative>,
 }
 
-/// A path of the API's access control, and the privileges of which one is needed there.
+/// A path of Proxmox's access control, and the privileges of which one is needed there.
 #[derive(Debug)]
 struct Alternative {
     at: AclPath,
     privileges: Vec<&'static str>,
 }
 
-/// Paths of access control of one kind.
+/// A path of access control, or all paths of one kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AclPath {
-    /// The path above what differs from object to object: `/vms`.
+    /// The path without the id of an object: `/vms`.
     pub(crate) base: &'static str,
     pub(crate) below: Below,
 }
 
-/// Which objects below a path are meant.
+/// Which objects below a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Below {
     /// None: the path itself.
     Nothing,
-    /// One that is there.
+    /// An existing one.
     Each,
-    /// One that is yet to be made, for which no path but the one above can have a role.
+    /// One yet to be created, which only a role on the path above can cover.
     New,
 }
 
 impl Need {
-    /// Of a line of [`crate::row::needs`]; `None` where this major version checks nothing of it.
+    /// Parses a line of [`crate::row::needs`]; `None` if this major version checks none of it.
     fn new(line: &'static str, major: u32) -> Option<Self> {
         let (places, _) = parts(line);
         let places = places.map(|(path, privileges)| {
@@ -65,13 +64,13 @@ impl Need {
         (!places.is_empty()).then_some(Self { places })
     }
 
-    /// The first of its alternatives.
+    /// Returns its first alternative.
     pub(crate) fn first(&self) -> (AclPath, &'static str) {
         let place = &self.places[0];
         (place.at, place.privileges[0])
     }
 
-    /// Whether a token that has this has `other` as well.
+    /// Returns true if a token that has this also has `other`.
     fn implies(&self, other: &Need) -> bool {
         let covers = |own: &Alternative, other: &Alternative| {
             own.at == other.at
@@ -85,7 +84,7 @@ impl Need {
     }
 }
 
-/// The places of a line, each a path and its privileges, and the flag without which the line does not count.
+/// Splits a line into alternatives, each a path and its privileges, and the flag without which it does not apply.
 fn parts(
     line: &'static str,
 ) -> (
@@ -103,18 +102,18 @@ fn parts(
     (places, flag)
 }
 
-/// Whether this major version of Proxmox VE has the privilege and checks it (`PVE/AccessControl.pm`).
+/// Returns true if this major version of Proxmox VE has the privilege and checks it (`PVE/AccessControl.pm`).
 fn exists(privilege: &str, major: u32) -> bool {
     match privilege {
         "VM.Monitor" => major < 9,
         name if name.starts_with("VM.GuestAgent.") => major >= 9,
-        // Known before, but not asked for.
+        // It existed before, but was not checked.
         "SDN.Use" => major >= 8,
         _ => true,
     }
 }
 
-/// The lines of a tool: those of the requests that it cannot do without.
+/// Returns the lines of a tool: those of its indispensable requests.
 pub(crate) fn lines(tool: &Tool) -> Vec<&'static str> {
     match &tool.call {
         Call::Choice(choice) => {
@@ -129,7 +128,7 @@ pub(crate) fn lines(tool: &Tool) -> Vec<&'static str> {
     }
 }
 
-/// The lines of a call: those of the one request that it has picked, where its tool picks one.
+/// Returns the lines of a call: those of the request that it selects, if its tool has several.
 pub(crate) fn lines_of_call(tool: &Tool, picked: Option<&Declared>) -> Vec<&'static str> {
     match (&tool.call, picked) {
         (Call::Choice(_), Some(picked)) => picked.privileges().collect(),
@@ -138,7 +137,7 @@ pub(crate) fn lines_of_call(tool: &Tool, picked: Option<&Declared>) -> Vec<&'sta
     }
 }
 
-/// What a tool needs to do all of its work with this major version of Proxmox VE.
+/// Returns what a tool needs for all of its work on this major version of Proxmox VE.
 pub(crate) fn needs(tool: &Tool, major: u32) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for need in lines(tool)
@@ -154,11 +153,11 @@ pub(crate) fn needs(tool: &Tool, major: u32) -> Vec<Need> {
     needs
 }
 
-/// What a token has: for each path that has a role of its own, and a few above them, the privileges there,
-/// each with whether it counts below as well.
+/// The privileges of a token: for each path with a role of its own, and a few above them, the privileges there,
+/// each with whether it propagates to the paths below.
 pub(crate) struct Granted(Map<String, Value>);
 
-/// Whether a privilege counts below its path as well; Perl does not tell numbers from texts.
+/// Returns true if a privilege propagates; Perl does not distinguish numbers from text.
 fn propagates(below: &Value) -> bool {
     match below {
         Value::Bool(below) => *below,
@@ -172,18 +171,18 @@ fn propagates(below: &Value) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     Everywhere,
-    /// Not on these paths.
+    /// Everywhere except on these paths.
     AllBut(Vec<String>),
-    /// On these paths alone.
+    /// Only on these paths.
     Only(Vec<String>),
     Nowhere,
 }
 
 impl Granted {
-    /// Reads the answer of `GET /access/permissions`.
+    /// Takes the reply of `GET /access/permissions`.
     ///
-    /// It lists what a token has in effect, inherited or not, for the paths at the top, those with a role
-    /// of anybody and the members of pools; but no path where there is nothing
+    /// It lists the effective privileges, inherited ones included, for the top-level paths, those with a role of
+    /// any user and the members of pools; but no path without privileges
     /// (`PVE/RPCEnvironment.pm`, `get_effective_permissions`).
     pub(crate) fn new(data: Value) -> Self {
         match data {
@@ -192,12 +191,12 @@ impl Granted {
         }
     }
 
-    /// Whether there is nothing at all.
+    /// Returns true if the token has no privileges at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a privilege counts on a path: the nearest path that is listed decides.
+    /// Returns true if the token has a privilege on a path: the nearest listed path decides.
     fn has(&self, path: &str, privilege: &str) -> bool {
         match self.0.get(path) {
             Some(privileges) => privileges.get(privilege).is_some(),
@@ -207,9 +206,9 @@ impl Granted {
         }
     }
 
-    /// What is listed for the nearest path above one.
+    /// Returns the entry of the nearest listed path above.
     fn above(&self, path: &str) -> Option<&Value> {
-        /// These are listed unless nothing is granted there.
+        /// These are listed unless the token has no privileges there.
         const TOP: &[&str] = &["/access", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
         let mut path = path;
         while let Some((above, _)) = path.rsplit_once('/').filter(|_| path != "/") {
@@ -222,7 +221,7 @@ impl Granted {
         None
     }
 
-    /// The listed paths below one.
+    /// Returns the listed paths below.
     fn below<'a>(&'a self, base: &'a str) -> impl Iterator<Item = &'a str> {
         let is_below = move |path: &&String| {
             let rest = path.strip_prefix(base);
@@ -234,7 +233,7 @@ impl Granted {
     fn reach_of(&self, place: &Alternative) -> Reach {
         let has = |path: &str| place.privileges.iter().any(|name| self.has(path, name));
         let AclPath { base, below } = place.at;
-        // A name that no object has stands for those without a role of their own.
+        // A name that no object can have stands for those without a role of their own.
         let general = match below {
             Below::Nothing => has(base),
             Below::Each | Below::New => has(&format!("{base}/*")),
@@ -255,7 +254,7 @@ impl Granted {
         }
     }
 
-    /// Where the token has what is needed.
+    /// Returns where the token has what is needed.
     pub(crate) fn reach(&self, need: &Need) -> Reach {
         let mut widest = Reach::Nowhere;
         for place in &need.places {
@@ -275,7 +274,7 @@ impl Granted {
         widest
     }
 
-    /// The privileges that would count on a path if it had no role of its own.
+    /// Returns the privileges that a path would inherit if it had no role of its own.
     fn inherited<'a>(&'a self, path: &str) -> Vec<&'a str> {
         let above = self.above(path).and_then(Value::as_object);
         let counts = above
@@ -285,7 +284,7 @@ impl Granted {
         counts.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Whether a path has roles of this token alone: a further one joins them and replaces none.
+    /// Returns true if the token has roles of its own on a path: a further one adds to them.
     fn has_own(&self, path: &str) -> bool {
         let own = self.0.get(path).and_then(Value::as_object);
         own.is_some_and(|own| {
@@ -294,7 +293,7 @@ impl Granted {
         })
     }
 
-    /// What the token can do on a path before something is granted there.
+    /// Returns what the token has on a path before anything is granted there.
     pub(crate) fn before<'a>(&'a self, path: &str) -> Before<'a> {
         let inherited = self.inherited(path);
         match inherited.is_empty() || self.has_own(path) {
@@ -303,7 +302,7 @@ impl Granted {
         }
     }
 
-    /// The paths below `base` with roles of this token alone.
+    /// Returns the paths below `base` on which the token has roles of its own.
     pub(crate) fn own_below<'a>(&'a self, base: &'a str) -> Vec<&'a str> {
         let below = self.below(base);
         below.filter(|path| self.has_own(path)).collect()
@@ -370,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_of_the_form_that_is_read() {
+    fn each_line_has_the_expected_form() {
         let lines = all().flat_map(|(_, tool)| lines(tool));
         for line in lines {
             let (places, flag) = line.split_once(" if ").unwrap_or((line, "start"));
@@ -389,7 +388,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
-    fn what_is_needed_is_what_the_api_description_says() {
+    fn needs_match_the_api_description() {
         let Some(folder) = env::var_os("PVE_API_FACTS") else {
             eprintln!("PVE_API_FACTS names no folder: the privileges are not compared");
             return;
@@ -475,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_privilege_is_asked_for_where_the_version_knows_it() {
+    fn a_version_needs_only_privileges_that_it_has() {
         let exec = "proxmox_execute_vm_command";
         assert_eq!(needs_of(exec, 8), ["/vms:VM.Monitor"]);
         assert_eq!(needs_of(exec, 9), ["/vms:VM.GuestAgent.Unrestricted"]);
@@ -489,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_need_implies_is_not_asked_for() {
+    fn omits_what_another_need_implies() {
         assert_eq!(
             needs_of("proxmox_move_disk_vm", 9),
             [
@@ -512,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_privilege_counts_below_where_it_propagates_and_nothing_else_is_listed() {
+    fn a_privilege_propagates_unless_a_nearer_path_is_listed() {
         let granted = Granted::new(json!({
             "/": { "VM.Audit": 1 },
             "/vms": { "VM.Audit": 1, "VM.PowerMgmt": 0 },
@@ -539,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_where_a_token_has_what_is_needed() {
+    fn finds_where_a_token_has_what_is_needed() {
         let granted = Granted::new(json!({
             "/vms": { "VM.Audit": 1 },
             "/vms/100": { "VM.Audit": 1, "VM.Backup": 1 },
@@ -563,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_is_there_is_not_where_another_is_made() {
+    fn a_role_on_an_existing_guest_does_not_create_another() {
         let granted = |paths: &[&str]| {
             let privileges = json!({ "VM.Allocate": 1, "VM.PowerMgmt": 1 });
             let paths = paths.iter();
@@ -583,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_roles_of_a_path_from_those_that_are_inherited() {
+    fn distinguishes_own_roles_of_a_path_from_inherited_ones() {
         let auditor = json!({ "Sys.Audit": 1, "VM.Audit": 1 });
         let granted = Granted::new(json!({
             "/": auditor,

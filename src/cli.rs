@@ -575,7 +575,7 @@ mod tests {
     use crate::cli::commands::{Argument, Values};
     use crate::mcp::connection::Peer;
     use crate::safety::Caller;
-    use crate::safety::consent::Asks;
+    use crate::safety::consent::Approval;
     use crate::settings::Settings;
     use crate::settings::exposure::{Exposure, Toolsets};
     use crate::tool::{Context, End};
@@ -610,7 +610,7 @@ mod tests {
             let caller = Caller {
                 name: "test".to_owned(),
                 follows_tasks: false,
-                asks: Asks::Beforehand { is_yes: true },
+                approval: Approval::ByFlag { is_given: true },
             };
             let entry = tools::find(name).expect("it is listed");
             let End::Outcome(outcome) = entry.call(&context, &arguments, caller).finish() else {

@@ -46,8 +46,12 @@ pub(crate) enum ErrorKind {
     Declined,
     /// The settings do not allow the call. Nothing was changed.
     Denied,
+    /// A dry run reached the first change: what it would send. This is not a failure.
+    DryRun(Box<Preview>),
     /// The call cannot succeed in the current state.
     Impossible,
+    /// The answer to a question that came with the call does not belong to it.
+    InvalidRequestState,
     /// The demonstration does not know the request.
     NotRecorded,
     /// The guest, given as its row of `/cluster/resources`, is a container and the tool is for VMs, or the
@@ -59,12 +63,8 @@ pub(crate) enum ErrorKind {
     Settings,
     /// The request was not answered.
     Unanswered,
-    /// The answer to a question that came with the call does not belong to it.
-    Unbound,
     /// The model must ask the user, and repeat the call with the token that confirms their agreement.
     Unconfirmed,
-    /// A dry run reached the first change: what it would send. This is not a failure.
-    Withheld(Box<Preview>),
 }
 
 /// What a dry run shows instead of sending it: a text, and the same as data.
@@ -230,9 +230,13 @@ impl Error {
     }
 
     /// Creates the error for an answer to a question that does not belong to the call.
-    pub(crate) fn unbound() -> Self {
+    pub(crate) fn invalid_request_state() -> Self {
         let what = "the answer does not belong to this call";
-        Self::new(ErrorKind::Unbound, what, "Call again without it.")
+        Self::new(
+            ErrorKind::InvalidRequestState,
+            what,
+            "Call again without it.",
+        )
     }
 
     /// Creates the error for a question that the model must put to the user.
@@ -243,9 +247,9 @@ impl Error {
     }
 
     /// Creates the error that ends a dry run.
-    pub(crate) fn withheld(preview: Preview) -> Self {
+    pub(crate) fn dry_run(preview: Preview) -> Self {
         let text = preview.text.clone();
-        let kind = ErrorKind::Withheld(Box::new(preview));
+        let kind = ErrorKind::DryRun(Box::new(preview));
         Self::new(kind, "nothing was changed", text)
     }
 
@@ -364,7 +368,7 @@ impl fmt::Display for Error {
         );
         match &self.kind {
             ErrorKind::Denied => write!(f, "🚫 Permission Denied: {what}\n\n{cause}")?,
-            ErrorKind::Withheld(preview) => return f.write_str(&preview.text),
+            ErrorKind::DryRun(preview) => return f.write_str(&preview.text),
             _ => write!(f, "❌ Error: {what}\n\nCause: {cause}")?,
         }
         let hints: Vec<&str> = self.hints().collect();

@@ -30,7 +30,7 @@ use crate::mcp::connection::Peer;
 use crate::mcp::lines;
 use crate::pve::fingerprint;
 use crate::safety::Caller;
-use crate::safety::consent::{Asks, Returned};
+use crate::safety::consent::{Approval, Returned};
 use crate::settings::Settings;
 use crate::tool::{Context, End};
 
@@ -90,24 +90,24 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         Command::Call { tool, arguments } => {
             let context = context(Peer::nobody());
             let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
-            let mut asks = match can_ask && !command_line.yes {
-                true => Asks::WithinCall(None),
-                false => Asks::Beforehand {
-                    is_yes: command_line.yes,
+            let mut approval = match can_ask && !command_line.yes {
+                true => Approval::WithinCall(None),
+                false => Approval::ByFlag {
+                    is_given: command_line.yes,
                 },
             };
             let end = loop {
                 let caller = Caller {
                     name: "command line".to_owned(),
                     follows_tasks: false,
-                    asks,
+                    approval,
                 };
                 let question = match tool.call(&context, arguments, caller).finish() {
                     End::Question(question) => question,
                     end => break end,
                 };
-                asks = Asks::WithinCall(Some(Returned {
-                    reply: Some(safety::on_terminal(&question)),
+                approval = Approval::WithinCall(Some(Returned {
+                    reply: Some(safety::ask_on_terminal(&question)),
                     state: question.state,
                 }));
             };

@@ -95,7 +95,7 @@ pub(crate) enum Touches {
     /// Anything else in the list, such as `*`, stands for any guest.
     Judged(fn(&Request, &Value) -> Vec<String>),
     /// One that stays what it is: it is started, resumed or copied.
-    Keeps(&'static Param),
+    Unchanged(&'static Param),
     /// The one that `vmid` creates or, with `force`, restores over; what it is made of stays what it is.
     NewGuest,
     /// Those of `vmid` that are backed up; any guest if it is not sent.

@@ -1,8 +1,7 @@
-//! What a request that changes something passes before it is sent: boundaries, preview, confirmation,
-//! audit.
+//! The gate that every change passes before it is sent: boundaries, preview, confirmation, audit.
 //!
-//! It stands where requests leave, not where tools begin: a tool that forgets about safety is held to it
-//! all the same, and what is decided about is the request itself.
+//! It stands where requests leave, not where tools start: a tool cannot bypass it, and it judges the request
+//! that is actually sent.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`.
 
@@ -30,31 +29,31 @@ use crate::request::{Request, is_secret};
 use crate::row::requests::Requests;
 use crate::safety::audit::{Audit, Line};
 pub(crate) use crate::safety::client::Client;
-pub(crate) use crate::safety::question::{on_terminal, reply};
+pub(crate) use crate::safety::question::{ask_on_terminal, elicited_reply};
 use crate::settings::{Confirm, Safety};
 use crate::text;
 use crate::text::MASK;
 use crate::text::upid::Upid;
-use consent::{Asks, Consent, Pending, Reply, Way};
+use consent::{Approval, Consent, Pending, TokenKind, UserReply};
 use facts::Facts;
-use question::said;
+use question::require_agreement;
 use subject::Subject;
 
-/// Whether to show what would be sent in place of sending it.
+/// Whether to show what would be sent instead of sending it.
 pub(crate) const DRY_RUN: Param = Param::optional("dry_run", Kind::Flag, "").about_the_call();
 
-/// What a call is repeated with once the user has agreed.
+/// The token that a call is repeated with once the user has agreed.
 pub(crate) const CONFIRM_TOKEN: Param =
     Param::optional("confirm_token", Kind::Text(1, 100), "").about_the_call();
 
-/// What all calls share of the gate.
-pub(crate) struct Keeper {
+/// The part of the gate that all calls share.
+pub(crate) struct GateState {
     changes: Changes,
     pending: Pending,
     audit: Option<Audit>,
 }
 
-impl Keeper {
+impl GateState {
     pub(crate) fn new(safety: &Safety) -> Self {
         Self {
             changes: Changes::new(),
@@ -71,44 +70,44 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     /// Whether a task that goes on is taken as the end of a call.
     pub(crate) follows_tasks: bool,
-    /// How the person behind can be asked.
-    pub(crate) asks: Asks,
+    /// How the user can be asked.
+    pub(crate) approval: Approval,
 }
 
 /// A call as the gate sees it.
 pub(crate) struct Gate<'a> {
     safety: &'a Safety,
-    keeper: &'a Keeper,
+    state: &'a GateState,
     name: &'static str,
-    /// Whose work it is.
+    /// What the tool does.
     summary: Cell<&'static str>,
     /// The requests that the tool has declared.
     requests: Cell<Requests>,
-    /// The object that the tool is about to change, if it has read it.
+    /// The object that is about to be changed, as the tool has read it; null if it has not.
     before: RefCell<Value>,
-    /// What the tool has found out about what the change may do, in lines.
+    /// What the tool has found out about the effects of the change, in lines.
     findings: RefCell<Vec<String>>,
-    /// Whether the tool stands in for its twin, and so may do no harm.
+    /// Whether a tool for the other kind of guest does the work, so that it must be harmless.
     is_stand_in: Cell<bool>,
-    /// What is said of the first harm that it would do.
+    /// The error for the first risk that it would take.
     refusal: RefCell<Option<Error>>,
     caller: Caller,
-    /// What tells this call from others: tool and arguments. It can hold secrets.
+    /// Identifies the call: tool and arguments. It can contain secrets.
     call: String,
-    /// The arguments with the secrets masked; null while they could not be read.
+    /// The arguments with secrets masked; null if they are invalid.
     arguments: Value,
     is_dry_run: bool,
-    /// What the model says to be the user's agreement, until it was looked at.
+    /// The `confirm_token` of the call, until it is checked.
     token: RefCell<Option<String>>,
-    /// What the user has agreed to, until it was used.
+    /// What the user has agreed to, until it is used.
     consent: RefCell<Option<Consent>>,
-    /// Whether a change of this call was sent. It must not be sent again, so nobody can be asked any more.
+    /// Whether a change of this call was sent. It must not be sent again, so the user can no longer be asked.
     has_sent: Cell<bool>,
-    /// Whether the audit log has a line of this call.
+    /// Whether the audit log has a line for this call.
     is_recorded: Cell<bool>,
 }
 
-/// What lets one request through.
+/// The permission to send one request.
 pub(crate) struct Pass {
     line: Option<Line>,
 }
@@ -116,13 +115,13 @@ pub(crate) struct Pass {
 impl<'a> Gate<'a> {
     pub(crate) fn new(
         safety: &'a Safety,
-        keeper: &'a Keeper,
+        state: &'a GateState,
         (name, summary): (&'static str, &'static str),
         caller: Caller,
     ) -> Self {
         Self {
             safety,
-            keeper,
+            state,
             name,
             summary: Cell::new(summary),
             requests: Cell::new(Requests::NONE),
@@ -141,42 +140,42 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// With the requests that the tool has declared: what it sends is judged by what they say.
+    /// Sets the declared requests of the tool, by which those that it sends are judged.
     pub(crate) fn with_requests(self, requests: Requests) -> Self {
         self.requests.set(requests);
         self
     }
 
-    /// Takes in what the call asks for, and what the user said to a question that came back with it.
-    pub(crate) fn take_in(&mut self, args: &Args, now: u64) -> Result<(), Error> {
+    /// Sets the arguments of the call, and reads the answer to a question that came with it.
+    pub(crate) fn set_call(&mut self, args: &Args, now: u64) -> Result<(), Error> {
         self.call = format!("{} {}", self.name, args.redacted(|_, value| value));
         self.arguments = args.redacted(|name, value| if is_secret(name) { MASK } else { value });
         self.is_dry_run |= args.flag(&DRY_RUN);
         *self.token.get_mut() = args.get(&CONFIRM_TOKEN).map(str::to_owned);
-        *self.consent.get_mut() = self.returned(now)?;
+        *self.consent.get_mut() = self.returned_consent(now)?;
         Ok(())
     }
 
-    /// Has `twin` do the work for a guest of the other kind. A guest that was mixed up with another must
-    /// not be harmed: `refusal` is then what is said.
-    pub(crate) fn hand_to(&self, summary: &'static str, requests: Requests, refusal: Error) {
+    /// Hands the call to the tool for the other kind of guest. The guest may have been mixed up, so a request
+    /// with a risk is answered with `refusal`.
+    pub(crate) fn delegate(&self, summary: &'static str, requests: Requests, refusal: Error) {
         self.summary.set(summary);
         self.requests.set(requests);
         self.is_stand_in.set(true);
         *self.refusal.borrow_mut() = Some(refusal);
     }
 
-    /// Lets `request` through, or says why not. What it looks at is read anew each time.
-    pub(crate) fn admit(&self, client: &Reader, request: &Request) -> Result<Pass, Error> {
+    /// Lets `request` through or returns why not. What the decision depends on is read each time.
+    pub(crate) fn authorize(&self, client: &Reader, request: &Request) -> Result<Pass, Error> {
         let decision = match self.decide(client, request) {
             Ok(decision) => decision,
-            // Of several changes, each has its line.
+            // Each of several changes has its own line.
             Err(error) => {
                 self.is_recorded.set(false);
-                return self.record(client.now(), client.peer(), Err(error));
+                return self.record_unsent(client.now(), client.peer(), Err(error));
             }
         };
-        let Some(audit) = self.keeper.audit.as_ref() else {
+        let Some(audit) = self.state.audit.as_ref() else {
             return Ok(Pass { line: None });
         };
         let mut fields = self.fields(client.now(), decision);
@@ -187,7 +186,7 @@ impl<'a> Gate<'a> {
         Ok(Pass { line: Some(line) })
     }
 
-    /// `allowed` or `confirmed`, or why neither.
+    /// Returns `allowed` or `confirmed`, or the error that stops the request.
     fn decide(&self, client: &Reader, request: &Request) -> Result<&'static str, Error> {
         let mut subject = Subject::of(request, &self.requests.get(), &self.before.borrow());
         subject.add_findings(&self.findings.borrow());
@@ -203,13 +202,13 @@ impl<'a> Gate<'a> {
         }
         if self.is_dry_run {
             let preview = self.preview(client, request, &subject)?;
-            return Err(Error::withheld(preview.into()));
+            return Err(Error::dry_run(preview.into()));
         }
         self.confirm(client, request, &subject)
     }
 
-    /// Notes what came of the request that `pass` let through.
-    pub(crate) fn close(&self, pass: Pass, outcome: &Result<Value, Error>) {
+    /// Records the outcome of the request that `pass` let through.
+    pub(crate) fn record_outcome(&self, pass: Pass, outcome: &Result<Value, Error>) {
         self.has_sent.set(true);
         let Some(line) = pass.line else {
             return;
@@ -230,14 +229,14 @@ impl<'a> Gate<'a> {
         line.end(&fields);
     }
 
-    /// Lets an elevated call begin that only reads: what it names must be within the boundaries.
-    pub(crate) fn admit_reading(&self, client: &Reader, args: &Args) -> Result<Pass, Error> {
-        let subject = Subject::read(args.named("node"), args.named("vmid"));
+    /// Lets an elevated call that only reads start, if what it names is within the boundaries.
+    pub(crate) fn authorize_read(&self, client: &Reader, args: &Args) -> Result<Pass, Error> {
+        let subject = Subject::of_read(args.named("node"), args.named("vmid"));
         if !subject.nodes.is_empty() {
             self.check_nodes(client, &subject)?;
         }
         self.check_guests(client, &subject)?;
-        let line = match self.keeper.audit.as_ref() {
+        let line = match self.state.audit.as_ref() {
             Some(audit) => {
                 let fields = self.fields(client.now(), "allowed");
                 Some(audit.begin(client.peer(), &fields)?)
@@ -248,78 +247,79 @@ impl<'a> Gate<'a> {
         Ok(Pass { line })
     }
 
-    /// Ends the line of an elevated call that only reads.
-    pub(crate) fn end_reading(&self, pass: Pass, error: Option<&Error>) {
+    /// Records the outcome of an elevated call that only reads.
+    pub(crate) fn finish_read(&self, pass: Pass, error: Option<&Error>) {
         if let Some(line) = pass.line {
             let outcome = error.map_or_else(|| "ok".to_owned(), brief);
             line.end(&Map::from_iter([("outcome".to_owned(), outcome.into())]));
         }
     }
 
-    /// Records a call that has no line yet, since what it wanted was not sent. Where that cannot be done
-    /// it fails.
-    pub(crate) fn record<T>(
+    /// Records a call that has no line yet because nothing was sent. If that fails, so does the call.
+    pub(crate) fn record_unsent<T>(
         &self,
         now: u64,
         peer: &Peer,
         outcome: Result<T, Error>,
     ) -> Result<T, Error> {
         let Some(audit) = self
-            .keeper
+            .state
             .audit
             .as_ref()
             .filter(|_| !self.is_recorded.get())
         else {
             return outcome;
         };
-        // The same call goes on once the user has answered.
+        // The call continues once the user has answered.
         let kind = outcome.as_ref().err().map(|error| &error.kind);
-        if let (Some(ErrorKind::Asked(_)), Asks::WithinCall(_)) = (kind, &self.caller.asks) {
+        if let (Some(ErrorKind::Asked(_)), Approval::WithinCall(_)) = (kind, &self.caller.approval)
+        {
             return outcome;
         }
         let decision = match kind {
-            Some(ErrorKind::Withheld(_)) => "dry run",
+            Some(ErrorKind::DryRun(_)) => "dry run",
             Some(ErrorKind::Asked(_) | ErrorKind::Unconfirmed) => "asked",
             Some(ErrorKind::Denied) => "denied",
-            Some(ErrorKind::Declined | ErrorKind::Unbound) => "not confirmed",
+            Some(ErrorKind::Declined | ErrorKind::InvalidRequestState) => "not confirmed",
             Some(_) => "failed",
             None => "allowed",
         };
-        let told = match &outcome {
+        let result = match &outcome {
             Err(_) if decision == "asked" => "the user must agree".to_owned(),
             Err(error) => brief(error),
             Ok(_) => "nothing was sent".to_owned(),
         };
         let line = audit.begin(peer, &self.fields(now, decision))?;
-        line.end(&Map::from_iter([("outcome".to_owned(), told.into())]));
+        line.end(&Map::from_iter([("outcome".to_owned(), result.into())]));
         self.is_recorded.set(true);
         outcome
     }
 
-    /// What the user agreed to when they were asked by the result of the call before.
-    fn returned(&self, now: u64) -> Result<Option<Consent>, Error> {
-        let (Asks::ByResult(Some(returned)) | Asks::WithinCall(Some(returned))) = &self.caller.asks
+    /// Returns what the user agreed to when the previous call asked them.
+    fn returned_consent(&self, now: u64) -> Result<Option<Consent>, Error> {
+        let (Approval::ByResult(Some(returned)) | Approval::WithinCall(Some(returned))) =
+            &self.caller.approval
         else {
             return Ok(None);
         };
-        let pending = &self.keeper.pending;
-        // Without an answer to it, it is asked again.
+        let pending = &self.state.pending;
+        // Without an answer the question is asked again.
         let Some(reply) = &returned.reply else {
-            let known = pending.look(Way::State, &self.call, &returned.state, now);
-            return known.map(|_| None).ok_or_else(Error::unbound);
+            let known = pending.peek(TokenKind::RequestState, &self.call, &returned.state, now);
+            return known.map(|_| None).ok_or_else(Error::invalid_request_state);
         };
-        let consent = pending.take(Way::State, &self.call, &returned.state, now);
-        if let Reply::Unanswered(_) = reply {
-            said(reply, "")?;
+        let consent = pending.take(TokenKind::RequestState, &self.call, &returned.state, now);
+        if let UserReply::Unanswered(_) = reply {
+            require_agreement(reply, "")?;
         }
-        let consent = consent.ok_or_else(|| match self.caller.asks {
-            // Nobody but us has had the token.
-            Asks::WithinCall(_) => Error::declined(
+        let consent = consent.ok_or_else(|| match self.caller.approval {
+            // The token never left this program, so it is valid but expired.
+            Approval::WithinCall(_) => Error::declined(
                 "The question was answered too late, or too many were open. Call again.",
             ),
-            _ => Error::unbound(),
+            _ => Error::invalid_request_state(),
         })?;
-        said(reply, &consent.word)?;
+        require_agreement(reply, &consent.word)?;
         Ok(Some(consent))
     }
 
@@ -337,7 +337,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// What would be sent, and what that would do.
+    /// Shows what would be sent and what that would do.
     fn preview(
         &self,
         client: &Reader,
@@ -371,15 +371,15 @@ impl<'a> Gate<'a> {
                 .unwrap_or_else(|| self.summary.get().to_owned()),
             Some(risk) => {
                 let facts = Facts::read(client, request, subject)?;
-                let told = facts.told(risk);
-                let asks = match (self.safety.confirm, facts.destroys(risk)) {
+                let sentence = facts.sentence(risk);
+                let note = match (self.safety.confirm, facts.destroys(risk)) {
                     _ if facts.is_harmless => "\nAs things are, it does no harm.",
                     (Confirm::Never, true) => "\nIt cannot be undone.",
                     (Confirm::Never, false) => "",
                     (_, true) => "\nIt cannot be undone; it may have to be confirmed.",
                     (_, false) => "\nIt may have to be confirmed.",
                 };
-                format!("{told}{asks}\n{}", facts.lines.join("\n"))
+                format!("{sentence}{note}\n{}", facts.lines.join("\n"))
             }
         };
         Ok(answer
@@ -388,7 +388,7 @@ impl<'a> Gate<'a> {
     }
 }
 
-/// Why, for the audit log.
+/// Returns what failed and why, for the audit log.
 fn brief(error: &Error) -> String {
     text::cut(&text::visible(&error.summary()), 500)
 }
@@ -405,20 +405,22 @@ mod tests {
     use crate::settings::boundaries::{Guests, Nodes};
     use crate::tools;
 
-    /// What becomes of a request that a tool sends: why it is not let through.
-    fn admit(safety: &Safety, asks: Asks, request: &Request) -> Option<ErrorKind> {
-        let keeper = Keeper::new(safety);
+    /// Returns why a request of a tool is not let through.
+    fn refusal(safety: &Safety, approval: Approval, request: &Request) -> Option<ErrorKind> {
+        let state = GateState::new(safety);
         let entry = tools::find("proxmox_delete_vm").expect("it is there");
         let caller = Caller {
             name: String::new(),
             follows_tasks: false,
-            asks,
+            approval,
         };
-        let gate = Gate::new(safety, &keeper, (entry.name, entry.tool.summary), caller);
+        let gate = Gate::new(safety, &state, (entry.name, entry.tool.summary), caller);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
-        gate.admit(&client, request).err().map(|error| error.kind)
+        gate.authorize(&client, request)
+            .err()
+            .map(|error| error.kind)
     }
 
     const ACTION: Param = Param::required("action", Kind::Text(1, 9), "");
@@ -470,23 +472,23 @@ mod tests {
         request: &Request,
         object: &Value,
     ) -> String {
-        let keeper = Keeper::new(safety);
+        let state = GateState::new(safety);
         let caller = Caller {
             name: String::new(),
             follows_tasks: false,
-            asks: Asks::Nobody,
+            approval: Approval::Unavailable,
         };
-        let gate = Gate::new(safety, &keeper, ("tool", "Does."), caller).with_requests(requests);
+        let gate = Gate::new(safety, &state, ("tool", "Does."), caller).with_requests(requests);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
         client.show_before(object);
-        match gate.admit(&client, request) {
+        match gate.authorize(&client, request) {
             Ok(_) => "allowed".to_owned(),
             Err(error) => match error.kind {
                 ErrorKind::Denied => error.what,
                 ErrorKind::Unconfirmed => error.cause,
-                ErrorKind::Withheld(preview) => Answer::from(*preview).text,
+                ErrorKind::DryRun(preview) => Answer::from(*preview).text,
                 kind => panic!("{kind:?}"),
             },
         }
@@ -593,26 +595,30 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_about_a_second_change_since_the_first_would_be_sent_again() {
+    fn a_second_change_is_not_asked_about_because_the_first_would_be_sent_again() {
         let safety = Safety::default();
-        let keeper = Keeper::new(&safety);
+        let state = GateState::new(&safety);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
         let peer = Peer::nobody();
         let reader = Reader::new(&cluster, &peer);
         let first = Request::new(Post, "/nodes/pve1/qemu/100/status/start");
         let second = Request::new(Put, "/nodes/pve1/config");
-        for asks in [Asks::ByResult(None), Asks::WithinCall(None), Asks::Nobody] {
+        for approval in [
+            Approval::ByResult(None),
+            Approval::WithinCall(None),
+            Approval::Unavailable,
+        ] {
             let caller = Caller {
                 name: String::new(),
                 follows_tasks: false,
-                asks,
+                approval,
             };
             let start = tools::find("proxmox_start_vm").expect("it is there");
-            let gate = Gate::new(&safety, &keeper, ("tool", "Does."), caller)
+            let gate = Gate::new(&safety, &state, ("tool", "Does."), caller)
                 .with_requests(start.tool.declared_requests());
-            let pass = gate.admit(&reader, &first).expect("it is let through");
-            gate.close(pass, &Ok(Value::Null));
-            let refused = gate.admit(&reader, &second).err();
+            let pass = gate.authorize(&reader, &first).expect("it is let through");
+            gate.record_outcome(pass, &Ok(Value::Null));
+            let refused = gate.authorize(&reader, &second).err();
             let text = refused.expect("it is refused").to_string();
             assert!(
                 text.contains("PUT /nodes/pve1/config was not sent"),
@@ -623,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused_by_every_boundary_and_confirmed_as_what_destroys() {
+    fn an_undeclared_request_is_refused_by_every_boundary_and_confirmed_as_destroying() {
         let open = Safety::default();
         let guests = || Guests::parse("100-199").ok();
         let bounded = [
@@ -650,18 +656,18 @@ mod tests {
             Request::new(Delete, "/nodes/pve1/qemu/100/firewall/rules/0"),
         ] {
             for safety in &bounded {
-                let refused = admit(safety, Asks::Beforehand { is_yes: true }, &request);
+                let refused = refusal(safety, Approval::ByFlag { is_given: true }, &request);
                 assert!(matches!(refused, Some(ErrorKind::Denied)), "{request}");
             }
-            let asked = admit(&open, Asks::ByResult(None), &request);
+            let asked = refusal(&open, Approval::ByResult(None), &request);
             let Some(ErrorKind::Asked(question)) = asked else {
                 panic!("{request}: {asked:?}");
             };
             let expected = format!("Send {request}: what that changes or destroys is not known");
             assert!(question.message.starts_with(&expected), "{question:?}");
-            let asked = admit(&open, Asks::Nobody, &request);
+            let asked = refusal(&open, Approval::Unavailable, &request);
             assert!(matches!(asked, Some(ErrorKind::Unconfirmed)), "{asked:?}");
-            assert!(admit(&unasked, Asks::Nobody, &request).is_none());
+            assert!(refusal(&unasked, Approval::Unavailable, &request).is_none());
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::error::{Error, Question};
 use crate::mcp::connection::{self, Interruption, Next, Peer};
 use crate::mcp::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
 use crate::safety::Caller;
-use crate::safety::consent::{self, Asks, Returned};
+use crate::safety::consent::{self, Approval, Returned};
 use crate::server::era::{Era, Revision, Session};
 use crate::text::json;
 use crate::text::nearest::nearest;
@@ -432,11 +432,11 @@ impl<'a> Server<'a> {
         } = self.aside.remove(place);
         let outcome = match awaits {
             Awaits::User(asked) => {
-                let asks = match self.peer.resume(call) {
+                let approval = match self.peer.resume(call) {
                     true => unanswered(asked.state, CANCELLED),
                     false => era::answered(asked.state, outcome),
                 };
-                self.call_again(&mut answering, asks)
+                self.call_again(&mut answering, approval)
             }
             Awaits::Look(_) => Ok(Reply::Nothing),
         };
@@ -511,7 +511,7 @@ impl<'a> Server<'a> {
             );
             return self.reply(answering, CallState::Ended(End::Outcome(error.into())));
         }
-        if matches!(caller.asks, Asks::WithinCall(_)) {
+        if matches!(caller.approval, Approval::WithinCall(_)) {
             answering.again = Some(Box::new(Again {
                 entry,
                 arguments: arguments.clone(),
@@ -525,14 +525,18 @@ impl<'a> Server<'a> {
     }
 
     /// Makes a call again whose user has answered, or will not.
-    fn call_again(&self, answering: &mut Answering, asks: Asks) -> Result<Reply<'a>, Fault> {
+    fn call_again(
+        &self,
+        answering: &mut Answering,
+        approval: Approval,
+    ) -> Result<Reply<'a>, Fault> {
         let Some(again) = &answering.again else {
             return Err(Fault::internal("the call cannot be made again".to_owned()));
         };
         let caller = Caller {
             name: again.caller.clone(),
             follows_tasks: false,
-            asks,
+            approval,
         };
         let turn = again.entry.call(self.context, &again.arguments, caller);
         self.reply(answering, turn)
@@ -552,7 +556,7 @@ impl<'a> Server<'a> {
             }
             End::Question(question) => era::asked(&question),
             End::Task(task) => tasks::created(self.context, &task),
-            End::Unbound => return Err(era::unbound()),
+            End::InvalidRequestState => return Err(era::invalid_request_state()),
         };
         Ok(Reply::Result(formed(&answering.era, "tools/call", result)))
     }
@@ -568,8 +572,8 @@ impl<'a> Server<'a> {
             again.asked += 1;
             if again.asked > MOST_QUESTIONS {
                 let why = "It changed each time while it was being confirmed.";
-                let asks = unanswered(state, why);
-                return self.call_again(answering, asks);
+                let approval = unanswered(state, why);
+                return self.call_again(answering, approval);
             }
         }
         match self.peer.ask("elicitation/create", params) {
@@ -599,10 +603,10 @@ fn formed(era: &Era, method: &str, result: Value) -> Value {
 }
 
 /// How a call is made again whose question was not answered.
-fn unanswered(state: String, why: &'static str) -> Asks {
-    Asks::WithinCall(Some(Returned {
+fn unanswered(state: String, why: &'static str) -> Approval {
+    Approval::WithinCall(Some(Returned {
         state,
-        reply: Some(consent::Reply::Unanswered(why)),
+        reply: Some(consent::UserReply::Unanswered(why)),
     }))
 }
 

@@ -27,7 +27,7 @@ use crate::request::{Reply, Request};
 use crate::row::Harm;
 use crate::row::requests::Requests;
 use crate::row::{Choice, Declared, Step};
-use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, Keeper};
+use crate::safety::{CONFIRM_TOKEN, Client, DRY_RUN, GateState};
 use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 
@@ -125,7 +125,7 @@ pub(crate) struct Context {
     is_demo: bool,
     peer: Peer,
     cluster: OnceCell<Cluster>,
-    keeper: Keeper,
+    gate_state: GateState,
     /// Finds the twin of a tool.
     find: Find,
 }
@@ -134,7 +134,7 @@ impl Context {
     pub(crate) fn new(settings: Settings, find: Find, peer: Peer) -> Self {
         Self {
             find,
-            keeper: Keeper::new(&settings.safety),
+            gate_state: GateState::new(&settings.safety),
             settings,
             is_demo: false,
             peer,

@@ -1,7 +1,7 @@
-//! The audit log: what elevated tools were asked to do, what was decided, and what came of it.
+//! The audit log: what elevated tools were asked to do, what was decided, and the outcome.
 //!
-//! A line is begun before its request is sent, so that what may have been done is on disk, and ended
-//! when the answer is there. A line that is cut off is a request whose end nobody saw.
+//! The first part of a line is on disk before its request is sent, the rest is written when the answer is
+//! there. A line without its end is a request whose outcome is unknown.
 
 #[cfg(unix)]
 use std::fs::Permissions;
@@ -17,17 +17,17 @@ use crate::error::Error;
 use crate::mcp::connection::{Interruption, Peer};
 use crate::text;
 
-/// How long to wait for another process to end its line, which takes as long as its request.
+/// How long to wait for another process to finish its line, which takes as long as its request.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 const DELAY: Duration = Duration::from_millis(100);
 
-/// The file, opened anew for each line so that it can be rotated.
+/// The file, reopened for each line so that it can be rotated.
 pub(crate) struct Audit {
     path: PathBuf,
 }
 
-/// A line that is begun and not ended.
+/// A line that is not finished yet.
 pub(crate) struct Line {
     file: File,
 }
@@ -37,8 +37,7 @@ impl Audit {
         Self { path }
     }
 
-    /// Begins a line with these fields; when it returns they are on disk. Nothing may be sent where
-    /// it fails.
+    /// Begins a line with these fields; when it returns they are on disk. If it fails, nothing may be sent.
     pub(crate) fn begin(&self, peer: &Peer, fields: &Map<String, Value>) -> Result<Line, Error> {
         let refused = |err: io::Error| {
             Error::impossible(
@@ -53,11 +52,11 @@ impl Audit {
             None => Error::cancelled(),
         })?;
         let line = json(fields);
-        let begun = line.strip_suffix('}').unwrap_or(&line);
+        let start = line.strip_suffix('}').unwrap_or(&line);
         let begin = |file: &mut File| {
-            // A process that was killed has left its line open.
-            let gap = if ends_open(file)? { "\n" } else { "" };
-            file.write_all(format!("{gap}{begun}").as_bytes())?;
+            // A process that was killed has left its line unfinished.
+            let gap = if is_unfinished(file)? { "\n" } else { "" };
+            file.write_all(format!("{gap}{start}").as_bytes())?;
             file.sync_data()
         };
         begin(&mut file).map_err(refused)?;
@@ -66,7 +65,7 @@ impl Audit {
 }
 
 impl Line {
-    /// Ends the line with these fields.
+    /// Finishes the line with these fields.
     pub(crate) fn end(mut self, fields: &Map<String, Value>) {
         let fields = json(fields);
         let rest = fields.strip_prefix('{').unwrap_or(&fields);
@@ -77,8 +76,8 @@ impl Line {
     }
 }
 
-/// `fields` as JSON in which nothing hides, reorders or breaks the line for who looks at it with less
-/// than a JSON reader.
+/// Returns `fields` as JSON without characters that hide, reorder or break text for a reader without a JSON
+/// parser.
 fn json(fields: &Map<String, Value>) -> String {
     let mut line = String::new();
     for c in Value::Object(fields.clone()).to_string().chars() {
@@ -104,12 +103,12 @@ fn open(path: &Path) -> io::Result<File> {
         options.mode(0o600);
     }
     let file = options.open(path)?;
-    // It may have become one meanwhile.
+    // It may have become a link in the meantime.
     refuse_link(path)?;
-    // A terminal could be where messages go.
+    // A terminal could be the one that messages go to.
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(no_file());
+        return Err(not_a_file());
     }
     #[cfg(unix)]
     {
@@ -121,19 +120,19 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Tries whether a line could be begun, and leaves everything as it is.
+/// Checks that a line could be written, without changing anything.
 pub(crate) fn can_be_written(path: &Path) -> io::Result<()> {
     refuse_link(path)?;
     match fs::metadata(path) {
         // A pipe would wait for its other end.
-        Ok(found) if !found.is_file() => Err(no_file()),
+        Ok(found) if !found.is_file() => Err(not_a_file()),
         Ok(found) => {
             let file = OpenOptions::new().read(true).append(true).open(path)?;
-            // Only its owner may close it to others, which `open` does where it is not.
+            // `open` restricts its mode, which only its owner may do.
             file.set_permissions(found.permissions())
         }
         Err(err) if err.kind() == ErrorKind::NotFound => {
-            // The file itself could get its first line meanwhile, and be removed with it.
+            // The file itself could get its first line in the meantime and would be removed with it.
             let mut name = path.as_os_str().to_owned();
             name.push(format!(".check-{}", process::id()));
             OpenOptions::new()
@@ -146,8 +145,7 @@ pub(crate) fn can_be_written(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The file that a symbolic link leads to may be another program's: its mode would be changed, and it
-/// would be written to.
+/// Refuses a symbolic link: the file that it points to may belong to another program.
 fn refuse_link(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => Err(io::Error::new(
@@ -158,11 +156,11 @@ fn refuse_link(path: &Path) -> io::Result<()> {
     }
 }
 
-fn no_file() -> io::Error {
+fn not_a_file() -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, "it is not a file")
 }
 
-/// Waits until no other process writes; `None` for an error is a client that no longer wants it.
+/// Waits until no other process is writing. The error is `None` if the client has cancelled.
 fn lock(file: &File, peer: &Peer) -> Result<(), Option<io::Error>> {
     let mut waited = Duration::ZERO;
     loop {
@@ -188,8 +186,8 @@ fn lock(file: &File, peer: &Peer) -> Result<(), Option<io::Error>> {
     }
 }
 
-/// Whether the last line has no end.
-fn ends_open(file: &mut File) -> io::Result<bool> {
+/// Returns true if the last line is not finished.
+fn is_unfinished(file: &mut File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {
         return Ok(false);
     }
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_on_disk_before_it_is_ended_and_is_json_after() {
+    fn a_line_is_on_disk_before_it_is_finished_and_is_json_then() {
         let path = path("line");
         let audit = Audit::new(path.clone());
         let line = audit.begin(
@@ -227,17 +225,17 @@ mod tests {
             &fields(json!({ "tool": "a\nb\u{9b}\u{2028}\u{e0041}ü", "n": {} })),
         );
         let line = line.unwrap_or_else(|error| panic!("{error}"));
-        let begun = fs::read_to_string(&path).expect("it is there");
-        assert_eq!(begun, r#"{"n":{},"tool":"a\nb\u009b\u2028\udb40\udc41ü""#);
+        let start = fs::read_to_string(&path).expect("it is there");
+        assert_eq!(start, r#"{"n":{},"tool":"a\nb\u009b\u2028\udb40\udc41ü""#);
         line.end(&fields(json!({ "outcome": "ok" })));
         let ended = fs::read_to_string(&path).expect("it is there");
-        assert_eq!(ended, format!("{begun},\"outcome\":\"ok\"}}\n"));
+        assert_eq!(ended, format!("{start},\"outcome\":\"ok\"}}\n"));
         assert!(serde_json::from_str::<Value>(&ended).is_ok());
         fs::remove_file(path).expect("it is ours");
     }
 
     #[test]
-    fn a_line_that_was_cut_off_is_left_alone() {
+    fn an_unfinished_line_is_left_as_it_is() {
         let path = path("cut");
         fs::write(&path, "{\"tool\":\"a\"").expect("it can be written");
         let audit = Audit::new(path.clone());
@@ -254,7 +252,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn nobody_else_can_read_it_and_what_is_no_file_is_refused() {
+    fn others_cannot_read_it_and_only_a_file_is_accepted() {
         use std::os::unix::fs::PermissionsExt;
 
         let path = path("mode");
@@ -279,7 +277,7 @@ mod tests {
     }
     #[cfg(unix)]
     #[test]
-    fn a_symbolic_link_is_refused_and_what_it_leads_to_left_alone() {
+    fn a_symbolic_link_is_refused_and_its_target_is_not_changed() {
         use std::os::unix::fs::{PermissionsExt, symlink};
 
         let link = path("link");

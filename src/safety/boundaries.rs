@@ -1,9 +1,9 @@
-//! The boundaries: the guests and command lines that elevated tools are held to.
+//! Boundaries: the guests and command lines that the user limits elevated tools to.
 
 use super::Gate;
 use super::question::command_line;
 use super::risk::Risk;
-use super::subject::{Guest, Part, Subject, Unnamed};
+use super::subject::{Guest, Impact, Subject, UnnamedGuests};
 use crate::cluster::guests;
 use crate::error::Error;
 use crate::pve::reader::Reader;
@@ -12,7 +12,7 @@ use crate::text;
 use crate::text::glob::Glob;
 
 impl Gate<'_> {
-    /// Holds the request to what the user bounds elevated tools to.
+    /// Refuses a request that crosses a boundary.
     pub(super) fn check(&self, client: &Reader, subject: &Subject) -> Result<(), Error> {
         self.check_nodes(client, subject)?;
         self.check_command(subject)?;
@@ -30,22 +30,22 @@ impl Gate<'_> {
             };
             let protects = setting == "PROXMOX_PROTECTED";
             let is_open = match subject.unnamed {
-                Unnamed::Untouched => false,
-                // Protection lets what it names be copied.
-                Unnamed::Read => !protects,
-                Unnamed::Changed => true,
+                UnnamedGuests::Untouched => false,
+                // A protected guest may be copied.
+                UnnamedGuests::Read => !protects,
+                UnnamedGuests::Changed => true,
             };
             if is_open {
                 return Err(denied(
                     "this may concern guests that it does not name",
                     format!(
-                        "{setting} ({}) is set, and whether they are in it cannot be told.",
+                        "{setting} ({}) is set, and whether they are in it is unknown.",
                         set.text()
                     ),
                 ));
             }
             for guest in &subject.guests {
-                if protects && guest.part == Part::Keeps {
+                if protects && guest.impact == Impact::Unchanged {
                     continue;
                 }
                 let labels = match set.needs_labels() {
@@ -56,10 +56,10 @@ impl Gate<'_> {
                     vmid: guest.vmid,
                     labels,
                 };
-                let is_new = matches!(guest.part, Part::Made { .. });
+                let is_new = matches!(guest.impact, Impact::Created { .. });
                 match (set.contain(&known), protects) {
                     (Some(inside), _) if inside != protects => (),
-                    // Only its VMID can be protected: to make a guest harms none that is there.
+                    // A new guest can be protected only by its VMID: it replaces none.
                     (None, true) if is_new => (),
                     (Some(_), true) => {
                         return Err(denied(
@@ -101,16 +101,16 @@ impl Gate<'_> {
         else {
             return Ok(());
         };
-        // What it reads can be as good as a command, so a `*` at the end of one does not stand for it, nor
-        // does a pattern with standard input for a command without.
-        let (line, is_fed) = match input {
+        // Standard input can be a command as well, so a `*` at the end of a pattern does not allow it, and a
+        // pattern with standard input does not allow a command without.
+        let (line, has_input) = match input {
             Some(input) => (format!("{} < {input}", command_line(argv)), true),
             None => (command_line(argv), false),
         };
-        let counts = |glob: &&Glob| is_fed == glob.pattern().contains(" < ");
+        let applies = |glob: &&Glob| has_input == glob.pattern().contains(" < ");
         if allowed
             .iter()
-            .filter(counts)
+            .filter(applies)
             .any(|glob| glob.matches(&line))
         {
             return Ok(());
@@ -133,24 +133,24 @@ pub(super) fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
     )
 }
 
-/// What is known of where a guest belongs, read each time; `None` where the token does not see it. For
-/// protection, a guest that is made belongs nowhere yet.
+/// Reads pool and tags of a guest; `None` if the token does not see it. For protection, a guest that is created
+/// has neither yet.
 fn labels(client: &Reader, guest: &Guest, protects: bool) -> Result<Option<Labels>, Error> {
     let of = |vmid| -> Result<Option<Labels>, Error> {
         let row = guests::guest_row(client, vmid)?;
         Ok((!row.is_null()).then(|| guests::labels(&row)))
     };
-    match &guest.part {
-        Part::Changes | Part::Keeps => of(guest.vmid),
-        Part::Made {
+    match &guest.impact {
+        Impact::Changed | Impact::Unchanged => of(guest.vmid),
+        Impact::Created {
             pool,
             tags: given,
             copy_of,
         } => {
-            // Should a guest be there, what it is counts.
-            let there = of(guest.vmid)?;
-            if there.is_some() || protects {
-                return Ok(there);
+            // If the guest exists after all, its own pool and tags count.
+            let existing = of(guest.vmid)?;
+            if existing.is_some() || protects {
+                return Ok(existing);
             }
             let mut labels = Labels {
                 pool: pool.clone(),

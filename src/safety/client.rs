@@ -1,4 +1,4 @@
-//! The cluster as tools see it: what they read goes straight to it, what they change through the gate.
+//! The cluster as tools see it: reads go straight to it, changes pass the gate.
 
 use std::ops::Deref;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
 
-/// A reader that can change as well what the gate lets through.
+/// A reader that can also send the changes that the gate lets through.
 pub(crate) struct Client<'a> {
     reader: Reader<'a>,
     gate: &'a Gate<'a>,
@@ -20,19 +20,19 @@ impl<'a> Client<'a> {
         Self { reader, gate }
     }
 
-    /// Sends a request that changes something, and returns the `data` of its answer: that of a change
-    /// that was made, and nothing else.
+    /// Sends a request that changes something and returns the `data` of the answer, which always is that of
+    /// an accepted change.
     pub(crate) fn change(&self, request: &Request, reply: Reply) -> Result<Value, Error> {
-        let pass = self.gate.admit(&self.reader, request)?;
-        let outcome = self.gate.keeper.changes.send(&self.reader, request, reply);
-        self.gate.close(pass, &outcome);
+        let pass = self.gate.authorize(&self.reader, request)?;
+        let outcome = self.gate.state.changes.send(&self.reader, request, reply);
+        self.gate.record_outcome(pass, &outcome);
         Ok(outcome?["data"].take())
     }
 }
 
 impl Client<'_> {
-    /// Notes the object that is about to be changed: the question and the preview show it, and what is lost
-    /// can depend on it.
+    /// Passes on the object that is about to be changed: question and preview show it, and the loss can depend
+    /// on it.
     pub(crate) fn show_before(&self, object: &Value) {
         object.clone_into(&mut self.gate.before.borrow_mut());
     }

@@ -1,7 +1,7 @@
-//! Who confirms harm, and what their word is worth.
+//! The confirmation of risky changes by the user.
 
 use super::Gate;
-use super::consent::{Asks, Consent, Way};
+use super::consent::{Approval, Consent, TokenKind};
 use super::facts::Facts;
 use super::question::options;
 use super::subject::Subject;
@@ -12,11 +12,11 @@ use crate::pve::trust::sha256;
 use crate::request::Request;
 use crate::settings::Confirm;
 
-/// The most characters of what is to be done that a person is asked about; nothing of it is left out.
-const LONGEST: usize = 4_000;
+/// The maximum length, in characters, of what the user is asked to confirm. It is always shown in full.
+const MAX_SENTENCE: usize = 4_000;
 
 impl Gate<'_> {
-    /// `allowed` or `confirmed`, or why neither.
+    /// Returns `allowed` or `confirmed`, or the error that stops the request.
     pub(super) fn confirm(
         &self,
         client: &Reader,
@@ -26,19 +26,19 @@ impl Gate<'_> {
         let Some(risk) = &subject.risk else {
             return Ok("allowed");
         };
-        let is_left_to_client = match self.safety.confirm {
+        let is_up_to_client = match self.safety.confirm {
             Confirm::Auto => !risk.destroys(),
             Confirm::Always => false,
             Confirm::Never => return Ok("allowed"),
         };
-        if is_left_to_client && matches!(self.caller.asks, Asks::Nobody) {
+        if is_up_to_client && matches!(self.caller.approval, Approval::Unavailable) {
             return Ok("allowed");
         }
         let facts = Facts::read(client, request, subject)?;
         if facts.is_harmless {
             return Ok("allowed");
         }
-        let shown = sha256(format!("{request}\n{}", facts.fixed).as_bytes());
+        let shown = sha256(format!("{request}\n{}", facts.basis).as_bytes());
         let changed = match self.consent.take() {
             Some(consent) if consent.shown == shown => return Ok("confirmed"),
             Some(_) => "It has changed since you were asked.\n",
@@ -48,13 +48,13 @@ impl Gate<'_> {
             Some(vmid) => vmid.to_string(),
             None => "yes".to_owned(),
         };
-        let told = facts.told(risk);
-        if told.chars().count() > LONGEST {
+        let sentence = facts.sentence(risk);
+        if sentence.chars().count() > MAX_SENTENCE {
             return Err(Error::declined(format!(
-                "It is too long to be shown to the user whole: at most {LONGEST} characters."
+                "It is too long to be shown to the user in full: at most {MAX_SENTENCE} characters."
             )));
         }
-        let mut lines = vec![told];
+        let mut lines = vec![sentence];
         lines.extend(options(request, risk));
         lines.extend(facts.lines);
         let mut question = Question {
@@ -67,13 +67,13 @@ impl Gate<'_> {
             shown,
             word: question.word.clone(),
         };
-        match &self.caller.asks {
-            Asks::Beforehand { is_yes: true } => Ok("confirmed"),
-            Asks::Beforehand { is_yes: false } => Err(Error::declined(format!(
-                "{}\nThere is no one to ask here: --yes confirms in advance.",
+        match &self.caller.approval {
+            Approval::ByFlag { is_given: true } => Ok("confirmed"),
+            Approval::ByFlag { is_given: false } => Err(Error::declined(format!(
+                "{}\nThe user cannot be asked here: --yes confirms in advance.",
                 question.message
             ))),
-            // Whoever is asked answers with the whole call, whose first change would be made again.
+            // The answer comes with a repeated call, which would send its first change again.
             _ if self.has_sent.get() => Err(Error::impossible(
                 format!("{request} was not sent"),
                 format!(
@@ -81,43 +81,48 @@ impl Gate<'_> {
                     question.message
                 ),
             )),
-            Asks::ByResult(_) | Asks::WithinCall(_) => {
-                question.state = self.keep(client, Way::State, consent)?;
+            Approval::ByResult(_) | Approval::WithinCall(_) => {
+                question.state = self.keep(client, TokenKind::RequestState, consent)?;
                 Err(Error::asked(question))
             }
-            Asks::Nobody => self.confirm_by_token(client, question, consent),
+            Approval::Unavailable => self.confirm_by_token(client, question, consent),
         }
     }
 
-    /// Where nobody can be asked: the call is repeated with a token that came with the question.
+    /// Confirms by a repeated call with the token that came with the question, if the user cannot be asked.
     fn confirm_by_token(
         &self,
         client: &Reader,
         question: Question,
         consent: Consent,
     ) -> Result<&'static str, Error> {
-        let mut refused = "";
+        let mut notice = "";
         if let Some(token) = self.token.take() {
-            let pending = &self.keeper.pending;
-            let given = pending.take(Way::Token, &self.call, token.trim(), client.now());
+            let pending = &self.state.pending;
+            let given = pending.take(
+                TokenKind::ConfirmToken,
+                &self.call,
+                token.trim(),
+                client.now(),
+            );
             if given.is_some_and(|given| given.shown == consent.shown) {
                 return Ok("confirmed");
             }
-            refused = "That confirm_token does not count: it is for one call with the same arguments, for 5 minutes, and for what was shown.\n";
+            notice = "That confirm_token does not count: it is for one call with the same arguments, for 5 minutes, and for what was shown.\n";
         }
-        let token = self.keep(client, Way::Token, consent)?;
-        let question = format!("{refused}{}", question.message);
+        let token = self.keep(client, TokenKind::ConfirmToken, consent)?;
+        let question = format!("{notice}{}", question.message);
         Err(Error::unconfirmed(question, &token))
     }
 
-    /// Keeps what a person is shown until they have answered, and gives the token of it.
-    fn keep(&self, client: &Reader, way: Way, consent: Consent) -> Result<String, Error> {
+    /// Stores what the user is shown until they answer, and returns the token for it.
+    fn keep(&self, client: &Reader, kind: TokenKind, consent: Consent) -> Result<String, Error> {
         let now = client.now();
-        let token = self.keeper.pending.add(way, &self.call, consent, now);
+        let token = self.state.pending.add(kind, &self.call, consent, now);
         token.ok_or_else(|| {
             Error::impossible(
                 "it cannot be confirmed, nothing was changed",
-                "The system has no randomness for the token of the question.",
+                "The system has no source of randomness for the token of the question.",
             )
         })
     }

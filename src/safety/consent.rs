@@ -1,4 +1,4 @@
-//! What people were asked and have not answered yet: bound to one call, answered once.
+//! Questions that are not answered yet. Each is bound to one call and can be answered once.
 
 use std::cell::RefCell;
 
@@ -9,44 +9,44 @@ use crate::pve::trust::sha256;
 /// For how long, in seconds, a question can be answered.
 pub(crate) const LIFETIME: u64 = 300;
 
-/// The most questions that wait for an answer; another one takes the place of the oldest.
-const MOST: usize = 64;
+/// The maximum number of open questions; a new one replaces the oldest.
+const MAX_OPEN: usize = 64;
 
-/// How a person behind the client can be asked, and what they have said.
+/// How the user can be asked to approve a change, and what they have answered.
 #[derive(Debug)]
-pub(crate) enum Asks {
-    /// By a result that the client answers with the same call again; this may be such a call.
+pub(crate) enum Approval {
+    /// By a result that the client answers by repeating the call; this may be the repeated call.
     ByResult(Option<Returned>),
-    /// By a question that ends the call, which whoever runs it then makes again with the answer: within a
-    /// session, or on the terminal. To the client that is one call; this may be its repetition.
+    /// By a question that ends the call, which is then repeated with the answer, within a session or on the
+    /// terminal. For the client it is one call; this may be the repeated one.
     WithinCall(Option<Returned>),
     /// Not at all.
-    Nobody,
-    /// They have said yes to everything beforehand; if not, they must.
-    Beforehand { is_yes: bool },
+    Unavailable,
+    /// Only in advance, by `--yes` on the command line.
+    ByFlag { is_given: bool },
 }
 
-/// What came back with a repeated call.
+/// What a repeated call brings back.
 #[derive(Debug)]
 pub(crate) struct Returned {
     /// The token of the question.
     pub(crate) state: String,
-    /// What was answered to the question, where it was.
-    pub(crate) reply: Option<Reply>,
+    /// The answer to the question, if there is one.
+    pub(crate) reply: Option<UserReply>,
 }
 
-/// What a person said to a question.
+/// The answer of the user to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub(crate) enum UserReply {
     /// Yes, with what they typed.
     Accepted(String),
     /// No, or they closed it.
     Declined,
-    /// Nothing: why.
+    /// None, and why.
     Unanswered(&'static str),
 }
 
-/// What a person was shown before a call.
+/// What the user was shown before a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Consent {
     /// A digest of all of it.
@@ -55,22 +55,22 @@ pub(super) struct Consent {
     pub(super) word: String,
 }
 
-/// Which way the token of a question goes; on the other it is worth nothing.
+/// How the token of a question comes back; it is not valid the other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// As the `requestState` of MCP.
-    State,
+pub(super) enum TokenKind {
+    /// As `requestState` of MCP.
+    RequestState,
     /// As the argument `confirm_token`.
-    Token,
+    ConfirmToken,
 }
 
-/// The questions that wait for an answer. They end with the process.
+/// The open questions. They are kept in memory only.
 #[derive(Default)]
-pub(crate) struct Pending(RefCell<Vec<Waiting>>);
+pub(crate) struct Pending(RefCell<Vec<OpenQuestion>>);
 
-struct Waiting {
+struct OpenQuestion {
     token: String,
-    way: Way,
+    kind: TokenKind,
     /// A digest of the call, which can be long and hold secrets.
     call: [u8; 32],
     consent: Consent,
@@ -78,21 +78,27 @@ struct Waiting {
 }
 
 impl Pending {
-    /// Keeps a question, and gives the token that answers it: 16 hexadecimal digits. `None` where the
-    /// system has no randomness.
-    pub(super) fn add(&self, way: Way, call: &str, consent: Consent, now: u64) -> Option<String> {
+    /// Stores a question and returns the token that answers it, 16 hexadecimal digits; `None` if the system has
+    /// no source of randomness.
+    pub(super) fn add(
+        &self,
+        kind: TokenKind,
+        call: &str,
+        consent: Consent,
+        now: u64,
+    ) -> Option<String> {
         let mut token = [0; 8];
         let random = ring::default_provider().secure_random;
         random.fill(&mut token).ok()?;
         let token = format!("{:016x}", u64::from_be_bytes(token));
-        let mut waiting = self.0.borrow_mut();
-        waiting.retain(|waiting| now < waiting.expiry);
-        if waiting.len() == MOST {
-            waiting.remove(0);
+        let mut open = self.0.borrow_mut();
+        open.retain(|question| now < question.expiry);
+        if open.len() == MAX_OPEN {
+            open.remove(0);
         }
-        waiting.push(Waiting {
+        open.push(OpenQuestion {
             token: token.clone(),
-            way,
+            kind,
             call: sha256(call.as_bytes()),
             consent,
             expiry: now + LIFETIME,
@@ -100,25 +106,43 @@ impl Pending {
         Some(token)
     }
 
-    /// What a person was shown when they were given this token before this call.
-    pub(super) fn look(&self, way: Way, call: &str, token: &str, now: u64) -> Option<Consent> {
-        let waiting = self.0.borrow();
-        let place = place(&waiting, way, call, token, now)?;
-        Some(waiting[place].consent.clone())
+    /// Returns what the user was shown when this token was issued for this call.
+    pub(super) fn peek(
+        &self,
+        kind: TokenKind,
+        call: &str,
+        token: &str,
+        now: u64,
+    ) -> Option<Consent> {
+        let open = self.0.borrow();
+        let place = place(&open, kind, call, token, now)?;
+        Some(open[place].consent.clone())
     }
 
-    /// The same, for the only time.
-    pub(super) fn take(&self, way: Way, call: &str, token: &str, now: u64) -> Option<Consent> {
-        let mut waiting = self.0.borrow_mut();
-        let place = place(&waiting, way, call, token, now)?;
-        Some(waiting.remove(place).consent)
+    /// Returns the same and invalidates the token.
+    pub(super) fn take(
+        &self,
+        kind: TokenKind,
+        call: &str,
+        token: &str,
+        now: u64,
+    ) -> Option<Consent> {
+        let mut open = self.0.borrow_mut();
+        let place = place(&open, kind, call, token, now)?;
+        Some(open.remove(place).consent)
     }
 }
 
-fn place(waiting: &[Waiting], way: Way, call: &str, token: &str, now: u64) -> Option<usize> {
+fn place(
+    open: &[OpenQuestion],
+    kind: TokenKind,
+    call: &str,
+    token: &str,
+    now: u64,
+) -> Option<usize> {
     let call = sha256(call.as_bytes());
-    waiting.iter().position(|waiting| {
-        waiting.token == token && waiting.way == way && waiting.call == call && now < waiting.expiry
+    open.iter().position(|open| {
+        open.token == token && open.kind == kind && open.call == call && now < open.expiry
     })
 }
 
@@ -135,60 +159,72 @@ mod tests {
         }
     }
 
-    fn asked(pending: &Pending, way: Way) -> String {
-        let token = pending.add(way, "stop 100", consent(), NOW);
+    fn asked(pending: &Pending, kind: TokenKind) -> String {
+        let token = pending.add(kind, "stop 100", consent(), NOW);
         token.expect("there is randomness")
     }
 
     #[test]
     fn a_token_is_16_hexadecimal_digits_and_never_the_same() {
         let pending = Pending::default();
-        let (one, other) = (asked(&pending, Way::Token), asked(&pending, Way::Token));
+        let (one, other) = (
+            asked(&pending, TokenKind::ConfirmToken),
+            asked(&pending, TokenKind::ConfirmToken),
+        );
         assert_ne!(one, other);
         assert!(one.len() == 16 && one.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 
     #[test]
-    fn counts_for_the_same_call_and_way_alone_and_for_five_minutes() {
+    fn a_token_is_valid_for_one_call_and_kind_and_for_five_minutes() {
         let pending = Pending::default();
-        let token = asked(&pending, Way::Token);
-        let look = |way, call, token, now| pending.look(way, call, token, now);
-        for (way, call, token, now) in [
-            (Way::Token, "stop 101", &*token, NOW),
-            (Way::State, "stop 100", &token, NOW),
-            (Way::Token, "stop 100", "0123456789abcdef", NOW),
-            (Way::Token, "stop 100", "", NOW),
-            (Way::Token, "stop 100", &token, NOW + 300),
+        let token = asked(&pending, TokenKind::ConfirmToken);
+        let look = |kind, call, token, now| pending.peek(kind, call, token, now);
+        for (kind, call, token, now) in [
+            (TokenKind::ConfirmToken, "stop 101", &*token, NOW),
+            (TokenKind::RequestState, "stop 100", &token, NOW),
+            (TokenKind::ConfirmToken, "stop 100", "0123456789abcdef", NOW),
+            (TokenKind::ConfirmToken, "stop 100", "", NOW),
+            (TokenKind::ConfirmToken, "stop 100", &token, NOW + 300),
         ] {
-            assert_eq!(look(way, call, token, now), None, "{call} {token}");
-            assert_eq!(pending.take(way, call, token, now), None, "{call} {token}");
+            assert_eq!(look(kind, call, token, now), None, "{call} {token}");
+            assert_eq!(pending.take(kind, call, token, now), None, "{call} {token}");
         }
-        let found = look(Way::Token, "stop 100", &token, NOW + 299);
+        let found = look(TokenKind::ConfirmToken, "stop 100", &token, NOW + 299);
         assert_eq!(found, Some(consent()));
         assert_eq!(
-            Pending::default().look(Way::Token, "stop 100", &token, NOW),
+            Pending::default().peek(TokenKind::ConfirmToken, "stop 100", &token, NOW),
             None
         );
     }
 
     #[test]
-    fn counts_once() {
+    fn a_token_is_valid_once() {
         let pending = Pending::default();
-        let (first, second) = (asked(&pending, Way::State), asked(&pending, Way::State));
-        let take = |token: &str| pending.take(Way::State, "stop 100", token, NOW);
+        let (first, second) = (
+            asked(&pending, TokenKind::RequestState),
+            asked(&pending, TokenKind::RequestState),
+        );
+        let take = |token: &str| pending.take(TokenKind::RequestState, "stop 100", token, NOW);
         assert_eq!(take(&first), Some(consent()));
         assert_eq!(take(&first), None);
         assert_eq!(take(&second), Some(consent()));
     }
 
     #[test]
-    fn keeps_the_newest_questions_and_no_more_of_them_than_it_may() {
+    fn a_new_question_replaces_the_oldest_of_too_many() {
         let pending = Pending::default();
-        let tokens: Vec<String> = (0..=MOST).map(|_| asked(&pending, Way::Token)).collect();
-        let is_kept = |token: &str| pending.look(Way::Token, "stop 100", token, NOW).is_some();
+        let tokens: Vec<String> = (0..=MAX_OPEN)
+            .map(|_| asked(&pending, TokenKind::ConfirmToken))
+            .collect();
+        let is_kept = |token: &str| {
+            pending
+                .peek(TokenKind::ConfirmToken, "stop 100", token, NOW)
+                .is_some()
+        };
         assert!(!is_kept(&tokens[0]) && tokens[1..].iter().all(|token| is_kept(token)));
-        // Those that are too old make room.
-        let later = pending.add(Way::Token, "stop 100", consent(), NOW + 300);
+        // Expired questions are dropped.
+        let later = pending.add(TokenKind::ConfirmToken, "stop 100", consent(), NOW + 300);
         assert_eq!(pending.0.borrow().len(), 1);
         assert!(later.is_some());
     }

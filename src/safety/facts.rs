@@ -1,4 +1,4 @@
-//! What a person needs to know of a guest before something is done to it for good.
+//! What the user needs to know about an object before they confirm a change of it.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
-use crate::row::{Step, needs};
+use crate::row::{Loss, Step, needs};
 use crate::text;
 use crate::text::slot::Slot;
 
@@ -30,37 +30,31 @@ pub(crate) const REQUESTS: &[Step] = &[
     RESOURCES_REQUEST,
 ];
 
-/// The most disks or snapshots that are named.
-const MOST: usize = 12;
+/// The maximum number of disks or snapshots that are listed.
+const MAX_LISTED: usize = 12;
 
-/// The most characters of a name.
-const NAME: usize = 60;
+/// The maximum length of a name, in characters.
+const MAX_NAME: usize = 60;
 
-/// What is known of the object of a request.
+/// What is known about the object of a request.
 pub(super) struct Facts {
     /// `VM 100 web01 on pve1`
     pub(super) object: String,
-    /// What is done to it, where that hangs on what it is now.
-    effect: Option<Effect>,
+    /// What is done to it, if that depends on its present state.
+    loss: Option<Loss>,
     /// One fact a line.
     pub(super) lines: Vec<String>,
-    /// What must not change between question and answer.
-    pub(super) fixed: String,
-    /// Whether the request does no harm as things are: it stops what does not run, or replaces nothing.
+    /// What the answer of the user is based on: if it changes, they are asked again.
+    pub(super) basis: String,
+    /// Whether the request is harmless at the moment: it stops a guest that does not run.
     pub(super) is_harmless: bool,
-    /// What a person types to say yes: the VMID, if it is about a guest.
+    /// What the user types to agree: the VMID, if it is about a guest.
     pub(super) vmid: Option<u64>,
 }
 
-/// What a request does, as a sentence, and whether it destroys data.
-struct Effect {
-    told: String,
-    destroys: bool,
-}
-
 impl Facts {
-    /// Reads them anew. What the token may not read is said to be unknown; only what makes the whole
-    /// request pointless is an error.
+    /// Reads the facts. What the token cannot read is shown as unknown; only what makes the whole request
+    /// pointless is an error.
     pub(super) fn read(
         client: &Reader,
         request: &Request,
@@ -69,18 +63,18 @@ impl Facts {
         client.aside(|| Self::of(client, request, subject))
     }
 
-    /// What `risk` does to it, as a sentence.
-    pub(super) fn told(&self, risk: &Risk) -> String {
-        match &self.effect {
-            Some(effect) => effect.told.clone(),
+    /// Returns what `risk` does to it, as a sentence.
+    pub(super) fn sentence(&self, risk: &Risk) -> String {
+        match &self.loss {
+            Some(loss) => loss.sentence.clone(),
             None => risk.sentence(&self.object),
         }
     }
 
-    /// Whether `risk` destroys data of it.
+    /// Returns true if `risk` destroys data of it.
     pub(super) fn destroys(&self, risk: &Risk) -> bool {
-        match &self.effect {
-            Some(effect) => effect.destroys,
+        match &self.loss {
+            Some(loss) => loss.destroys,
             None => risk.destroys(),
         }
     }
@@ -106,27 +100,27 @@ impl Facts {
                         facts
                     }
                     // What it changes was read by the tool.
-                    _ => Self::bare(subject),
+                    _ => Self::unread(subject),
                 };
                 let does = does.as_ref().unwrap_or(&loss.sentence);
-                facts.fixed = format!("{does}\n{before}{}", facts.fixed);
+                facts.basis = format!("{does}\n{before}{}", facts.basis);
                 Ok(facts)
             }
             (risk, Some((place, guest))) => of_guest(client, request, risk.as_ref(), place, guest),
-            (_, None) => Ok(Self::bare(subject)),
+            (_, None) => Ok(Self::unread(subject)),
         }
     }
 
-    /// Of an object about which nothing can be asked.
-    fn bare(subject: &Subject) -> Self {
+    /// Returns the facts about an object that nothing can be read of.
+    fn unread(subject: &Subject) -> Self {
         Self {
             object: match subject.nodes.first() {
                 Some(node) => format!("node {node}"),
                 None => "the cluster".to_owned(),
             },
-            effect: None,
+            loss: None,
             lines: Vec::new(),
-            fixed: String::new(),
+            basis: String::new(),
             is_harmless: false,
             vmid: None,
         }
@@ -157,21 +151,21 @@ fn of_guest(
                     object: format!(
                         "whatever guest has the VMID {vmid} ({node} has no such {noun})"
                     ),
-                    effect: None,
+                    loss: None,
                     lines: Vec::new(),
-                    fixed: "none".to_owned(),
+                    basis: "none".to_owned(),
                     is_harmless: false,
                     vmid: Some(vmid),
                 }),
                 _ => Err(error),
             };
         }
-        status => Part::of(status)?,
+        status => Fact::of(status)?,
     };
-    let config = Part::of(read("config"))?;
-    let snapshots = Part::of(read("snapshot"))?;
-    let backup = Part::of(volumes::last_backup(client, vmid))?;
-    let replication = Part::of(
+    let config = Fact::of(read("config"))?;
+    let snapshots = Fact::of(read("snapshot"))?;
+    let backup = Fact::of(volumes::last_backup(client, vmid))?;
+    let replication = Fact::of(
         client.send(
             &Request::new(Get, "/nodes/{node}/replication")
                 .segment("node", node)
@@ -181,7 +175,7 @@ fn of_guest(
 
     let name = match plain(&status.value()["name"]) {
         name if name.is_empty() => String::new(),
-        name => format!(" {}", text::cut(&name, NAME)),
+        name => format!(" {}", text::cut(&name, MAX_NAME)),
     };
     let state = status.show(
         |status| match (&status["status"], number(&status["uptime"])) {
@@ -203,8 +197,8 @@ fn of_guest(
     });
     let asks_for = |name: &str| request.form.iter().any(|pair| pair == (name, "1"));
     let object = format!("{noun} {vmid}{name} on {node}");
-    let effect = match (risk, &config) {
-        (Some(Risk::RemoveDisks { slots, .. }), Part::Read(config)) => {
+    let loss = match (risk, &config) {
+        (Some(Risk::RemoveDisks { slots, .. }), Fact::Known(config)) => {
             Some(removal(&object, config, &id, slots, asks_for("force")))
         }
         _ => None,
@@ -231,11 +225,11 @@ fn of_guest(
         }
         if asks_for("destroy-unreferenced-disks") {
             let others = match &config {
-                Part::Read(config) => volumes::unreferenced(client, kind, &id, config),
-                Part::Unknown(why) => Err(Error::impossible("", why)),
+                Fact::Known(config) => volumes::unreferenced(client, kind, &id, config),
+                Fact::Unknown(why) => Err(Error::impossible("", why)),
             };
             let others = others.map(|(volumes, notes)| volumes.into_iter().chain(notes).collect());
-            let others = Part::of(others)?;
+            let others = Fact::of(others)?;
             let others = others.show(|volumes| {
                 listed(
                     volumes
@@ -250,7 +244,7 @@ fn of_guest(
         }
     }
     // All but the uptime.
-    let fixed = [
+    let basis = [
         name.clone(),
         plain(&status.value()["status"]),
         plain(&config.value()["digest"]),
@@ -259,9 +253,9 @@ fn of_guest(
     let runs = status.value()["status"] != "stopped";
     Ok(Facts {
         object,
-        effect,
+        loss,
         lines,
-        fixed: fixed.join("\n"),
+        basis: basis.join("\n"),
         is_harmless: risk == Some(&Risk::Stop) && !runs,
         vmid: Some(vmid),
     })
@@ -278,18 +272,18 @@ fn of_volume(
         .segment("node", node)
         .segment("storage", storage)
         .segment("volume", volume);
-    let info = Part::of(client.send(&request))?;
+    let info = Fact::of(client.send(&request))?;
     let mut lines = Vec::new();
     if let Some(vmid) = subject.guest() {
-        let guests = Part::of(guests::guest_row(client, vmid))?;
+        let guests = Fact::of(guests::guest_row(client, vmid))?;
         lines.push(format!(
             "belongs to: {vmid} {}",
             guests.show(|guest| match guest {
                 Value::Null => "(no such guest is seen)".to_owned(),
-                guest => text::cut(&plain(&guest["name"]), NAME),
+                guest => text::cut(&plain(&guest["name"]), MAX_NAME),
             })
         ));
-        let backup = Part::of(volumes::last_backup(client, vmid))?;
+        let backup = Fact::of(volumes::last_backup(client, vmid))?;
         lines.push(format!("last backup of it: {}", backup.show(last_backup)));
     }
     lines.push(format!(
@@ -309,16 +303,16 @@ fn of_volume(
     }
     Ok(Facts {
         object: format!("{} on {node}", text::inline(volume)),
-        effect: None,
-        fixed: lines.join("\n"),
+        loss: None,
+        basis: lines.join("\n"),
         lines,
         is_harmless: false,
         vmid: subject.guest(),
     })
 }
 
-/// What removing `slots` of a guest does, a sentence for each fate that what they hold has.
-fn removal(object: &str, config: &Value, vmid: &str, slots: &[String], erases: bool) -> Effect {
+/// Returns what removing `slots` of a guest does: a sentence for each fate of the volumes in them.
+fn removal(object: &str, config: &Value, vmid: &str, slots: &[String], erases: bool) -> Loss {
     let of = |fate: Fate| {
         let slots = slots
             .iter()
@@ -340,27 +334,28 @@ fn removal(object: &str, config: &Value, vmid: &str, slots: &[String], erases: b
             ),
         });
     }
-    Effect {
-        told: sentences.join("\n"),
+    Loss {
+        sentence: sentences.join("\n"),
         destroys: !of(Fate::Erased).is_empty(),
     }
 }
 
-/// Something that was read, or why it was not.
-enum Part {
-    Read(Value),
+/// A fact that was read, or why it is unknown.
+enum Fact {
+    Known(Value),
     Unknown(String),
 }
 
-impl Part {
-    /// Only where nobody answers, or nobody wants to know any more, is there no point in going on.
+impl Fact {
+    /// Returns the error only if there is no point in going on: the host does not answer, or the client has
+    /// cancelled.
     fn of(read: Result<Value, Error>) -> Result<Self, Error> {
         match read {
-            Ok(value) => Ok(Part::Read(value)),
+            Ok(value) => Ok(Fact::Known(value)),
             Err(error) => match error.kind {
-                ErrorKind::Refused(_) | ErrorKind::Impossible => Ok(Part::Unknown(error.brief())),
+                ErrorKind::Refused(_) | ErrorKind::Impossible => Ok(Fact::Unknown(error.brief())),
                 ErrorKind::NotRecorded => {
-                    Ok(Part::Unknown("not part of the demonstration".to_owned()))
+                    Ok(Fact::Unknown("not part of the demonstration".to_owned()))
                 }
                 _ => Err(error),
             },
@@ -369,15 +364,15 @@ impl Part {
 
     fn value(&self) -> &Value {
         match self {
-            Part::Read(value) => value,
-            Part::Unknown(_) => &Value::Null,
+            Fact::Known(value) => value,
+            Fact::Unknown(_) => &Value::Null,
         }
     }
 
     fn show(&self, show: impl FnOnce(&Value) -> String) -> String {
         match self {
-            Part::Read(value) => show(value),
-            Part::Unknown(why) => format!("unknown ({})", text::cut(why, 100)),
+            Fact::Known(value) => show(value),
+            Fact::Unknown(why) => format!("unknown ({})", text::cut(why, 100)),
         }
     }
 }
@@ -427,7 +422,7 @@ fn listed(things: Vec<String>) -> String {
     let things: Vec<String> = things.iter().map(|thing| text::cut(thing, 120)).collect();
     match things.len() {
         0 => "none".to_owned(),
-        count if count > MOST => format!("{}, … ({count})", things[..MOST].join(", ")),
+        count if count > MAX_LISTED => format!("{}, … ({count})", things[..MAX_LISTED].join(", ")),
         _ => things.join(", "),
     }
 }

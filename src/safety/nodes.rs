@@ -1,4 +1,4 @@
-//! Nodes by their own names: the API takes others for the same, and a boundary would not.
+//! Nodes by their own names: the API accepts aliases, which a boundary would not recognize.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ use crate::param::Args;
 use crate::pve::reader::Reader;
 use crate::text;
 
-/// What the API takes for the node that is connected.
+/// The API takes this for the connected node.
 const ALIAS: &str = "localhost";
 
-/// The most nodes that are named to choose from.
-const MOST: usize = 20;
+/// The maximum number of nodes that an error lists.
+const MAX_LISTED: usize = 20;
 
-/// Refuses [`ALIAS`], whatever a tool would do with it: another node may be connected the next time.
+/// Refuses [`ALIAS`] for all tools: another node may be connected the next time.
 pub(crate) fn refuse_alias(client: &Reader, args: &Args) -> Result<(), Error> {
     if !args.nodes().any(|node| node.eq_ignore_ascii_case(ALIAS)) {
         return Ok(());
@@ -40,7 +40,7 @@ pub(crate) fn refuse_alias(client: &Reader, args: &Args) -> Result<(), Error> {
 }
 
 impl Gate<'_> {
-    /// Holds the nodes that are named to the boundary, once each is known to be one.
+    /// Refuses a request that names a node outside the boundary, or a name that is not a node's.
     pub(super) fn check_nodes(&self, client: &Reader, subject: &Subject) -> Result<(), Error> {
         let Some(bounds) = &self.safety.nodes else {
             return Ok(());
@@ -80,7 +80,11 @@ fn names(nodes: &[Value]) -> String {
         .map(|row| text::inline(&text::cut(&plain(&row["node"]), 63)))
         .collect();
     names.sort();
-    let more = if names.len() > MOST { ", …" } else { "" };
-    names.truncate(MOST);
+    let more = if names.len() > MAX_LISTED {
+        ", …"
+    } else {
+        ""
+    };
+    names.truncate(MAX_LISTED);
     format!("{}{more}", names.join(", "))
 }

@@ -1,10 +1,10 @@
-//! Questions to a person: what they say, and by which way they are asked.
+//! Questions to the user: their text, and the answers.
 
 use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::consent::Reply;
+use super::consent::UserReply;
 use super::risk::{GuestOption, Risk};
 use super::subject::listed;
 use crate::error::question::FIELDS;
@@ -12,45 +12,45 @@ use crate::error::{Error, Question};
 use crate::request::Request;
 use crate::text;
 
-/// What a person said, from the result of `elicitation/create`.
-pub(crate) fn reply(result: &Value) -> Reply {
+/// Reads the answer of the user from the result of `elicitation/create`.
+pub(crate) fn elicited_reply(result: &Value) -> UserReply {
     let typed = FIELDS.iter().find_map(|field| result["content"].get(field));
     match typed.filter(|_| result["action"] == "accept") {
-        Some(Value::String(text)) => Reply::Accepted(text.trim().to_owned()),
-        Some(other) => Reply::Accepted(other.to_string()),
-        None => Reply::Declined,
+        Some(Value::String(text)) => UserReply::Accepted(text.trim().to_owned()),
+        Some(other) => UserReply::Accepted(other.to_string()),
+        None => UserReply::Declined,
     }
 }
 
-/// Whether a person said yes, in the way that was asked for.
-pub(super) fn said(reply: &Reply, word: &str) -> Result<(), Error> {
+/// Returns an error unless the user agreed by typing `word`.
+pub(super) fn require_agreement(reply: &UserReply, word: &str) -> Result<(), Error> {
     match reply {
-        Reply::Accepted(typed) if typed == word => Ok(()),
-        Reply::Accepted(_) => Err(Error::declined(format!(
+        UserReply::Accepted(typed) if typed == word => Ok(()),
+        UserReply::Accepted(_) => Err(Error::declined(format!(
             "What was typed is not {word}. Do not call again unless the user asks for it."
         ))),
-        Reply::Declined => Err(Error::declined(
+        UserReply::Declined => Err(Error::declined(
             "The user did not agree. Do not call again unless they ask for it.",
         )),
-        Reply::Unanswered(why) => Err(Error::declined(*why)),
+        UserReply::Unanswered(why) => Err(Error::declined(*why)),
     }
 }
 
-/// Asks on the terminal.
-pub(crate) fn on_terminal(question: &Question) -> Reply {
+/// Asks the user on the terminal.
+pub(crate) fn ask_on_terminal(question: &Question) -> UserReply {
     let mut line = String::new();
     // Results go to standard output, so the question does not.
     let asked = write!(io::stderr(), "{}\nDo it? [y/N] ", question.message);
     let read = asked.and_then(|()| io::stdin().read_line(&mut line));
     match line.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" if read.is_ok() => Reply::Accepted(question.word.clone()),
-        _ => Reply::Declined,
+        "y" | "yes" if read.is_ok() => UserReply::Accepted(question.word.clone()),
+        _ => UserReply::Declined,
     }
 }
 
-/// What else a request asks for, `with: purge=1`; what `risk` says already is left out.
+/// Returns the other parameters of a request, `with: purge=1`, without those that its sentence names.
 pub(super) fn options(request: &Request, risk: &Risk) -> Option<String> {
-    const TOLD: &[&str] = &[
+    const NAMED: &[&str] = &[
         "archive",
         "background_delay",
         "command",
@@ -61,12 +61,12 @@ pub(super) fn options(request: &Request, risk: &Risk) -> Option<String> {
         "restore",
         "vmid",
     ];
-    let deletes_slots_alone = match risk {
+    let deletes_only_slots = match risk {
         Risk::RemoveDisks { slots, .. } => listed(request, "delete").count() == slots.len(),
         _ => false,
     };
-    let is_told = |name: &str| TOLD.contains(&name) || (name == "delete" && deletes_slots_alone);
-    let options = request.readable().filter(|(name, _)| !is_told(name));
+    let is_named = |name: &str| NAMED.contains(&name) || (name == "delete" && deletes_only_slots);
+    let options = request.readable().filter(|(name, _)| !is_named(name));
     let options: Vec<String> = options
         .map(|(name, value)| format!("{name}={}", text::cut(&text::inline(&value), 200)))
         .collect();
@@ -74,7 +74,7 @@ pub(super) fn options(request: &Request, risk: &Risk) -> Option<String> {
 }
 
 impl Risk {
-    /// What it does to `object`, as a sentence.
+    /// Returns what it does to `object`, as a sentence.
     pub(super) fn sentence(&self, object: &str) -> String {
         match self {
             Risk::Command { argv, input } => {
@@ -157,8 +157,8 @@ impl GuestOption {
     }
 }
 
-/// `argv` as a person would type it: what holds blanks, quotes or a `<` is quoted, so that no two vectors
-/// look the same, nor an argument like standard input.
+/// Returns `argv` as a person would type it. Arguments with blanks, quotes or `<` are quoted, so that no two
+/// vectors look the same and no argument looks like standard input.
 pub(super) fn command_line(argv: &[String]) -> String {
     let parts = argv.iter().map(|part| {
         let is_plain = !part.is_empty() && !part.contains([' ', '\t', '\'', '"', '<']);

@@ -7,13 +7,13 @@ use crate::row::Loss;
 /// What a request loses, interrupts or runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Risk {
-    /// A program runs inside the guest, with this on its standard input.
+    /// A program runs inside the guest, with this as its standard input.
     Command {
         argv: Vec<String>,
         input: Option<String>,
     },
-    /// As its declaration says: what it does if that is not all in the sentence, what is lost by it, and what
-    /// its object was before.
+    /// As its declaration says: what it does, unless the sentence of the loss says so, what is lost, and the
+    /// object before the change.
     Loss {
         does: Option<String>,
         loss: Loss,
@@ -26,41 +26,41 @@ pub(super) enum Risk {
         storage: String,
         volume: String,
     },
-    /// Options of the guest that keep it from harm, or run something on its node.
+    /// Options are changed that protect the guest or run something on its node.
     Options(Vec<GuestOption>),
     /// Disks or mount points of the guest, by their slots; whether their volumes are erased.
     RemoveDisks {
         slots: Vec<String>,
         erases: bool,
     },
-    /// From a backup, over the guest that is there.
+    /// An existing guest is replaced by this backup.
     RestoreOver(String),
     Rollback(String),
-    /// Hard, if it runs.
+    /// The guest is stopped hard, if it runs.
     Stop,
-    /// Whatever it does: the request itself.
+    /// Nothing is known about this request.
     Unknown(String),
 }
 
-/// An option that is changed, with its new value where it gets one.
+/// An option that is changed, with its new value unless it is removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GuestOption {
     Hookscript(Option<String>),
     Lock(Option<String>),
-    /// It is taken away.
+    /// It is removed.
     Protection,
 }
 
 /// One kind of risk that this program knows by itself, for README.
 #[cfg(test)]
 pub(crate) struct Kind {
-    /// Whether data is lost for good; else something is interrupted, or runs.
+    /// Whether data is lost for good; if not, something is interrupted or runs.
     pub(crate) destroys: bool,
     /// To follow "is confirmed:".
     pub(crate) words: &'static str,
 }
 
-/// Writes the list of kinds and the `match` that tells which harm destroys from the same lines.
+/// Writes the list of kinds and `Risk::destroys` from the same lines.
 macro_rules! kinds {
     ($($destroys:literal $words:literal: $pattern:pat,)+) => {
         #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What a request that changes something is about: its nodes, its guests, and what it risks.
 //!
-//! The declaration of the request says it; what hangs on the parameters is read off the request that is about
-//! to be sent. Nothing passes because it is unknown: what a tool has not declared may touch any guest and
-//! destroy anything.
+//! The declaration of the request says so; what depends on its parameters is taken from the request that is
+//! about to be sent. A request that its tool has not declared is taken to touch any guest and to destroy
+//! anything.
 
 use serde_json::Value;
 
@@ -19,12 +19,12 @@ use crate::text::upid::Upid;
 /// What a changing request is about.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// The nodes that it names, in whatever form.
+    /// The nodes that it names, as it names them.
     pub(super) nodes: Vec<String>,
     pub(super) guests: Vec<Guest>,
-    pub(super) unnamed: Unnamed,
+    pub(super) unnamed: UnnamedGuests,
     pub(super) risk: Option<Risk>,
-    /// What the request does, in words, where its row says so.
+    /// What the request does, in words, if its row says so.
     pub(super) does: Option<String>,
 }
 
@@ -32,28 +32,28 @@ pub(super) struct Subject {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Guest {
     pub(super) vmid: u64,
-    pub(super) part: Part,
+    pub(super) impact: Impact,
 }
 
 /// What happens to a guest.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// It is stopped, changed or destroyed, or something of it is.
-    Changes,
-    /// It is started, saved or copied, and stays what it is.
-    Keeps,
-    /// It is made; Proxmox refuses where one is there.
-    Made {
+pub(super) enum Impact {
+    /// It, or a part of it, is stopped, changed or destroyed.
+    Changed,
+    /// It is started, backed up or copied, and stays what it is.
+    Unchanged,
+    /// It is created; Proxmox refuses if it exists.
+    Created {
         pool: String,
         tags: String,
-        /// The guest that it is a copy of, whose tags it gets.
+        /// The guest that it is a copy of, whose tags it inherits.
         copy_of: Option<u64>,
     },
 }
 
 /// What may happen to guests that a request does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unnamed {
+pub(super) enum UnnamedGuests {
     Untouched,
     /// Something of them is read.
     Read,
@@ -71,26 +71,25 @@ const VITAL_SERVICES: &[&str] = &[
 ];
 
 impl Subject {
-    /// Of a call that only reads, and names these.
-    pub(super) fn read(node: Option<&str>, vmid: Option<&str>) -> Self {
+    /// Returns the subject of a call that only reads from this node or guest.
+    pub(super) fn of_read(node: Option<&str>, vmid: Option<&str>) -> Self {
         let mut subject = Self {
             nodes: node.into_iter().map(str::to_owned).collect(),
             guests: Vec::new(),
-            unnamed: Unnamed::Untouched,
+            unnamed: UnnamedGuests::Untouched,
             risk: None,
             does: None,
         };
         if let Some(vmid) = vmid {
-            subject.name(vmid, Part::Keeps);
+            subject.name(vmid, Impact::Unchanged);
         }
         subject
     }
 
-    /// Of a request that changes something, as the declaration of it among `requests` says. One that the tool
-    /// has not declared may touch any guest and destroy anything. `before` is the object that it changes, null
-    /// if it was not read.
+    /// Judges a request that changes something by its declaration among `requests`. `before` is the object
+    /// that it changes, null if it was not read.
     pub(super) fn of(request: &Request, requests: &Requests, before: &Value) -> Self {
-        let mut subject = Self::read(None, None);
+        let mut subject = Self::of_read(None, None);
         subject.add_nodes(request);
         match requests.find(request) {
             Some(declared) => {
@@ -102,7 +101,7 @@ impl Subject {
                 let path: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 if let ["nodes", _, "qemu" | "lxc", vmid, ..] = path[..] {
-                    subject.name(vmid, Part::Changes);
+                    subject.name(vmid, Impact::Changed);
                 }
                 subject.risks_anything(request);
             }
@@ -114,33 +113,33 @@ impl Subject {
     fn add_touched(&mut self, request: &Request, declared: &Match, before: &Value) {
         match declared.touches {
             Touches::NoGuest => (),
-            Touches::AnyGuest => self.unnamed = Unnamed::Changed,
-            Touches::GuestOf(param) => self.name(declared.value(param), Part::Changes),
+            Touches::AnyGuest => self.unnamed = UnnamedGuests::Changed,
+            Touches::GuestOf(param) => self.name(declared.value(param), Impact::Changed),
             Touches::Guests(param) => {
                 let name = param.wire_name().unwrap_or(param.name);
                 self.unnamed = match listed(request, name).next() {
                     Some(_) => self.unnamed,
-                    None => Unnamed::Changed,
+                    None => UnnamedGuests::Changed,
                 };
                 for vmid in listed(request, name) {
-                    self.name(vmid, Part::Changes);
+                    self.name(vmid, Impact::Changed);
                 }
             }
             Touches::Judged(judge) => {
                 for vmid in judge(request, before) {
-                    self.name(&vmid, Part::Changes);
+                    self.name(&vmid, Impact::Changed);
                 }
             }
-            Touches::Keeps(param) => self.name(declared.value(param), Part::Keeps),
+            Touches::Unchanged(param) => self.name(declared.value(param), Impact::Unchanged),
             Touches::NewGuest => self.add_new_guest(request),
             Touches::BackedUp => self.add_backed_up(request),
-            Touches::OwnerOf(param) => self.add_volume(declared.value(param), Part::Changes),
+            Touches::OwnerOf(param) => self.add_volume(declared.value(param), Impact::Changed),
             Touches::GuestOfTask(param) => self.add_task(declared.value(param)),
             Touches::Service { name, command } => match declared.value(command) {
                 "start" => (),
                 "reload" | "restart" | "stop" => {
                     if VITAL_SERVICES.contains(&declared.value(name)) {
-                        self.unnamed = Unnamed::Changed;
+                        self.unnamed = UnnamedGuests::Changed;
                     }
                 }
                 _ => self.risks_anything(request),
@@ -148,8 +147,8 @@ impl Subject {
             Touches::HaResource(param) => self.name_resource(declared.value(param)),
             Touches::HaCompanions(param) => {
                 self.name_resource(declared.value(param));
-                self.unnamed = Unnamed::Changed;
-                // It names the node that they go to, and not those that they leave.
+                self.unnamed = UnnamedGuests::Changed;
+                // The request names the node that they move to, not those that they leave.
                 self.nodes.clear();
             }
         }
@@ -180,7 +179,7 @@ impl Subject {
                 Some(Risk::Command { argv, input })
             }
             Harm::Stops => Some(Risk::Stop),
-            // What is not down by then is killed: a container always, a VM under high availability.
+            // After the timeout a container is killed, and so is a VM under high availability.
             Harm::StopsIfForced => {
                 let kills = is_set(request, "forceStop") || is_impatient(value(request, "timeout"));
                 kills.then_some(Risk::Stop)
@@ -194,7 +193,7 @@ impl Subject {
         self.risk = self.risk.take().or(risk);
     }
 
-    /// The guests that a request names beside its object, wherever they stand.
+    /// Adds the guests that a request names elsewhere in its parameters.
     fn add_named_elsewhere(&mut self, request: &Request) {
         for (_, line) in request
             .form
@@ -205,14 +204,14 @@ impl Subject {
         }
         let copy_of = self.guest();
         for vmid in values(request, "newid") {
-            self.name(vmid, made(request, copy_of));
+            self.name(vmid, created(request, copy_of));
         }
         for vmid in values(request, "target-vmid") {
-            self.name(vmid, Part::Changes);
+            self.name(vmid, Impact::Changed);
         }
     }
 
-    /// With what the tool has found out about it.
+    /// Adds what the tool has found out about the effects of the change.
     pub(super) fn add_findings(&mut self, findings: &[String]) {
         if let Some(Risk::Loss { loss, .. }) = &mut self.risk {
             for finding in findings {
@@ -222,13 +221,13 @@ impl Subject {
         }
     }
 
-    /// The guest of an HA resource: `vm:100`, `ct:101`, or `100`.
+    /// Adds the guest of an HA resource: `vm:100`, `ct:101`, or `100`.
     fn name_resource(&mut self, sid: &str) {
         let vmid = sid.split_once(':').map_or(sid, |(_, vmid)| vmid);
-        self.name(vmid, Part::Changes);
+        self.name(vmid, Impact::Changed);
     }
 
-    /// The nodes that it names, in its path or beside it.
+    /// Adds the nodes that it names in its path or parameters.
     fn add_nodes(&mut self, request: &Request) {
         let mut parts = request.path.split('/').skip(1);
         if let (Some("nodes"), Some(node)) = (parts.next(), parts.next()) {
@@ -239,43 +238,43 @@ impl Subject {
         }
     }
 
-    /// A guest that is created or restored.
+    /// Adds a guest that is created or restored.
     fn add_new_guest(&mut self, request: &Request) {
         if value(request, "vmid").is_none() {
-            self.unnamed = Unnamed::Changed;
+            self.unnamed = UnnamedGuests::Changed;
         }
-        // What is overwritten must be seen for what it is: it is no new guest.
+        // A guest that is overwritten is not a new one.
         let replaces = is_set(request, "force");
         for vmid in values(request, "vmid") {
-            let part = match replaces {
-                true => Part::Changes,
-                false => made(request, None),
+            let impact = match replaces {
+                true => Impact::Changed,
+                false => created(request, None),
             };
-            self.name(vmid, part);
+            self.name(vmid, impact);
         }
         let archive = value(request, "archive");
         let template = value(request, "ostemplate");
         for source in [archive, template].into_iter().flatten() {
-            self.add_volume(source, Part::Keeps);
+            self.add_volume(source, Impact::Unchanged);
         }
     }
 
     fn add_backed_up(&mut self, request: &Request) {
-        // Where older backups may be removed for it, a guest does not keep what it has.
+        // Older backups of the guest may be removed for the new one.
         let removes = value(request, "remove") != Some("0");
         if value(request, "vmid").is_none() {
-            self.unnamed = Unnamed::Changed;
+            self.unnamed = UnnamedGuests::Changed;
         }
         for vmid in listed(request, "vmid") {
-            let part = match value(request, "mode") {
-                Some("snapshot") | None if !removes => Part::Keeps,
-                _ => Part::Changes,
+            let impact = match value(request, "mode") {
+                Some("snapshot") | None if !removes => Impact::Unchanged,
+                _ => Impact::Changed,
             };
-            self.name(vmid, part);
+            self.name(vmid, impact);
         }
     }
 
-    /// A task that is aborted, by its UPID.
+    /// Adds the guest of a task that is aborted.
     fn add_task(&mut self, upid: &str) {
         /// How the types of tasks begin whose id is a guest.
         const OF_GUEST: &[&str] = &[
@@ -289,7 +288,7 @@ impl Subject {
             "vncproxy",
             "vz",
         ];
-        const OF_NO_GUEST: &[&str] = &[
+        const WITHOUT_GUEST: &[&str] = &[
             "aptupdate",
             "auth-realm-sync",
             "auth-realm-sync-test",
@@ -300,20 +299,20 @@ impl Subject {
         let (kind, id) = Upid::parse(upid).map_or(("", ""), |task| (task.kind, task.id));
         if OF_GUEST.iter().any(|start| kind.starts_with(start)) {
             // `100@local-lvm` is the id of a task about a volume.
-            self.name(id.split('@').next().unwrap_or_default(), Part::Changes);
+            self.name(id.split('@').next().unwrap_or_default(), Impact::Changed);
         } else if kind.starts_with("srv") {
             if VITAL_SERVICES.contains(&id) || id == "networking" {
-                self.unnamed = Unnamed::Changed;
+                self.unnamed = UnnamedGuests::Changed;
             }
-        } else if !OF_NO_GUEST.contains(&kind) {
-            self.unnamed = Unnamed::Changed;
+        } else if !WITHOUT_GUEST.contains(&kind) {
+            self.unnamed = UnnamedGuests::Changed;
         }
     }
 
-    /// What a line of a configuration puts into a guest. Whoever holds a volume writes to it, unless it
-    /// is an image for a drive for discs.
+    /// Adds the owners of the volumes that a line of a configuration attaches to a guest. The guest that a
+    /// volume is attached to writes to it, unless it is a CD image.
     fn add_disk(&mut self, disk: &PropertyString) {
-        let is_disc = disk.get("media") == Some("cdrom");
+        let is_cd = disk.get("media") == Some("cdrom");
         for key in ["", "file", "volume", "import-from"] {
             let Some(volume) = disk.get(key) else {
                 continue;
@@ -321,51 +320,53 @@ impl Subject {
             if !is_new(volume) {
                 self.add_volume(
                     volume,
-                    match is_disc || key == "import-from" {
-                        true => Part::Keeps,
-                        false => Part::Changes,
+                    match is_cd || key == "import-from" {
+                        true => Impact::Unchanged,
+                        false => Impact::Changed,
                     },
                 );
             }
         }
     }
 
-    /// A volume that is there: it belongs to the guest that its name tells, to none, or to any.
-    fn add_volume(&mut self, volume: &str, part: Part) {
+    /// Adds the owner of a volume that exists. If its name does not say whose it is, it may be any guest's.
+    fn add_volume(&mut self, volume: &str, impact: Impact) {
         match owner(volume) {
-            "" if is_for_all(volume) => (),
-            "" if part == Part::Keeps => self.unnamed = self.unnamed.max(Unnamed::Read),
-            "" => self.unnamed = Unnamed::Changed,
-            vmid => self.name(vmid, part),
+            "" if is_shared(volume) => (),
+            "" if impact == Impact::Unchanged => {
+                self.unnamed = self.unnamed.max(UnnamedGuests::Read)
+            }
+            "" => self.unnamed = UnnamedGuests::Changed,
+            vmid => self.name(vmid, impact),
         }
     }
 
-    /// What is no VMID may name any guest.
-    fn name(&mut self, vmid: &str, part: Part) {
+    /// Adds a guest. Anything but a VMID may stand for any guest.
+    fn name(&mut self, vmid: &str, impact: Impact) {
         match vmid.trim().parse() {
-            Ok(vmid) if vmid >= 100 => self.guests.push(Guest { vmid, part }),
-            _ => self.unnamed = Unnamed::Changed,
+            Ok(vmid) if vmid >= 100 => self.guests.push(Guest { vmid, impact }),
+            _ => self.unnamed = UnnamedGuests::Changed,
         }
     }
 
-    /// It may touch any guest and destroy anything.
+    /// Assumes that it touches any guest and destroys anything.
     fn risks_anything(&mut self, request: &Request) {
-        self.unnamed = Unnamed::Changed;
+        self.unnamed = UnnamedGuests::Changed;
         self.risk = Some(Risk::Unknown(request.to_string()));
     }
 
-    /// The guest that it is about before all others.
+    /// Returns the guest that it is mainly about.
     pub(super) fn guest(&self) -> Option<u64> {
         self.guests.first().map(|guest| guest.vmid)
     }
 
-    /// Whether nothing here speaks for the request.
+    /// Returns true if nothing is known about the request.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self.risk, Some(Risk::Unknown(_)))
     }
 }
 
-/// The values of a parameter, which may be repeated.
+/// Returns the values of a parameter, which may be repeated.
 fn values<'a>(request: &'a Request, name: &str) -> impl Iterator<Item = &'a str> {
     let pairs = request.form.iter().filter(move |(key, _)| *key == name);
     pairs.map(|(_, value)| value)
@@ -375,7 +376,7 @@ fn value<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     values(request, name).next()
 }
 
-/// The parts of the lists that Proxmox reads in a parameter (`PVE/Tools.pm`, `split_list`).
+/// Returns the items of a parameter that Proxmox reads as a list (`PVE/Tools.pm`, `split_list`).
 pub(super) fn listed<'a>(request: &'a Request, name: &str) -> impl Iterator<Item = &'a str> {
     values(request, name).flat_map(split)
 }
@@ -385,7 +386,7 @@ fn split(list: &str) -> impl Iterator<Item = &str> {
     list.split(separators).filter(|part| !part.is_empty())
 }
 
-/// Whether a flag is set; of all spellings, Proxmox takes these for false (`PVE/JSONSchema.pm`).
+/// Returns true if a flag is set. Proxmox takes the spellings in `is_false` for false (`PVE/JSONSchema.pm`).
 fn is_set(request: &Request, name: &str) -> bool {
     value(request, name).is_some_and(|value| !is_false(value))
 }
@@ -395,15 +396,15 @@ fn is_false(value: &str) -> bool {
     words.iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
-fn made(request: &Request, copy_of: Option<u64>) -> Part {
-    Part::Made {
+fn created(request: &Request, copy_of: Option<u64>) -> Impact {
+    Impact::Created {
         pool: value(request, "pool").unwrap_or_default().to_owned(),
         tags: value(request, "tags").unwrap_or_default().to_owned(),
         copy_of,
     }
 }
 
-/// The backup that is restored over a guest which is there.
+/// Returns the backup that is restored over an existing guest.
 fn replaced_by(request: &Request) -> Option<&str> {
     let template = value(request, "ostemplate").filter(|_| is_set(request, "restore"));
     let archive = value(request, "archive").or(template);
@@ -421,7 +422,7 @@ fn risk_of_config(request: &Request) -> Option<Risk> {
     Some(Risk::RemoveDisks { slots, erases })
 }
 
-/// Of setting or deleting options that keep a guest from harm, or run something on its node.
+/// Returns the risk of setting or deleting options that protect a guest or run something on its node.
 fn risk_of_options(request: &Request) -> Option<Risk> {
     let set = request
         .form
@@ -440,21 +441,25 @@ fn risk_of_options(request: &Request) -> Option<Risk> {
     (!options.is_empty()).then_some(Risk::Options(options))
 }
 
-/// Whether a guest is given less time, in seconds, to shut down than Proxmox would give it.
+/// Returns true if a guest is given less time to shut down than Proxmox gives it by default.
 fn is_impatient(timeout: Option<&str>) -> bool {
-    const USUAL: u64 = 60;
-    let is_usual = |timeout: &str| timeout.parse::<u64>().is_ok_and(|seconds| seconds >= USUAL);
-    timeout.is_some_and(|timeout| !is_usual(timeout))
+    const DEFAULT: u64 = 60;
+    let is_enough = |timeout: &str| {
+        timeout
+            .parse::<u64>()
+            .is_ok_and(|seconds| seconds >= DEFAULT)
+    };
+    timeout.is_some_and(|timeout| !is_enough(timeout))
 }
 
-/// Whether a volume is of a kind that belongs to no guest.
-fn is_for_all(volume: &str) -> bool {
+/// Returns true if a volume is of a kind that does not belong to a guest.
+fn is_shared(volume: &str) -> bool {
     let name = volume.split_once(':').map_or(volume, |(_, name)| name);
     let kinds = ["import/", "iso/", "snippets/", "vztmpl/"];
     kinds.iter().any(|kind| name.starts_with(kind))
 }
 
-/// Whether a disk is made, `local-lvm:32`, or is an empty drive or that of the node.
+/// Returns true if a disk is created, `local-lvm:32`, or is an empty drive or the drive of the node.
 fn is_new(volume: &str) -> bool {
     let is_size = |name: &str| name.chars().all(|c| c.is_ascii_digit() || c == '.');
     match volume.split_once(':') {
@@ -495,22 +500,22 @@ mod tests {
         tools.copied()
     }
 
-    fn changes(vmid: u64) -> Guest {
+    fn changed(vmid: u64) -> Guest {
         Guest {
             vmid,
-            part: Part::Changes,
+            impact: Impact::Changed,
         }
     }
 
-    fn keeps(vmid: u64) -> Guest {
+    fn unchanged(vmid: u64) -> Guest {
         Guest {
             vmid,
-            part: Part::Keeps,
+            impact: Impact::Unchanged,
         }
     }
 
     #[test]
-    fn a_timeout_that_cannot_be_read_is_no_time_to_shut_down() {
+    fn an_invalid_timeout_counts_as_none_at_all() {
         for (timeout, expected) in [
             (None, false),
             (Some("60"), false),
@@ -528,9 +533,9 @@ mod tests {
             let Subject { nodes, guests, .. } = subject(method, path, form);
             (nodes.join(","), guests)
         };
-        let made = |vmid, pool: &str, copy_of| Guest {
+        let created = |vmid, pool: &str, copy_of| Guest {
             vmid,
-            part: Part::Made {
+            impact: Impact::Created {
                 pool: pool.to_owned(),
                 tags: String::new(),
                 copy_of,
@@ -538,11 +543,11 @@ mod tests {
         };
         assert_eq!(
             of(Post, "/nodes/pve1/qemu/100/status/stop", &[]),
-            ("pve1".into(), vec![changes(100)])
+            ("pve1".into(), vec![changed(100)])
         );
         assert_eq!(
             of(Post, "/nodes/pve1/lxc/101/status/start", &[]),
-            ("pve1".into(), vec![keeps(101)])
+            ("pve1".into(), vec![unchanged(101)])
         );
         assert_eq!(
             of(
@@ -552,12 +557,12 @@ mod tests {
             ),
             (
                 "pve1,pve2".into(),
-                vec![keeps(100), made(200, "dev", Some(100))]
+                vec![unchanged(100), created(200, "dev", Some(100))]
             )
         );
         assert_eq!(
             of(Post, "/nodes/pve1/lxc", &[("vmid", "300")]),
-            ("pve1".into(), vec![made(300, "", None)])
+            ("pve1".into(), vec![created(300, "", None)])
         );
         assert_eq!(
             of(
@@ -565,7 +570,7 @@ mod tests {
                 "/nodes/pve1/vzdump",
                 &[("vmid", "100,101"), ("mode", "stop"), ("remove", "0")]
             ),
-            ("pve1".into(), vec![changes(100), changes(101)])
+            ("pve1".into(), vec![changed(100), changed(101)])
         );
         assert_eq!(
             of(
@@ -573,12 +578,12 @@ mod tests {
                 "/nodes/pve1/vzdump",
                 &[("vmid", "100"), ("mode", "snapshot"), ("remove", "0")]
             ),
-            ("pve1".into(), vec![keeps(100)])
+            ("pve1".into(), vec![unchanged(100)])
         );
         // Older backups may go.
         assert_eq!(
             of(Post, "/nodes/pve1/vzdump", &[("vmid", "100")]),
-            ("pve1".into(), vec![changes(100)])
+            ("pve1".into(), vec![changed(100)])
         );
         assert_eq!(
             of(
@@ -586,7 +591,7 @@ mod tests {
                 "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstart%3A100%3Aroot%40pam%3A",
                 &[]
             ),
-            ("pve1".into(), vec![changes(100)])
+            ("pve1".into(), vec![changed(100)])
         );
         for volume in [
             "local%3Abackup%2Fvzdump-lxc-101-2026_01_01-00_00_00.tar.zst",
@@ -601,7 +606,7 @@ mod tests {
                     &[]
                 )
                 .guests,
-                [changes(101)],
+                [changed(101)],
                 "{volume}"
             );
         }
@@ -611,7 +616,7 @@ mod tests {
                 "/nodes/pve1/qemu/100/move_disk",
                 &[("target-vmid", "101")]
             ),
-            ("pve1".into(), vec![changes(100), changes(101)])
+            ("pve1".into(), vec![changed(100), changed(101)])
         );
         assert_eq!(
             of(Post, "/nodes/pve1/services/pveproxy/restart", &[]),
@@ -620,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_is_not_declared_may_touch_any_guest_and_destroy_anything() {
+    fn an_undeclared_change_may_touch_any_guest_and_destroy_anything() {
         for (method, path, named) in [
             (Put, "/access/users/a%40pam/undeclared", vec![]),
             (Delete, "/cluster/ha/resources/vm%3A100/undeclared", vec![]),
@@ -630,17 +635,17 @@ mod tests {
                 "/nodes/pve1/storage/local/content/local%3Aiso%2Fa.iso",
                 vec![],
             ),
-            // The guest that they name may not be the only one.
-            (Post, "/nodes/pve1/qemu/100/swap", vec![changes(100)]),
-            (Put, "/nodes/pve1/lxc/100/status/stop", vec![changes(100)]),
-            (Delete, "/nodes/pve1/qemu/100/config", vec![changes(100)]),
+            // They may touch other guests than the one that they name.
+            (Post, "/nodes/pve1/qemu/100/swap", vec![changed(100)]),
+            (Put, "/nodes/pve1/lxc/100/status/stop", vec![changed(100)]),
+            (Delete, "/nodes/pve1/qemu/100/config", vec![changed(100)]),
         ] {
             let subject = subject(method, path, &[]);
             let risk = Risk::Unknown(format!("{} {path}", method.as_str()));
             assert!(risk.destroys() && subject.is_unknown());
             assert_eq!(
                 (subject.guests, subject.unnamed, subject.risk),
-                (named, Unnamed::Changed, Some(risk)),
+                (named, UnnamedGuests::Changed, Some(risk)),
                 "{path}"
             );
         }
@@ -762,12 +767,12 @@ mod tests {
     /// A subject in words: `changes 100, destroys`.
     fn words(subject: &Subject) -> String {
         let guests = subject.guests.iter().map(|guest| {
-            let part = match guest.part {
-                Part::Changes => "changes",
-                Part::Keeps => "keeps",
-                Part::Made { .. } => "makes",
+            let impact = match guest.impact {
+                Impact::Changed => "changes",
+                Impact::Unchanged => "keeps",
+                Impact::Created { .. } => "makes",
             };
-            format!("{part} {}", guest.vmid)
+            format!("{impact} {}", guest.vmid)
         });
         let risk = subject.risk.as_ref().map(|risk| match risk.destroys() {
             true => "destroys".to_owned(),
@@ -789,7 +794,11 @@ mod tests {
                 let subject = Subject::of(&request, &requests, &Value::Null);
                 assert_eq!(words(&subject), *expected, "{name}: {declared}");
                 assert_eq!(subject.nodes, ["pve1"], "{name}: {declared}");
-                assert_eq!(subject.unnamed, Unnamed::Untouched, "{name}: {declared}");
+                assert_eq!(
+                    subject.unnamed,
+                    UnnamedGuests::Untouched,
+                    "{name}: {declared}"
+                );
                 assert!(!subject.is_unknown(), "{name}: {declared}");
             }
         }
@@ -822,12 +831,14 @@ mod tests {
     fn touches(subject: &Subject, touches: Touches) -> bool {
         let guests: Vec<u64> = subject.guests.iter().map(|guest| guest.vmid).collect();
         match touches {
-            Touches::NoGuest => guests.is_empty() && subject.unnamed == Unnamed::Untouched,
-            Touches::AnyGuest => subject.unnamed == Unnamed::Changed,
-            Touches::GuestOf(_) | Touches::Keeps(_) | Touches::HaResource(_) => {
-                guests == [100] && subject.unnamed == Unnamed::Untouched
+            Touches::NoGuest => guests.is_empty() && subject.unnamed == UnnamedGuests::Untouched,
+            Touches::AnyGuest => subject.unnamed == UnnamedGuests::Changed,
+            Touches::GuestOf(_) | Touches::Unchanged(_) | Touches::HaResource(_) => {
+                guests == [100] && subject.unnamed == UnnamedGuests::Untouched
             }
-            Touches::HaCompanions(_) => guests == [100] && subject.unnamed == Unnamed::Changed,
+            Touches::HaCompanions(_) => {
+                guests == [100] && subject.unnamed == UnnamedGuests::Changed
+            }
             Touches::Guests(_)
             | Touches::Judged(_)
             | Touches::NewGuest
@@ -976,8 +987,8 @@ mod tests {
     }
 
     #[test]
-    fn tells_whether_guests_are_touched_that_a_request_does_not_name() {
-        use Unnamed::{Changed, Read, Untouched};
+    fn finds_out_whether_a_request_touches_guests_that_it_does_not_name() {
+        use UnnamedGuests::{Changed, Read, Untouched};
         for (method, path, form, expected) in [
             (Post, "/nodes/pve1/vzdump", &[("all", "1")][..], Changed),
             (
@@ -1108,25 +1119,25 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_changes_when_another_gets_its_volume_and_not_when_it_is_read() {
+    fn attaching_a_volume_changes_its_owner_and_reading_it_does_not() {
         let of = |line: &str| {
             let form = [("scsi1", line)];
             subject(Post, "/nodes/pve1/qemu/100/config", &form).guests
         };
-        assert_eq!(of("local:900/a.qcow2"), [changes(100), changes(900)]);
-        assert_eq!(of("file=fast:vm-900-disk-0"), [changes(100), changes(900)]);
+        assert_eq!(of("local:900/a.qcow2"), [changed(100), changed(900)]);
+        assert_eq!(of("file=fast:vm-900-disk-0"), [changed(100), changed(900)]);
         assert_eq!(
             of("fast:vm-900-disk-0,media=cdrom"),
-            [changes(100), keeps(900)]
+            [changed(100), unchanged(900)]
         );
         assert_eq!(
             of("fast:0,import-from=fast:vm-900-disk-0"),
-            [changes(100), keeps(900)]
+            [changed(100), unchanged(900)]
         );
     }
 
     #[test]
-    fn knows_what_cannot_be_undone() {
+    fn finds_what_a_request_risks() {
         let risk = |method, path: &str, form: &[_]| subject(method, path, form).risk;
         let of = |method, rest: &str, form: &[_]| {
             subject(method, &format!("/nodes/pve1/qemu/100{rest}"), form).risk

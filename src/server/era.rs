@@ -11,7 +11,7 @@ use crate::mcp::connection::Peer;
 use crate::mcp::rpc::{Fault, Id, PROTOCOL_VERSION, Request, names_revision};
 use crate::safety;
 use crate::safety::Caller;
-use crate::safety::consent::{Asks, Reply, Returned};
+use crate::safety::consent::{Approval, Returned, UserReply};
 use crate::server::instructions::instructions;
 use crate::text;
 use crate::tool::Context;
@@ -77,10 +77,10 @@ impl Revision {
     }
 
     /// How a user can be asked within a session: since 2025-06-18 by a form (MCP, Elicitation).
-    fn asks(self) -> Asks {
+    fn approval(self) -> Approval {
         match self {
-            Revision::V2024_11_05 | Revision::V2025_03_26 => Asks::Nobody,
-            Revision::V2025_06_18 | Revision::V2025_11_25 => Asks::WithinCall(None),
+            Revision::V2024_11_05 | Revision::V2025_03_26 => Approval::Unavailable,
+            Revision::V2025_06_18 | Revision::V2025_11_25 => Approval::WithinCall(None),
         }
     }
 
@@ -212,14 +212,16 @@ pub(super) fn caller(
     params: &mut Map<String, Value>,
 ) -> Result<Caller, Fault> {
     if *era != Era::Stateless {
-        let asks = match session {
-            Some(session) if session.has_forms && peer.can_be_asked() => session.revision.asks(),
-            _ => Asks::Nobody,
+        let approval = match session {
+            Some(session) if session.has_forms && peer.can_be_asked() => {
+                session.revision.approval()
+            }
+            _ => Approval::Unavailable,
         };
         return Ok(Caller {
             name: session.map_or_else(String::new, |session| session.client.clone()),
             follows_tasks: false,
-            asks,
+            approval,
         });
     }
     let returned = returned(params)?;
@@ -227,9 +229,9 @@ pub(super) fn caller(
     Ok(Caller {
         name: client_name(&meta[CLIENT_INFO]),
         follows_tasks: follows_tasks(params),
-        asks: match has_forms(&meta[CLIENT_CAPABILITIES]) {
-            true => Asks::ByResult(returned),
-            false => Asks::Nobody,
+        approval: match has_forms(&meta[CLIENT_CAPABILITIES]) {
+            true => Approval::ByResult(returned),
+            false => Approval::Unavailable,
         },
     })
 }
@@ -249,7 +251,7 @@ fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> 
         None | Some(Value::Null) => None,
         Some(Value::Object(mut responses)) => match responses.remove(QUESTION) {
             None => None,
-            Some(response @ Value::Object(_)) => Some(safety::reply(&response)),
+            Some(response @ Value::Object(_)) => Some(safety::elicited_reply(&response)),
             Some(_) => {
                 return Err(Fault::invalid_params(format!(
                     "inputResponses.{QUESTION} must be an object"
@@ -263,13 +265,13 @@ fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> 
 
 /// How a call is made again once a question within its session was answered, or refused with an error: by
 /// a client that cannot ask though it had said that it can, or by one that would not.
-pub(super) fn answered(state: String, outcome: Result<Value, Value>) -> Asks {
+pub(super) fn answered(state: String, outcome: Result<Value, Value>) -> Approval {
     let reply = match outcome {
-        Ok(result) => safety::reply(&result),
-        Err(error) if error["code"] == UNKNOWN_METHOD => return Asks::Nobody,
-        Err(_) => Reply::Declined,
+        Ok(result) => safety::elicited_reply(&result),
+        Err(error) if error["code"] == UNKNOWN_METHOD => return Approval::Unavailable,
+        Err(_) => UserReply::Declined,
     };
-    Asks::WithinCall(Some(Returned {
+    Approval::WithinCall(Some(Returned {
         state,
         reply: Some(reply),
     }))
@@ -290,7 +292,7 @@ pub(super) fn asked(question: &Question) -> Value {
 }
 
 /// Refuses a state that was not given out for this call, has been used, or is too old.
-pub(super) fn unbound() -> Fault {
+pub(super) fn invalid_request_state() -> Fault {
     Fault {
         code: -32602,
         message: "requestState does not belong to this call, is used or has expired".to_owned(),

@@ -42,7 +42,7 @@ pub(crate) enum End {
     /// With a running task, for a client that follows it itself.
     Task(Task),
     /// The state that the client sent back does not belong to the call.
-    Unbound,
+    InvalidRequestState,
 }
 
 /// How long a call waits before it hands its task to a client that follows tasks itself.
@@ -176,7 +176,7 @@ impl ListedTool {
         let tool = (self.name, self.tool.summary);
         let mut oversight = Oversight {
             context,
-            gate: Gate::new(context.safety(), &context.keeper, tool, caller)
+            gate: Gate::new(context.safety(), &context.gate_state, tool, caller)
                 .with_requests(self.tool.declared_requests()),
             is_elevated: self.tool.permission == Permission::Elevated,
             pass: None,
@@ -230,14 +230,14 @@ impl<'a> Oversight<'a> {
     /// Starts the work, or has the twin of the tool do it.
     fn begin(&mut self, job: &mut Job, arguments: &Map<String, Value>) -> Result<JobState, Error> {
         let context = self.context;
-        self.gate.take_in(&job.args, context.now())?;
+        self.gate.set_call(&job.args, context.now())?;
         let client = Client::new(context.reader()?, &self.gate);
         refuse_alias(&client, &job.args)?;
         let begun = match guests::resolve_guest(&client, job.entry.twins, &mut job.args) {
             Ok(()) => {
                 // Changes pass the gate when they are sent.
                 if self.is_elevated && job.entry.tool.effect == Effect::Reads {
-                    self.pass = Some(self.gate.admit_reading(&client, &job.args)?);
+                    self.pass = Some(self.gate.authorize_read(&client, &job.args)?);
                 }
                 job.begin(&client)
             }
@@ -254,7 +254,7 @@ impl<'a> Oversight<'a> {
         let twin = stand_in::stand_in(context, entry, &job.args, arguments, guest, refusal)?;
         let tool = twin.entry.tool;
         self.gate
-            .hand_to(tool.summary, tool.declared_requests(), twin.refusal);
+            .delegate(tool.summary, tool.declared_requests(), twin.refusal);
         (job.entry, job.args, job.note) = (twin.entry, twin.args, Some(twin.note));
         job.begin(&client)
     }
@@ -284,12 +284,12 @@ impl<'a> Oversight<'a> {
     /// Records the call, and turns errors into its end.
     fn end(self, end: Result<End, Error>) -> End {
         if let Some(pass) = self.pass {
-            self.gate.end_reading(pass, end.as_ref().err());
+            self.gate.finish_read(pass, end.as_ref().err());
         }
         let end = match self.is_elevated {
             true => {
                 let context = self.context;
-                self.gate.record(context.now(), context.peer(), end)
+                self.gate.record_unsent(context.now(), context.peer(), end)
             }
             false => end,
         };
@@ -297,9 +297,9 @@ impl<'a> Oversight<'a> {
             Ok(end) => end,
             Err(error) => match error.kind {
                 ErrorKind::Cancelled => End::Cancelled,
-                ErrorKind::Unbound => End::Unbound,
+                ErrorKind::InvalidRequestState => End::InvalidRequestState,
                 ErrorKind::Asked(question) => End::Question(*question),
-                ErrorKind::Withheld(preview) => End::Outcome(Answer::from(*preview).into()),
+                ErrorKind::DryRun(preview) => End::Outcome(Answer::from(*preview).into()),
                 _ => End::Outcome(error.into()),
             },
         }
@@ -323,9 +323,7 @@ impl Job {
         match answer {
             Ok(answer) => self.go_on(client, self.completed(answer), None),
             Err(error) => Err(match error.kind {
-                ErrorKind::Withheld(preview) => {
-                    Error::withheld(self.noted((*preview).into()).into())
-                }
+                ErrorKind::DryRun(preview) => Error::dry_run(self.noted((*preview).into()).into()),
                 _ => self.explained(client, error),
             }),
         }

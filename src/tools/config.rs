@@ -172,7 +172,7 @@ fn send(
     now: impl Fn(&str) -> Option<String>,
 ) -> Result<Value, Error> {
     client.change(request, reply).map_err(|error| {
-        let ErrorKind::Withheld(preview) = error.kind else {
+        let ErrorKind::DryRun(preview) = error.kind else {
             return error;
         };
         let form = || request.form.iter();
@@ -195,7 +195,7 @@ fn send(
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value.into()))
             .collect();
-        Error::withheld(preview.with("now", now).into())
+        Error::dry_run(preview.with("now", now).into())
     })
 }
 

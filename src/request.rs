@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::text::MASK;
+use crate::text::base64;
 use crate::text::octets;
 use crate::text::percent::{decode, encode};
 use crate::text::rows::Rows;
@@ -157,7 +158,17 @@ impl Request {
         self.form.0.push(Parameter {
             name: name.into(),
             value: value.into(),
-            goes_as_octets: true,
+            wire: Wire::Octets,
+        });
+        self
+    }
+
+    /// Adds the content of a file in a guest, which is sent in base64 and shown as the text that it is.
+    pub(crate) fn with_base64(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.form.0.push(Parameter {
+            name: name.into(),
+            value: value.into(),
+            wire: Wire::Base64,
         });
         self
     }
@@ -221,8 +232,27 @@ pub(crate) struct Form(Vec<Parameter>);
 struct Parameter {
     name: String,
     value: String,
+    wire: Wire,
+}
+
+/// How a value is sent.
+#[derive(Clone, Copy)]
+enum Wire {
+    Text,
     /// See [`Request::with_octets`].
-    goes_as_octets: bool,
+    Octets,
+    /// See [`Request::with_base64`].
+    Base64,
+}
+
+impl Parameter {
+    fn sent(&self) -> Cow<'_, str> {
+        match self.wire {
+            Wire::Text => (&*self.value).into(),
+            Wire::Octets => octets::of_text(&self.value).into(),
+            Wire::Base64 => base64::STANDARD.encode(self.value.as_bytes()).into(),
+        }
+    }
 }
 
 /// Only the names, since the values may be secret.
@@ -239,7 +269,7 @@ impl Form {
         self.0.push(Parameter {
             name: name.into(),
             value: value.into(),
-            goes_as_octets: false,
+            wire: Wire::Text,
         });
     }
 
@@ -253,16 +283,19 @@ impl Form {
             .map(|parameter| (&*parameter.name, &*parameter.value))
     }
 
+    /// Returns the parameters as Proxmox receives them.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.0
+            .iter()
+            .map(|parameter| (&*parameter.name, parameter.sent()))
+    }
+
     /// Returns `application/x-www-form-urlencoded` with all but unreserved bytes encoded: pveproxy splits at
     /// `;` as well as at `&`, and cuts a value at a raw `=`.
     fn encoded(&self) -> String {
-        let pairs = self.0.iter().map(|parameter| {
-            let value = match parameter.goes_as_octets {
-                true => encode(&octets::of_text(&parameter.value)),
-                false => encode(&parameter.value),
-            };
-            format!("{}={value}", encode(&parameter.name))
-        });
+        let pairs = self
+            .sent()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(&value)));
         pairs.collect::<Vec<_>>().join("&")
     }
 }
@@ -440,6 +473,17 @@ mod tests {
             Some("input-data=%C3%83%C2%A4%20%C3%A2%C2%82%C2%AC")
         );
         assert_eq!(request.shown_parameters(), json!({ "input-data": "ä €" }));
+    }
+
+    #[test]
+    fn sends_the_content_of_a_file_in_base64_and_shows_the_text() {
+        let request = Request::new(Method::Post, "/nodes/pve1/qemu/100/agent/file-write")
+            .with_base64("content", "wörld 5 €");
+        assert_eq!(request.body().as_deref(), Some("content=d8O2cmxkIDUg4oKs"));
+        assert_eq!(
+            request.shown_parameters(),
+            json!({ "content": "wörld 5 €" })
+        );
     }
 
     #[test]

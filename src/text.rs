@@ -2,6 +2,7 @@
 //!
 //! May import: nothing of ours.
 
+pub(crate) mod base64;
 pub(crate) mod format;
 pub(crate) mod glob;
 pub(crate) mod json;

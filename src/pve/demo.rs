@@ -179,7 +179,7 @@ impl Exchange {
     fn answers(&self, request: &Request) -> bool {
         let form = request
             .form
-            .iter()
+            .sent()
             .map(|(name, value)| format!("{name}={value}"));
         self.request == request.to_string() && form.eq(self.form.iter().cloned())
     }

@@ -10,20 +10,27 @@ pub(crate) fn of_text(text: &str) -> String {
     text.bytes().map(char::from).collect()
 }
 
+/// Returns the bytes that are `characters`; `None` if one is above U+00FF.
+pub(crate) fn bytes(characters: &str) -> Option<Vec<u8>> {
+    let bytes = characters.chars().map(|c| u8::try_from(u32::from(c)).ok());
+    bytes.collect()
+}
+
 /// Decodes the text whose bytes are `characters`: UTF-8, or the UTF-16 that Windows programs print. Text with
 /// characters above U+00FF is returned unchanged.
 pub(crate) fn text(characters: &str) -> String {
-    let bytes: Option<Vec<u8>> = characters
-        .chars()
-        .map(|c| u8::try_from(u32::from(c)).ok())
-        .collect();
-    match bytes {
+    match bytes(characters) {
         None => characters.to_owned(),
-        Some(bytes) => utf16(&bytes).unwrap_or_else(|| {
-            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-            String::from_utf8_lossy(bytes).into_owned()
-        }),
+        Some(bytes) => decode(&bytes),
     }
+}
+
+/// Decodes UTF-8 or UTF-16; what is neither is shown as replacement characters.
+pub(crate) fn decode(bytes: &[u8]) -> String {
+    utf16(bytes).unwrap_or_else(|| {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        String::from_utf8_lossy(bytes).into_owned()
+    })
 }
 
 /// Decodes `bytes` if they are UTF-16, which is detected by the byte order mark, or else by the zeros.

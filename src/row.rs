@@ -36,7 +36,7 @@ use serde_json::{Map, Value};
 use crate::answer::{self, Answer, Fields, Table, Then, plain};
 use crate::error::Error;
 use crate::param::{Args, Param, Versions};
-use crate::pve::reader::Reader;
+use crate::pve::reader::{Reader, only_reads};
 use crate::request::{Login, Method, Reply, Request, readable};
 use crate::row::needs::Needs;
 use crate::text;
@@ -211,6 +211,8 @@ pub(crate) struct Row {
     pub(crate) then: Option<Then>,
     /// What these two read.
     also_reads: &'static [Step],
+    /// Takes what is shown out of the data of the answer, which can hold an error instead.
+    opens: fn(Value) -> Result<Value, Error>,
     pub(crate) show: Show,
 }
 
@@ -267,6 +269,14 @@ pub(crate) const fn item(rest: &'static str, show: Show) -> Row {
     get("", rest, &[], show)
 }
 
+/// A POST that changes nothing: the reader has a list of these.
+pub(crate) const fn ask(when: &'static str, rest: &'static str, show: Show) -> Row {
+    Row {
+        show,
+        ..row(when, Method::Post, rest, &[])
+    }
+}
+
 pub(crate) const fn post(
     when: &'static str,
     rest: &'static str,
@@ -321,6 +331,7 @@ const fn row(
         check: None,
         then: None,
         also_reads: &[],
+        opens: Ok,
         show: Show::Done("done", |_, _| Vec::new()),
     }
 }
@@ -421,6 +432,10 @@ impl Row {
         self.reads(First::Entry { rest, key, is })
     }
 
+    pub(crate) const fn opened_by(self, opens: fn(Value) -> Result<Value, Error>) -> Self {
+        Self { opens, ..self }
+    }
+
     pub(crate) const fn first_needs(self, needs: Needs) -> Self {
         Self {
             first_needs: Some(needs),
@@ -487,6 +502,7 @@ pub(crate) struct Step {
     needs: Needs,
     more: Needs,
     is_dispensable: bool,
+    versions: Versions,
     pub(crate) touches: Touches,
     pub(crate) harm: Harm,
 }
@@ -509,9 +525,15 @@ impl Step {
             needs,
             more: &[],
             is_dispensable: false,
+            versions: Versions::ALL,
             touches,
             harm,
         }
+    }
+
+    /// Only these versions have it.
+    pub(crate) const fn known_to(self, versions: Versions) -> Self {
+        Self { versions, ..self }
     }
 
     /// What its tool needs beyond the request: Proxmox asks for a privilege for each kind of option, and
@@ -528,6 +550,10 @@ impl Step {
         }
     }
 
+    pub(crate) fn versions(&self) -> Versions {
+        self.versions
+    }
+
     /// The privileges that all tools need for it.
     #[cfg(test)]
     pub(crate) fn needs(&self) -> Needs {
@@ -535,10 +561,12 @@ impl Step {
     }
 
     /// What the work of `steps` cannot be done without.
-    pub(crate) fn all_needs(steps: &[Self]) -> Vec<&'static str> {
-        let own = steps.iter().filter(|step| !step.is_dispensable);
+    pub(crate) fn all_needs<'a>(
+        steps: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Vec<&'static str> {
+        let own = steps.clone().filter(|step| !step.is_dispensable);
         let own = own.flat_map(|step| step.needs);
-        let more = steps.iter().flat_map(|step| step.more);
+        let more = steps.flat_map(|step| step.more);
         own.chain(more).copied().collect()
     }
 }
@@ -738,10 +766,15 @@ impl Declared {
         }
     }
 
+    /// Whether it changes nothing.
+    pub(crate) fn only_reads(&self) -> bool {
+        only_reads(self.row.method, &self.path())
+    }
+
     /// The requests that it can send: `GET /cluster/ha/resources/{sid}`, what it is and what each needs.
     pub(crate) fn requests(&self) -> impl Iterator<Item = (Method, String, Needs)> {
         let Scope { reads, changes, .. } = *self.scope;
-        let (read, own) = match self.row.method.only_reads() {
+        let (read, own) = match self.only_reads() {
             true => (None, reads),
             false => (self.read_first(), changes),
         };
@@ -1112,10 +1145,11 @@ impl Declared {
         data: Value,
         was: Option<Value>,
         beside: &Value,
-    ) -> Answer {
+    ) -> Result<Answer, Error> {
         let (show, what) = (&self.row.show, self.does(request));
+        let data = (self.row.opens)(data)?;
         let Show::Done(..) = show else {
-            return show.answer(&what, args, data, beside);
+            return Ok(show.answer(&what, args, data, beside));
         };
         let answer = match data.as_str().filter(|upid| Upid::parse(upid).is_some()) {
             Some(_) => Answer::from_reply(&what, &data),
@@ -1147,10 +1181,10 @@ impl Declared {
             params.any(|param| args.get(param) == Some(&*value))
         };
         let fields = fields.into_iter().filter(|(_, value)| !is_known(value));
-        fields.fold(answer, |answer, (key, value)| {
+        Ok(fields.fold(answer, |answer, (key, value)| {
             let value = answer::masked(&key, value);
             answer.with(&key, value)
-        })
+        }))
     }
 }
 

@@ -33,6 +33,7 @@ use crate::settings::{Confirm, Safety, Secret, Settings};
 
 pub(crate) use crate::row::Show;
 pub(crate) use crate::tool::call::{CallState, End, Outcome, WaitingCall};
+pub(crate) use crate::tool::choice::check_version;
 
 /// One MCP tool: everything the server knows about it except its name, which is in `tools.rs`.
 ///

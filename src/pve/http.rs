@@ -19,6 +19,7 @@ use ureq::{Agent, Body, Timeout};
 use crate::error::Failure;
 use crate::mcp::connection::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
+use crate::pve::reader::only_reads;
 use crate::request::{Request, Response};
 use crate::settings::{Connection, Host, Secret};
 use crate::text;
@@ -181,7 +182,8 @@ impl Http {
         other: Option<&Credentials>,
         deadline: Instant,
     ) -> Result<Response, Failure> {
-        self.seen.begin(request.method.only_reads(), deadline);
+        self.seen
+            .begin(only_reads(request.method, &request.path), deadline);
         let Some(credentials) = other.or(self.token.as_ref()) else {
             return Err(Failure::NotSent {
                 what: "the API token is not usable".to_owned(),
@@ -424,7 +426,7 @@ fn maybe_processed(
     cause: String,
     hint: &'static str,
 ) -> Failure {
-    if request.method.only_reads() {
+    if only_reads(request.method, &request.path) {
         let remedy = if hint.is_empty() { "Call again." } else { hint }.to_owned();
         return Failure::MaybeProcessed {
             what,

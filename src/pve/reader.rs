@@ -22,6 +22,28 @@ use crate::text::json::Unread;
 use crate::text::rows::Rows;
 use crate::text::upid::Upid;
 
+/// The POSTs that change nothing: they ask something of the guest agent.
+const ASKS: &[&str] = &[
+    "/nodes/{node}/qemu/{vmid}/agent/fsfreeze-status",
+    "/nodes/{node}/qemu/{vmid}/agent/ping",
+];
+
+/// Whether requests of this method to a path change nothing; `path` may be a template.
+pub(crate) fn only_reads(method: Method, path: &str) -> bool {
+    method.only_reads() || (method == Method::Post && ASKS.iter().any(|ask| is_at(path, ask)))
+}
+
+/// Whether `path` is of the form of `template`: itself, or with plain names in its `{…}` parts, none of
+/// which Proxmox could decode to another path.
+fn is_at(path: &str, template: &str) -> bool {
+    let (parts, forms) = (path.split('/'), template.split('/'));
+    let fits = |part: &str, form: &str| {
+        part == form || (form.starts_with('{') && text::format::is_label(part))
+    };
+    parts.clone().count() == forms.clone().count()
+        && parts.zip(forms).all(|(part, form)| fits(part, form))
+}
+
 /// The one way to the cluster, shared by all calls.
 pub(crate) struct Cluster {
     answers: Answers,
@@ -149,7 +171,7 @@ impl<'a> Reader<'a> {
 
     /// The whole answer: `data`, and on a few endpoints `total` or `changes` beside it.
     pub(crate) fn answer(&self, request: &Request) -> Result<Value, Error> {
-        match request.method.only_reads() {
+        match only_reads(request.method, &request.path) {
             true => Ok(self.exchange_unseen(request)?.0),
             false => Err(unsent(request)),
         }
@@ -214,7 +236,7 @@ impl<'a> Reader<'a> {
             }
             let body = &reply.body;
             // A web server that is none of Proxmox. Whoever sends a change looks at its answer.
-            if body.get("data").is_none() && request.method.only_reads() {
+            if body.get("data").is_none() && only_reads(request.method, &request.path) {
                 let failure = Failure::MaybeProcessed {
                     what: http::NOT_THE_API,
                     cause: "the answer has no data, which each answer of the API has".to_owned(),
@@ -322,7 +344,7 @@ impl<'a> Reader<'a> {
                 what: http::NO_ANSWER,
                 cause: "no answer came before the client closed its end, nor shortly after"
                     .to_owned(),
-                remedy: match request.method.only_reads() {
+                remedy: match only_reads(request.method, &request.path) {
                     true => "Keep standard input open until the answers have come.",
                     false => {
                         "The request was sent and may have been processed: look at the object and the node's task list before repeating this."
@@ -338,7 +360,7 @@ impl<'a> Reader<'a> {
     /// Remembers a change, for the log where the client cancels the call that made it: then nobody sees
     /// the answer.
     fn note_begun(&self, request: &Request, data: &Value) {
-        if request.method.only_reads() {
+        if only_reads(request.method, &request.path) {
             return;
         }
         let what = match data {
@@ -459,5 +481,34 @@ pub(crate) fn now(is_demo: bool) -> u64 {
         false => SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_posts_only_those_of_the_list_count_as_reading() {
+        let post = |path| only_reads(Method::Post, path);
+        for path in [
+            "/nodes/pve1/qemu/100/agent/ping",
+            "/nodes/{node}/qemu/{vmid}/agent/fsfreeze-status",
+        ] {
+            assert!(post(path), "{path}");
+            assert!(!only_reads(Method::Put, path) && !only_reads(Method::Delete, path));
+        }
+        for path in [
+            "/nodes/pve1/qemu/100/agent/fsfreeze-freeze",
+            "/nodes/pve1/qemu/100/agent",
+            "/nodes/pve1/qemu/100/agent/ping/x",
+            "/nodes/pve1/lxc/100/agent/ping",
+            "/nodes/pve1/qemu/100%2Fstatus%2Fstop%3F/agent/ping",
+            "/nodes/../qemu/100/agent/ping",
+            "/nodes//qemu/100/agent/ping",
+        ] {
+            assert!(!post(path), "{path}");
+        }
+        assert!(only_reads(Method::Get, "/nodes"));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::answer::{self, Answer, plain};
 use crate::cluster::guests::{Guest, identified};
 use crate::error::Error;
-use crate::param::Args;
+use crate::param::{Args, Versions};
 use crate::request::Method::Get;
 use crate::row::{Choice, Declared, Place};
 use crate::safety::Client;
@@ -33,11 +33,11 @@ pub(super) fn choose(
     client.check_login(picked.row.login)?;
     check_kind(&picked, args)?;
     check_versions(client, &picked, args)?;
-    if picked.row.method.only_reads() {
+    if picked.only_reads() {
         let request = picked.request(args, &Value::Null);
         let mut reply = client.answer(&request)?;
         let data = answer::take(&mut reply, "data");
-        let answer = picked.show(&request, args, data, None, &reply);
+        let answer = picked.show(&request, args, data, None, &reply)?;
         return Ok(answer.with_reply_fields(reply));
     }
     let was = match picked.read_first() {
@@ -54,7 +54,7 @@ pub(super) fn choose(
     }
     let request = picked.request(args, before);
     let data = client.change(&request, picked.row.reply)?;
-    Ok(picked.show(&request, args, data, was, &Value::Null))
+    picked.show(&request, args, data, was, &Value::Null)
 }
 
 /// Refuses a guest whose kind does not match the path of the selected request.
@@ -83,19 +83,18 @@ fn check_kind(picked: &Declared, args: &Args) -> Result<(), Error> {
     ))
 }
 
-/// Asks for the version of the host if it matters, and refuses what that version does not support.
+/// Refuses what the host's version does not know of the request.
 fn check_versions(client: &Client, picked: &Declared, args: &Args) -> Result<(), Error> {
-    let limits = picked.versions(args);
-    if limits.is_empty() {
-        return Ok(());
-    }
+    let mut limits = picked.versions(args).into_iter();
+    limits.try_for_each(|(what, versions)| check_version(client, &what, versions))
+}
+
+/// Refuses `what` unless the host runs one of these versions, which it is asked for where that matters.
+pub(crate) fn check_version(client: &Client, what: &str, versions: Versions) -> Result<(), Error> {
     let major = client.major_version()?;
-    let unknown = limits
-        .into_iter()
-        .find(|(_, versions)| !versions.contain(major));
-    match unknown {
-        None => Ok(()),
-        Some((what, versions)) => Err(Error::impossible(
+    match versions.contain(major) {
+        true => Ok(()),
+        false => Err(Error::impossible(
             format!("{what} needs Proxmox VE {versions}, nothing was done"),
             format!("The host runs version {major}."),
         )),

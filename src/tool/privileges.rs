@@ -7,6 +7,7 @@ pub(crate) use refused::explained;
 use serde_json::{Map, Value};
 
 use crate::error::grant::Before;
+use crate::param::Versions;
 use crate::row::{Declared, Step};
 use crate::tool::{Call, Tool};
 
@@ -113,18 +114,21 @@ fn exists(privilege: &str, major: u32) -> bool {
     }
 }
 
-/// Returns the lines of a tool: those of its indispensable requests.
-pub(crate) fn lines(tool: &Tool) -> Vec<&'static str> {
+/// Returns the lines of a tool: those of its indispensable requests, without those that this major version
+/// lacks.
+pub(crate) fn lines(tool: &Tool, major: Option<u32>) -> Vec<&'static str> {
+    let is_known = |versions: Versions| major.is_none_or(|major| versions.contain(major));
+    let known = |step: &&Step| is_known(step.versions());
     match &tool.call {
         Call::Choice(choice) => {
+            let declared = choice.declared();
+            let declared = declared.filter(|declared| is_known(declared.known_to()));
             let mut lines = Vec::new();
-            choice
-                .declared()
-                .for_each(|declared| lines.extend(declared.privileges()));
+            declared.for_each(|declared| lines.extend(declared.privileges()));
             lines
         }
-        Call::Plain(step, _) => Step::all_needs(&[*step]),
-        Call::Steps(steps, _) => Step::all_needs(steps),
+        Call::Plain(step, _) => Step::all_needs([step].into_iter().filter(known)),
+        Call::Steps(steps, _) => Step::all_needs(steps.iter().filter(known)),
     }
 }
 
@@ -133,14 +137,14 @@ pub(crate) fn lines_of_call(tool: &Tool, picked: Option<&Declared>) -> Vec<&'sta
     match (&tool.call, picked) {
         (Call::Choice(_), Some(picked)) => picked.privileges().collect(),
         (Call::Choice(_), None) => Vec::new(),
-        (Call::Plain(..) | Call::Steps(..), _) => lines(tool),
+        (Call::Plain(..) | Call::Steps(..), _) => lines(tool, None),
     }
 }
 
 /// Returns what a tool needs for all of its work on this major version of Proxmox VE.
 pub(crate) fn needs(tool: &Tool, major: u32) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
-    for need in lines(tool)
+    for need in lines(tool, Some(major))
         .into_iter()
         .filter_map(|line| Need::new(line, major))
     {
@@ -370,7 +374,7 @@ mod tests {
 
     #[test]
     fn each_line_has_the_expected_form() {
-        let lines = all().flat_map(|(_, tool)| lines(tool));
+        let lines = all().flat_map(|(_, tool)| lines(tool, None));
         for line in lines {
             let (places, flag) = line.split_once(" if ").unwrap_or((line, "start"));
             assert_eq!(flag, "start", "{line}");
@@ -398,7 +402,8 @@ mod tests {
             let text = fs::read_to_string(&file).expect("the description can be read");
             let endpoints = text.lines().map(serde_json::from_str);
             let endpoints: Vec<Value> = endpoints.collect::<Result<_, _>>().expect("JSON lines");
-            let steps = steps().map(|step| (step.to_string(), step.needs()));
+            let steps = steps().filter(|step| step.versions().contain(major));
+            let steps = steps.map(|step| (step.to_string(), step.needs()));
             let mut requests: Vec<(String, Needs)> = steps.collect();
             let declared = all().flat_map(|(_, tool)| tool.declared());
             let (logged_in, declared): (Vec<_>, Vec<_>) =

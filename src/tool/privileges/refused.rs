@@ -391,7 +391,7 @@ mod tests {
         let reply = Response::at_once(403, said, body);
         let refusal = Refusal::new(request, &reply, "mcp@pve!mcp");
         let call = RefusedCall {
-            lines: lines(tool),
+            lines: lines(tool, None),
             args: &args,
             refusal: &refusal,
             is_taken,

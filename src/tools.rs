@@ -2,6 +2,7 @@
 //!
 //! May import: `text`, `request`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`, `tool`.
 
+mod agent;
 mod backups;
 mod common;
 mod config;
@@ -12,7 +13,9 @@ mod firewall;
 mod guest;
 mod guests;
 mod ha;
+mod interfaces;
 mod lifecycle;
+mod metrics;
 mod modify;
 mod networking;
 mod node_admin;
@@ -216,6 +219,12 @@ tools! {
         "proxmox_manage_firewall_object" => firewall::MANAGE_OBJECT,
         "proxmox_get_firewall_log" => firewall::READ_LOG,
     }
+    "migration": "Migration, templates, agent, metrics" {
+        "proxmox_query_agent" => agent::QUERY_AGENT,
+        "proxmox_read_agent_file" => agent::READ_FILE,
+        "proxmox_get_guest_interfaces" => interfaces::INTERFACES,
+        "proxmox_get_metrics" => metrics::METRICS,
+    }
 }
 
 #[cfg(test)]
@@ -229,10 +238,19 @@ mod tests {
     use crate::cluster::diagnosis;
     use crate::cluster::tasks;
     use crate::param::{Args, Param};
+    use crate::pve::reader;
+    use crate::request::Method;
     use crate::row::Step;
     use crate::safety::facts;
     use crate::settings::Safety;
     use crate::tool::{Call, Effect, Permission};
+
+    /// Whether `POST /nodes/{node}/…` changes nothing.
+    fn only_reads(request: &str) -> bool {
+        let (method, path) = request.split_once(' ').expect("a method and a path");
+        let asks = method == "POST" && reader::only_reads(Method::Post, path);
+        method == "GET" || asks
+    }
 
     fn tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
         DOMAINS.iter().flat_map(|domain| domain.tools).copied()
@@ -323,23 +341,27 @@ mod tests {
     #[test]
     fn only_elevated_tools_change_anything() {
         for (name, tool) in tools() {
-            let reads = tool
-                .requests()
-                .iter()
-                .all(|request| request.starts_with("GET "));
+            let reads = tool.requests().iter().all(|request| only_reads(request));
             assert_eq!(reads, tool.effect == Effect::Reads, "{name}");
             assert!(reads || tool.permission == Permission::Elevated, "{name}");
         }
     }
 
     #[test]
-    fn two_tools_that_only_read_are_elevated() {
+    fn three_tools_that_only_read_are_elevated() {
         let elevated = tools().filter(|(_, tool)| tool.permission == Permission::Elevated);
         let reading: Vec<&str> = elevated
             .filter(|(_, tool)| tool.effect == Effect::Reads)
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(reading, ["proxmox_get_node_status", "proxmox_list_backups"]);
+        assert_eq!(
+            reading,
+            [
+                "proxmox_get_node_status",
+                "proxmox_list_backups",
+                "proxmox_read_agent_file"
+            ]
+        );
     }
 
     #[test]
@@ -554,7 +576,7 @@ mod tests {
                     || (has(tasks::WAIT.name) && is_of(tasks::REQUESTS))
                     || (tool.permission == Permission::Elevated && is_of(facts::REQUESTS))
                     // It is asked once for the version, where that matters.
-                    || (request == "GET /version" && matches!(tool.call, Call::Choice(_)))
+                    || request == "GET /version"
                     || (request == "GET /cluster/nextid"
                         && tool.params().any(Param::names_new_guest))
                     || is_of(diagnosis::REQUESTS)

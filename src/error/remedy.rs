@@ -54,6 +54,8 @@ use Advice::{GuestLock, LockFile, NoSnapshots, Say};
 const ANYWHERE: &[&str] = &[];
 const AGENT: &[&str] = &["* */agent/*"];
 const CLONE: &[&str] = &["POST */clone", "qmclone", "vzclone"];
+const MIGRATION: &[&str] = &["POST */migrate", "qmigrate", "vzmigrate"];
+const TEMPLATE: &[&str] = &["POST */template"];
 const SHUTDOWN: &[&str] = &[
     "POST */status/shutdown",
     "qmshutdown",
@@ -328,6 +330,46 @@ static ROWS: &[Row] = &[
         said: &["*Cannot allocate memory*"],
         advice: Say(
             "The node has not enough free memory: proxmox_get_nodes shows how much each has.",
+        ),
+    },
+    // Migration and templates.
+    Row {
+        of: MIGRATION,
+        said: &["can't migrate running VM without --online"],
+        advice: Say("Give online=true: it moves while it runs."),
+    },
+    Row {
+        of: MIGRATION,
+        said: &["can't migrate running container without --online or --restart"],
+        advice: Say("Give restart=true: it is shut down, moved and started there."),
+    },
+    Row {
+        of: MIGRATION,
+        said: &["*can't live migrate attached local disks without with-local-disks option"],
+        advice: Say("Give with_local_disks=true: they are copied as well."),
+    },
+    Row {
+        of: MIGRATION,
+        said: &["*Can't connect to destination address using public key"],
+        advice: Say(
+            "The node does not reach the target by SSH: see whether that is online (proxmox_get_nodes); if it is, pvecm updatecerts on both, as root, renews the keys.",
+        ),
+    },
+    Row {
+        of: TEMPLATE,
+        said: &["unable to create template, because * contains snapshots"],
+        advice: Say("Delete its snapshots first."),
+    },
+    Row {
+        of: TEMPLATE,
+        said: &["you can't convert a * to * if * is running"],
+        advice: Say("Shut it down first."),
+    },
+    Row {
+        of: &["GET */rrddata"],
+        said: &["RRD error: opening '*': No such file or directory"],
+        advice: Say(
+            "Nothing is recorded of it, so it may not exist: proxmox_get_vms, proxmox_get_nodes and proxmox_get_storage list what does.",
         ),
     },
     Row {
@@ -731,6 +773,41 @@ mod tests {
             CONFIG,
             "unable to delete 'local-lvm:vm-100-disk-1' - volume is still in use (snapshot?)",
             "Delete the snapshots",
+        ),
+        (
+            "POST /nodes/pve1/qemu/100/migrate",
+            "can't migrate running VM without --online",
+            "Give online=true",
+        ),
+        (
+            "POST /nodes/pve1/lxc/200/migrate",
+            "can't migrate running container without --online or --restart",
+            "Give restart=true",
+        ),
+        (
+            "qmigrate",
+            "migration aborted\n2026-11-28 16:24:57 ERROR: migration aborted (duration 00:00:00): Problem found while scanning volumes - can't live migrate attached local disks without with-local-disks option",
+            "Give with_local_disks=true",
+        ),
+        (
+            "vzmigrate",
+            "migration aborted\n2026-11-28 16:24:59 ERROR: migration aborted (duration 00:00:00): Can't connect to destination address using public key",
+            "The node does not reach the target",
+        ),
+        (
+            "POST /nodes/pve1/lxc/201/template",
+            "unable to create template, because CT contains snapshots",
+            "Delete its snapshots first",
+        ),
+        (
+            "POST /nodes/pve1/qemu/100/template",
+            "you can't convert a VM to template if VM is running",
+            "Shut it down first",
+        ),
+        (
+            "GET /nodes/pve1/storage/nope/rrddata",
+            "RRD error: opening '/var/lib/rrdcached/db/pve-storage-9.0/pve1/nope': No such file or directory",
+            "Nothing is recorded of it",
         ),
         (
             "qmdestroy",

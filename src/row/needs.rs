@@ -18,6 +18,10 @@ pub(crate) const NODE: Needs = &["/nodes/{node}:Sys.Audit"];
 pub(crate) const LOGS: Needs = &["/nodes/{node}:Sys.Syslog"];
 pub(crate) const ALL_NODES: Needs = &["/:Sys.Audit"];
 pub(crate) const AGENT: Needs = &["/vms/{vmid}:VM.GuestAgent.Unrestricted|VM.Monitor"];
+pub(crate) const AGENT_READ: Needs =
+    &["/vms/{vmid}:VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted|VM.Monitor"];
+pub(crate) const AGENT_FILE_READ: Needs =
+    &["/vms/{vmid}:VM.GuestAgent.FileRead|VM.GuestAgent.Unrestricted|VM.Monitor"];
 pub(crate) const SPACE: &str = "/storage/{storage}:Datastore.AllocateSpace";
 pub(crate) const STORED: &str = "/storage/{storage}:Datastore.Audit|Datastore.AllocateSpace";
 pub(crate) const BRIDGE: &str = "/sdn/zones/{zone}/{bridge}:SDN.Use";

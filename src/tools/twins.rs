@@ -39,6 +39,8 @@ static PAIRS: &[Pair] = &[
     apart("proxmox_add_network_lxc", "proxmox_add_network_vm"),
     apart("proxmox_update_network_lxc", "proxmox_update_network_vm"),
     apart("proxmox_remove_network_lxc", "proxmox_remove_network_vm"),
+    of_vms("proxmox_query_agent"),
+    of_vms("proxmox_read_agent_file"),
 ];
 
 const fn apart(container: &'static str, vm: &'static str) -> Pair {

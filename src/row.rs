@@ -81,7 +81,6 @@ pub(crate) struct Scope {
 ///
 /// The gate adds those that its parameters name elsewhere: by `newid`, by `target-vmid`, and by the volumes
 /// in lines of a configuration.
-#[allow(dead_code, reason = "the tools that need the rest come next")]
 #[derive(Clone, Copy)]
 pub(crate) enum Touches {
     /// None: it changes users, or settings that apply to no guest.
@@ -90,6 +89,7 @@ pub(crate) enum Touches {
     AnyGuest,
     GuestOf(&'static Param),
     /// Those of a list of VMIDs; any guest if the list is not sent.
+    #[allow(dead_code, reason = "the tools that need it come next")]
     Guests(&'static Param),
     /// Those that code finds in the request and the object as it was (null if it was not read): their VMIDs.
     /// Anything else in the list, such as `*`, stands for any guest.
@@ -119,13 +119,13 @@ pub(crate) enum Touches {
 ///
 /// Its sentence follows what the request does, where a [`Choice`] says that; else it says all of it. Names of
 /// parameters in it, `{disk}`, stand for their values.
-#[allow(dead_code, reason = "the tools that need the rest come next")]
 #[derive(Clone, Copy)]
 pub(crate) enum Harm {
     None,
     /// Something is interrupted, or the way in is lost: a sentence that says what.
     Interrupts(&'static str),
     /// Data is lost for good: a sentence that says which.
+    #[allow(dead_code, reason = "the tools that need it come next")]
     Destroys(&'static str),
     /// It depends on the object as it was (null if it was not read).
     Judged(fn(&Request, &Value) -> Option<Loss>),
@@ -157,7 +157,6 @@ pub(crate) struct Loss {
     pub(crate) destroys: bool,
 }
 
-#[allow(dead_code, reason = "the tools that need the rest come next")]
 impl Loss {
     pub(crate) fn interrupts(sentence: impl Into<String>) -> Self {
         Self {
@@ -339,7 +338,6 @@ const fn row(
 /// A request that changes something. It is a [`Row`] once it says what harm it does.
 pub(crate) struct Change(Row);
 
-#[allow(dead_code, reason = "the tools that need the rest come next")]
 impl Change {
     pub(crate) const fn harmless(self) -> Row {
         self.harm(Harm::None)
@@ -349,6 +347,7 @@ impl Change {
         self.harm(Harm::Interrupts(what))
     }
 
+    #[allow(dead_code, reason = "the tools that need it come next")]
     pub(crate) const fn destroys(self, what: &'static str) -> Row {
         self.harm(Harm::Destroys(what))
     }

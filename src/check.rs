@@ -18,13 +18,14 @@ use serde_json::Value;
 use crate::answer;
 use crate::check::report::Report;
 use crate::error::Error;
-use crate::error::grant::quoted;
 use crate::mcp::connection::Peer;
 use crate::pve::probe::Probe;
 use crate::pve::reader::{Cluster, Reader};
 use crate::safety::audit;
-use crate::settings::{self, Confirm, Connection, Host, MISSING, Safety, Setting, Settings};
-use crate::text;
+use crate::settings::{
+    self, Confirm, Connection, Host, Problem, Safety, Setting, Settings, Warning,
+};
+use crate::text::{self, shell_quoted};
 use crate::tool::privileges::Granted;
 use crate::tool::{Effect, Permission};
 use crate::tools;
@@ -57,19 +58,15 @@ const OLDEST_MAJOR: u32 = 7;
 pub(crate) struct Environment {
     /// The hosts, even if the token is missing.
     hosts: Vec<Host>,
-    /// Variables that are probably misspelt safety settings; calls are refused while one is set.
-    misspelt: Vec<String>,
-    /// Other variables that look like settings but are not, and further problems that do not stop calls.
-    warnings: Vec<String>,
+    /// What is probably a mistake but stops no call.
+    warnings: Vec<Warning>,
 }
 
 impl Environment {
     /// Reads the flags and the environment.
     pub(crate) fn new(flags: &[(&'static Setting, OsString)]) -> Self {
-        let misspelt = settings::misspelt_safety_settings(env::vars_os()).into_iter();
         Self {
             hosts: Host::all(flags, |name| env::var_os(name)),
-            misspelt: misspelt.map(|(name, _)| name).collect(),
             warnings: settings::ignored(env::vars_os())
                 .into_iter()
                 .chain(settings::warnings(flags, |name| env::var_os(name)))
@@ -84,8 +81,13 @@ impl Environment {
 pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
     let mut report = Report::default();
     let with_warnings = |found: String| {
-        let lines = iter::once(found).chain(environment.warnings.iter().cloned());
+        let warnings = environment.warnings.iter();
+        let lines = iter::once(found).chain(warnings.map(|warning| warning.found.clone()));
         lines.collect::<Vec<_>>().join("\n")
+    };
+    let remedies = || {
+        let remedies = environment.warnings.iter();
+        remedies.map(|warning| warning.remedy.clone())
     };
     // Without valid settings there is no timeout to apply, so each step uses its own limit.
     let (hosts, timeout) = match &settings.connection {
@@ -95,19 +97,15 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
     match &settings.connection {
         Err(problems) => report.failed(
             SETTINGS,
-            with_warnings(problems.join("\n")),
-            setting_remedy(problems, &environment.misspelt),
+            with_warnings(lines(problems.iter().map(Problem::to_string))),
+            lines(iter::once(setting_remedy(problems)).chain(remedies())),
         ),
         Ok(connection) => {
             let names: Vec<String> = hosts.iter().map(Host::to_string).collect();
             let found = format!("{} as {}", names.join(", "), connection.token_id);
             match environment.warnings.is_empty() {
                 true => report.ok(SETTINGS, found),
-                false => report.warning(
-                    SETTINGS,
-                    with_warnings(found),
-                    "Correct or unset them; proxmox-mcp --help lists all settings.",
-                ),
+                false => report.warning(SETTINGS, with_warnings(found), lines(remedies())),
             }
         }
     }
@@ -144,8 +142,7 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
         }
     }
     let problems = settings.connection.as_ref().err();
-    let is_missing = |problem: &String| problem.contains(MISSING);
-    if problems.is_none_or(|problems| problems.iter().all(is_missing)) {
+    if problems.is_none_or(|problems| problems.iter().all(Problem::is_missing)) {
         elevated(&mut report, &settings.safety);
         toolsets(&mut report, &settings.safety);
     } else {
@@ -157,12 +154,23 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
     report
 }
 
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Returns how to fix the settings: which variables to correct, and an example for each missing one.
-fn setting_remedy(problems: &[String], misspelt: &[String]) -> String {
-    let is_missing = |variable: &str| {
+fn setting_remedy(problems: &[Problem]) -> String {
+    let is_missing = |wanted: &str| {
         let mut problems = problems.iter();
-        problems.any(|problem| problem.starts_with(&format!("{variable}{MISSING}")))
+        problems.any(
+            |problem| matches!(problem, Problem::Missing { variable, .. } if *variable == wanted),
+        )
     };
+    let misspelt = problems.iter().filter_map(|problem| match problem {
+        Problem::Misspelt { variable, .. } => Some(&**variable),
+        _ => None,
+    });
+    let misspelt: Vec<&str> = misspelt.collect();
     let mut remedy = String::new();
     if !misspelt.is_empty() {
         remedy.push_str(&format!(
@@ -314,7 +322,7 @@ fn remedy(error: &Error) -> String {
 /// Returns how to fix a token that Proxmox rejected, depending on its reason.
 fn token_remedy(error: &Error, token_id: &str) -> String {
     let (user, name) = token_id.split_once('!').unwrap_or((token_id, ""));
-    let (user, name) = (quoted(user), quoted(name));
+    let (user, name) = (shell_quoted(user), shell_quoted(name));
     if error.says("no such token") {
         return format!(
             "Correct PROXMOX_USER and PROXMOX_TOKEN_NAME, or create the token on a node as root, which \

@@ -317,6 +317,11 @@ impl Error {
         matches!(self.kind, ErrorKind::Cancelled)
     }
 
+    /// Returns true if the user must be asked, by the client or by the model.
+    pub(crate) fn asks_user(&self) -> bool {
+        matches!(self.kind, ErrorKind::Asked(_) | ErrorKind::Unconfirmed)
+    }
+
     /// Masks `secrets` in the error: hosts, and proxies in front of them, repeat what they were sent.
     pub(crate) fn without(mut self, secrets: &[&str]) -> Self {
         let mut texts = vec![&mut self.what, &mut self.cause];

@@ -76,7 +76,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             if let Err(problems) = &settings.connection
                 && !problems.is_empty()
             {
-                log::error!("{}", problems.join("; "));
+                log::error!("{}", settings::on_one_line(problems));
                 return Ok(ExitCode::from(2));
             }
             let safety = &settings.safety;
@@ -204,7 +204,7 @@ fn context(command_line: &CommandLine, peer: Peer) -> Context {
         if let Err(problems) = &settings.connection
             && !problems.is_empty()
         {
-            log::warn!("{}", problems.join("; "));
+            log::warn!("{}", settings::on_one_line(problems));
         }
         return Context::demo(settings, tools::find, peer);
     }
@@ -214,7 +214,7 @@ fn context(command_line: &CommandLine, peer: Peer) -> Context {
     if let Err(problems) = &settings.connection
         && matches!(command_line.command, Command::Serve)
     {
-        log::warn!("no call will succeed: {}", problems.join("; "));
+        log::warn!("no call will succeed: {}", settings::on_one_line(problems));
     }
     Context::new(settings, tools::find, peer)
 }

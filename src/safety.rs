@@ -285,7 +285,7 @@ impl<'a> Gate<'a> {
             None => "allowed",
         };
         let result = match &outcome {
-            Err(_) if decision == "asked" => "the user must agree".to_owned(),
+            Err(error) if error.asks_user() => "the user must agree".to_owned(),
             Err(error) => brief(error),
             Ok(_) => "nothing was sent".to_owned(),
         };

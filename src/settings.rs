@@ -9,7 +9,9 @@ pub(crate) mod boundaries;
 pub(crate) mod exposure;
 mod hosts;
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -290,9 +292,6 @@ pub(crate) static SETTINGS: &[&Setting] = &[
 /// The settings that name a file with a secret.
 static SECRET_FILES: &[&Setting] = &[&TOKEN_FILE, &PASSWORD_FILE, &TOTP_SECRET_FILE];
 
-/// What follows the name of a setting in the problem that it is missing.
-pub(crate) const MISSING: &str = " is missing: ";
-
 const NO_TEXT: &str = "must be text in UTF-8";
 
 const QUOTED: &str = "is in quotes, which count as part of it: leave them out";
@@ -322,9 +321,70 @@ pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
     })
 }
 
+/// Why the settings do not suffice, as a sentence that begins with the name of a setting or variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// The value is invalid.
+    Invalid(String),
+    /// The setting is required and not set.
+    Missing {
+        variable: &'static str,
+        meaning: String,
+    },
+    /// The variable is probably a misspelt safety setting: ignoring it would allow what the user means to
+    /// prevent.
+    Misspelt {
+        variable: String,
+        meant: &'static str,
+    },
+}
+
+impl Problem {
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Problem::Missing { .. })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Invalid(sentence) => f.write_str(sentence),
+            Problem::Missing { variable, meaning } => write!(f, "{variable} is missing: {meaning}"),
+            Problem::Misspelt { variable, meant } => {
+                write!(f, "{variable} is not a setting: unset it, or set {meant}")
+            }
+        }
+    }
+}
+
+/// Returns the problems on one line.
+pub(crate) fn on_one_line(problems: &[Problem]) -> String {
+    let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    problems.join("; ")
+}
+
+/// What is probably a mistake but stops no call, and how to correct it.
+#[derive(Clone, Debug)]
+pub(crate) struct Warning {
+    pub(crate) found: String,
+    pub(crate) remedy: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remedy = self.remedy.lines().map(str::trim);
+        write!(
+            f,
+            "{}. {}",
+            self.found,
+            remedy.collect::<Vec<_>>().join(" ")
+        )
+    }
+}
+
 /// Returns a warning about variables that look like settings but are not: they may be misspelt, or belong to
 /// another program.
-pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -> Option<String> {
+pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -> Option<Warning> {
     let ignored = unknown(environment).into_iter();
     // A misspelt safety setting is not ignored: calls are refused.
     let each = ignored
@@ -335,27 +395,24 @@ pub(crate) fn ignored(environment: impl Iterator<Item = (OsString, OsString)>) -
             text::inline(&name) + &meant.unwrap_or_default()
         });
     let each: Vec<String> = each.collect();
-    (!each.is_empty()).then(|| format!("ignored, since it is not a setting: {}", each.join(", ")))
+    (!each.is_empty()).then(|| Warning {
+        found: format!("ignored, since it is not a setting: {}", each.join(", ")),
+        remedy: "Correct or unset it; proxmox-mcp --help lists all settings.".to_owned(),
+    })
 }
 
-/// Returns the variables that are probably misspelt safety settings, each with the setting meant: ignoring
-/// them would allow what the user means to prevent.
-pub(crate) fn misspelt_safety_settings(
-    environment: impl Iterator<Item = (OsString, OsString)>,
-) -> Vec<(String, &'static str)> {
-    let with_meant =
-        |name: String| Some((text::inline(&name), safety_setting_meant(&name)?.variable));
+/// Returns a problem for each variable that is probably a misspelt safety setting.
+pub(crate) fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<Problem> {
+    let problem = |name: String| {
+        Some(Problem::Misspelt {
+            variable: text::inline(&name),
+            meant: safety_setting_meant(&name)?.variable,
+        })
+    };
     unknown(environment)
         .into_iter()
-        .filter_map(with_meant)
+        .filter_map(problem)
         .collect()
-}
-
-/// Returns a problem for each misspelt safety setting.
-pub(crate) fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
-    let misspelt = misspelt_safety_settings(environment).into_iter();
-    let problem = |(name, meant)| format!("{name} is not a setting: unset it, or set {meant}");
-    misspelt.map(problem).collect()
 }
 
 /// Returns the safety setting that the user probably meant by an unknown variable.
@@ -437,8 +494,7 @@ impl Setting {
 pub(crate) struct Listed {
     /// The values as given; a flag overrides its variable.
     pub(crate) values: Vec<(&'static Setting, String)>,
-    /// A sentence for each missing setting, which begins with its name.
-    pub(crate) missing: Vec<String>,
+    pub(crate) missing: Vec<Problem>,
 }
 
 /// Returns the settings that are set.
@@ -448,19 +504,19 @@ pub(crate) fn given(
     known: &Known,
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Listed, Vec<String>> {
+) -> Result<Listed, Vec<Problem>> {
     let problems = Settings::read(known, flags, &environment).connection.err();
-    let (missing, mut wrong): (Vec<String>, Vec<String>) = problems
+    let (missing, mut wrong): (Vec<Problem>, Vec<Problem>) = problems
         .unwrap_or_default()
         .into_iter()
-        .partition(|problem| problem.contains(MISSING));
+        .partition(Problem::is_missing);
     let reader = Reader::new(flags, &environment);
     let mut values = Vec::new();
     for setting in SETTINGS {
         if let Some(Given { name, value }) = reader.given(setting) {
             match value.into_string() {
                 Ok(value) => values.push((*setting, value)),
-                Err(_) => wrong.push(format!("{name} {NO_TEXT}")),
+                Err(_) => wrong.push(Problem::Invalid(format!("{name} {NO_TEXT}"))),
             }
         }
     }
@@ -474,7 +530,7 @@ pub(crate) fn given(
 pub(crate) fn warnings(
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Vec<String> {
+) -> Vec<Warning> {
     Reader::new(flags, &environment).warnings()
 }
 
@@ -482,7 +538,7 @@ pub(crate) fn warnings(
 pub(crate) fn hosts(
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Vec<Host>, Vec<String>> {
+) -> Result<Vec<Host>, Vec<Problem>> {
     let mut reader = Reader::new(flags, &environment);
     match reader.unchecked_hosts() {
         Some(hosts) if reader.problems.is_empty() => Ok(hosts),
@@ -492,8 +548,8 @@ pub(crate) fn hosts(
 
 /// All settings.
 pub(crate) struct Settings {
-    /// How to reach the cluster, or every problem with the settings, each naming its setting.
-    pub(crate) connection: Result<Connection, Vec<String>>,
+    /// How to reach the cluster, or every problem with the settings.
+    pub(crate) connection: Result<Connection, Vec<Problem>>,
     pub(crate) safety: Safety,
 }
 
@@ -637,7 +693,7 @@ impl Settings {
 struct Reader<'a> {
     flags: &'a [(&'static Setting, OsString)],
     environment: &'a dyn Fn(&str) -> Option<OsString>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 /// A value, with the flag or variable that set it.
@@ -691,8 +747,10 @@ impl<'a> Reader<'a> {
             },
             (None, Unset::Absent) => return None,
             (None, Unset::Missing) => {
-                let (variable, meaning) = (setting.variable, setting.meaning);
-                self.problems.push(format!("{variable}{MISSING}{meaning}"));
+                self.problems.push(Problem::Missing {
+                    variable: setting.variable,
+                    meaning: setting.meaning.to_owned(),
+                });
                 return None;
             }
         };
@@ -705,10 +763,13 @@ impl<'a> Reader<'a> {
                 "" => String::new(),
                 example => format!("; for example: {example}"),
             };
-            self.problems
-                .push(format!("{} {problem}{example}", given.name));
+            self.reject(format!("{} {problem}{example}", given.name));
         })
         .ok()
+    }
+
+    fn reject(&mut self, sentence: String) {
+        self.problems.push(Problem::Invalid(sentence));
     }
 
     fn read_text<T>(
@@ -733,7 +794,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<Warning> {
         let open = SECRET_FILES.iter().map(|setting| self.open_file(setting));
         [self.contradiction(), self.idle_login()]
             .into_iter()
@@ -743,19 +804,26 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns a warning if every user can read a file that contains a secret.
-    fn open_file(&self, setting: &Setting) -> Option<String> {
+    fn open_file(&self, setting: &Setting) -> Option<Warning> {
         let file = self.given(setting)?;
         is_open_to_all(&file.value).then(|| {
-            format!(
-                "{} names a file that every user of this machine can read: chmod 600 restricts it to its owner{}",
-                file.name,
-                place(&file.value)
-            )
+            let path = match shown_path(&file.value) {
+                Some(path) => text::shell_quoted(&path),
+                None => "FILE".to_owned(),
+            };
+            Warning {
+                found: format!(
+                    "{} names a file that every user of this machine can read{}",
+                    file.name,
+                    place(&file.value)
+                ),
+                remedy: format!("Restrict it to its owner:\n  chmod 600 {path}"),
+            }
         })
     }
 
     /// Returns a warning about what belongs to a login without a password.
-    fn idle_login(&self) -> Option<String> {
+    fn idle_login(&self) -> Option<Warning> {
         if self.given(&PASSWORD_FILE).is_some() {
             return None;
         }
@@ -765,16 +833,17 @@ impl<'a> Reader<'a> {
             .filter_map(|setting| Some(self.given(setting)?.name))
             .collect();
         (!idle.is_empty()).then(|| {
-            format!(
-                "without effect: {}, since {} is not set",
-                idle.join(" and "),
-                PASSWORD_FILE.variable
-            )
+            let idle = idle.join(" and ");
+            let password = PASSWORD_FILE.variable;
+            Warning {
+                found: format!("without effect: {idle}, since {password} is not set"),
+                remedy: format!("Set {password}, or unset {idle}."),
+            }
         })
     }
 
     /// Returns a warning about settings that have no effect because of another.
-    fn contradiction(&self) -> Option<String> {
+    fn contradiction(&self) -> Option<Warning> {
         let mode = self.given(&SSL_MODE);
         let insecure = mode
             .as_ref()
@@ -793,7 +862,10 @@ impl<'a> Reader<'a> {
             None => return None,
         };
         let idle: Vec<String> = idle.into_iter().flatten().map(|given| given.name).collect();
-        (!idle.is_empty()).then(|| format!("without effect: {}, since {why}", idle.join(" and ")))
+        (!idle.is_empty()).then(|| Warning {
+            found: format!("without effect: {}, since {why}", idle.join(" and ")),
+            remedy: format!("Unset {}, or what overrides it.", idle.join(" and ")),
+        })
     }
 
     /// Reads the safety settings.
@@ -853,7 +925,7 @@ impl<'a> Reader<'a> {
     fn token_secret(&mut self) -> Option<Secret> {
         match (self.given(&TOKEN_VALUE), self.given(&TOKEN_FILE)) {
             (Some(value), Some(file)) => {
-                self.problems.push(format!(
+                self.reject(format!(
                     "{} and {} are both set: set only one of them",
                     value.name, file.name
                 ));
@@ -862,10 +934,13 @@ impl<'a> Reader<'a> {
             (Some(_), None) => self.read_text(&TOKEN_VALUE, token_secret),
             (None, Some(_)) => self.read_file(&TOKEN_FILE, token_secret_in_file),
             (None, None) => {
-                self.problems.push(format!(
-                    "{}{MISSING}the secret of the API token, or {} with a file that contains it",
-                    TOKEN_VALUE.variable, TOKEN_FILE.variable
-                ));
+                self.problems.push(Problem::Missing {
+                    variable: TOKEN_VALUE.variable,
+                    meaning: format!(
+                        "the secret of the API token, or {} with a file that contains it",
+                        TOKEN_FILE.variable
+                    ),
+                });
                 None
             }
         }
@@ -905,16 +980,20 @@ fn is_quoted(value: &OsStr) -> bool {
     first == last && !inner.contains(first)
 }
 
-/// Returns where a file was looked for, to follow a problem with it.
-///
-/// The path is shown only if it is certainly a path and not a secret.
-fn place(path: &OsStr) -> String {
+/// Returns a path as text if it is certainly a path and not a secret.
+fn shown_path(path: &OsStr) -> Option<Cow<'_, str>> {
     let text = path.to_string_lossy();
-    let begins = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
     let is_path = Path::new(path).is_absolute()
-        || begins(&["./", "../", "~/"])
+        || ["./", "../", "~/"]
+            .iter()
+            .any(|start| text.starts_with(start))
         || fs::exists(path).unwrap_or(false);
-    let hint = if begins(&["~"]) {
+    Some(text).filter(|text| is_path && !text.contains(['!', '=']))
+}
+
+/// Returns where a file was looked for, to follow a problem with it.
+fn place(path: &OsStr) -> String {
+    let hint = if path.as_encoded_bytes().starts_with(b"~") {
         "; ~ is not expanded here, write the full path".to_owned()
     } else if Path::new(path).is_relative() {
         let folder = std::env::current_dir().unwrap_or_default();
@@ -922,10 +1001,9 @@ fn place(path: &OsStr) -> String {
     } else {
         String::new()
     };
-    if is_path && !text.contains(['!', '=']) {
-        text::inline(&format!(" ({text}{hint})"))
-    } else {
-        text::inline(&hint)
+    match shown_path(path) {
+        Some(path) => text::inline(&format!(" ({path}{hint})")),
+        None => text::inline(&hint),
     }
 }
 
@@ -1118,7 +1196,7 @@ mod tests {
     fn rejected(settings: Settings) -> Vec<String> {
         match settings.connection {
             Ok(_) => panic!("the settings were accepted"),
-            Err(problems) => problems,
+            Err(problems) => problems.iter().map(Problem::to_string).collect(),
         }
     }
 
@@ -1189,13 +1267,13 @@ mod tests {
 
     #[test]
     fn names_all_missing_settings_at_once() {
-        let problems = rejected(read_with(&[], &[]));
-        let names: Vec<_> = problems
-            .iter()
-            .filter_map(|problem| Some(problem.split_once(" is missing: ")?.0))
-            .collect();
+        let problems = read_with(&[], &[]).connection.err().unwrap_or_default();
+        let names = problems.iter().map(|problem| match problem {
+            Problem::Missing { variable, .. } => *variable,
+            problem => panic!("{problem}"),
+        });
         assert_eq!(
-            names,
+            names.collect::<Vec<_>>(),
             ["PROXMOX_HOST", "PROXMOX_TOKEN_NAME", "PROXMOX_TOKEN_VALUE"]
         );
     }
@@ -1545,10 +1623,11 @@ mod tests {
 
     #[test]
     fn warns_about_what_belongs_to_a_login_without_a_password() {
-        let found = |names: &[&str]| {
-            warnings(&[], |name| {
+        let found = |names: &[&str]| -> Vec<String> {
+            let warnings = warnings(&[], |name| {
                 names.contains(&name).then(|| "/nonexistent".into())
-            })
+            });
+            warnings.into_iter().map(|warning| warning.found).collect()
         };
         assert_eq!(
             found(&["PROXMOX_LOGIN_USER", "PROXMOX_TOTP_SECRET_FILE"]),
@@ -1625,7 +1704,7 @@ mod tests {
                 Some(value.into())
             };
             let warning = Reader::new(&[], &environment).contradiction();
-            assert_eq!(warning.as_deref(), expected);
+            assert_eq!(warning.map(|warning| warning.found).as_deref(), expected);
         }
     }
 
@@ -1633,7 +1712,7 @@ mod tests {
     fn warns_about_variables_that_look_like_settings() {
         let warning = |names: &[&str]| {
             let pairs = names.iter().map(|name| (name.into(), "x".into()));
-            ignored(pairs)
+            ignored(pairs).map(|warning| warning.found)
         };
         assert_eq!(warning(&["PATH", "PROXMOX_HOST", "PVE_HOST"]), None);
         assert_eq!(
@@ -1651,10 +1730,7 @@ mod tests {
                  PROXMOX_VE_API_TOKEN (did you mean PROXMOX_TOKEN_VALUE?)"
             )
         );
-        assert_eq!(
-            ignored([("PROXMOX_HOSTS".into(), "".into())].into_iter()),
-            None
-        );
+        assert!(ignored([("PROXMOX_HOSTS".into(), "".into())].into_iter()).is_none());
         // A misspelt safety setting is a problem, not a warning.
         assert_eq!(warning(&["PROXMOX_READONLY"]), None);
     }
@@ -1959,12 +2035,12 @@ mod tests {
                     is_set.then(|| other.into())
                 });
                 assert_eq!(found.len(), usize::from(warns), "{mode:o}: {found:?}");
-                for warning in found {
+                for Warning { found, remedy } in found {
                     let begin = format!("{} names a file that every user", setting.variable);
-                    assert!(warning.starts_with(&begin), "{warning}");
+                    assert!(found.starts_with(&begin), "{found}");
                     assert!(
-                        warning.contains("chmod 600") && warning.contains(&path),
-                        "{warning}"
+                        remedy.ends_with(&format!("\n  chmod 600 {path}")),
+                        "{remedy}"
                     );
                 }
             }

@@ -259,6 +259,15 @@ pub(crate) fn date(day: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// Quotes a word for a shell if necessary.
+pub(crate) fn shell_quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", inline(word).replace('\'', r"'\''")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

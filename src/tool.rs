@@ -196,7 +196,7 @@ impl Context {
                 let cluster = || Cluster::new(connection, self.peer.clone());
                 Ok(self.cluster.get_or_init(cluster))
             }
-            Err(problems) => Err(Error::settings(problems.clone())),
+            Err(problems) => Err(Error::settings(problems)),
         }
     }
 }

@@ -104,10 +104,10 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
     );
     if let Some(reason) = refusal {
         let headline = format!("{host}: the certificate is not trusted: {}", reason.why);
-        let advice = reason.remedies.iter().map(|advice| {
-            if advice.ends_with("/etc/pve/pve-root-ca.pem") {
+        let advice = reason.remedies.iter().map(|remedy| {
+            if remedy.copies_ca() {
                 format!(
-                    "{advice}:\n  scp root@{}:/etc/pve/pve-root-ca.pem . && export \
+                    "{remedy}:\n  scp root@{}:/etc/pve/pve-root-ca.pem . && export \
                      PROXMOX_CA_FILE=$PWD/pve-root-ca.pem\n",
                     match host.name.contains(':') {
                         true => format!("[{}]", host.name),
@@ -115,7 +115,7 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
                     }
                 )
             } else {
-                format!("{advice}.\n")
+                format!("{remedy}.\n")
             }
         });
         let advice: String = advice.collect();

@@ -4,11 +4,11 @@
 use std::cmp::Reverse;
 
 use crate::check::report::Report;
-use crate::error::grant::{self, Before, Grant, owners, quoted};
+use crate::error::grant::{self, Before, Grant, owners};
 use crate::settings::Safety;
 use crate::settings::boundaries::Guests;
 use crate::settings::exposure::Hidden;
-use crate::text::{self, add};
+use crate::text::{self, add, shell_quoted};
 use crate::tool::privileges::{self, AclPath, Below, Granted, Reach};
 use crate::tool::{Permission, Tool};
 use crate::tools;
@@ -202,7 +202,7 @@ fn hidden(safety: &Safety, mut tools: Vec<&'static str>) -> String {
     }
     items.sort();
     items.dedup();
-    quoted(&items.join(","))
+    shell_quoted(&items.join(","))
 }
 
 /// Returns the commands that grant the missing privileges, on the narrowest paths that suffice.

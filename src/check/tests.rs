@@ -7,9 +7,9 @@ use crate::check::host::reach;
 use crate::pve::http::tests::Step::{self, Hold};
 use crate::pve::http::tests::{Host as Server, assert_holds, connection, nowhere, read};
 use crate::pve::probe::sha256;
-use crate::settings::Check;
 use crate::settings::boundaries::Guests;
 use crate::settings::exposure::Names;
+use crate::settings::{Check, Problem};
 use crate::tools;
 
 fn probe(connection: &Connection) -> Probe<'_> {
@@ -313,7 +313,10 @@ fn a_grant_on_the_root_path_does_not_propagate() {
 fn checks_the_host_even_without_a_token() {
     let server = Server::tls("server", vec![vec![Hold]]);
     let settings = Settings {
-        connection: Err(vec!["PROXMOX_TOKEN_NAME is missing: a name".to_owned()]),
+        connection: Err(vec![Problem::Missing {
+            variable: "PROXMOX_TOKEN_NAME",
+            meaning: "a name".to_owned(),
+        }]),
         safety: Safety::default(),
     };
     let environment = Environment {

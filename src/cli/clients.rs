@@ -71,7 +71,7 @@ impl Entry {
         let given = settings::given(&tools::known(), flags, |name| env::var_os(name))
             .map_err(Error::settings)?;
         if !demo && !given.missing.is_empty() {
-            log::warn!("{}", given.missing.join("; "));
+            log::warn!("{}", settings::on_one_line(&given.missing));
         }
         let given = given.values;
         let from_file = given.iter().any(|(setting, _)| setting.stands_for_secret());

@@ -1,7 +1,7 @@
 //! The commands that grant an API token missing privileges, shown by `check` and when Proxmox refuses a
 //! request.
 
-use crate::text;
+use crate::text::shell_quoted;
 
 /// Privileges to grant to a token on a path.
 pub(crate) struct Grant<'a> {
@@ -43,12 +43,12 @@ impl Grant<'_> {
             "/" => ("MCP-top".to_owned(), " --propagate 0"),
             path => (format!("MCP{}", path.replace('/', "-")), ""),
         };
-        let role = quoted(&role);
+        let role = shell_quoted(&role);
         format!(
             "pveum role add {role}; pveum role modify {role} --append 1 --privs {} && \
              pveum acl modify {} {user}--tokens {token} --roles {auditor}{role}{end}",
             privileges.join(","),
-            quoted(self.path),
+            shell_quoted(self.path),
         )
     }
 }
@@ -67,25 +67,16 @@ fn is_auditor(privileges: &[&str]) -> bool {
 /// and `'mcp@pve!mcp'`.
 pub(crate) fn owners(token_id: &str) -> (String, String) {
     let user = match user(token_id) {
-        Some(user) => format!("--users {} ", quoted(user)),
+        Some(user) => format!("--users {} ", shell_quoted(user)),
         None => String::new(),
     };
-    (user, quoted(token_id))
+    (user, shell_quoted(token_id))
 }
 
 /// Returns the user of a token, if the user needs the same privileges; root@pam does not.
 pub(crate) fn user(token_id: &str) -> Option<&str> {
     let (user, _) = token_id.split_once('!')?;
     Some(user).filter(|user| *user != "root@pam")
-}
-
-/// Quotes a word for a shell if necessary.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
-    match word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", text::inline(word).replace('\'', r"'\''")),
-    }
 }
 
 /// The check that made Proxmox refuse a request.

@@ -94,8 +94,6 @@ impl Roots {
     }
 }
 
-const TAKE_CA: &str = "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem";
-
 /// What one way of checking says of a certificate.
 pub(crate) struct Opinion {
     /// `strict`, `verify` or `insecure`; `fingerprint` for a pin.
@@ -113,7 +111,51 @@ pub(crate) struct Reason {
     /// Everything that is wrong with it, as a phrase.
     pub(crate) why: String,
     /// What to do if not to pin it: all of it, which may be nothing.
-    pub(crate) remedies: Vec<&'static str>,
+    pub(crate) remedies: Vec<Remedy>,
+}
+
+/// What to do about a certificate that is refused, if not to pin it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Trust the cluster's own CA, which issued it.
+    TrustCa,
+    /// The same, where an older CA of the same name is trusted.
+    TrustNewCa,
+    /// Trust this certificate, which no CA issued.
+    TrustCertificate,
+    /// Use a host name that the certificate has.
+    RenameHost,
+    /// Renew it.
+    Renew,
+    /// Make another one.
+    Replace,
+}
+
+impl Remedy {
+    /// Returns true if a copy of the cluster's CA is needed.
+    pub(crate) fn copies_ca(self) -> bool {
+        matches!(self, Remedy::TrustCa | Remedy::TrustNewCa)
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Remedy::TrustCa => "Set PROXMOX_CA_FILE to a copy of a node's /etc/pve/pve-root-ca.pem",
+            Remedy::TrustNewCa => {
+                "Set PROXMOX_CA_FILE to a new copy of a node's /etc/pve/pve-root-ca.pem"
+            }
+            Remedy::TrustCertificate => {
+                "Set PROXMOX_CA_FILE to a copy of this certificate, taken from the node"
+            }
+            Remedy::RenameHost => "Set PROXMOX_HOST to a name that it has",
+            Remedy::Renew => {
+                "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert renew) and \
+                 check the clocks"
+            }
+            Remedy::Replace => "Make a new one on the node (pvecm updatecerts --force)",
+        })
+    }
 }
 
 /// What each way of checking says of the certificates that a host presented, its own first.
@@ -353,11 +395,15 @@ impl Verifier {
         let remedy = match &*remedies {
             [] => format!("Only {pin}"),
             // Whatever else is wrong, verify refuses as well.
-            [TAKE_CA] if self.host.trust.may_tolerate => format!(
-                "{TAKE_CA}. Or {pin}\n\
-                 (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)"
+            [Remedy::TrustCa] if self.host.trust.may_tolerate => format!(
+                "{}. Or {pin}\n\
+                 (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)",
+                Remedy::TrustCa
             ),
-            remedies => format!("{}. Or {pin}", remedies.join(". ")),
+            remedies => {
+                let remedies: Vec<String> = remedies.iter().map(Remedy::to_string).collect();
+                format!("{}. Or {pin}", remedies.join(". "))
+            }
         };
         self.error(leaf, &why, remedy)
     }
@@ -365,73 +411,69 @@ impl Verifier {
     /// Why the certificate is not trusted, and what to do about it if not to pin it.
     fn reason(&self, leaf: &CertificateDer<'_>, refusals: &[Refusal]) -> Reason {
         let faults = refusals.iter().map(|refusal| self.fault(leaf, refusal));
-        let (whys, remedies): (Vec<String>, Vec<&str>) = faults.unzip();
+        let (whys, remedies): (Vec<String>, Vec<Option<Remedy>>) = faults.unzip();
         Reason {
             why: whys.join(", and "),
-            remedies: remedies
-                .into_iter()
-                .filter(|remedy| !remedy.is_empty())
-                .collect(),
+            remedies: remedies.into_iter().flatten().collect(),
         }
     }
 
-    /// One thing that is wrong, and what to do about it, which may be nothing.
-    fn fault(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> (String, &'static str) {
-        const LIST_IT: &str =
-            "Set PROXMOX_CA_FILE to a copy of this certificate, taken from the node";
-        const RENEW: &str = "Renew it on the node (pvecm updatecerts --force, or pvenode acme cert \
-                             renew) and check the clocks";
-        const REPLACE: &str = "Make a new one on the node (pvecm updatecerts --force)";
-
+    /// Returns one thing that is wrong, and what to do about it, which may be nothing.
+    fn fault(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> (String, Option<Remedy>) {
         let read = Certificate::read(leaf);
         let read = read.as_ref();
         let date = |get: fn(&Certificate) -> &String| read.map_or("?", |read| get(read));
-        match refusal {
+        let (why, remedy) = match refusal {
             Refusal::NotPinned(pinned) => {
                 let pinned = fingerprint(pinned);
-                let what = format!("it does not match PROXMOX_FINGERPRINT, {pinned}");
-                (what, "")
+                return (
+                    format!("it does not match PROXMOX_FINGERPRINT, {pinned}"),
+                    None,
+                );
             }
             Refusal::NoRoots => (
                 "this machine has no CA certificates, and PROXMOX_CA_FILE names none".to_owned(),
-                TAKE_CA,
+                Remedy::TrustCa,
             ),
             Refusal::ChainOutOfDate => (
                 "a certificate of its chain is out of date".to_owned(),
-                RENEW,
+                Remedy::Renew,
             ),
-            Refusal::Rustls(err) if is_lone_ca(err, leaf) => {
-                ("unknown issuer, it is a self-signed CA".to_owned(), LIST_IT)
-            }
+            Refusal::Rustls(err) if is_lone_ca(err, leaf) => (
+                "unknown issuer, it is a self-signed CA".to_owned(),
+                Remedy::TrustCertificate,
+            ),
             Refusal::Rustls(Error::InvalidCertificate(err)) => match err {
-                CertificateError::UnknownIssuer if read.is_some_and(|read| read.self_issued) => {
-                    ("unknown issuer, it is self-signed".to_owned(), LIST_IT)
-                }
-                CertificateError::UnknownIssuer => ("unknown issuer".to_owned(), TAKE_CA),
+                CertificateError::UnknownIssuer if read.is_some_and(|read| read.self_issued) => (
+                    "unknown issuer, it is self-signed".to_owned(),
+                    Remedy::TrustCertificate,
+                ),
+                CertificateError::UnknownIssuer => ("unknown issuer".to_owned(), Remedy::TrustCa),
                 CertificateError::BadSignature => (
                     "its issuer has the name of a trusted CA, but another key".to_owned(),
-                    "Set PROXMOX_CA_FILE to a new copy of a node's /etc/pve/pve-root-ca.pem",
+                    Remedy::TrustNewCa,
                 ),
                 CertificateError::ExpiredContext { .. } => {
                     let since = date(|read| &read.not_after);
-                    (format!("expired since {since}"), RENEW)
+                    (format!("expired since {since}"), Remedy::Renew)
                 }
                 CertificateError::NotValidYetContext { .. } => {
                     let until = date(|read| &read.not_before);
-                    (format!("not yet valid, until {until}"), RENEW)
+                    (format!("not yet valid, until {until}"), Remedy::Renew)
                 }
                 CertificateError::NotValidForNameContext { .. } => {
                     let names = read.map(|read| read.names.join(", ")).unwrap_or_default();
                     let names = if names.is_empty() { "none" } else { &names };
                     (
                         format!("wrong name: asked for {}, it has {names}", self.host.name),
-                        "Give a name that it has in PROXMOX_HOST",
+                        Remedy::RenameHost,
                     )
                 }
-                err => (plain(err), REPLACE),
+                err => (plain(err), Remedy::Replace),
             },
-            Refusal::Rustls(err) => (err.to_string(), REPLACE),
-        }
+            Refusal::Rustls(err) => (err.to_string(), Remedy::Replace),
+        };
+        (why, Some(remedy))
     }
 
     /// The handshake's signature is not of the certificate's key, or could not be checked.

@@ -114,7 +114,7 @@ impl Reader<'_> {
             && addresses.iter().all(|address| address.port.is_some())
             && addresses.iter().all(|address| address.port != port)
         {
-            self.problems.push(format!(
+            self.reject(format!(
                 "{} and the port in {} differ: set only one of them",
                 given.name, host.name
             ));
@@ -124,7 +124,7 @@ impl Reader<'_> {
         let key = |at: usize| (addresses[at].name.to_ascii_lowercase(), ports[at]);
         let twice = |later: &usize| (0..*later).any(|earlier| key(earlier) == key(*later));
         if let (Some(again), Some(host)) = ((1..ports.len()).find(twice), self.given(&HOST)) {
-            self.problems.push(format!(
+            self.reject(format!(
                 "{} entry {} is the same host as an earlier one",
                 host.name,
                 again + 1
@@ -143,7 +143,7 @@ impl Reader<'_> {
             (1, hosts) => Some(vec![pins[0]; hosts]),
             (entries, hosts) if entries == hosts => Some(pins),
             (entries, hosts) => {
-                self.problems.push(format!(
+                self.reject(format!(
                     "{} has {entries} entries: set one for all hosts or one for each ({hosts}), which \
                      may be empty",
                     given.name
@@ -300,11 +300,11 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::{Problem, Settings};
     use crate::tools;
 
     /// Reads these settings and those that every connection needs.
-    fn read(variables: &[(&str, &str)]) -> Result<Vec<Host>, Vec<String>> {
+    fn read(variables: &[(&str, &str)]) -> Result<Vec<Host>, Vec<Problem>> {
         let needed = [
             ("PROXMOX_TOKEN_NAME", "mcp"),
             ("PROXMOX_TOKEN_VALUE", "secret"),
@@ -326,7 +326,7 @@ mod tests {
     fn problem(variables: &[(&str, &str)]) -> String {
         match read(variables) {
             Ok(hosts) => panic!("{hosts:?}"),
-            Err(problems) => problems.join("; "),
+            Err(problems) => settings::on_one_line(&problems),
         }
     }
 

@@ -613,8 +613,9 @@ fn a_token_file_that_every_user_can_read_is_a_warning() {
         &text,
         &[
             "warning  settings ",
-            "PROXMOX_TOKEN_FILE names a file that every user of this machine can read:\n",
-            " chmod 600 restricts it to its owner",
+            "PROXMOX_TOKEN_FILE names a file that every user of this machine can read",
+            "-> Restrict it to its owner:\n",
+            &format!("   chmod 600 {file}\n"),
         ],
     );
     fs::remove_file(path).expect("it was written");

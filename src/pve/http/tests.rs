@@ -459,11 +459,11 @@ mod trusting {
                 &[
                     issuer,
                     ", and wrong name: asked for 127.0.0.1, it has",
-                    "Give a name that it has in PROXMOX_HOST. Or if",
+                    "Set PROXMOX_HOST to a name that it has. Or if",
                     &pin_line(certificate),
                 ],
             );
-            assert_holds(&text, &["/etc/pve/pve-root-ca.pem. Give"]);
+            assert_holds(&text, &["/etc/pve/pve-root-ca.pem. Set PROXMOX_HOST"]);
             assert!(!text.contains("PROXMOX_SSL_MODE=verify"), "{text}");
         }
         // Where nothing but the issuer is wrong, verify would take it.

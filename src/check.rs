@@ -208,8 +208,8 @@ fn setting_remedy(problems: &[Problem]) -> String {
 
 /// Runs the checks that need the API: version, token, privileges, clock, nodes and boundaries.
 fn ask(report: &mut Report, connection: &Connection, safety: &Safety) {
-    let cluster = Cluster::new(connection, Peer::nobody());
-    let peer = Peer::nobody();
+    let cluster = Cluster::new(connection, Peer::none());
+    let peer = Peer::none();
     let client = Reader::new(&cluster, &peer);
     let began = seconds();
     let version = client.get("/version");

@@ -606,7 +606,7 @@ mod tests {
                     ..Safety::default()
                 },
             };
-            let context = Context::demo(settings, tools::find, Peer::nobody());
+            let context = Context::demo(settings, tools::find, Peer::none());
             let caller = Caller {
                 name: "test".to_owned(),
                 follows_tasks: false,

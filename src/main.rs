@@ -88,7 +88,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
         }
         Command::ToolsMarkdown => print(&cli::tool_markdown())?,
         Command::Call { tool, arguments } => {
-            let context = context(Peer::nobody());
+            let context = context(Peer::none());
             let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
             let mut approval = match can_ask && !command_line.yes {
                 true => Approval::WithinCall(None),

@@ -1,4 +1,4 @@
-//! The client at the other end: JSON-RPC messages, the lines that carry them, the connection.
+//! The MCP client: JSON-RPC messages, the lines that carry them, the connection.
 //!
 //! May import: `text`.
 

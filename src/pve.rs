@@ -1,4 +1,4 @@
-//! The Proxmox side: requests, the connection, and what comes back.
+//! Proxmox: the connection to its API, which can only read, and what comes back.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`.
 

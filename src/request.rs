@@ -1,4 +1,4 @@
-//! One request to the Proxmox API, as plain data.
+//! A request to the Proxmox API and its response, as plain data.
 //!
 //! May import: `text`.
 

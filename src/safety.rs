@@ -416,7 +416,7 @@ mod tests {
         };
         let gate = Gate::new(safety, &state, (entry.name, entry.tool.summary), caller);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
-        let peer = Peer::nobody();
+        let peer = Peer::none();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
         gate.authorize(&client, request)
             .err()
@@ -480,7 +480,7 @@ mod tests {
         };
         let gate = Gate::new(safety, &state, ("tool", "Does."), caller).with_requests(requests);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
-        let peer = Peer::nobody();
+        let peer = Peer::none();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
         client.show_before(object);
         match gate.authorize(&client, request) {
@@ -599,7 +599,7 @@ mod tests {
         let safety = Safety::default();
         let state = GateState::new(&safety);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
-        let peer = Peer::nobody();
+        let peer = Peer::none();
         let reader = Reader::new(&cluster, &peer);
         let first = Request::new(Post, "/nodes/pve1/qemu/100/status/start");
         let second = Request::new(Put, "/nodes/pve1/config");

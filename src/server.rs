@@ -1,7 +1,8 @@
-//! The MCP server: from the line to its answer.
+//! The MCP server: the loop that reads messages, and how each is answered.
 //!
-//! One message is answered after the other, but for calls that wait: for a task, or for an answer of the
-//! user. They are put aside, and whichever comes first has its turn, the next line or the next look.
+//! Messages are answered one after the other, except for calls that wait for a task or for an answer of the
+//! user. These are paused, and the loop continues with whatever comes first: the next message or the next
+//! poll of a paused call.
 //!
 //! May import: `text`, `mcp`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Question};
-use crate::mcp::connection::{self, Interruption, Next, Peer};
+use crate::mcp::connection::{self, Interruption, Next, Peer, Started};
 use crate::mcp::rpc::{self, Fault, Frame, Id, Message, Notification, Request};
 use crate::safety::Caller;
 use crate::safety::consent::{self, Approval, Returned};
@@ -28,15 +29,16 @@ use crate::text::nearest::nearest;
 use crate::tool::{CallState, Context, End, ListedTool, Outcome, WaitingCall};
 use crate::tools;
 
-/// Answers the messages of the client, until it sends no more or nobody reads what it is answered. A call
-/// is begun before what comes after it is looked at.
+/// Answers the messages of the client until its input ends or it closes the output. Each call starts before
+/// later messages are read.
 pub(crate) fn serve(context: &Context) -> io::Result<()> {
     let mut server = Server {
         context,
         peer: context.peer(),
         session: None,
         streams: Vec::new(),
-        aside: Vec::new(),
+        polling: Vec::new(),
+        asking: Vec::new(),
     };
     match server.run() {
         Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -44,71 +46,68 @@ pub(crate) fn serve(context: &Context) -> io::Result<()> {
     }
 }
 
-/// How many streams may be open, and how long the id of one may be: their ids are kept.
+/// The limits on open streams and on the length of their ids, since the ids are kept.
 const MOST_STREAMS: usize = 100;
 const LONGEST_STREAM_ID: usize = 1_000;
 
-/// How many calls may wait. While so many do, no other is begun.
-const MOST_ASIDE: usize = 250;
+/// How many calls may be paused; while that many are, further calls fail.
+const MOST_PAUSED: usize = 250;
 
-/// How long a person may think about a question: not so long that their answer comes too late to count.
-const THINKING_TIME: Duration = Duration::from_secs(consent::LIFETIME - 5);
+/// How long a user may take to answer a question: less than the answer is valid for.
+const ANSWER_TIME: Duration = Duration::from_secs(consent::LIFETIME - 5);
 
-/// How often a question is put again because its object has changed meanwhile.
+/// How often the same call may ask, since what it asks about can change in the meantime.
 const MOST_QUESTIONS: u32 = 3;
 
 // Why a question was not answered.
 const CANCELLED: &str = "The client cancelled the call before it was confirmed.";
-const CLOSED: &str = "The client closed its end before it was confirmed.";
+const CLOSED: &str = "The client disconnected before it was confirmed.";
+const TIMED_OUT: &str = "The user did not answer within 5 minutes.";
 
 struct Server<'a> {
     context: &'a Context,
     peer: &'a Peer,
-    /// What the last `initialize` settled.
+    /// What the last `initialize` negotiated.
     session: Option<Session>,
-    /// The requests of `subscriptions/listen` whose result is due at the end.
+    /// The requests of `subscriptions/listen`, whose result is due at the end.
     streams: Vec<Id>,
-    /// The calls that wait.
-    aside: Vec<Aside<'a>>,
+    /// The calls that wait for a task.
+    polling: Vec<Paused<Box<WaitingCall<'a>>>>,
+    /// The calls that wait for the user.
+    asking: Vec<Paused<PendingQuestion>>,
 }
 
-/// A call that waits.
-struct Aside<'a> {
-    answering: Answering,
+/// A call that waits for `wait`.
+struct Paused<W> {
+    request: OpenRequest,
     call: connection::Call,
-    awaits: Awaits<'a>,
+    wait: W,
 }
 
-/// What a call waits for.
-enum Awaits<'a> {
-    Look(Box<WaitingCall<'a>>),
-    User(Asked),
-}
-
-/// A question that was put to the user within a session.
-struct Asked {
+/// A question that was sent to the user within a session.
+struct PendingQuestion {
     /// The id of our request.
     id: Id,
-    /// What belongs to the answer.
+    /// The state that belongs to the answer.
     state: String,
     deadline: Instant,
 }
 
-/// A request that is worked on, and all that is needed to answer it.
-struct Answering {
+/// A request that is not answered yet, with all that is needed to answer it.
+struct OpenRequest {
     id: Id,
     era: Era,
-    /// What the log calls it.
-    subject: String,
-    start: Instant,
+    /// The name of the request in the log.
+    log_name: String,
+    received: Instant,
     can_be_cancelled: bool,
-    place: Place,
-    /// What it is made again from when the user has answered, where they can be asked within it.
-    again: Option<Box<Again>>,
+    destination: Destination,
+    /// How to repeat the call once the user has answered; `None` if they cannot be asked within it.
+    repeat: Option<Box<Repeat>>,
 }
 
-/// A call that may have to be made again.
-struct Again {
+/// A call that may have to be repeated.
+struct Repeat {
     entry: ListedTool,
     arguments: Map<String, Value>,
     caller: String,
@@ -117,63 +116,53 @@ struct Again {
     asked: u32,
 }
 
-/// Where an answer goes.
+/// Where an answer is written.
 #[derive(Clone)]
-enum Place {
+enum Destination {
     Line,
-    /// Into an array, in this place.
+    /// The array of a batch, at this index.
     Batch(Rc<RefCell<Batch>>, usize),
 }
 
 /// The answers to a batch, which are sent together.
 struct Batch {
     answers: Vec<Option<Value>>,
-    /// How many of its messages have not been dealt with.
+    /// How many of its messages are not done.
     open: usize,
 }
 
-/// What a request is answered with.
-enum Reply<'a> {
-    /// Its result, at once.
+/// What handling a request led to.
+enum Handled<'a> {
+    /// The result.
     Result(Value),
-    /// Not at all: the client cancelled it.
-    Nothing,
-    /// An acknowledgement, and the result when the server ends.
+    /// No answer, since the client cancelled it.
+    Cancelled,
+    /// A stream: an acknowledgement now, and the result when the server ends.
     Stream,
-    /// Later.
-    Waits(Awaits<'a>),
-}
-
-impl Aside<'_> {
-    /// When it has its turn, whatever the client does.
-    fn due(&self) -> Instant {
-        match &self.awaits {
-            Awaits::Look(waiting) => waiting.due(),
-            Awaits::User(asked) => asked.deadline,
-        }
-    }
-
-    fn is_asked(&self, question: &Id) -> bool {
-        matches!(&self.awaits, Awaits::User(asked) if asked.id == *question)
-    }
+    /// A call that waits for a task.
+    Polling(Box<WaitingCall<'a>>),
+    /// A call that waits for the user.
+    Asking(PendingQuestion),
 }
 
 impl<'a> Server<'a> {
-    /// The revision of the open session.
+    /// Returns the revision of the open session.
     fn revision(&self) -> Option<Revision> {
         self.session.as_ref().map(|session| session.revision)
     }
 
     fn run(&mut self) -> io::Result<()> {
         loop {
-            let due = self.aside.iter().map(Aside::due).min();
+            let polls = self.polling.iter().map(|call| call.wait.due());
+            let deadlines = self.asking.iter().map(|call| call.wait.deadline);
+            let due = polls.chain(deadlines).min();
             match self.peer.next(due)? {
                 Next::Frame(frame) => self.receive(frame)?,
                 Next::Due => (),
-                Next::End if self.aside.is_empty() => break,
+                Next::End if self.polling.is_empty() && self.asking.is_empty() => break,
                 Next::End => (),
             }
-            self.look_after()?;
+            self.resume_due()?;
         }
         for id in mem::take(&mut self.streams) {
             let result = era::stateless("subscriptions/listen", era::listened(&id));
@@ -182,198 +171,244 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// Gives each call that waits its turn, where that has come.
-    fn look_after(&mut self) -> io::Result<()> {
-        for aside in mem::take(&mut self.aside) {
-            if self.peer.has_cancelled(&aside.call) {
-                self.drop_cancelled(aside)?;
-            } else if self.peer.has_closed() || aside.due() <= Instant::now() {
-                self.resume(aside)?;
+    /// Continues the paused calls that are due, and ends those whose client cancelled them or disconnected.
+    fn resume_due(&mut self) -> io::Result<()> {
+        for paused in mem::take(&mut self.polling) {
+            if self.peer.has_cancelled(&paused.call) {
+                self.drop_polling(paused)?;
+            } else if self.peer.has_closed() || paused.wait.due() <= Instant::now() {
+                self.poll(paused)?;
             } else {
-                self.aside.push(aside);
+                self.polling.push(paused);
+            }
+        }
+        for paused in mem::take(&mut self.asking) {
+            if self.peer.has_cancelled(&paused.call) {
+                self.drop_asking(paused)?;
+            } else if self.peer.has_closed() || paused.wait.deadline <= Instant::now() {
+                self.stop_asking(paused)?;
+            } else {
+                self.asking.push(paused);
             }
         }
         Ok(())
     }
 
-    /// Goes on with a call whose turn has come, or ends it because its client has closed its end.
-    fn resume(&mut self, aside: Aside<'a>) -> io::Result<()> {
-        let Aside {
-            mut answering,
+    /// Polls the task of a call, or ends the call because its client has disconnected.
+    fn poll(&mut self, paused: Paused<Box<WaitingCall<'a>>>) -> io::Result<()> {
+        let Paused {
+            mut request,
             call,
-            awaits,
-        } = aside;
-        let is_cancelled = self.peer.resume(call);
-        let is_closed = self.peer.has_closed();
-        let outcome = match awaits {
-            Awaits::User(asked) => {
-                self.peer.withdraw(&asked.id);
-                let why = match is_closed {
-                    _ if is_cancelled => CANCELLED,
-                    true => CLOSED,
-                    false => "Nobody answered the question within 5 minutes.",
+            wait,
+        } = paused;
+        let handled = match self.peer.resume(call) {
+            true => Ok(Handled::Cancelled),
+            false => {
+                let state = match self.peer.has_closed() {
+                    true => wait.leave(),
+                    false => wait.look(),
                 };
-                self.call_again(&mut answering, unanswered(asked.state, why))
-            }
-            Awaits::Look(_) if is_cancelled => Ok(Reply::Nothing),
-            Awaits::Look(waiting) => {
-                let turn = match is_closed {
-                    true => waiting.leave(),
-                    false => waiting.look(),
-                };
-                self.reply(&mut answering, turn)
+                self.handle(&mut request, state)
             }
         };
-        self.answer(answering, outcome)
+        self.answer(request, handled)
     }
 
-    /// Lets go of a call that the client has cancelled.
-    fn drop_cancelled(&mut self, aside: Aside<'a>) -> io::Result<()> {
-        let Aside {
-            mut answering,
+    /// Ends a call whose question was not answered.
+    fn stop_asking(&mut self, paused: Paused<PendingQuestion>) -> io::Result<()> {
+        let Paused {
+            mut request,
             call,
-            awaits,
-        } = aside;
-        log_begun(&answering.subject, call.begun);
-        if let Awaits::User(asked) = awaits {
-            self.peer.withdraw(&asked.id);
-            // The audit log has a line of every call.
-            let _ = self.call_again(&mut answering, unanswered(asked.state, CANCELLED));
-        }
-        self.deliver(answering.place, None)
+            wait: question,
+        } = paused;
+        let is_cancelled = self.peer.resume(call);
+        self.peer.withdraw(&question.id);
+        let why = match self.peer.has_closed() {
+            _ if is_cancelled => CANCELLED,
+            true => CLOSED,
+            false => TIMED_OUT,
+        };
+        let handled = self.repeat_call(&mut request, unanswered(question.state, why));
+        self.answer(request, handled)
     }
 
-    /// Works on one line.
+    /// Drops a call that waits for a task, since the client has cancelled it.
+    fn drop_polling(&self, paused: Paused<Box<WaitingCall<'a>>>) -> io::Result<()> {
+        let Paused { request, call, .. } = paused;
+        log_orphaned_changes(&request.log_name, &call.started);
+        self.deliver(request.destination, None)
+    }
+
+    /// Drops a call that waits for the user, since the client has cancelled it.
+    fn drop_asking(&self, paused: Paused<PendingQuestion>) -> io::Result<()> {
+        let Paused {
+            mut request,
+            call,
+            wait: question,
+        } = paused;
+        log_orphaned_changes(&request.log_name, &call.started);
+        self.peer.withdraw(&question.id);
+        // Every call has a line in the audit log.
+        let _ = self.repeat_call(&mut request, unanswered(question.state, CANCELLED));
+        self.deliver(request.destination, None)
+    }
+
+    /// Handles one line.
     fn receive(&mut self, frame: Frame) -> io::Result<()> {
         match frame {
-            Frame::Single(message) => self.take(message, Place::Line),
+            Frame::Single(message) => self.take(message, Destination::Line),
             Frame::Batch(messages) => self.take_batch(messages),
         }
     }
 
-    /// Works on a batch, whose answers go into one array (MCP 2025-03-26, Base protocol, Batching).
+    /// Handles a batch, whose answers go into one array (MCP 2025-03-26, Base protocol, Batching).
     fn take_batch(&mut self, messages: Vec<Message>) -> io::Result<()> {
         let refuse = |why| Some(rpc::answer(None, Err(Fault::invalid_request(why))));
         if !self.revision().is_some_and(Revision::has_batches) {
-            return self.deliver(Place::Line, refuse("This revision has no batches"));
+            return self.deliver(Destination::Line, refuse("This revision has no batches"));
         }
         if messages.is_empty() {
-            return self.deliver(Place::Line, refuse("A batch must not be empty"));
+            return self.deliver(Destination::Line, refuse("A batch must not be empty"));
         }
         let batch = Rc::new(RefCell::new(Batch {
             answers: messages.iter().map(|_| None).collect(),
             open: messages.len(),
         }));
         for (at, message) in messages.into_iter().enumerate() {
-            let place = Place::Batch(Rc::clone(&batch), at);
+            let destination = Destination::Batch(Rc::clone(&batch), at);
             match message {
                 Message::Request(request) if Era::of(&request, self.revision()) != Era::Session => {
                     let fault = Fault::invalid_request(
                         "A batch holds only requests of the session that is already open",
                     );
-                    self.deliver(place, Some(rpc::answer(Some(&request.id), Err(fault))))?;
+                    self.deliver(
+                        destination,
+                        Some(rpc::answer(Some(&request.id), Err(fault))),
+                    )?;
                 }
-                message => self.take(message, place)?,
+                message => self.take(message, destination)?,
             }
         }
         Ok(())
     }
 
-    /// Works on one message.
-    fn take(&mut self, message: Message, place: Place) -> io::Result<()> {
+    /// Handles one message.
+    fn take(&mut self, message: Message, destination: Destination) -> io::Result<()> {
         let request = match message {
             Message::Invalid(id, fault) => {
-                return self.deliver(place, Some(rpc::answer(id.as_ref(), Err(fault))));
+                return self.deliver(destination, Some(rpc::answer(id.as_ref(), Err(fault))));
             }
             Message::Notification(notification) => {
-                self.take_note(&notification)?;
-                return self.deliver(place, None);
+                self.take_notification(&notification)?;
+                return self.deliver(destination, None);
             }
             Message::Response(id, outcome) => {
                 self.take_response(id, outcome)?;
-                return self.deliver(place, None);
+                return self.deliver(destination, None);
             }
             Message::Request(request) => request,
         };
         let can_be_cancelled = request.method != "initialize";
-        if self.peer.begin(&request.id, &request.params) && can_be_cancelled {
-            return self.deliver(place, None);
+        if self.peer.begin_call(&request.id, &request.params) && can_be_cancelled {
+            return self.deliver(destination, None);
         }
-        let mut answering = Answering {
+        let mut open = OpenRequest {
             id: request.id.clone(),
             era: Era::of(&request, self.revision()),
-            subject: subject(&request),
-            start: Instant::now(),
+            log_name: log_name(&request),
+            received: Instant::now(),
             can_be_cancelled,
-            place,
-            again: None,
+            destination,
+            repeat: None,
         };
-        let outcome = self.dispatch(&mut answering, request);
-        self.answer(answering, outcome)
+        let handled = self.dispatch(&mut open, request);
+        self.answer(open, handled)
     }
 
-    /// Answers the request that was worked on, unless it waits or nobody wants the answer.
+    /// Answers a request, or pauses it if it waits.
     fn answer(
         &mut self,
-        answering: Answering,
-        outcome: Result<Reply<'a>, Fault>,
+        request: OpenRequest,
+        handled: Result<Handled<'a>, Fault>,
     ) -> io::Result<()> {
-        let outcome = match outcome {
-            Ok(Reply::Waits(awaits)) => {
-                if let Some(call) = self.peer.put_aside() {
-                    self.aside.push(Aside {
-                        answering,
+        match handled {
+            Ok(Handled::Result(result)) => self.finish(request, Ok(Some(result))),
+            Ok(Handled::Cancelled) => self.finish(request, Ok(None)),
+            Ok(Handled::Stream) => self.open_stream(request),
+            Ok(Handled::Polling(wait)) => {
+                if let Some(call) = self.peer.pause_call() {
+                    self.polling.push(Paused {
+                        request,
                         call,
-                        awaits,
+                        wait,
                     });
                 }
-                return Ok(());
+                Ok(())
             }
-            outcome => outcome,
-        };
-        let Answering {
-            id,
-            subject,
-            start,
-            can_be_cancelled,
-            place,
-            ..
-        } = answering;
-        log::debug!("{subject}: {} ms", start.elapsed().as_millis());
-        // Not all that is done for a cancelled request breaks off, but nothing is sent for it.
-        if can_be_cancelled && self.peer.interruption() == Some(Interruption::Cancelled) {
-            log_begun(&subject, self.peer.begun());
-            return self.deliver(place, None);
-        }
-        let answer = match outcome {
-            Ok(Reply::Result(result)) => Some(rpc::answer(Some(&id), Ok(result))),
-            Ok(Reply::Nothing | Reply::Waits(_)) => None,
-            Ok(Reply::Stream) if !self.has_room_for(&id) => {
-                let fault = Fault::invalid_request(format!(
-                    "At most {MOST_STREAMS} subscriptions may be open, with ids of at most \
-                     {LONGEST_STREAM_ID} bytes: cancel one"
-                ));
-                Some(rpc::answer(Some(&id), Err(fault)))
-            }
-            Ok(Reply::Stream) => {
-                let method = "notifications/subscriptions/acknowledged";
-                self.peer
-                    .write(&rpc::notification(method, era::acknowledged(&id)))?;
-                if !self.streams.contains(&id) {
-                    self.streams.push(id);
+            Ok(Handled::Asking(wait)) => {
+                if let Some(call) = self.peer.pause_call() {
+                    self.asking.push(Paused {
+                        request,
+                        call,
+                        wait,
+                    });
                 }
-                None
+                Ok(())
             }
-            Err(fault) => Some(rpc::answer(Some(&id), Err(fault))),
-        };
-        self.deliver(place, answer)
+            Err(fault) => self.finish(request, Err(fault)),
+        }
     }
 
-    /// Sends an answer, or keeps it until its batch is complete; `None` where there is none.
-    fn deliver(&self, place: Place, answer: Option<Value>) -> io::Result<()> {
-        let answer = match place {
-            Place::Line => answer,
-            Place::Batch(batch, at) => {
+    /// Acknowledges a stream, whose result is due when the server ends.
+    fn open_stream(&mut self, request: OpenRequest) -> io::Result<()> {
+        let id = &request.id;
+        if !self.has_room_for(id) {
+            let fault = Fault::invalid_request(format!(
+                "At most {MOST_STREAMS} subscriptions may be open, with ids of at most \
+                 {LONGEST_STREAM_ID} bytes: cancel one"
+            ));
+            return self.finish(request, Err(fault));
+        }
+        if self.is_cancelled(&request) {
+            return self.finish(request, Ok(None));
+        }
+        let method = "notifications/subscriptions/acknowledged";
+        let acknowledgement = rpc::notification(method, era::acknowledged(id));
+        self.peer.write(&acknowledgement)?;
+        if !self.streams.contains(id) {
+            self.streams.push(id.clone());
+        }
+        // The input is not polled again here: a cancellation that it holds must find the open stream.
+        self.deliver(request.destination, None)
+    }
+
+    /// Sends the answer of a request, unless the client has cancelled it: not everything that is done for a
+    /// cancelled request can be interrupted.
+    fn finish(
+        &mut self,
+        request: OpenRequest,
+        outcome: Result<Option<Value>, Fault>,
+    ) -> io::Result<()> {
+        let log_name = &request.log_name;
+        log::debug!("{log_name}: {} ms", request.received.elapsed().as_millis());
+        if self.is_cancelled(&request) {
+            log_orphaned_changes(log_name, &self.peer.take_started());
+            return self.deliver(request.destination, None);
+        }
+        let outcome = outcome.transpose();
+        let answer = outcome.map(|outcome| rpc::answer(Some(&request.id), outcome));
+        self.deliver(request.destination, answer)
+    }
+
+    fn is_cancelled(&self, request: &OpenRequest) -> bool {
+        request.can_be_cancelled && self.peer.interruption() == Some(Interruption::Cancelled)
+    }
+
+    /// Sends an answer, or keeps it until its batch is complete; `None` if there is none.
+    fn deliver(&self, destination: Destination, answer: Option<Value>) -> io::Result<()> {
+        let answer = match destination {
+            Destination::Line => answer,
+            Destination::Batch(batch, at) => {
                 let mut batch = batch.borrow_mut();
                 batch.answers[at] = answer;
                 batch.open -= 1;
@@ -393,7 +428,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Whether a stream with this id may be open.
+    /// Returns true if a stream with this id may be opened.
     fn has_room_for(&self, id: &Id) -> bool {
         let is_short = match id {
             Id::Integer(_) => true,
@@ -402,7 +437,7 @@ impl<'a> Server<'a> {
         is_short && (self.streams.len() < MOST_STREAMS || self.streams.contains(id))
     }
 
-    fn take_note(&mut self, notification: &Notification) -> io::Result<()> {
+    fn take_notification(&mut self, notification: &Notification) -> io::Result<()> {
         if notification.method != "notifications/cancelled" {
             return Ok(());
         }
@@ -410,49 +445,43 @@ impl<'a> Server<'a> {
             return Ok(());
         };
         self.streams.retain(|stream| *stream != id);
-        let is_it = |aside: &mut Aside| aside.call.id == id;
-        let cancelled: Vec<Aside> = self.aside.extract_if(.., is_it).collect();
-        for aside in cancelled {
-            self.drop_cancelled(aside)?;
+        while let Some(at) = self.polling.iter().position(|call| call.call.id == id) {
+            let paused = self.polling.remove(at);
+            self.drop_polling(paused)?;
+        }
+        while let Some(at) = self.asking.iter().position(|call| call.call.id == id) {
+            let paused = self.asking.remove(at);
+            self.drop_asking(paused)?;
         }
         Ok(())
     }
 
-    /// Goes on with the call whose user has answered.
+    /// Continues the call whose user has answered.
     fn take_response(&mut self, id: Option<Id>, outcome: Result<Value, Value>) -> io::Result<()> {
-        let place = id.and_then(|id| self.aside.iter().position(|aside| aside.is_asked(&id)));
-        let Some(place) = place else {
-            log::warn!("dropped a response that nobody waits for");
+        let answered = id.and_then(|id| self.asking.iter().position(|call| call.wait.id == id));
+        let Some(at) = answered else {
+            log::warn!("dropped a response that belongs to no request");
             return Ok(());
         };
-        let Aside {
-            mut answering,
+        let Paused {
+            mut request,
             call,
-            awaits,
-        } = self.aside.remove(place);
-        let outcome = match awaits {
-            Awaits::User(asked) => {
-                let approval = match self.peer.resume(call) {
-                    true => unanswered(asked.state, CANCELLED),
-                    false => era::answered(asked.state, outcome),
-                };
-                self.call_again(&mut answering, approval)
-            }
-            Awaits::Look(_) => Ok(Reply::Nothing),
+            wait: question,
+        } = self.asking.remove(at);
+        let approval = match self.peer.resume(call) {
+            true => unanswered(question.state, CANCELLED),
+            false => era::answered(question.state, outcome),
         };
-        self.answer(answering, outcome)
+        let handled = self.repeat_call(&mut request, approval);
+        self.answer(request, handled)
     }
 
-    /// Every method of both eras.
-    fn dispatch(
-        &mut self,
-        answering: &mut Answering,
-        request: Request,
-    ) -> Result<Reply<'a>, Fault> {
+    /// Handles a request: every method of both eras.
+    fn dispatch(&mut self, open: &mut OpenRequest, request: Request) -> Result<Handled<'a>, Fault> {
         let Request {
             method, mut params, ..
         } = request;
-        let era = &answering.era;
+        let era = &open.era;
         if *era == Era::Stateless {
             era::check(&params)?;
         }
@@ -469,15 +498,17 @@ impl<'a> Server<'a> {
             (Era::Stateless, "tasks/update") => Some(tasks::update(self.context, &params)?),
             (_, "tools/list") => Some(list_tools(self.context, &params)?),
             // Clients ask for these whether they are declared or not, and warn where they are unknown.
-            (Era::Session, "prompts/list") => Some(none(&params, "prompts")?),
-            (Era::Session, "resources/list") => Some(none(&params, "resources")?),
-            (Era::Session, "resources/templates/list") => Some(none(&params, "resourceTemplates")?),
-            (_, "tools/call") => return self.call_tool(answering, params),
+            (Era::Session, "prompts/list") => Some(empty_list(&params, "prompts")?),
+            (Era::Session, "resources/list") => Some(empty_list(&params, "resources")?),
+            (Era::Session, "resources/templates/list") => {
+                Some(empty_list(&params, "resourceTemplates")?)
+            }
+            (_, "tools/call") => return self.call_tool(open, params),
             (_, _) => return Err(Fault::unknown_method(&method)),
         };
         Ok(match result {
-            Some(result) => Reply::Result(formed(era, &method, result)),
-            None => Reply::Nothing,
+            Some(result) => Handled::Result(in_era(era, &method, result)),
+            None => Handled::Cancelled,
         })
     }
 
@@ -492,11 +523,11 @@ impl<'a> Server<'a> {
 
     fn call_tool(
         &mut self,
-        answering: &mut Answering,
+        request: &mut OpenRequest,
         mut params: Map<String, Value>,
-    ) -> Result<Reply<'a>, Fault> {
+    ) -> Result<Handled<'a>, Fault> {
         let session = self.session.as_ref();
-        let caller = era::caller(&answering.era, session, self.peer, &mut params)?;
+        let caller = era::caller(&request.era, session, self.peer, &mut params)?;
         let Some(Value::String(name)) = params.remove("name") else {
             return Err(Fault::invalid_params(
                 "name must be a string, the tool to call",
@@ -504,15 +535,16 @@ impl<'a> Server<'a> {
         };
         let entry = tools::find(&name).ok_or_else(|| unknown_tool(&name))?;
         let arguments = arguments(params.remove("arguments").unwrap_or_default())?;
-        if self.aside.len() >= MOST_ASIDE {
+        if self.polling.len() + self.asking.len() >= MOST_PAUSED {
             let error = Error::impossible(
                 format!("{} was not called", entry.name),
-                format!("{MOST_ASIDE} calls wait already: call again when some have ended."),
-            );
-            return self.reply(answering, CallState::Ended(End::Outcome(error.into())));
+                format!("{MOST_PAUSED} calls are waiting."),
+            )
+            .hint("Call again when some have ended.");
+            return self.handle(request, CallState::Ended(End::Outcome(error.into())));
         }
         if matches!(caller.approval, Approval::WithinCall(_)) {
-            answering.again = Some(Box::new(Again {
+            request.repeat = Some(Box::new(Repeat {
                 entry,
                 arguments: arguments.clone(),
                 caller: caller.name.clone(),
@@ -520,89 +552,92 @@ impl<'a> Server<'a> {
                 asked: 0,
             }));
         }
-        let turn = entry.call(self.context, &arguments, caller);
-        self.reply(answering, turn)
+        let state = entry.call(self.context, &arguments, caller);
+        self.handle(request, state)
     }
 
-    /// Makes a call again whose user has answered, or will not.
-    fn call_again(
+    /// Repeats a call whose user has answered, or will not.
+    fn repeat_call(
         &self,
-        answering: &mut Answering,
+        request: &mut OpenRequest,
         approval: Approval,
-    ) -> Result<Reply<'a>, Fault> {
-        let Some(again) = &answering.again else {
-            return Err(Fault::internal("the call cannot be made again".to_owned()));
+    ) -> Result<Handled<'a>, Fault> {
+        let Some(repeat) = &request.repeat else {
+            return Err(Fault::internal("the call cannot be repeated".to_owned()));
         };
         let caller = Caller {
-            name: again.caller.clone(),
+            name: repeat.caller.clone(),
             follows_tasks: false,
             approval,
         };
-        let turn = again.entry.call(self.context, &again.arguments, caller);
-        self.reply(answering, turn)
+        let state = repeat.entry.call(self.context, &repeat.arguments, caller);
+        self.handle(request, state)
     }
 
-    /// What a call is answered that has come so far.
-    fn reply(&self, answering: &mut Answering, state: CallState<'a>) -> Result<Reply<'a>, Fault> {
+    /// Turns the state of a call into a result, a question or a wait.
+    fn handle(
+        &self,
+        request: &mut OpenRequest,
+        state: CallState<'a>,
+    ) -> Result<Handled<'a>, Fault> {
         let end = match state {
-            CallState::Waits(waiting) => return Ok(Reply::Waits(Awaits::Look(waiting))),
+            CallState::Waits(waiting) => return Ok(Handled::Polling(waiting)),
             CallState::Ended(end) => end,
         };
         let result = match end {
-            End::Cancelled => return Ok(Reply::Nothing),
+            End::Cancelled => return Ok(Handled::Cancelled),
             End::Outcome(outcome) => tool_result(outcome),
-            End::Question(question) if answering.again.is_some() => {
-                return self.ask(answering, question);
+            End::Question(question) if request.repeat.is_some() => {
+                return self.ask(request, question);
             }
             End::Question(question) => era::asked(&question),
             End::Task(task) => tasks::created(self.context, &task),
             End::InvalidRequestState => return Err(era::invalid_request_state()),
         };
-        Ok(Reply::Result(formed(&answering.era, "tools/call", result)))
+        Ok(Handled::Result(in_era(&request.era, "tools/call", result)))
     }
 
-    /// Asks the user within the session.
-    fn ask(&self, answering: &mut Answering, question: Question) -> Result<Reply<'a>, Fault> {
+    /// Approval the user within the session.
+    fn ask(&self, request: &mut OpenRequest, question: Question) -> Result<Handled<'a>, Fault> {
         let mut params = question.params();
         let Question { state, .. } = question;
-        if let Some(again) = &mut answering.again {
-            if again.says_mode {
+        if let Some(repeat) = &mut request.repeat {
+            if repeat.says_mode {
                 params["mode"] = "form".into();
             }
-            again.asked += 1;
-            if again.asked > MOST_QUESTIONS {
+            repeat.asked += 1;
+            if repeat.asked > MOST_QUESTIONS {
                 let why = "It changed each time while it was being confirmed.";
-                let approval = unanswered(state, why);
-                return self.call_again(answering, approval);
+                return self.repeat_call(request, unanswered(state, why));
             }
         }
-        match self.peer.ask("elicitation/create", params) {
-            Some(id) => Ok(Reply::Waits(Awaits::User(Asked {
+        match self.peer.send_request("elicitation/create", params) {
+            Some(id) => Ok(Handled::Asking(PendingQuestion {
                 id,
                 state,
-                deadline: Instant::now() + THINKING_TIME,
-            }))),
-            None => self.call_again(answering, unanswered(state, CLOSED)),
+                deadline: Instant::now() + ANSWER_TIME,
+            })),
+            None => self.repeat_call(request, unanswered(state, CLOSED)),
         }
     }
 }
 
-/// Says what a cancelled request has begun, which nobody hears of otherwise.
-fn log_begun(subject: &str, begun: Vec<String>) {
-    for begun in begun {
-        log::warn!("{subject} was cancelled; what it began goes on: {begun}");
+/// Logs what a cancelled request has started, since no answer tells the client.
+fn log_orphaned_changes(log_name: &str, started: &[Started]) {
+    for started in started {
+        log::warn!("{log_name} was cancelled; what it started continues: {started}");
     }
 }
 
-/// A result as its era has it.
-fn formed(era: &Era, method: &str, result: Value) -> Value {
+/// Puts a result into the form of its era.
+fn in_era(era: &Era, method: &str, result: Value) -> Value {
     match era {
         Era::Stateless => era::stateless(method, result),
         Era::Handshake | Era::Session | Era::Unknown => result,
     }
 }
 
-/// How a call is made again whose question was not answered.
+/// Returns how to repeat a call whose question was not answered.
 fn unanswered(state: String, why: &'static str) -> Approval {
     Approval::WithinCall(Some(Returned {
         state,
@@ -610,26 +645,26 @@ fn unanswered(state: String, why: &'static str) -> Approval {
     }))
 }
 
-/// What the log calls a request: the method and the tool, never the arguments.
-fn subject(request: &Request) -> String {
+/// Returns the name of a request in the log: the method and the tool, never the arguments.
+fn log_name(request: &Request) -> String {
     match (&*request.method, request.params.get("name")) {
         ("tools/call", Some(Value::String(name))) => format!("tools/call {name:?}"),
         (method, _) => format!("{method:?}"),
     }
 }
 
-/// Accepts any filter: what it asks for and we do not have is left out of the acknowledgement.
-fn listen<'a>(params: &Map<String, Value>) -> Result<Reply<'a>, Fault> {
+/// Accepts any filter; the acknowledgement omits what is not available.
+fn listen<'a>(params: &Map<String, Value>) -> Result<Handled<'a>, Fault> {
     let Some(Value::Object(filter)) = params.get("notifications") else {
         return Err(Fault::invalid_params("notifications must be an object"));
     };
     if filter.get("taskIds").is_some_and(|ids| !ids.is_null()) {
         era::require_tasks(params)?;
     }
-    Ok(Reply::Stream)
+    Ok(Handled::Stream)
 }
 
-/// Every list has one page, so no cursor can be one of ours.
+/// Refuses any cursor, since every list has one page.
 fn check_cursor(params: &Map<String, Value>) -> Result<(), Fault> {
     match params.get("cursor") {
         None | Some(Value::Null) => Ok(()),
@@ -639,8 +674,8 @@ fn check_cursor(params: &Map<String, Value>) -> Result<(), Fault> {
     }
 }
 
-/// A list of what we have none of.
-fn none(params: &Map<String, Value>, name: &str) -> Result<Value, Fault> {
+/// Returns an empty list.
+fn empty_list(params: &Map<String, Value>, name: &str) -> Result<Value, Fault> {
     check_cursor(params)?;
     Ok(json!({ name: [] }))
 }
@@ -661,7 +696,8 @@ fn unknown_tool(name: &str) -> Fault {
     Fault::invalid_params(format!("Unknown tool: {name}{hint}"))
 }
 
-/// The arguments of a call. Some clients send none, null, or the object as a string, which may be empty.
+/// Returns the arguments of a call. Some clients send none, null, or the object as a string, which may be
+/// empty.
 fn arguments(value: Value) -> Result<Map<String, Value>, Fault> {
     let arguments = match value {
         Value::Null => Some(Map::new()),
@@ -716,8 +752,8 @@ mod tests {
         let line: &'static str = line.to_string().leak();
         let output = Output::default();
         let peer = Peer::new(Box::new(line.as_bytes()), output.clone());
-        serve(&context(peer)).expect("a vector takes all");
-        let output = output.0.lock().expect("nobody panics");
+        serve(&context(peer)).expect("the vector accepts all output");
+        let output = output.0.lock().expect("no test panics while holding it");
         let answer: Value = serde_json::from_slice(&output).expect("one message");
         let listed: Vec<&str> = answer["result"]["tools"]
             .as_array()
@@ -732,7 +768,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_so_many_streams_open_and_no_more() {
+    fn limits_the_open_streams_and_their_ids() {
         let listen = |id: Value| {
             let line = json!({
                 "jsonrpc": "2.0", "id": id, "method": "subscriptions/listen", "params": {
@@ -750,8 +786,8 @@ mod tests {
         let lines: &'static str = lines.leak();
         let output = Output::default();
         let peer = Peer::new(Box::new(lines.as_bytes()), output.clone());
-        serve(&context(peer)).expect("a vector takes all");
-        let output = output.0.lock().expect("nobody panics");
+        serve(&context(peer)).expect("the vector accepts all output");
+        let output = output.0.lock().expect("no test panics while holding it");
         let messages = serde_json::Deserializer::from_slice(&output).into_iter::<Value>();
         let messages: Vec<Value> = messages.map(|message| message.expect("JSON")).collect();
         let refused: Vec<&Value> = messages
@@ -767,7 +803,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_arguments_in_a_text_whose_values_take_too_much_memory() {
+    fn refuses_arguments_in_a_string_that_would_take_too_much_memory() {
         let bomb = format!("{{\"a\":[{}0]}}", "{\"\":0},".repeat(150_000));
         assert_eq!(
             arguments(bomb.into()).map_err(|fault| fault.code),
@@ -776,7 +812,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_quietly_when_nobody_reads_the_output() {
+    fn ends_quietly_when_the_output_is_closed() {
         struct Closed;
         impl Write for Closed {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -791,7 +827,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_tool_that_was_probably_meant() {
+    fn suggests_the_tool_that_was_probably_meant() {
         assert_eq!(
             unknown_tool("proxmox_list_nodes").message,
             "Unknown tool: proxmox_list_nodes. Did you mean proxmox_get_nodes?"
@@ -800,7 +836,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_arguments_in_every_form_that_clients_send() {
+    fn accepts_arguments_in_every_form_that_clients_send() {
         for form in [
             json!(null),
             json!({}),
@@ -838,7 +874,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_the_tool_and_no_argument() {
+    fn logs_the_tool_but_no_argument() {
         let params = json!({ "name": "a\nb", "arguments": { "password": "hunter2" } });
         let Value::Object(params) = params else {
             panic!("no object");
@@ -848,6 +884,6 @@ mod tests {
             method: "tools/call".to_owned(),
             params,
         };
-        assert_eq!(subject(&request), r#"tools/call "a\nb""#);
+        assert_eq!(log_name(&request), r#"tools/call "a\nb""#);
     }
 }

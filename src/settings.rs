@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::settings::boundaries::{Guests, Nodes};
-use crate::settings::exposure::{Exposure, Known, Names, Toolsets};
+use crate::settings::exposure::{Exposure, KnownTools, Names, Toolsets};
 pub(crate) use crate::settings::hosts::Host;
 use crate::text;
 use crate::text::glob::Glob;
@@ -501,7 +501,7 @@ pub(crate) struct Listed {
 ///
 /// The error lists the invalid ones: a value in the wrong setting may be a secret, so none is returned.
 pub(crate) fn given(
-    known: &Known,
+    known: &KnownTools,
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Listed, Vec<Problem>> {
@@ -638,7 +638,7 @@ pub(crate) enum Check {
 impl Settings {
     /// Reads all settings; a flag overrides its variable.
     pub(crate) fn read(
-        known: &Known,
+        known: &KnownTools,
         flags: &[(&'static Setting, OsString)],
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
@@ -660,7 +660,7 @@ impl Settings {
     ///
     /// There is no connection; the problems are only those of the settings that were read.
     pub(crate) fn read_for_demo(
-        known: &Known,
+        known: &KnownTools,
         flags: &[(&'static Setting, OsString)],
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Self {
@@ -871,7 +871,7 @@ impl<'a> Reader<'a> {
     /// Reads the safety settings.
     ///
     /// An invalid value is a problem, so calls are refused; until it is fixed, the strictest value applies.
-    fn safety(&mut self, known: &Known) -> Safety {
+    fn safety(&mut self, known: &KnownTools) -> Safety {
         Safety {
             allow_elevated: self.read_text(&ALLOW_ELEVATED, boolean).unwrap_or(false),
             exposure: Exposure {

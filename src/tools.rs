@@ -29,7 +29,7 @@ mod volumes;
 use serde_json::Value;
 
 use crate::settings::Safety;
-use crate::settings::exposure::{Exposure, Known};
+use crate::settings::exposure::{Exposure, KnownTools};
 use crate::tool::{ListedTool, Tool};
 
 /// The tools of one domain.
@@ -48,8 +48,8 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static Domain, (&'static str, &'s
 }
 
 /// What settings can name.
-pub(crate) fn known() -> Known {
-    Known {
+pub(crate) fn known() -> KnownTools {
+    KnownTools {
         toolsets: DOMAINS.iter().map(|domain| domain.toolset).collect(),
         tools: all().map(|(_, (name, _))| name).collect(),
     }

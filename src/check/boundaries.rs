@@ -9,7 +9,7 @@ use crate::cluster::guests;
 use crate::pve::reader::Reader;
 use crate::request::{Method, Request};
 use crate::settings::Safety;
-use crate::settings::boundaries::Known;
+use crate::settings::boundaries::KnownGuest;
 use crate::text::{self, add};
 
 /// How many guests or nodes of each boundary are named.
@@ -37,15 +37,15 @@ pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes
             }
         };
         let known = rows.iter().filter_map(|row| {
-            let known = Known {
+            let known = KnownGuest {
                 vmid: plain(&row["vmid"]).parse().ok()?,
                 labels: Some(guests::labels(row)),
             };
             Some((known, plain(&row["name"])))
         });
-        let mut known: Vec<(Known, String)> = known.collect();
+        let mut known: Vec<(KnownGuest, String)> = known.collect();
         known.sort_by_key(|(guest, _)| guest.vmid);
-        let (guests, names): (Vec<Known>, Vec<String>) = known.into_iter().unzip();
+        let (guests, names): (Vec<KnownGuest>, Vec<String>) = known.into_iter().unzip();
         for (name, set) in sets {
             let Some(set) = set else { continue };
             let inside = guests.iter().zip(&names);

@@ -40,7 +40,7 @@ pub(crate) fn remedy(client: &Reader, case: &Case) -> Option<String> {
 /// Reads what explains the failure; `None` if nothing needs to be read or nothing was found.
 fn inspect(client: &Reader, case: &Case) -> Option<String> {
     let advice = case.advice()?;
-    client.aside(|| match advice {
+    client.without_advancing(|| match advice {
         Advice::Say(_) => None,
         Advice::GuestLock | Advice::LockFile => lock_holder(client, case),
         Advice::NoSnapshots => without_snapshots(client, case),

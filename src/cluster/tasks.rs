@@ -112,7 +112,7 @@ pub(crate) struct FollowedTask {
 
 impl FollowedTask {
     pub(crate) fn new(client: &Reader, task: Task) -> Self {
-        client.peer().note_begun(task.upid.clone());
+        client.note_followed(&task.upid);
         Self {
             followed: task.clone(),
             task,
@@ -144,11 +144,11 @@ impl FollowedTask {
         match &state {
             State::Ended { sequel, .. } => {
                 if let Sequel::Start(start, _) = sequel {
-                    self.progress.tell(start, client);
+                    self.progress.report(start, client);
                 }
                 self.ended = Some(state.clone());
             }
-            _ => self.progress.tell(&self.followed, client),
+            _ => self.progress.report(&self.followed, client),
         }
         Ok(state)
     }
@@ -326,7 +326,7 @@ impl Task {
         let tasks = unless_refused(self.tasks_since(client))?.unwrap_or_default();
         if let Some(mut start) = self.start_among(&tasks) {
             start.starts = Some(false);
-            client.peer().note_begun(start.upid.clone());
+            client.note_followed(&start.upid);
             let state = start
                 .look(client)
                 .or_else(|error| start.look_error(error))?;
@@ -390,7 +390,7 @@ impl Task {
             HaOutcome::Pending => Ok(State::Running { look_error: None }),
             HaOutcome::Reached => Ok(state),
             HaOutcome::Worker(worker) => {
-                client.peer().note_begun(worker.clone());
+                client.note_followed(&worker);
                 self.upid = worker;
                 self.step(client)
             }
@@ -768,7 +768,7 @@ struct Progress {
 
 impl Progress {
     /// Continues reading the log and reports the progress, if the client asked for it.
-    fn tell(&mut self, task: &Task, client: &Reader) {
+    fn report(&mut self, task: &Task, client: &Reader) {
         if !client.peer().wants_progress() {
             return;
         }
@@ -793,7 +793,7 @@ impl Progress {
         if let Some(line) = lines.into_iter().rfind(|line| !line.trim().is_empty()) {
             self.line = line;
         }
-        client.peer().tell(self.percent, &self.line);
+        client.peer().report_progress(self.percent, &self.line);
     }
 }
 

@@ -1,9 +1,10 @@
-//! The MCP client at the other end: what it sent, what it is told, and whether it still waits.
+//! The connection to the MCP client: messages in both directions, cancellation, progress.
 //!
-//! While an answer of Proxmox is awaited, standard input is looked at without waiting: a ping is answered
-//! at once, a cancellation is noticed, and everything else keeps its place in the line. That has its bounds: beyond them nothing more is read until there is room again,
-//! so that the client has to wait, and cannot be heard.
+//! While a request to Proxmox is in flight, standard input is polled: pings are answered at once, cancellations
+//! take effect, and everything else is queued. The queue is bounded: while it is full nothing is read, so
+//! pings and cancellations have to wait as well.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,260 +18,285 @@ use crate::mcp::queue::Queue;
 use crate::mcp::rpc::{self, Fault, Frame, Id, Message, names_revision};
 use crate::text;
 
-/// How long a wait goes on before the client is looked at again.
-pub(crate) const GLANCE: Duration = Duration::from_millis(200);
+/// How often the input of the client is polled during a wait.
+pub(crate) const INPUT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long nothing is done before the client is looked at again while calls wait: at first, so that one
-/// that sends its next request at once is answered at once, and later.
-const SHORTEST_NAP: Duration = Duration::from_millis(1);
-const LONGEST_NAP: Duration = Duration::from_millis(25);
+/// How long to sleep between two polls of the input while calls wait: short at first, so that a client that
+/// sends its next request immediately is answered immediately.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+const LONGEST_SLEEP: Duration = Duration::from_millis(25);
 
-/// How long answers under way may take after the client has closed its end.
+/// How long requests in flight may take after the client has disconnected.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How much of the room for a line is kept for the next: `tools/list` takes half of it.
+/// How much of the output buffer is kept for the next line: `tools/list` takes half of it.
 const LONGEST_KEPT: usize = 256 << 10;
 
 /// The least time between two notifications of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A client, or nobody: the command line runs tools without one.
+/// The client, if there is one: the command line runs tools without.
 #[derive(Clone)]
-pub(crate) struct Peer(Option<Arc<Mutex<Desk>>>);
+pub(crate) struct Peer(Option<Arc<Mutex<PeerState>>>);
 
-/// What is known of the client.
-struct Desk {
+/// The state of the connection.
+struct PeerState {
     lines: Lines,
     output: Box<dyn Write + Send>,
-    /// The line that is being written, and room for the next.
+    /// The buffer for the line being written, kept for the next.
     line: Vec<u8>,
-    /// What came while a call was under way.
-    waiting: Queue,
-    /// Whether there was no room for more.
+    /// What was received during the current call.
+    queue: Queue,
+    /// Whether the warning about a full queue was logged.
     was_full: bool,
-    /// The call under way.
+    /// The current call.
     call: Option<Call>,
-    /// When the client was seen to have closed its end.
+    /// When the end of input was noticed.
     closed: Option<Instant>,
-    /// Whether an answer has been given up since.
-    is_over: bool,
-    /// How many requests of ours there have been.
-    asked: u64,
+    /// Whether the grace period has expired.
+    grace_expired: bool,
+    /// How many requests were sent to the client.
+    requests_sent: u64,
 }
 
-/// A request of the client, while it is worked on.
+/// A request of the client that is not answered yet.
 pub(crate) struct Call {
     pub(crate) id: Id,
     is_cancelled: bool,
-    /// What it has begun and somebody must hear of, even if nobody wants its answer.
-    pub(crate) begun: Vec<String>,
-    /// Where the client wants to hear of progress.
-    token: Option<Value>,
-    /// What it was last told, and when.
+    /// What it has started, which is logged if the client cancels the call.
+    pub(crate) started: Vec<Started>,
+    /// The token for progress notifications, if the client wants them.
+    progress_token: Option<Value>,
+    /// The last progress reported, and when.
     progress: f64,
-    told: Instant,
+    reported: Instant,
 }
 
-/// Why a wait was not to its end.
+/// Something that a call has started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Started {
+    /// The request that started it; `None` for a task that the call follows.
+    pub(crate) request: Option<String>,
+    /// A UPID, or what else runs.
+    pub(crate) what: String,
+}
+
+impl fmt::Display for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.request {
+            Some(request) => write!(f, "{request}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+/// Why a wait ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interruption {
     /// The client no longer wants an answer.
     Cancelled,
-    /// The client has closed its end: what is known now is the answer.
+    /// The client has disconnected: the answer is what is known now.
     Closed,
 }
 
-/// What there is to do next.
+/// What the server does next.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
-    /// To take in what has come.
+    /// Handle this line.
     Frame(Frame),
-    /// What was to be done by then.
+    /// Resume what is due.
     Due,
-    /// Nothing: the client has closed its end, and all that it sent was taken in.
+    /// Stop: the client has disconnected, and everything that it sent was handled.
     End,
 }
 
 impl Peer {
     pub(crate) fn new(input: Box<dyn Source>, output: impl Write + Send + 'static) -> Self {
-        Self(Some(Arc::new(Mutex::new(Desk {
+        Self(Some(Arc::new(Mutex::new(PeerState {
             lines: Lines::new(input),
             output: Box::new(output),
             line: Vec::new(),
-            waiting: Queue::default(),
+            queue: Queue::default(),
             was_full: false,
             call: None,
             closed: None,
-            is_over: false,
-            asked: 0,
+            grace_expired: false,
+            requests_sent: 0,
         }))))
     }
 
-    pub(crate) fn nobody() -> Self {
+    /// Returns a peer without a client.
+    pub(crate) fn none() -> Self {
         Self(None)
     }
 
-    fn desk(&self) -> Option<MutexGuard<'_, Desk>> {
-        let desk = self.0.as_ref()?;
-        Some(desk.lock().unwrap_or_else(PoisonError::into_inner))
+    fn state(&self) -> Option<MutexGuard<'_, PeerState>> {
+        let state = self.0.as_ref()?;
+        Some(state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The next message, waiting for it if need be, but not beyond `until`.
+    /// Returns the next message, waiting for it until `until` at most.
     ///
-    /// Where standard input cannot be looked at, as on Windows, nothing is read before `until`: while a
-    /// call waits, its looks go on, but pings and cancellations are not seen, no other call is begun,
-    /// and the end of input does not end the wait.
+    /// If standard input cannot be polled, as on Windows, nothing is read before `until`: the tasks of waiting
+    /// calls are still polled, but pings and cancellations go unnoticed, no other call starts, and the end of
+    /// input does not end the wait.
     pub(crate) fn next(&self, until: Option<Instant>) -> io::Result<Next> {
-        let Some(mut desk) = self.desk() else {
+        let Some(mut state) = self.state() else {
             return Ok(Next::End);
         };
-        desk.call = None;
-        if let Some(frame) = desk.waiting.pop() {
+        state.call = None;
+        if let Some(frame) = state.queue.pop() {
             return Ok(Next::Frame(frame));
         }
         let Some(until) = until else {
-            let line = desk.lines.next()?;
+            let line = state.lines.next()?;
             return Ok(line.map_or(Next::End, |line| Next::Frame(frame(line).0)));
         };
-        let mut nap = SHORTEST_NAP;
+        let mut sleep = SHORTEST_SLEEP;
         loop {
-            desk.look();
-            if let Some(frame) = desk.waiting.pop() {
+            state.poll();
+            if let Some(frame) = state.queue.pop() {
                 return Ok(Next::Frame(frame));
             }
-            if desk.closed.is_some() {
+            if state.closed.is_some() {
                 return Ok(Next::End);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(Next::Due);
             }
-            thread::sleep(match desk.lines.can_be_looked_at() {
-                true => left.min(nap),
+            thread::sleep(match state.lines.can_be_polled() {
+                true => left.min(sleep),
                 false => left,
             });
-            nap = (nap * 2).min(LONGEST_NAP);
+            sleep = (sleep * 2).min(LONGEST_SLEEP);
         }
     }
 
     /// Writes one message on a line of its own.
     pub(crate) fn write(&self, message: &Value) -> io::Result<()> {
-        self.desk().map_or(Ok(()), |mut desk| desk.write(message))
+        self.state()
+            .map_or(Ok(()), |mut state| state.write(message))
     }
 
-    /// A request is begun; tells whether the client has already cancelled it.
-    pub(crate) fn begin(&self, id: &Id, params: &Map<String, Value>) -> bool {
-        let Some(mut desk) = self.desk() else {
+    /// Makes a request the current call; returns true if the client has already cancelled it.
+    pub(crate) fn begin_call(&self, id: &Id, params: &Map<String, Value>) -> bool {
+        let Some(mut state) = self.state() else {
             return false;
         };
         let token = params
             .get("_meta")
             .and_then(|meta| meta.get("progressToken"));
-        desk.call = Some(Call {
+        state.call = Some(Call {
             id: id.clone(),
             is_cancelled: false,
-            begun: Vec::new(),
-            token: token
+            started: Vec::new(),
+            progress_token: token
                 .filter(|token| token.is_string() || token.is_i64() || token.is_u64())
                 .cloned(),
             progress: 0.0,
-            told: Instant::now(),
+            reported: Instant::now(),
         });
-        desk.look();
-        // The requests of a batch leave the queue together: this one may have been cancelled while
-        // one before it was under way.
-        let is_cancelled = desk.waiting.cancels(id);
-        if let Some(call) = &mut desk.call {
+        state.poll();
+        // The requests of a batch leave the queue together: this one may have been cancelled during an
+        // earlier one.
+        let is_cancelled = state.queue.cancels(id);
+        if let Some(call) = &mut state.call {
             call.is_cancelled |= is_cancelled;
         }
-        desk.interruption() == Some(Interruption::Cancelled)
+        state.interruption() == Some(Interruption::Cancelled)
     }
 
-    /// Puts the call under way aside: it waits, and others have their turn.
-    pub(crate) fn put_aside(&self) -> Option<Call> {
-        self.desk()?.call.take()
+    /// Pauses the current call, so that others can be handled while it waits.
+    pub(crate) fn pause_call(&self) -> Option<Call> {
+        self.state()?.call.take()
     }
 
-    /// Goes on with a call that was put aside; tells whether the client has cancelled it.
+    /// Makes a paused call the current one; returns true if the client has cancelled it.
     pub(crate) fn resume(&self, call: Call) -> bool {
-        let Some(mut desk) = self.desk() else {
+        let Some(mut state) = self.state() else {
             return false;
         };
         let id = call.id.clone();
-        desk.call = Some(call);
-        desk.look();
-        let is_cancelled = desk.waiting.cancels(&id);
-        if let Some(call) = &mut desk.call {
+        state.call = Some(call);
+        state.poll();
+        let is_cancelled = state.queue.cancels(&id);
+        if let Some(call) = &mut state.call {
             call.is_cancelled |= is_cancelled;
         }
-        desk.interruption() == Some(Interruption::Cancelled)
+        state.interruption() == Some(Interruption::Cancelled)
     }
 
-    /// Whether the client has cancelled a call that was put aside, as far as was read.
+    /// Returns true if the client has cancelled a paused call, as far as its input was read.
     pub(crate) fn has_cancelled(&self, call: &Call) -> bool {
         call.is_cancelled
             || self
-                .desk()
-                .is_some_and(|desk| desk.waiting.cancels(&call.id))
+                .state()
+                .is_some_and(|state| state.queue.cancels(&call.id))
     }
 
-    /// Whether the client was seen to have closed its end.
+    /// Returns true if the end of input was noticed.
     pub(crate) fn has_closed(&self) -> bool {
-        self.desk().is_some_and(|desk| desk.closed.is_some())
+        self.state().is_some_and(|state| state.closed.is_some())
     }
 
-    /// Remembers what the call under way has begun, and what it waits for: each task once.
-    pub(crate) fn note_begun(&self, what: String) {
-        if let Some(mut desk) = self.desk()
-            && let Some(call) = &mut desk.call
-            && !call.begun.iter().any(|begun| begun.contains(&what))
+    /// Records what the current call has started, or a task that it follows, unless that is known.
+    pub(crate) fn note_started(&self, started: Started) {
+        if let Some(mut state) = self.state()
+            && let Some(call) = &mut state.call
         {
-            call.begun.push(what);
+            let is_known = call.started.iter().any(|known| {
+                let is_same = started.request.is_none() || known.request == started.request;
+                known.what == started.what && is_same
+            });
+            if !is_known {
+                call.started.push(started);
+            }
         }
     }
 
-    /// What the call under way has begun.
-    pub(crate) fn begun(&self) -> Vec<String> {
-        let mut desk = self.desk();
-        let call = desk.as_mut().and_then(|desk| desk.call.as_mut());
-        call.map(|call| mem::take(&mut call.begun))
+    /// Takes what the current call has started.
+    pub(crate) fn take_started(&self) -> Vec<Started> {
+        let mut state = self.state();
+        let call = state.as_mut().and_then(|state| state.call.as_mut());
+        call.map(|call| mem::take(&mut call.started))
             .unwrap_or_default()
     }
 
-    /// Looks at what has come, without waiting.
+    /// Polls the input, and returns why the current call should stop.
     pub(crate) fn interruption(&self) -> Option<Interruption> {
-        let mut desk = self.desk()?;
-        desk.look();
-        desk.interruption()
+        let mut state = self.state()?;
+        state.poll();
+        state.interruption()
     }
 
-    /// Whether to give up the request to Proxmox that is under way. A cancelled request that changes
-    /// something is waited for, since somebody has to know what came of it.
-    pub(crate) fn gives_up(&self, only_reads: bool) -> bool {
+    /// Returns true if the request to Proxmox that is in flight is to be abandoned. A cancelled request that
+    /// changes something is not, since its result is logged.
+    pub(crate) fn abandons_request(&self, only_reads: bool) -> bool {
         match self.interruption() {
             None => false,
             Some(Interruption::Cancelled) => only_reads,
-            Some(Interruption::Closed) => self.note_late(),
+            Some(Interruption::Closed) => self.expire_grace(),
         }
     }
 
-    /// Whether the client has closed its end for so long that nothing more is waited for. From then
-    /// on nothing is begun either: a change whose answer nobody awaits is better not sent.
-    pub(crate) fn note_late(&self) -> bool {
-        let Some(mut desk) = self.desk() else {
+    /// Returns true if the grace period after the end of input has expired. From then on no request is sent
+    /// either: nobody would learn the result of a change.
+    pub(crate) fn expire_grace(&self) -> bool {
+        let Some(mut state) = self.state() else {
             return false;
         };
-        desk.is_over |= desk.closed.is_some_and(|closed| closed.elapsed() >= GRACE);
-        desk.is_over
+        state.grace_expired |= state.closed.is_some_and(|closed| closed.elapsed() >= GRACE);
+        state.grace_expired
     }
 
-    /// Whether something has been found late.
-    pub(crate) fn is_over(&self) -> bool {
-        self.desk().is_some_and(|desk| desk.is_over)
+    /// Returns true if [`Peer::expire_grace`] has found the grace period expired.
+    pub(crate) fn grace_expired(&self) -> bool {
+        self.state().is_some_and(|state| state.grace_expired)
     }
 
-    /// Waits, looking at the client all the while.
-    pub(crate) fn pause(&self, delay: Duration) -> Result<(), Interruption> {
+    /// Sleeps while polling the input.
+    pub(crate) fn sleep(&self, delay: Duration) -> Result<(), Interruption> {
         let end = Instant::now() + delay;
         loop {
             if let Some(interruption) = self.interruption() {
@@ -280,78 +306,82 @@ impl Peer {
             if left.is_zero() {
                 return Ok(());
             }
-            thread::sleep(left.min(GLANCE));
+            thread::sleep(left.min(INPUT_INTERVAL));
         }
     }
 
-    /// Whether the client can be asked within a call: its answer must be seen before the call ends.
-    pub(crate) fn can_be_asked(&self) -> bool {
-        self.desk()
-            .is_some_and(|desk| desk.lines.can_be_looked_at())
+    /// Returns true if the user can be asked within a call, for which the input must be polled.
+    pub(crate) fn can_ask_user(&self) -> bool {
+        self.state()
+            .is_some_and(|state| state.lines.can_be_polled())
     }
 
-    /// Sends a request of ours; its id, unless it could not be sent.
-    pub(crate) fn ask(&self, method: &str, params: Value) -> Option<Id> {
-        let mut desk = self.desk()?;
-        desk.asked += 1;
-        let id = Id::Text(format!("proxmox-mcp-{}", desk.asked));
-        desk.write(&rpc::request(&id, method, params)).ok()?;
+    /// Sends a request to the client, and returns its id; `None` if it could not be sent.
+    pub(crate) fn send_request(&self, method: &str, params: Value) -> Option<Id> {
+        let mut state = self.state()?;
+        state.requests_sent += 1;
+        let id = Id::Text(format!("proxmox-mcp-{}", state.requests_sent));
+        state.write(&rpc::request(&id, method, params)).ok()?;
         Some(id)
     }
 
-    /// Tells the client that the answer is no longer awaited.
+    /// Cancels a request that was sent to the client.
     pub(crate) fn withdraw(&self, id: &Id) {
-        let Some(mut desk) = self.desk() else {
+        let Some(mut state) = self.state() else {
             return;
         };
         let params = json!({ "requestId": Value::from(id) });
         let note = rpc::notification("notifications/cancelled", params);
-        if let Err(err) = desk.write(&note) {
-            log::debug!("a question could not be withdrawn: {err}");
+        if let Err(err) = state.write(&note) {
+            log::debug!("a request could not be withdrawn: {err}");
         }
     }
 
-    /// Whether the client wants to hear of progress.
+    /// Returns true if the client wants progress notifications for the current call.
     pub(crate) fn wants_progress(&self) -> bool {
-        let desk = self.desk();
-        desk.is_some_and(|desk| desk.call.as_ref().is_some_and(|call| call.token.is_some()))
+        let state = self.state();
+        state.is_some_and(|state| {
+            state
+                .call
+                .as_ref()
+                .is_some_and(|call| call.progress_token.is_some())
+        })
     }
 
-    /// Tells the client how far the call is, at most once a second: in per cent where that is known,
-    /// and in words.
-    pub(crate) fn tell(&self, percent: Option<f64>, message: &str) {
-        let Some(mut desk) = self.desk() else {
+    /// Reports the progress of the current call, at most once a second: in words, and in per cent if known.
+    pub(crate) fn report_progress(&self, percent: Option<f64>, message: &str) {
+        let Some(mut state) = self.state() else {
             return;
         };
-        let Some(call) = &mut desk.call else {
+        let Some(call) = &mut state.call else {
             return;
         };
-        let Some(token) = call.token.clone() else {
+        let Some(token) = call.progress_token.clone() else {
             return;
         };
-        if call.told.elapsed() < PROGRESS_INTERVAL {
+        if call.reported.elapsed() < PROGRESS_INTERVAL {
             return;
         }
-        call.told = Instant::now();
-        // It must rise each time (MCP, Progress), also where nobody knows how far the task is.
+        call.reported = Instant::now();
+        // It must rise each time (MCP, Progress), even if it is unknown how far the task is.
         call.progress = percent.unwrap_or(0.0).max(call.progress + 0.01);
         let mut params = json!({
             "progressToken": token,
             "progress": call.progress,
             "message": text::cut(&text::inline(message), 200),
         });
-        // The disks after the first start at 0 again.
+        // Each further disk starts at 0 again.
         if percent.is_some() && call.progress <= 100.0 {
             params["total"] = 100.into();
         }
         let notification = rpc::notification("notifications/progress", params);
-        if let Err(err) = desk.write(&notification) {
-            log::debug!("progress could not be told: {err}");
+        if let Err(err) = state.write(&notification) {
+            log::debug!("progress could not be reported: {err}");
         }
     }
 }
 
-impl Desk {
+impl PeerState {
     fn write(&mut self, message: &Value) -> io::Result<()> {
         self.line.clear();
         self.line.shrink_to(LONGEST_KEPT);
@@ -368,23 +398,23 @@ impl Desk {
         }
     }
 
-    /// Takes in what has come.
-    fn look(&mut self) {
-        let mut look = self.lines.look();
-        while self.waiting.has_room() {
-            match self.lines.next_now(&mut look) {
-                Ok(Some(line)) => self.take_in(frame(line)),
+    /// Reads what is available, without waiting.
+    fn poll(&mut self) {
+        let mut poll = self.lines.poll();
+        while self.queue.has_room() {
+            match self.lines.next_now(&mut poll) {
+                Ok(Some(line)) => self.receive(frame(line)),
                 Ok(None) => break,
                 Err(err) => {
-                    log::debug!("standard input cannot be looked at: {err}");
+                    log::debug!("standard input cannot be polled: {err}");
                     break;
                 }
             }
         }
-        if !self.waiting.has_room() && !mem::replace(&mut self.was_full, true) {
+        if !self.queue.has_room() && !mem::replace(&mut self.was_full, true) {
             log::warn!(
-                "the client has sent so much ahead that no more is read until some of it has been \
-                 answered; until then it is not heard, pings and cancellations included"
+                "the client has sent so many messages that no more are read until some are answered; \
+                 pings and cancellations have to wait as well"
             );
         }
         if self.lines.has_ended() && self.closed.is_none() {
@@ -392,7 +422,7 @@ impl Desk {
         }
     }
 
-    fn take_in(&mut self, (frame, bytes): (Frame, usize)) {
+    fn receive(&mut self, (frame, bytes): (Frame, usize)) {
         match &frame {
             Frame::Single(Message::Request(request)) if is_ping(request) => {
                 let answer = rpc::answer(Some(&request.id), Ok(json!({})));
@@ -404,18 +434,18 @@ impl Desk {
             }
             _ => match (&mut self.call, crate::mcp::queue::cancelled(&frame)) {
                 (Some(call), Some(id)) if call.id == id => call.is_cancelled = true,
-                _ => self.waiting.push(frame, bytes),
+                _ => self.queue.push(frame, bytes),
             },
         }
     }
 }
 
-/// A ping of a session; the stateless revision has none.
+/// Returns true for a ping of a session; the stateless revision has none.
 fn is_ping(request: &rpc::Request) -> bool {
     request.method == "ping" && !names_revision(&request.params)
 }
 
-/// What a line holds, and about how many bytes that takes in memory.
+/// Parses a line, and returns about how many bytes the result takes in memory.
 fn frame(line: Line) -> (Frame, usize) {
     match line {
         Line::Text(line) => rpc::read(&line),
@@ -426,7 +456,7 @@ fn frame(line: Line) -> (Frame, usize) {
     }
 }
 
-/// An output that a test reads afterwards.
+/// An output that tests can read.
 #[cfg(test)]
 #[derive(Clone, Default)]
 pub(crate) struct Output(pub(crate) Arc<Mutex<Vec<u8>>>);
@@ -434,7 +464,10 @@ pub(crate) struct Output(pub(crate) Arc<Mutex<Vec<u8>>>);
 #[cfg(test)]
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics").write(bytes)
+        self.0
+            .lock()
+            .expect("no test panics while holding it")
+            .write(bytes)
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
@@ -445,11 +478,11 @@ impl Write for Output {
 mod tests {
     use super::*;
 
-    /// A client that has sent these lines and closed its end, in a call `1`.
+    /// Returns a client that has sent these lines and disconnected, in a call `1`.
     fn calling(lines: &'static str) -> Peer {
         let peer = Peer::new(Box::new(lines.as_bytes()), io::sink());
         let id = Id::new(&json!(1)).expect("an integer is an id");
-        peer.begin(&id, &Map::new());
+        peer.begin_call(&id, &Map::new());
         peer
     }
 
@@ -457,25 +490,25 @@ mod tests {
         r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
 
     #[test]
-    fn a_change_that_is_cancelled_is_still_waited_for() {
+    fn a_cancelled_change_is_not_abandoned() {
         let peer = calling(CANCEL);
         assert_eq!(peer.interruption(), Some(Interruption::Cancelled));
-        assert!(peer.gives_up(true));
-        assert!(!peer.gives_up(false));
+        assert!(peer.abandons_request(true));
+        assert!(!peer.abandons_request(false));
     }
 
     #[test]
-    fn a_client_that_has_gone_ends_waits_and_leaves_requests_some_time() {
+    fn a_disconnected_client_ends_waits_but_grants_requests_a_grace_period() {
         let peer = calling("");
         assert_eq!(
-            peer.pause(Duration::from_secs(60)),
+            peer.sleep(Duration::from_secs(60)),
             Err(Interruption::Closed)
         );
-        assert!(!peer.gives_up(true));
+        assert!(!peer.abandons_request(true));
     }
 
     #[test]
-    fn a_cancelled_request_in_the_queue_is_forgotten_unless_it_opens_a_session() {
+    fn a_cancelled_request_is_dropped_from_the_queue_unless_it_opens_a_session() {
         let peer = calling(concat!(
             r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#,
             "\n",
@@ -495,7 +528,7 @@ mod tests {
         assert_eq!(ids, ["b"]);
     }
 
-    /// A client that sends the same line for ever.
+    /// A client that sends the same line forever.
     struct Flood;
 
     impl io::Read for Flood {
@@ -513,31 +546,66 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_ahead_than_there_is_room_for() {
+    fn a_full_queue_stops_reading() {
         let peer = Peer::new(Box::new(Flood), io::sink());
-        let look = || peer.interruption();
-        while peer.desk().expect("there is one").waiting.has_room() {
-            assert_eq!(look(), None);
+        let poll = || peer.interruption();
+        while peer.state().expect("there is a client").queue.has_room() {
+            assert_eq!(poll(), None);
         }
         let left = |peer: &Peer| {
             let mut count = 0;
-            while peer.desk().expect("there is one").waiting.pop().is_some() {
+            while peer
+                .state()
+                .expect("there is a client")
+                .queue
+                .pop()
+                .is_some()
+            {
                 count += 1;
             }
             count
         };
-        look();
+        poll();
         assert_eq!(left(&peer), 10_000);
     }
 
     #[test]
-    fn nobody_never_interrupts() {
-        let peer = Peer::nobody();
-        assert_eq!(peer.pause(Duration::from_millis(1)), Ok(()));
-        assert!(!peer.gives_up(true) && !peer.wants_progress());
+    fn what_a_call_has_started_is_recorded_once() {
+        let peer = calling("");
+        let started = |request: Option<&str>, what: &str| Started {
+            request: request.map(str::to_owned),
+            what: what.to_owned(),
+        };
+        for (request, what) in [
+            (Some("POST /a"), "UPID:a"),
+            (None, "UPID:a"),
+            (None, "UPID:b"),
+            (Some("PUT /a"), "no task"),
+            (Some("PUT /b"), "no task"),
+            (Some("PUT /b"), "no task"),
+        ] {
+            peer.note_started(started(request, what));
+        }
+        let found = peer.take_started();
+        let found: Vec<String> = found.iter().map(Started::to_string).collect();
+        let expected = [
+            "POST /a: UPID:a",
+            "UPID:b",
+            "PUT /a: no task",
+            "PUT /b: no task",
+        ];
+        assert_eq!(found, expected);
+        assert!(peer.take_started().is_empty());
     }
 
-    /// A client that is there and says nothing.
+    #[test]
+    fn without_a_client_nothing_is_interrupted() {
+        let peer = Peer::none();
+        assert_eq!(peer.sleep(Duration::from_millis(1)), Ok(()));
+        assert!(!peer.abandons_request(true) && !peer.wants_progress());
+    }
+
+    /// A client that is connected and sends nothing.
     struct Silent;
 
     impl io::Read for Silent {
@@ -553,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_not_held_up_by_a_client_that_is_silent_and_input_not_by_what_is_due_later() {
+    fn neither_a_silent_client_nor_a_later_deadline_delays_what_comes_first() {
         let now = Instant::now();
         let peer = Peer::new(Box::new(Silent), io::sink());
         assert_eq!(peer.next(Some(now)).expect("it is read"), Next::Due);
@@ -566,18 +634,18 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_put_aside_is_cancelled_by_what_is_still_in_the_queue() {
+    fn a_queued_cancellation_counts_for_a_paused_call() {
         let peer = calling(concat!(
             r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#,
             "\n",
             r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#,
         ));
-        let first = peer.put_aside().expect("it is under way");
-        peer.begin(
+        let first = peer.pause_call().expect("it is the current call");
+        peer.begin_call(
             &Id::new(&json!(2)).expect("an integer is an id"),
             &Map::new(),
         );
-        let second = peer.put_aside().expect("it is under way");
+        let second = peer.pause_call().expect("it is the current call");
         assert!(!peer.has_cancelled(&first) && peer.has_cancelled(&second));
         assert!(!peer.resume(first) && peer.resume(second));
     }

@@ -1,54 +1,53 @@
-//! Lines from the client, with a buffer of our own.
+//! Lines from the client, buffered here.
 //!
-//! Nothing reads through `io::stdin()`: what its hidden buffer holds cannot be seen from outside, so
-//! whoever asks the descriptor whether there is more to read would be told no.
+//! `io::stdin()` is not read: polling its descriptor would not show what its private buffer holds.
 
 use std::io::{self, ErrorKind, Read};
 use std::mem;
 
-/// The longest line that is read as a message.
+/// The longest line accepted as a message.
 const LIMIT: usize = 16 * 1024 * 1024;
 
-/// How much is asked of the source at once.
+/// How much is read from the source at once.
 const CHUNK: usize = 64 * 1024;
 
-/// How often the source is read in one look at it, lest a client that never stops sending holds up
-/// what it waits for: 4 MiB.
-const READS_IN_A_LOOK: usize = 64;
+/// How often one poll reads the source: up to 4 MiB, so that a client that never stops sending does not
+/// delay everything else.
+const READS_PER_POLL: usize = 64;
 
-/// Where lines come from.
+/// A source of lines.
 pub(crate) trait Source: Read + Send {
-    /// Whether [`Source::read_now`] ever reads anything.
-    fn can_be_looked_at(&self) -> bool {
+    /// Returns true if [`Source::read_now`] can read anything.
+    fn can_be_polled(&self) -> bool {
         true
     }
 
-    /// Reads what is there already; [`ErrorKind::WouldBlock`] when that is nothing.
+    /// Reads what is available; [`ErrorKind::WouldBlock`] if nothing is.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
-/// Standard input without the buffer of [`io::stdin`].
+/// Returns standard input without the buffer of [`io::stdin`].
 pub(crate) fn standard() -> io::Result<Box<dyn Source>> {
     #[cfg(unix)]
     return Ok(Box::new(unix::Standard::new()?));
     #[cfg(not(unix))]
-    Ok(Box::new(Blind(io::stdin())))
+    Ok(Box::new(Blocking(io::stdin())))
 }
 
-/// A source that cannot be looked at without waiting: nothing is seen there until it is read.
+/// A source that can only be read by waiting.
 #[cfg(not(unix))]
-struct Blind<R>(R);
+struct Blocking<R>(R);
 
 #[cfg(not(unix))]
-impl<R: Read> Read for Blind<R> {
+impl<R: Read> Read for Blocking<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
     }
 }
 
 #[cfg(not(unix))]
-impl<R: Read + Send> Source for Blind<R> {
-    fn can_be_looked_at(&self) -> bool {
+impl<R: Read + Send> Source for Blocking<R> {
+    fn can_be_polled(&self) -> bool {
         false
     }
 
@@ -70,11 +69,11 @@ mod unix {
     /// Standard input, which can be a pipe, a socket, a terminal or a file.
     pub(super) struct Standard {
         file: File,
-        /// The same pipe, opened again so that reading it does not wait: one system call for a look,
-        /// where the flag would take two more. Linux alone has it, and not for sockets.
-        ahead: Option<File>,
-        /// The same descriptor. No socket in general: the type only lends `set_nonblocking`, an
-        /// `ioctl(FIONBIO)` that Unix takes on any descriptor and that std has for no `File`.
+        /// The same pipe, opened again without blocking: one system call per poll, where setting the flag
+        /// takes two more. Only on Linux, and not for sockets.
+        nonblocking: Option<File>,
+        /// The same descriptor, usually not a socket: the type provides `set_nonblocking`, an
+        /// `ioctl(FIONBIO)` that Unix accepts on any descriptor and that std lacks for `File`.
         mode: UnixStream,
     }
 
@@ -84,17 +83,16 @@ mod unix {
             let mode = UnixStream::from(descriptor.try_clone()?);
             let file = File::from(descriptor);
             Ok(Self {
-                ahead: reopened(&file),
+                nonblocking: reopened(&file),
                 mode,
                 file,
             })
         }
     }
 
-    /// Standard input, if it is a pipe, as an open file of its own. Any other file would be read from
-    /// its beginning again.
+    /// Opens standard input again if it is a pipe. Any other file would be read from its beginning.
     fn reopened(file: &File) -> Option<File> {
-        /// On all of Linux but MIPS, SPARC and PA-RISC.
+        /// Its value on Linux, except on MIPS, SPARC and PA-RISC.
         const O_NONBLOCK: i32 = 0o4000;
         let is_usual = cfg!(all(
             target_os = "linux",
@@ -112,7 +110,7 @@ mod unix {
     impl Read for Standard {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             match self.file.read(buffer) {
-                // Whoever shares the open file has set the flag, perhaps before we were started.
+                // Another process that shares the open file has set the flag, perhaps before the start.
                 Err(err) if err.kind() == ErrorKind::WouldBlock => {
                     self.mode.set_nonblocking(false)?;
                     self.file.read(buffer)
@@ -124,10 +122,10 @@ mod unix {
 
     impl Source for Standard {
         fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            if let Some(ahead) = &mut self.ahead {
-                return ahead.read(buffer);
+            if let Some(file) = &mut self.nonblocking {
+                return file.read(buffer);
             }
-            // The flag belongs to the open file, which others may share: it is set for one read.
+            // Other processes may share the open file, to which the flag belongs: it is set for one read.
             self.mode.set_nonblocking(true)?;
             let outcome = self.file.read(buffer);
             self.mode.set_nonblocking(false)?;
@@ -139,14 +137,14 @@ mod unix {
 /// One line that is not blank.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Its bytes, without byte order mark, carriage return and newline.
+    /// The bytes without byte order mark, carriage return and newline.
     Text(Vec<u8>),
-    /// It was longer than the limit and has been discarded.
+    /// The line was longer than the limit and has been discarded.
     TooLong,
 }
 
-/// One look at what has come.
-pub(crate) struct Look {
+/// One poll of the source.
+pub(crate) struct Poll {
     reads_left: usize,
 }
 
@@ -154,13 +152,13 @@ pub(crate) struct Look {
 pub(crate) struct Lines {
     source: Box<dyn Source>,
     limit: usize,
-    /// Where the source is read into.
+    /// The buffer for one read.
     chunk: Box<[u8]>,
-    /// What was read: at most one unfinished line, and what came behind it.
+    /// The bytes read and not yet returned.
     buffer: Vec<u8>,
-    /// How much of the buffer was given out.
+    /// How much of the buffer was returned.
     start: usize,
-    /// Up to where the buffer is known to hold no newline.
+    /// Where to continue the search for a newline.
     scanned: usize,
     /// Whether the rest of a line that is too long is being discarded.
     discarding: bool,
@@ -185,7 +183,7 @@ impl Lines {
         }
     }
 
-    /// The next line that is not blank; waits for it. `None` once the source has ended, where a last
+    /// Waits for the next line that is not blank, and returns it; `None` at the end of the source. The last
     /// line needs no newline.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
@@ -199,21 +197,21 @@ impl Lines {
         }
     }
 
-    /// A look at what has come, which [`Lines::next_now`] takes.
-    pub(crate) fn look(&self) -> Look {
-        Look {
-            reads_left: READS_IN_A_LOOK,
+    /// Begins a poll, for [`Lines::next_now`].
+    pub(crate) fn poll(&self) -> Poll {
+        Poll {
+            reads_left: READS_PER_POLL,
         }
     }
 
-    /// The next line that is not blank, if one has come; never waits.
-    pub(crate) fn next_now(&mut self, look: &mut Look) -> io::Result<Option<Line>> {
+    /// Returns the next line that is not blank, if one is available; never waits.
+    pub(crate) fn next_now(&mut self, poll: &mut Poll) -> io::Result<Option<Line>> {
         loop {
             let line = self.take();
-            if line.is_some() || self.ended || look.reads_left == 0 {
+            if line.is_some() || self.ended || poll.reads_left == 0 {
                 return Ok(line);
             }
-            look.reads_left -= 1;
+            poll.reads_left -= 1;
             match self.fill(|source, buffer| source.read_now(buffer)) {
                 Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(None),
                 outcome => outcome?,
@@ -221,17 +219,17 @@ impl Lines {
         }
     }
 
-    /// Whether what has come can be seen without waiting for it.
-    pub(crate) fn can_be_looked_at(&self) -> bool {
-        self.source.can_be_looked_at()
+    /// Returns true if the source can be read without waiting.
+    pub(crate) fn can_be_polled(&self) -> bool {
+        self.source.can_be_polled()
     }
 
-    /// Whether nothing comes any more but what [`Lines::next`] gives out without waiting.
+    /// Returns true if the source has ended; [`Lines::next`] may still return lines from the buffer.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// The next line that is not blank, if the buffer holds a whole one.
+    /// Returns the next line that is not blank, if the buffer holds all of it.
     fn take(&mut self) -> Option<Line> {
         loop {
             let end = self.end()?;
@@ -248,10 +246,10 @@ impl Lines {
         }
     }
 
-    /// Where the first line of the buffer ends, if all of it has come.
+    /// Returns where the first line in the buffer ends, if all of it was read.
     fn end(&mut self) -> Option<usize> {
-        let unseen = &self.buffer[self.scanned..];
-        if let Some(offset) = unseen.iter().position(|byte| *byte == b'\n') {
+        let unscanned = &self.buffer[self.scanned..];
+        if let Some(offset) = unscanned.iter().position(|byte| *byte == b'\n') {
             return Some(self.scanned + offset);
         }
         if self.ended && (self.discarding || self.start < self.buffer.len()) {
@@ -265,14 +263,14 @@ impl Lines {
         None
     }
 
-    /// Reads once from the source, in the given way.
+    /// Reads once from the source with `read`.
     fn fill(
         &mut self,
         read: impl Fn(&mut dyn Source, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
         self.forget();
         match read(&mut *self.source, &mut self.chunk) {
-            // A socket says so when its other end left something unread.
+            // A socket reports this if the other end closed it with unread data.
             Err(err) if err.kind() == ErrorKind::ConnectionReset => self.ended = true,
             Err(err) if err.kind() == ErrorKind::Interrupted => (),
             Ok(0) => self.ended = true,
@@ -282,7 +280,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Drops what was given out, and the memory that a long line took.
+    /// Drops what was returned, and the memory of a long line.
     fn forget(&mut self) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -295,13 +293,13 @@ impl Lines {
     }
 }
 
-/// Takes off what some clients put around a message: a byte order mark, a carriage return.
+/// Removes a byte order mark and a carriage return, which some clients send.
 fn trim(line: &[u8]) -> &[u8] {
     let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Bytes are all there from the start.
+/// A source that is complete from the start.
 #[cfg(test)]
 impl Source for &'static [u8] {
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -313,9 +311,9 @@ impl Source for &'static [u8] {
 mod tests {
     use super::*;
 
-    /// The lines of `bytes`, which arrive `chunk` bytes at a time.
+    /// Returns the lines of `bytes`, which arrive `chunk` bytes at a time.
     fn lines(bytes: &[u8], chunk: usize) -> Vec<Line> {
-        /// Gives out a few bytes per read.
+        /// Returns a few bytes per read.
         struct Slow(io::Cursor<Vec<u8>>, usize);
         impl Read for Slow {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -348,17 +346,17 @@ mod tests {
     }
 
     #[test]
-    fn gives_out_each_line_without_its_end() {
+    fn returns_each_line_without_its_end() {
         check(b"one\ntwo\r\n", &["one", "two"]);
     }
 
     #[test]
-    fn takes_off_one_carriage_return_only() {
+    fn removes_only_one_carriage_return() {
         check(b"one\r\r\n", &["one\r"]);
     }
 
     #[test]
-    fn takes_off_a_byte_order_mark() {
+    fn removes_a_byte_order_mark() {
         check(b"\xEF\xBB\xBFone\ntwo\n", &["one", "two"]);
     }
 
@@ -383,12 +381,12 @@ mod tests {
     }
 
     #[test]
-    fn a_look_ends_though_the_source_does_not() {
+    fn a_poll_ends_even_if_the_source_does_not() {
         struct Endless(usize);
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 self.0 += 1;
-                assert!(self.0 <= READS_IN_A_LOOK);
+                assert!(self.0 <= READS_PER_POLL);
                 Ok(buffer.len())
             }
         }
@@ -398,12 +396,12 @@ mod tests {
             }
         }
         let mut lines = Lines::new(Box::new(Endless(0)));
-        let mut look = lines.look();
-        assert_eq!(lines.next_now(&mut look).expect("it can be read"), None);
+        let mut poll = lines.poll();
+        assert_eq!(lines.next_now(&mut poll).expect("it can be read"), None);
     }
 
     #[test]
-    fn lets_go_of_the_memory_of_a_long_line() {
+    fn frees_the_memory_of_a_long_line() {
         for line in [
             [&[b'x'; LIMIT], b"\n1\n".as_slice()].concat(),
             [&[b'x'; LIMIT + 1], b"\n1\n".as_slice()].concat(),
@@ -419,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_bytes_that_are_no_text() {
+    fn keeps_bytes_that_are_not_text() {
         assert_eq!(lines(b"\xFF\n", 1), [Line::Text(vec![0xFF])]);
     }
 }

@@ -1,16 +1,16 @@
-//! What came while a call was under way and has not had its turn: in order, and within bounds.
+//! Lines that were received during a call and are handled after it, in order and within bounds.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::mcp::rpc::{Frame, Id, Message};
 
-/// How many frames wait at most.
+/// How many frames may be queued.
 const MOST_FRAMES: usize = 10_000;
 
-/// How much memory they take, but for the one that exceeds it.
+/// How much memory they may take, except for the frame that exceeds it.
 const MOST_BYTES: usize = 64 << 20;
 
-/// Frames in the order in which they came.
+/// Frames in the order in which they were received.
 #[derive(Default)]
 pub(super) struct Queue {
     /// Each with the memory that it takes.
@@ -21,7 +21,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Whether another frame may be pushed.
+    /// Returns true if another frame may be pushed.
     pub(super) fn has_room(&self) -> bool {
         self.frames.len() < MOST_FRAMES && self.bytes < MOST_BYTES
     }
@@ -34,7 +34,7 @@ impl Queue {
         self.frames.push_back((frame, bytes));
     }
 
-    /// The first frame that is not a request cancelled by a later one.
+    /// Removes the first frame that is not a request cancelled by a later one, and all before it.
     pub(super) fn pop(&mut self) -> Option<Frame> {
         loop {
             let (frame, bytes) = self.frames.pop_front()?;
@@ -48,12 +48,12 @@ impl Queue {
         }
     }
 
-    /// Whether a frame cancels this request.
+    /// Returns true if a frame cancels this request.
     pub(super) fn cancels(&self, id: &Id) -> bool {
         self.cancellations.contains_key(id)
     }
 
-    /// A frame that cancels this request has had its turn.
+    /// Forgets a frame that cancels this request.
     fn forget(&mut self, id: &Id) {
         if let Some(count) = self.cancellations.get_mut(id) {
             *count -= 1;
@@ -64,7 +64,7 @@ impl Queue {
     }
 }
 
-/// The id of the request that `frame` cancels.
+/// Returns the id of the request that `frame` cancels.
 pub(super) fn cancelled(frame: &Frame) -> Option<Id> {
     match frame {
         Frame::Single(Message::Notification(note)) if note.method == "notifications/cancelled" => {
@@ -74,7 +74,7 @@ pub(super) fn cancelled(frame: &Frame) -> Option<Id> {
     }
 }
 
-/// The id of the request that `frame` is, unless it is `initialize`, which cannot be cancelled.
+/// Returns the id of a request; `None` for `initialize`, which cannot be cancelled, and for other messages.
 fn can_be_cancelled(frame: &Frame) -> Option<&Id> {
     match frame {
         Frame::Single(Message::Request(request)) if request.method != "initialize" => {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_a_later_frame_cancels_unless_it_opens_a_session() {
+    fn drops_a_request_that_a_later_frame_cancels_unless_it_opens_a_session() {
         check(
             vec![request(1, "a"), request(2, "b"), cancel(1)],
             vec![request(2, "b"), cancel(1)],
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_is_for_what_came_before_it() {
+    fn a_cancellation_counts_for_earlier_requests_only() {
         check(
             vec![cancel(1), request(1, "a")],
             vec![cancel(1), request(1, "a")],
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn has_room_for_so_many_frames_and_so_much_memory() {
+    fn limits_the_number_of_frames_and_their_memory() {
         let mut queue = Queue::default();
         for _ in 0..MOST_FRAMES {
             assert!(queue.has_room());

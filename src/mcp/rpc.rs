@@ -1,13 +1,13 @@
-//! JSON-RPC 2.0: what a line means, and what an answer looks like.
+//! JSON-RPC 2.0: parses lines into messages, and builds messages.
 
 use serde_json::{Map, Number, Value, json};
 
 use crate::text::json::{self, Unread};
 
-/// How many messages a batch may hold: they are answered together, so all their answers are held.
+/// How many messages a batch may have: their answers are held until all are ready.
 const LARGEST_BATCH: usize = 100;
 
-/// What one line holds.
+/// The content of one line.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Frame {
     Batch(Vec<Message>),
@@ -17,16 +17,16 @@ pub(crate) enum Frame {
 /// One message of a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
-    /// It breaks the rules, but not those of a notification, so it is answered with the fault.
+    /// An invalid message that is not a notification, so it is answered with the fault.
     Invalid(Option<Id>, Fault),
-    /// Never answered, whatever is wrong with it.
+    /// Never answered, even if it is invalid.
     Notification(Notification),
     Request(Request),
-    /// An answer to a request of ours: its result, or its error.
+    /// The answer to a request that was sent to the client: its result, or its error.
     Response(Option<Id>, Result<Value, Value>),
 }
 
-/// What the client asks, and waits for.
+/// A request of the client, which is answered.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Request {
     pub(crate) id: Id,
@@ -34,14 +34,14 @@ pub(crate) struct Request {
     pub(crate) params: Map<String, Value>,
 }
 
-/// What the client tells.
+/// A message that is not answered.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Notification {
     pub(crate) method: String,
     pub(crate) params: Map<String, Value>,
 }
 
-/// What ties an answer to its request: `1` and `"1"` are two different ids.
+/// The id of a request, which its answer repeats: `1` and `"1"` are different.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Id {
     Integer(Number),
@@ -49,8 +49,8 @@ pub(crate) enum Id {
 }
 
 impl Id {
-    /// `None` for what MCP does not allow as an id: null, fractions and anything that is neither number
-    /// nor string. An integer beyond 64 bits is read as a fraction, and could not be echoed exactly.
+    /// Parses an id; `None` for what MCP does not allow: null, fractions and anything that is neither number
+    /// nor string. An integer beyond 64 bits is parsed as a fraction, and could not be repeated exactly.
     pub(crate) fn new(value: &Value) -> Option<Self> {
         match value {
             Value::Number(number) if !number.is_f64() => Some(Id::Integer(number.clone())),
@@ -87,37 +87,37 @@ impl Fault {
         }
     }
 
-    /// The line is no JSON.
+    /// Creates the fault for a line that is not JSON.
     pub(crate) fn parse(message: impl Into<String>) -> Self {
         Self::new(-32700, message)
     }
 
-    /// The JSON is no request.
+    /// Creates the fault for JSON that is not a valid request.
     pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(-32600, message)
     }
 
-    /// The method does not exist, or not in this revision.
+    /// Creates the fault for a method that does not exist in this revision.
     pub(crate) fn unknown_method(method: &str) -> Self {
         let method: String = method.chars().take(100).collect();
         Self::new(-32601, format!("Method not found: {method}"))
     }
 
-    /// The method exists, but its parameters are wrong.
+    /// Creates the fault for invalid parameters.
     pub(crate) fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(-32602, message)
     }
 
-    /// Nothing is wrong with the request.
+    /// Creates the fault for a valid request that failed.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(-32603, message)
     }
 }
 
-/// Reads one line: what it holds, and about how many bytes that takes in memory.
+/// Parses one line, and returns about how many bytes the result takes in memory.
 ///
-/// The steps and their order are JSON-RPC 2.0, sections 4 to 6, narrowed by MCP: an id is never null, and
-/// `params` is an object.
+/// The checks and their order follow JSON-RPC 2.0, sections 4 to 6, and MCP, which is stricter: an id is never
+/// null, and `params` is an object.
 pub(crate) fn read(line: &[u8]) -> (Frame, usize) {
     let refused = |fault| (Frame::Single(Message::Invalid(None, fault)), 0);
     let read = match json::from_slice(line, json::OF_CLIENT) {
@@ -128,7 +128,7 @@ pub(crate) fn read(line: &[u8]) -> (Frame, usize) {
                 json::OF_CLIENT >> 20
             )));
         }
-        // The reason stays here: it would only say where in the line, which nobody sees.
+        // The reason only gives a position in the line, which the user cannot see.
         Err(Unread::Invalid(_)) => return refused(Fault::parse("Parse error")),
     };
     let frame = match read.value {
@@ -192,7 +192,7 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-/// Null is an object without fields.
+/// Returns an object; null counts as an empty one.
 fn object(value: Value) -> Option<Map<String, Value>> {
     match value {
         Value::Null => Some(Map::new()),
@@ -201,9 +201,9 @@ fn object(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// The answer to the request `id`.
+/// Builds the answer to the request `id`.
 ///
-/// Where the id could not be read it is left out, not null: clients reject the message over a null
+/// An id that could not be read is left out, since clients reject a message in which it is null
 /// (MCP 2025-11-25, `JSONRPCErrorResponse`).
 pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
     let mut answer = Map::new();
@@ -229,20 +229,20 @@ pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
     answer.into()
 }
 
-/// A request of ours.
+/// Builds a request to the client.
 pub(crate) fn request(id: &Id, method: &str, params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": Value::from(id), "method": method, "params": params })
 }
 
-/// A message that nobody answers.
+/// Builds a notification, which is not answered.
 pub(crate) fn notification(method: &str, params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "method": method, "params": params })
 }
 
-/// The key of `_meta` by which a request says that it is stateless, and of which revision.
+/// The key of `_meta` that makes a request stateless and names its revision.
 pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
-/// Whether a request says that it is stateless.
+/// Returns true if a request is stateless.
 pub(crate) fn names_revision(params: &Map<String, Value>) -> bool {
     let meta = params.get("_meta").and_then(Value::as_object);
     meta.is_some_and(|meta| meta.contains_key(PROTOCOL_VERSION))
@@ -260,7 +260,7 @@ mod tests {
         }
     }
 
-    /// `line` is answered with `code` under `id` (null: without one).
+    /// Checks that `line` is answered with `code` and `id`; null for no id.
     #[track_caller]
     fn check_fault(line: impl AsRef<[u8]>, code: i64, id: Value) {
         match read(line.as_ref()).0 {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_what_is_no_json_without_an_id() {
+    fn answers_invalid_json_without_an_id() {
         check_fault("garbage", -32700, Value::Null);
         check_fault(
             r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#,
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_what_is_no_utf_8_as_no_json() {
+    fn answers_invalid_utf_8_like_invalid_json() {
         check_fault(
             b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xFF\"}",
             -32700,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_bottomless_nesting_as_no_json() {
+    fn answers_endless_nesting_like_invalid_json() {
         check_fault("[".repeat(100_000), -32700, Value::Null);
         check_fault("{\"a\":".repeat(100_000), -32700, Value::Null);
     }
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_object() {
+    fn refuses_a_message_that_is_not_an_object() {
         for line in ["1", "null", "true", "\"ping\""] {
             check_fault(line, -32600, Value::Null);
         }
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_responses_for_what_they_are() {
+    fn accepts_responses_with_and_without_an_id() {
         let error = json!({ "code": -1, "message": "no" });
         for (line, id, outcome) in [
             (
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn never_faults_a_notification() {
+    fn never_answers_a_notification() {
         for line in [
             r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
             r#"{"jsonrpc":"1.0","method":"x"}"#,
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_another_version_and_a_method_that_is_no_string_under_the_id() {
+    fn answers_a_wrong_version_or_method_with_the_id() {
         check_fault(
             r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
             -32600,
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_absent_and_null_params_for_empty_ones() {
+    fn treats_absent_and_null_params_as_empty() {
         check_request(
             r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#,
             json!(1),
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_params_that_are_no_object() {
+    fn refuses_params_that_are_not_an_object() {
         for params in ["[]", "5", "\"a\"", "false"] {
             let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{params}}}"#);
             check_fault(line, -32602, json!(1));
@@ -434,10 +434,10 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_batch_element_by_element() {
+    fn parses_each_message_of_a_batch() {
         let line = br#"[{"jsonrpc":"2.0","id":1,"method":"ping"},[],1]"#;
         let Frame::Batch(messages) = read(line).0 else {
-            panic!("no batch");
+            panic!("not a batch");
         };
         assert!(matches!(
             messages[..],
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_the_id_that_could_not_be_read() {
+    fn omits_an_id_that_could_not_be_read() {
         let answer = answer(None, Err(Fault::parse("Parse error")));
         assert_eq!(
             answer.to_string(),

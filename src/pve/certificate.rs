@@ -1,9 +1,9 @@
-//! What an X.509 certificate says about itself, for error texts; it decides nothing.
+//! The fields of an X.509 certificate, for error texts; nothing is decided by them.
 //!
 //! The bytes come from a server that is not trusted yet: every read is bounds-checked, nothing
 //! recurses, and what is returned is short and holds no control character.
 
-/// The tags of DER (X.690) that a certificate is walked by.
+/// The DER tags (X.690) of the parts of a certificate.
 mod tag {
     pub(super) const INTEGER: u8 = 0x02;
     pub(super) const OCTETS: u8 = 0x04;
@@ -21,9 +21,9 @@ mod tag {
 
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
-/// The most parts of a name, or names of a certificate, that are shown.
+/// How many parts of a name, or names of a certificate, are shown.
 const MOST: usize = 12;
-/// The most characters of one of them.
+/// How many characters of each are shown.
 const LONGEST: usize = 64;
 
 /// The readable parts of a certificate.
@@ -42,7 +42,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate, or `None` where it is none.
+    /// Parses a certificate; `None` if it is not valid.
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
         let mut body = Der(Der(Der(der).expect(tag::SEQUENCE)?).expect(tag::SEQUENCE)?);
         let _version = body.optional(tag::VERSION)?;
@@ -69,11 +69,11 @@ impl Certificate {
     }
 }
 
-/// The rest of a run of DER elements.
+/// The rest of a sequence of DER elements.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
-    /// The next element, or `None` at the end and where the encoding is broken.
+    /// Returns the next element; `None` at the end or if the encoding is invalid.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
@@ -101,7 +101,7 @@ impl<'a> Der<'a> {
             .map(|(_, content)| content)
     }
 
-    /// The next element if it bears the tag, `Some(None)` if another one follows.
+    /// Returns the next element if it has this tag, `Some(None)` if it has another.
     fn optional(&mut self, wanted: u8) -> Option<Option<&'a [u8]>> {
         if self.0.first() == Some(&wanted) {
             self.expect(wanted).map(Some)
@@ -111,7 +111,7 @@ impl<'a> Der<'a> {
     }
 }
 
-/// A distinguished name in the order it is encoded; attributes that nobody would miss are left out.
+/// Formats a distinguished name in the order of its encoding, without rare attributes.
 fn name(der: &[u8]) -> Option<String> {
     let mut parts = Vec::new();
     let mut sets = Der(der);
@@ -169,7 +169,7 @@ fn time((tag, text): (u8, &[u8])) -> Option<String> {
     ))
 }
 
-/// The DNS names and addresses of the subjectAltName extension.
+/// Returns the DNS names and addresses of the subjectAltName extension.
 fn alternative_names(der: &[u8]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut extensions = Der(Der(der).expect(tag::SEQUENCE)?);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_cut_certificate_for_none() {
+    fn rejects_a_truncated_certificate() {
         let whole = fixture("server");
         for length in 0..whole.len() {
             assert_eq!(Certificate::read(&whole[..length]), None, "{length} bytes");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_what_is_long() {
+    fn truncates_long_names() {
         let long = name(&common_name(0x0c, &[b'a'; 5000])).unwrap();
         assert_eq!(long.chars().count(), "CN=".len() + LONGEST + 1);
         let many = name(&common_name(0x0c, b"a").repeat(100)).unwrap();

@@ -1,4 +1,4 @@
-//! How ureq reaches the host: TCP, TLS by rustls, and what ureq itself does not tell.
+//! How ureq reaches the host: TCP, TLS by rustls, and what ureq itself does not report.
 //!
 //! ureq's own connectors take neither a verifier nor a fingerprint, drop the reason phrase, and
 //! resolve names in a thread as soon as a timeout covers that.
@@ -20,19 +20,19 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::mcp::connection::{GLANCE, Peer};
+use crate::mcp::connection::{INPUT_INTERVAL, Peer};
 use crate::pve::trust;
 use crate::settings::{Check, Host};
 
-/// How long a read or write lasts before the client may be looked at, and how long it is not looked at
-/// again: the two together are [`GLANCE`] at most.
-const PACE: Duration = Duration::from_millis(GLANCE.as_millis() as u64 / 2);
+/// How long a read or write may block, and the least time between two polls of the client: together at most
+/// [`INPUT_INTERVAL`].
+const PACE: Duration = Duration::from_millis(INPUT_INTERVAL.as_millis() as u64 / 2);
 
 /// Status lines are kept up to this length.
 const LONGEST_STATUS_LINE: usize = 4096;
 
-/// How long a TCP connection may take to come about, during which nothing else is looked at. A lost
-/// packet is sent again after 1 s and 3 s.
+/// How long connecting by TCP may take, during which the client is not polled. A lost packet is sent again
+/// after 1 s and 3 s.
 const LONGEST_DIAL: Duration = Duration::from_secs(5);
 
 /// Why there is no connection, so that nothing was sent.
@@ -58,30 +58,30 @@ impl From<NoConnection> for ureq::Error {
     }
 }
 
-/// What the connection saw of the exchange under way.
+/// What the connection has seen of the current exchange.
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<Exchange>>);
 
 pub(super) struct Exchange {
     /// Whether the request changes nothing.
     only_reads: bool,
-    /// When all of the answer must be there.
+    /// When the whole answer must have arrived.
     deadline: Instant,
-    /// When the client is looked at again.
-    next_glance: Instant,
+    /// When the client is polled next.
+    next_poll: Instant,
     /// Whether the client no longer wants the answer.
     pub(super) given_up: bool,
-    /// Whether any byte of the request left.
+    /// Whether any byte of the request was sent.
     pub(super) sent: bool,
-    /// Whether the connection turned out to be closed before any byte left.
+    /// Whether the connection turned out to be closed before any byte was sent.
     pub(super) was_stale: bool,
-    /// The status line, once its end was seen.
+    /// The status line, once it is complete.
     pub(super) status_line: Vec<u8>,
     complete: bool,
 }
 
 impl Seen {
-    /// Forgets the exchange before.
+    /// Begins another exchange.
     pub(super) fn begin(&self, only_reads: bool, deadline: Instant) {
         *self.lock() = Exchange::new(only_reads, deadline);
     }
@@ -92,7 +92,7 @@ impl Seen {
 }
 
 impl Default for Exchange {
-    /// What is looked at besides the API has limits of its own.
+    /// Probes have their own limits.
     fn default() -> Self {
         Self::new(true, Instant::now() + Duration::from_secs(24 * 60 * 60))
     }
@@ -103,7 +103,7 @@ impl Exchange {
         Self {
             only_reads,
             deadline,
-            next_glance: Instant::now(),
+            next_poll: Instant::now(),
             given_up: false,
             sent: false,
             was_stale: false,
@@ -112,18 +112,18 @@ impl Exchange {
         }
     }
 
-    /// Looks at the client; an error where it gives the exchange up. A change that was sent is not
-    /// given up for a cancellation, since somebody has to know what came of it.
-    fn glance(&mut self, peer: &Peer) -> io::Result<()> {
-        self.next_glance = Instant::now() + PACE;
-        self.given_up = peer.gives_up(self.only_reads || !self.sent);
+    /// Polls the client; an error if the exchange is to be abandoned. A change that was sent is not abandoned for
+    /// a cancellation, since its result is logged.
+    fn poll_client(&mut self, peer: &Peer) -> io::Result<()> {
+        self.next_poll = Instant::now() + PACE;
+        self.given_up = peer.abandons_request(self.only_reads || !self.sent);
         match self.given_up {
             true => Err(io::Error::other("given up")),
             false => Ok(()),
         }
     }
 
-    /// Takes bytes of the answer until the first line is complete.
+    /// Collects bytes of the answer until the first line is complete.
     pub(super) fn note(&mut self, input: &[u8]) {
         if self.complete {
             return;
@@ -140,7 +140,7 @@ impl Exchange {
 pub(super) struct HostConnector {
     host: Host,
     bundles: Vec<PathBuf>,
-    /// Made at the first connection: reading the system's certificates takes milliseconds.
+    /// Created by the first connection, since reading the system's certificates takes milliseconds.
     config: OnceLock<Arc<ClientConfig>>,
     seen: Seen,
     peer: Peer,
@@ -163,14 +163,14 @@ impl HostConnector {
         }
     }
 
-    /// For a look at the certificate alone: any is taken, so nothing secret may be sent.
+    /// Creates a connector that accepts any certificate, to look at it; nothing secret may be sent.
     pub(super) fn trusting_any(host: &Host) -> Self {
         let mut host = host.clone();
         host.trust.check = Check::Insecure;
-        Self::new(&host, Peer::nobody(), Vec::new(), Seen::default())
+        Self::new(&host, Peer::none(), Vec::new(), Seen::default())
     }
 
-    /// Looks the name up on this thread; the wait is bounded by resolv.conf alone.
+    /// Resolves the name on this thread; only resolv.conf limits how long that takes.
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, NoConnection> {
         let host = &self.host.name;
         let no_address = |why: String| NoConnection {
@@ -203,8 +203,7 @@ impl HostConnector {
         Ok(found)
     }
 
-    /// Connects to the first of the addresses that takes it. Neither this nor the name lookup can be
-    /// interrupted.
+    /// Connects to the first address that accepts. Neither this nor the name resolution can be interrupted.
     pub(super) fn dial(
         &self,
         addresses: &[SocketAddr],
@@ -251,7 +250,7 @@ impl HostConnector {
         })
     }
 
-    /// What to say of a handshake that failed.
+    /// Returns the error for a handshake that failed.
     fn tls_failure(&self, err: &io::Error, limit: Duration) -> NoConnection {
         let tls = err.get_ref().and_then(|err| err.downcast_ref());
         if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))) =
@@ -312,7 +311,7 @@ impl HostConnector {
         })
     }
 
-    /// The certificates that the host presents, its own first: of HTTP nothing is sent.
+    /// Returns the certificates that the host presents, its own first, without sending HTTP.
     pub(super) fn certificates(
         &self,
         socket: &TcpStream,
@@ -323,7 +322,7 @@ impl HostConnector {
         Ok(presented.map(|der| der.clone().into_owned()).collect())
     }
 
-    /// The host's own certificate, whatever it is.
+    /// Returns the host's own certificate, trusted or not.
     pub(super) fn certificate(
         &self,
         limit: Duration,
@@ -336,14 +335,14 @@ impl HostConnector {
     }
 
     fn connect(&self, config: &Config) -> Result<HostTransport, ureq::Error> {
-        let glance = || self.seen.lock().glance(&self.peer);
-        glance()?;
+        let poll = || self.seen.lock().poll_client(&self.peer);
+        poll()?;
         let addresses = self.addresses()?;
-        glance()?;
+        poll()?;
         let limit = config.timeouts().connect.unwrap_or_default();
         let deadline = self.seen.lock().deadline.min(Instant::now() + limit);
         let socket = self.dial(&addresses, deadline, limit)?;
-        glance()?;
+        poll()?;
         let mut tls = None;
         if self.host.tls {
             if self.host.trust.check == Check::Insecure && self.config.get().is_none() {
@@ -378,8 +377,8 @@ impl Connector for HostConnector {
     }
 }
 
-/// Resolves nothing: ureq asks before every request, kept connection or not, so the connector does
-/// that itself when it connects.
+/// Resolves nothing: ureq would resolve names before every request, even on an open connection, so the
+/// connector does it when it connects.
 #[derive(Debug)]
 pub(super) struct NoResolver;
 
@@ -394,35 +393,34 @@ impl Resolver for NoResolver {
     }
 }
 
-/// How long a socket waits: each limit is a system call, made where it changes.
+/// The time limits of a socket: setting one takes a system call, so only changes are set.
 #[derive(Default)]
 struct Limits {
     read: Duration,
     write: Duration,
 }
 
-/// A socket until a deadline, with an eye on the client.
+/// A socket with a deadline that polls the client.
 struct Watched<'a> {
     socket: &'a TcpStream,
     limits: &'a mut Limits,
     deadline: Instant,
     seen: &'a Seen,
     peer: &'a Peer,
-    /// Whether what is written is a request: of a handshake nothing counts as sent.
+    /// Whether requests are written; the bytes of a handshake do not count as sent.
     carries_request: bool,
 }
 
 impl Watched<'_> {
-    /// Does something that takes so long at most, until it is done, the time is over or the client
-    /// gives up.
+    /// Repeats a bounded operation until it is done, the deadline has passed or the client gives up.
     fn persist<T>(
         &mut self,
         mut act: impl FnMut(&TcpStream, &mut Limits, Duration) -> io::Result<T>,
     ) -> io::Result<T> {
         loop {
             let mut exchange = self.seen.lock();
-            if exchange.next_glance <= Instant::now() {
-                exchange.glance(self.peer)?;
+            if exchange.next_poll <= Instant::now() {
+                exchange.poll_client(self.peer)?;
             }
             drop(exchange);
             let left = left(self.deadline);
@@ -555,7 +553,7 @@ fn watched<'a>(
     }
 }
 
-/// Whether the other side has closed the connection.
+/// Returns true if the other side has closed the connection.
 fn is_gone(err: &io::Error) -> bool {
     matches!(
         err.kind(),
@@ -596,7 +594,7 @@ mod tests {
             limits: Limits::default(),
             tls: None,
             seen: seen.clone(),
-            peer: Peer::nobody(),
+            peer: Peer::none(),
         };
         transport.buffers().output()[..4].copy_from_slice(b"POST");
         transport

@@ -75,7 +75,7 @@ impl Demonstration {
 
     /// Reads as if the call had just begun, and leaves it where it is: the world does not change under
     /// who only looks.
-    pub(crate) fn aside<T>(&self, read: impl FnOnce() -> T) -> T {
+    pub(crate) fn without_advancing<T>(&self, read: impl FnOnce() -> T) -> T {
         let position = self.position.get();
         self.position.set(position.map(|(own, _)| (own, 0)));
         let read = read();

@@ -44,7 +44,7 @@ fn look(host: &Host) -> Result<(String, String), Error> {
         )
         .hint("Give the host with https:// in PROXMOX_HOST."));
     }
-    let connector = HostConnector::new(host, Peer::nobody(), Vec::new(), Seen::default());
+    let connector = HostConnector::new(host, Peer::none(), Vec::new(), Seen::default());
     let certificate = connector.certificate(LONGEST_CONNECT).map_err(failure)?;
     let fingerprint = trust::fingerprint(&trust::sha256(&certificate));
     let seen = match Certificate::read(&certificate) {

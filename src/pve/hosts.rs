@@ -1,5 +1,5 @@
-//! The hosts of one cluster: a request goes to the one that answered last, and on to the next only
-//! where nothing of it was sent.
+//! The hosts of one cluster: a request goes to the one that answered last, and to the next only if nothing of
+//! it was sent.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -18,29 +18,29 @@ use crate::text;
 #[cfg(test)]
 mod tests;
 
-/// For connecting to a host, TLS handshake included.
+/// How long connecting to a host may take, TLS handshake included.
 pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
-/// The same where there is another host to turn to.
+/// The same if there are other hosts.
 const LONGEST_CONNECT_OF_SEVERAL: Duration = Duration::from_secs(5);
 
-/// For connecting to all hosts in turn; looking up their names takes what resolv.conf allows beside
-/// that. Clients give up on a call after 60 s.
+/// How long connecting to all hosts in turn may take, without resolving their names, which resolv.conf limits.
+/// Clients give up on a call after 60 s.
 const LONGEST_CONNECT_OF_ALL: Duration = Duration::from_secs(20);
 
-/// After how long the first host, which is preferred, is tried again when it could not be reached.
-/// When it took a request and gave no answer it is ten times that, since it may cost a call again.
+/// When to try the first host, which is preferred, again after it could not be reached. If it accepted a request
+/// and did not answer, ten times as long, since trying it may cost another call.
 const RETURN_AFTER: Duration = Duration::from_secs(60);
 
 /// The hosts of a connection.
 pub(crate) struct Hosts {
     nodes: Vec<Node>,
-    /// The one to begin with.
+    /// The host to try first.
     current: Cell<usize>,
-    /// When to begin with the first one again, where it failed.
+    /// When to try the first host first again, after it failed.
     return_at: Cell<Option<Instant>>,
     return_after: Duration,
-    /// The one that answered the last request.
+    /// The host that answered the last request.
     answered: Cell<Option<usize>>,
 }
 
@@ -48,15 +48,15 @@ struct Node {
     /// With its port.
     name: String,
     http: Http,
-    /// Why it could not be used when it was last tried.
+    /// Why it could not be used the last time.
     fault: RefCell<Option<String>>,
 }
 
-/// The host that answered, where it was not the first.
+/// The host that answered, if it was not the first.
 pub(crate) struct AnsweredBy {
     /// With its port.
     pub(crate) host: String,
-    /// Why those before it did not.
+    /// Why the hosts before it did not answer.
     faults: String,
 }
 
@@ -93,10 +93,10 @@ impl Hosts {
         }
     }
 
-    /// Sends one request, to one host after the other until one takes it.
+    /// Sends a request to one host after the other until one accepts it.
     ///
-    /// One that took any of it is the last to get this request, whatever it made of it; when it gave no
-    /// answer, the next request begins with another.
+    /// A host that received any part of it is the last to get it, whatever the outcome; if it did not answer, the
+    /// next request tries another host first.
     pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         self.exchange_as(request, None)
     }
@@ -138,7 +138,7 @@ impl Hosts {
         Err(unreachable(failures))
     }
 
-    /// All hosts, the one to begin with in front, or the first if it is to be tried again.
+    /// Returns all hosts in the order to try them.
     fn order(&self) -> impl Iterator<Item = usize> + use<> {
         let current = self.current.get();
         let is_due = self.return_at.get().is_none_or(|at| at <= Instant::now());
@@ -148,7 +148,7 @@ impl Hosts {
         first.into_iter().chain(rest)
     }
 
-    /// This host answered, after those failed.
+    /// Continues with a host that answered, after others failed.
     fn settle_on(&self, place: usize, failures: Vec<(usize, Failure)>) {
         self.note(failures);
         self.nodes[place].fault.take();
@@ -156,7 +156,7 @@ impl Hosts {
         self.answered.set(Some(place));
     }
 
-    /// This host took a request and gave no answer.
+    /// Turns to the next host after one accepted a request and did not answer.
     fn turn_from(&self, place: usize) {
         let node = &self.nodes[place];
         node.fault
@@ -165,15 +165,14 @@ impl Hosts {
         self.current.set((place + 1) % self.nodes.len());
     }
 
-    /// This host failed; if it is the first, requests begin with another for so long.
+    /// Records that a host failed; if it is the first, requests try another first for this long.
     fn put_off(&self, place: usize, delay: Duration) {
         if place == 0 {
             self.return_at.set(Some(Instant::now() + delay));
         }
     }
 
-    /// Keeps why these hosts could not be used, and logs what is new of it: nobody would see the whole
-    /// text, since another host answers.
+    /// Records why hosts could not be used, and logs it if it is new, since the answer of another host hides it.
     fn note(&self, failures: Vec<(usize, Failure)>) {
         for (place, failure) in failures {
             let Some((what, cause, remedy)) = parts(failure) else {
@@ -188,7 +187,7 @@ impl Hosts {
         }
     }
 
-    /// The failure of one host; where there are several, it says of which.
+    /// Adds to a failure which host it is about, if there are several.
     fn naming(&self, place: usize, failure: Failure) -> Failure {
         match failure {
             Failure::MaybeProcessed {
@@ -204,12 +203,12 @@ impl Hosts {
         }
     }
 
-    /// Forgets who answered the last request.
+    /// Forgets which host answered the last request.
     pub(crate) fn forget(&self) {
         self.answered.set(None);
     }
 
-    /// Who answered the last request, unless it was the first host.
+    /// Returns the host that answered the last request, unless it was the first.
     pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
         let place = self.answered.get().filter(|place| *place > 0)?;
         let before = self.nodes[..place].iter();
@@ -229,7 +228,7 @@ impl fmt::Display for AnsweredBy {
     }
 }
 
-/// How long connecting to one of so many hosts may take.
+/// Returns how long connecting to one of this many hosts may take.
 pub(super) fn longest_connect(hosts: usize) -> Duration {
     match u32::try_from(hosts) {
         Ok(0 | 1) => LONGEST_CONNECT,
@@ -238,8 +237,7 @@ pub(super) fn longest_connect(hosts: usize) -> Duration {
     }
 }
 
-/// What to say when no host took the request: why each did not, and what to do, once where it is the
-/// same for one after the other.
+/// Returns the failure if no host accepted the request: the cause and remedy of each, a repeated remedy once.
 fn unreachable(mut failures: Vec<(usize, Failure)>) -> Failure {
     if failures.len() == 1 {
         return failures.remove(0).1;
@@ -264,7 +262,7 @@ fn unreachable(mut failures: Vec<(usize, Failure)>) -> Failure {
     }
 }
 
-/// What, cause and remedy of a request that was not sent.
+/// Returns what, cause and remedy of a request that was not sent.
 fn parts(failure: Failure) -> Option<(String, String, String)> {
     match failure {
         Failure::NotSent {

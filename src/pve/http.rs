@@ -1,8 +1,8 @@
-//! HTTP to one Proxmox host: the agent, its connection, and the answers as they came.
+//! HTTP to one Proxmox host.
 //!
-//! Nothing here starts a thread, nothing is ever sent twice, and the client is heard all the while. All
-//! time limits but that on connecting are kept by the connection itself: ureq's would not end an answer
-//! that comes a byte at a time.
+//! Nothing here starts a thread, nothing is ever sent twice, and the client is polled during each wait. The
+//! connection itself applies all time limits except that on connecting: ureq's would not end an answer that
+//! arrives a byte at a time.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -30,7 +30,7 @@ use crate::text::rows::Rows;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// The longest answer that is read, decompressed.
+/// The longest answer that is accepted, decompressed.
 const LARGEST_ANSWER: u64 = 64 << 20;
 
 /// How much memory its values may take: those of some 50,000 guests.
@@ -54,26 +54,25 @@ pub(crate) struct Http {
     timeout: Duration,
     largest_answer: u64,
     most_memory: usize,
-    /// Where bodies are read into, kept for the next.
+    /// The buffer for bodies, kept for the next.
     body: RefCell<Vec<u8>>,
     seen: Seen,
     /// Whether the host has ever answered in HTTP.
     speaks_http: Cell<bool>,
 }
 
-/// How far an exchange came.
+/// How far an exchange got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// No byte of the request left.
+    /// No byte of the request was sent.
     NotSent,
-    /// Some of the request left, and nothing came.
+    /// Some of the request was sent, and no answer arrived.
     Sent,
-    /// At least the first line of an answer came.
+    /// At least the first line of an answer arrived.
     Answered,
 }
 
-/// Where a redirection leads: the scheme and the host alone, since what follows may repeat what was
-/// sent.
+/// Returns where a redirection leads: only scheme and host, since the rest may repeat what was sent.
 fn site(location: Option<&HeaderValue>) -> String {
     let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
     let location = String::from_utf8_lossy(location);
@@ -85,11 +84,11 @@ fn site(location: Option<&HeaderValue>) -> String {
     site.map_or_else(String::new, |site| text::cut(&site, 100))
 }
 
-/// Nothing came, or not all of it.
+/// No answer arrived, or only part of it.
 pub(super) const NO_ANSWER: &str = "got no answer";
 /// Something else answered.
 pub(super) const NOT_THE_API: &str = "was answered, but not by the Proxmox VE API";
-/// More came than is read.
+/// The answer is too large.
 const UNREADABLE: &str = "got an answer that cannot be taken";
 
 /// An answer would take too much memory.
@@ -109,8 +108,8 @@ impl fmt::Display for TooLarge {
 impl std::error::Error for TooLarge {}
 
 impl Http {
-    /// Connects to nothing yet. `host` is one of the connection's, and connecting to it may take as
-    /// long as `connect`; the system's certificates are in the first of `bundles` that has any.
+    /// Creates the client without connecting. `host` is one of the connection's, connecting may take as long as
+    /// `connect`, and the system's certificates are in the first of `bundles` that has any.
     pub(super) fn new(
         connection: &Connection,
         host: &Host,
@@ -151,7 +150,7 @@ impl Http {
         }
     }
 
-    /// How far the last exchange came.
+    /// Returns how far the last exchange got.
     pub(super) fn progress(&self) -> Progress {
         let exchange = self.seen.lock();
         match (exchange.sent, exchange.status_line.is_empty()) {
@@ -263,7 +262,7 @@ impl Http {
         })
     }
 
-    /// Reads the body to its end: what comes in pieces is parsed several times slower.
+    /// Reads the whole body, since parsing it in pieces is several times slower.
     fn read(&self, body: Body) -> Result<(), ureq::Error> {
         let mut text = self.body.borrow_mut();
         text.clear();
@@ -279,7 +278,7 @@ impl Http {
         Ok(())
     }
 
-    /// The rows of the body, which is taken then, if it is a list of them.
+    /// Takes the rows of the body, if it is a list of them.
     fn rows(&self) -> Option<Rows> {
         let mut body = self.body.borrow_mut();
         let text = String::from_utf8(mem::take(&mut *body)).ok()?;
@@ -292,7 +291,7 @@ impl Http {
         }
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     fn value(&self) -> Result<Value, ureq::Error> {
         let text = self.body.borrow();
         if text.is_empty() {
@@ -419,7 +418,7 @@ impl Http {
     }
 }
 
-/// The failure of a request that was sent: `what` follows its name, `hint` may be nothing.
+/// Returns the failure of a request that was sent: `what` follows its name, and `hint` may be empty.
 fn maybe_processed(
     request: &Request,
     what: &'static str,
@@ -442,7 +441,7 @@ fn maybe_processed(
     }
 }
 
-/// Whether a body of this type is made for browsers.
+/// Returns true if a body of this type is made for browsers.
 fn is_page(content_type: Option<&HeaderValue>) -> bool {
     let text = content_type.and_then(|text| text.to_str().ok());
     text.is_some_and(|text| text.trim().to_ascii_lowercase().starts_with("text/html"))

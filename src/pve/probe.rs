@@ -1,4 +1,4 @@
-//! A look at one host on the way to its API, step by step, with nothing of HTTP sent.
+//! Checks the way to one host step by step, up to its certificate, without sending HTTP.
 
 use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::pve::hosts::longest_connect;
 use crate::pve::trust::{self, Opinion};
 use crate::settings::Host;
 
-/// One host of a connection.
+/// A probe of one host.
 pub(crate) struct Probe<'a> {
     pub(crate) host: &'a Host,
     connector: HostConnector,
@@ -21,18 +21,19 @@ pub(crate) struct Probe<'a> {
 
 /// What a host presents.
 pub(crate) struct Presented {
-    /// `None` where it cannot be read.
+    /// `None` if it cannot be parsed.
     pub(crate) certificate: Option<Certificate>,
     /// SHA-256, `AA:BB:…`.
     pub(crate) fingerprint: String,
-    /// What each way of checking says of it.
+    /// The verdict of each SSL mode.
     pub(crate) opinions: Vec<Opinion>,
-    /// The setting that accepts this certificate alone.
+    /// The setting that accepts only this certificate.
     pub(crate) line_to_set: String,
 }
 
 impl<'a> Probe<'a> {
-    /// Each of `hosts` hosts gets its share of the time; no step takes longer than `timeout`.
+    /// Creates a probe: each of `hosts` hosts gets its share of the time, and no step takes longer than
+    /// `timeout`.
     pub(crate) fn new(host: &'a Host, hosts: usize, timeout: Duration) -> Self {
         Self {
             host,
@@ -41,20 +42,20 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// The addresses of its name.
+    /// Resolves the name of the host.
     pub(crate) fn addresses(&self) -> Result<Vec<IpAddr>, NoConnection> {
         let found = self.connector.addresses()?;
         Ok(found.iter().map(|address| address.ip()).collect())
     }
 
-    /// Connects to the first of the addresses that takes it.
+    /// Connects to the first address that accepts.
     pub(crate) fn connect(&self) -> Result<TcpStream, NoConnection> {
         let addresses = self.connector.addresses()?;
         let deadline = Instant::now() + self.limit;
         self.connector.dial(&addresses, deadline, self.limit)
     }
 
-    /// Shakes hands and looks at the certificate, whatever it is.
+    /// Performs the TLS handshake and returns the certificate, trusted or not.
     pub(crate) fn certificate(&self, socket: &TcpStream) -> Result<Presented, NoConnection> {
         let presented = self.connector.certificates(socket, self.limit)?;
         let name = self.connector.server_name()?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error::Failure;
 use crate::error::{Error, Refusal};
-use crate::mcp::connection::{Interruption, Peer};
+use crate::mcp::connection::{Interruption, Peer, Started};
 use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http::{self, MOST_MEMORY};
@@ -44,12 +44,12 @@ fn is_at(path: &str, template: &str) -> bool {
         && parts.zip(forms).all(|(part, form)| fits(part, form))
 }
 
-/// The one way to the cluster, shared by all calls.
+/// The connection to the cluster, shared by all calls.
 pub(crate) struct Cluster {
     answers: Answers,
     /// `user@realm!name`, for error texts.
     token_id: String,
-    /// For no text at all.
+    /// Never shown.
     token_secret: Option<Secret>,
     /// For what the token cannot do.
     pub(super) login: Option<Login>,
@@ -59,7 +59,7 @@ pub(crate) struct Cluster {
     major: Cell<Option<u32>>,
 }
 
-/// Who answers.
+/// What answers requests.
 enum Answers {
     Demonstration(Demonstration),
     Hosts(Hosts),
@@ -95,7 +95,7 @@ impl Cluster {
         }
     }
 
-    /// The host that answered last, where it is not the first.
+    /// Returns the host that answered last, unless it is the first.
     pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
         match &self.answers {
             Answers::Demonstration(_) => None,
@@ -104,10 +104,10 @@ impl Cluster {
     }
 }
 
-/// The cluster as one call reads it.
+/// Reads from the cluster on behalf of one client.
 pub(crate) struct Reader<'a> {
     cluster: &'a Cluster,
-    /// Who waits for what is found out.
+    /// The client that waits for the answers.
     peer: &'a Peer,
 }
 
@@ -116,37 +116,37 @@ impl<'a> Reader<'a> {
         Self { cluster, peer }
     }
 
-    /// Told before each call: the demonstration then replays the recording of that tool.
+    /// Announces a call of a tool, whose recording the demonstration then replays.
     pub(crate) fn begin(&self, tool: &str) {
         if let Answers::Demonstration(demonstration) = &self.cluster.answers {
             demonstration.begin(tool);
         }
     }
 
-    /// Reads what is not part of the call; in the demonstration that leaves its recording where it is.
-    pub(crate) fn aside<T>(&self, read: impl FnOnce() -> T) -> T {
+    /// Reads what is not part of the call, without advancing the recording in the demonstration.
+    pub(crate) fn without_advancing<T>(&self, read: impl FnOnce() -> T) -> T {
         match &self.cluster.answers {
-            Answers::Demonstration(demonstration) => demonstration.aside(read),
+            Answers::Demonstration(demonstration) => demonstration.without_advancing(read),
             Answers::Hosts(_) => read(),
         }
     }
 
-    /// The host that answered last, where it is not the first.
+    /// Returns the host that answered last, unless it is the first.
     pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
         self.cluster.answered_by()
     }
 
-    /// The clock of the host when it answered last, in seconds since 1970, where it told.
+    /// Returns the time of the host when it last answered, in seconds since 1970, if its answer had it.
     pub(crate) fn clock(&self) -> Option<u64> {
         self.cluster.clock.get()
     }
 
-    /// The major version of Proxmox VE that the cluster runs, which is asked for once.
+    /// Returns the major version of Proxmox VE, which is requested once.
     pub(crate) fn major_version(&self) -> Result<u32, Error> {
         if let Some(major) = self.cluster.major.get() {
             return Ok(major);
         }
-        let answer = self.aside(|| self.get("/version"))?;
+        let answer = self.without_advancing(|| self.get("/version"))?;
         let version = answer["version"].as_str().unwrap_or_default();
         let major = version.split('.').next().and_then(|part| part.parse().ok());
         let major = major.ok_or_else(|| {
@@ -159,36 +159,36 @@ impl<'a> Reader<'a> {
         Ok(major)
     }
 
-    /// The `data` of the answer.
+    /// Returns the `data` of the answer.
     pub(crate) fn send(&self, request: &Request) -> Result<Value, Error> {
         Ok(self.answer(request)?["data"].take())
     }
 
-    /// The `data` at `path`, which has no part to fill in.
+    /// Returns the `data` at a path without placeholders.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Error> {
         self.send(&Request::new(Method::Get, path))
     }
 
-    /// The whole answer: `data`, and on a few endpoints `total` or `changes` beside it.
+    /// Returns the whole answer: `data`, and on a few endpoints `total` or `changes`.
     pub(crate) fn answer(&self, request: &Request) -> Result<Value, Error> {
         match only_reads(request.method, &request.path) {
-            true => Ok(self.exchange_unseen(request)?.0),
-            false => Err(unsent(request)),
+            true => Ok(self.exchange_redacted(request)?.0),
+            false => Err(cannot_change(request)),
         }
     }
 
-    /// The rows of `data`, which are none where it is no list, read as far as is needed.
+    /// Returns the rows of `data`, none if it is not a list; they are parsed on demand.
     pub(crate) fn rows(&self, mut request: Request) -> Result<Rows, Error> {
         request.wants_rows = true;
-        match self.exchange_unseen(&request)? {
+        match self.exchange_redacted(&request)? {
             (_, Some(rows)) => Ok(rows),
             (mut answer, None) => Rows::of_value(answer["data"].take(), MOST_MEMORY)
                 .map_err(|why| unread("the list", &why)),
         }
     }
 
-    /// Exchanges a request for its answer, neither of whose secrets comes back.
-    fn exchange_unseen(&self, request: &Request) -> Result<(Value, Option<Rows>), Error> {
+    /// Sends a request and masks its secrets in the answer or the error.
+    fn exchange_redacted(&self, request: &Request) -> Result<(Value, Option<Rows>), Error> {
         match self.exchange(request) {
             Ok(mut reply) => {
                 if reply.may_repeat_secret {
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What this program shows to Proxmox and to nobody else.
+    /// Returns the secrets that only Proxmox may see.
     fn secrets(&self) -> Vec<Secret> {
         let token = self.cluster.token_secret.iter().cloned();
         let login = self.cluster.login.iter().flat_map(Login::secrets);
@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
         if self.peer.interruption() == Some(Interruption::Cancelled) {
             return Err(Error::cancelled());
         }
-        if self.peer.is_over() {
+        if self.peer.grace_expired() {
             return Err(self.unanswered(request, Failure::GivenUp { sent: false }));
         }
         self.check_login(request.login)?;
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
                 };
                 return Err(Error::unanswered(request, failure));
             }
-            self.note_begun(request, &body["data"]);
+            self.note_started(request, &body["data"]);
             return Ok(reply);
         }
         let Some((_, login)) = login else {
@@ -333,7 +333,7 @@ impl<'a> Reader<'a> {
 
     fn unanswered(&self, request: &Request, failure: Failure) -> Error {
         // Where it took too long to fail, the next would as well.
-        self.peer.note_late();
+        self.peer.expire_grace();
         let failure = match failure {
             Failure::GivenUp { sent: false } => Failure::NotSent {
                 what: "the client has closed its end".to_owned(),
@@ -357,9 +357,8 @@ impl<'a> Reader<'a> {
         Error::unanswered(request, failure)
     }
 
-    /// Remembers a change, for the log where the client cancels the call that made it: then nobody sees
-    /// the answer.
-    fn note_begun(&self, request: &Request, data: &Value) {
+    /// Records a change, which is logged if the client cancels the call that made it.
+    fn note_started(&self, request: &Request, data: &Value) {
         if only_reads(request.method, &request.path) {
             return;
         }
@@ -373,22 +372,32 @@ impl<'a> Reader<'a> {
                 None => "no task".to_owned(),
             },
         };
-        self.peer.note_begun(format!("{request}: {what}"));
+        self.peer.note_started(Started {
+            request: Some(request.to_string()),
+            what,
+        });
     }
 
-    /// Seconds since 1970.
+    /// Records a task that the call follows, which is logged if the client cancels the call.
+    pub(crate) fn note_followed(&self, upid: &str) {
+        self.peer.note_started(Started {
+            request: None,
+            what: upid.to_owned(),
+        });
+    }
+
+    /// Returns the time in seconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         now(matches!(self.cluster.answers, Answers::Demonstration(_)))
     }
 
-    /// Who waits.
+    /// Returns the client that waits.
     pub(crate) fn peer(&self) -> &Peer {
         self.peer
     }
 }
 
-/// The right to send what changes something. It is made once and moved into the gate, which lets
-/// through what may pass; so there is no other way for a change to leave.
+/// The right to send changes. It is created once and moved into the gate, so every change passes the gate.
 pub(crate) struct Changes(());
 
 impl Changes {
@@ -396,35 +405,34 @@ impl Changes {
         Self(())
     }
 
-    /// Sends a request that changes something; its answer is that of a change that was made, and
-    /// nothing else.
+    /// Sends a change; any answer that does not confirm it is an error.
     pub(crate) fn send(
         &self,
         reader: &Reader,
         request: &Request,
         reply: Reply,
     ) -> Result<Value, Error> {
-        let (mut answer, _) = reader.exchange_unseen(request)?;
+        let (mut answer, _) = reader.exchange_redacted(request)?;
         match answer.get("data").is_some_and(|data| reply.is(data)) {
             true => Ok(answer),
             false => {
                 let secrets: Vec<&str> = request.secrets().collect();
                 hide(&mut answer, &secrets);
-                Err(unclear(request, reply, &answer))
+                Err(unexpected_answer(request, reply, &answer))
             }
         }
     }
 }
 
-fn unsent(request: &Request) -> Error {
+fn cannot_change(request: &Request) -> Error {
     Error::impossible(
         format!("{request} was not sent"),
         "Nothing is changed here.",
     )
 }
 
-/// What is said of a change that was answered, and not as Proxmox answers it.
-fn unclear(request: &Request, reply: Reply, answer: &Value) -> Error {
+/// Returns the error for a change whose answer does not confirm it.
+fn unexpected_answer(request: &Request, reply: Reply, answer: &Value) -> Error {
     let came = match answer {
         Value::Null => "nothing".to_owned(),
         answer => {
@@ -439,7 +447,7 @@ fn unclear(request: &Request, reply: Reply, answer: &Value) -> Error {
     .hint("Look at the object and the node's task list before repeating this.")
 }
 
-/// What is said of an answer that came and could not be read.
+/// Returns the error for an answer that could not be parsed.
 pub(crate) fn unread(what: &str, why: &Unread) -> Error {
     let cause = match why {
         Unread::TooLarge => format!(
@@ -451,7 +459,7 @@ pub(crate) fn unread(what: &str, why: &Unread) -> Error {
     Error::impossible(format!("{what} cannot be read"), cause)
 }
 
-/// Takes `secrets` out of all texts of an answer.
+/// Masks `secrets` in all texts of an answer.
 fn hide(answer: &mut Value, secrets: &[&str]) {
     match answer {
         Value::String(text) if secrets.iter().any(|secret| text.contains(secret)) => {
@@ -474,7 +482,7 @@ fn hide(answer: &mut Value, secrets: &[&str]) {
     }
 }
 
-/// Seconds since 1970. The demonstration's clock stands at the time of its recording.
+/// Returns the time in seconds since 1970; in the demonstration, that of its recording.
 pub(crate) fn now(is_demo: bool) -> u64 {
     match is_demo {
         true => Demonstration::RECORDED_AT,

@@ -469,7 +469,7 @@ impl Verifier {
                         Remedy::RenameHost,
                     )
                 }
-                err => (plain(err), Remedy::Replace),
+                err => (phrase(err), Remedy::Replace),
             },
             Refusal::Rustls(err) => (err.to_string(), Remedy::Replace),
         };
@@ -486,7 +486,7 @@ impl Verifier {
             ),
             err => {
                 let why = match err {
-                    Error::InvalidCertificate(err) => plain(err),
+                    Error::InvalidCertificate(err) => phrase(err),
                     err => err.to_string(),
                 };
                 self.error(
@@ -547,7 +547,7 @@ fn is(err: &Error, wanted: &CertificateError) -> bool {
 }
 
 /// The text of an error without the `Other(OtherError(..))` around it.
-fn plain(err: &CertificateError) -> String {
+fn phrase(err: &CertificateError) -> String {
     match err {
         CertificateError::Other(OtherError(inner)) => inner.to_string(),
         err => err.to_string(),
@@ -557,6 +557,6 @@ fn plain(err: &CertificateError) -> String {
 /// Whether all that is wrong is that a certificate which is its own issuer calls itself a CA, as
 /// those of `openssl req -x509` do. webpki's error type is not at hand, only its text.
 fn is_lone_ca(err: &Error, leaf: &CertificateDer<'_>) -> bool {
-    matches!(err, Error::InvalidCertificate(err) if plain(err) == "CaUsedAsEndEntity")
+    matches!(err, Error::InvalidCertificate(err) if phrase(err) == "CaUsedAsEndEntity")
         && Certificate::read(leaf).is_some_and(|read| read.self_issued)
 }

@@ -167,7 +167,7 @@ fn lock(file: &File, peer: &Peer) -> Result<(), Option<io::Error>> {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if waited < PATIENCE => {
-                match peer.pause(DELAY) {
+                match peer.sleep(DELAY) {
                     Err(Interruption::Cancelled) => return Err(None),
                     Ok(()) | Err(Interruption::Closed) => (),
                 }
@@ -221,7 +221,7 @@ mod tests {
         let path = path("line");
         let audit = Audit::new(path.clone());
         let line = audit.begin(
-            &Peer::nobody(),
+            &Peer::none(),
             &fields(json!({ "tool": "a\nb\u{9b}\u{2028}\u{e0041}ü", "n": {} })),
         );
         let line = line.unwrap_or_else(|error| panic!("{error}"));
@@ -240,7 +240,7 @@ mod tests {
         fs::write(&path, "{\"tool\":\"a\"").expect("it can be written");
         let audit = Audit::new(path.clone());
         for _ in 0..2 {
-            let line = audit.begin(&Peer::nobody(), &fields(json!({ "tool": "b" })));
+            let line = audit.begin(&Peer::none(), &fields(json!({ "tool": "b" })));
             line.unwrap_or_else(|error| panic!("{error}"))
                 .end(&fields(json!({ "outcome": "ok" })));
         }
@@ -259,7 +259,7 @@ mod tests {
         fs::write(&path, "").expect("it can be written");
         let open = Permissions::from_mode(0o644);
         fs::set_permissions(&path, open).expect("it is ours");
-        let line = Audit::new(path.clone()).begin(&Peer::nobody(), &Map::new());
+        let line = Audit::new(path.clone()).begin(&Peer::none(), &Map::new());
         assert!(line.is_ok());
         let mode = fs::metadata(&path)
             .expect("it is there")
@@ -270,7 +270,7 @@ mod tests {
         for refused in ["/dev/null", "/", "/nonexistent/audit"] {
             let audit = Audit::new(PathBuf::from(refused));
             assert!(
-                audit.begin(&Peer::nobody(), &Map::new()).is_err(),
+                audit.begin(&Peer::none(), &Map::new()).is_err(),
                 "{refused}"
             );
         }
@@ -285,7 +285,7 @@ mod tests {
         symlink(&other, &link).expect("it can be made");
         let refused = || {
             let audit = Audit::new(link.clone());
-            let error = audit.begin(&Peer::nobody(), &Map::new()).err();
+            let error = audit.begin(&Peer::none(), &Map::new()).err();
             let error = error.expect("it is refused").to_string();
             assert!(error.contains("it is a symbolic link"), "{error}");
             assert!(can_be_written(&link).is_err());

@@ -7,7 +7,7 @@ use super::subject::{Guest, Impact, Subject, UnnamedGuests};
 use crate::cluster::guests;
 use crate::error::Error;
 use crate::pve::reader::Reader;
-use crate::settings::boundaries::{Known, Labels, tags};
+use crate::settings::boundaries::{KnownGuest, Labels, tags};
 use crate::text;
 use crate::text::glob::Glob;
 
@@ -49,10 +49,10 @@ impl Gate<'_> {
                     continue;
                 }
                 let labels = match set.needs_labels() {
-                    true => client.aside(|| labels(client, guest, protects))?,
+                    true => client.without_advancing(|| labels(client, guest, protects))?,
                     false => None,
                 };
-                let known = Known {
+                let known = KnownGuest {
                     vmid: guest.vmid,
                     labels,
                 };

@@ -60,7 +60,7 @@ impl Facts {
         request: &Request,
         subject: &Subject,
     ) -> Result<Self, Error> {
-        client.aside(|| Self::of(client, request, subject))
+        client.without_advancing(|| Self::of(client, request, subject))
     }
 
     /// Returns what `risk` does to it, as a sentence.

@@ -22,7 +22,11 @@ pub(crate) fn refuse_alias(client: &Reader, args: &Args) -> Result<(), Error> {
     if !args.nodes().any(|node| node.eq_ignore_ascii_case(ALIAS)) {
         return Ok(());
     }
-    let rows = |path: &str| client.aside(|| client.get(path)).map(answer::rows);
+    let rows = |path: &str| {
+        client
+            .without_advancing(|| client.get(path))
+            .map(answer::rows)
+    };
     let connected = rows("/cluster/status").ok().and_then(|rows| {
         let mut rows = rows.iter();
         let local = rows.find(|row| row["type"] == "node" && plain(&row["local"]) == "1");
@@ -55,7 +59,9 @@ impl Gate<'_> {
                 bounded(),
             ));
         }
-        let nodes = client.aside(|| client.get("/nodes")).map(answer::rows)?;
+        let nodes = client
+            .without_advancing(|| client.get("/nodes"))
+            .map(answer::rows)?;
         let is_known = |node: &&String| nodes.iter().any(|row| row["node"] == ***node);
         if let Some(node) = subject.nodes.iter().find(|node| !is_known(node)) {
             return Err(denied(

@@ -1,8 +1,8 @@
-//! The two eras of MCP: which of them a request belongs to, and what its answers look like there.
+//! The two eras of MCP: which era a request belongs to, and the form of its answers.
 //!
-//! Until 2025-11-25 `initialize` opens a session and settles its revision. Since 2026-07-28 there are no
-//! sessions: each request names its revision and the capabilities of its client. The era is found anew
-//! for each request, since clients probe with one era and go on with the other on the same process.
+//! Until 2025-11-25 `initialize` opens a session and negotiates its revision. Since 2026-07-28 there are no
+//! sessions: each request names its revision and the capabilities of its client. The era is determined for each
+//! request, since clients probe with one era and continue with the other in the same process.
 
 use serde_json::{Map, Value, json};
 
@@ -26,7 +26,7 @@ const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
-/// The extension Tasks, where capabilities name it.
+/// The name of the Tasks extension among the capabilities.
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// The levels of syslog, RFC 5424.
@@ -41,7 +41,7 @@ const LOG_LEVELS: [&str; 8] = [
     "emergency",
 ];
 
-/// For how long clients may keep what does not change while the server runs.
+/// How long clients may cache what does not change while the server runs.
 const TIME_TO_LIVE_MS: u32 = 3_600_000;
 
 /// A revision with sessions.
@@ -54,8 +54,8 @@ pub(super) enum Revision {
 }
 
 impl Revision {
-    /// What a session is opened with when the client asks for `requested`: that, or the newest. An
-    /// unknown revision is no error (MCP 2025-11-25, Lifecycle, Version Negotiation).
+    /// Returns the revision of a session for which the client asks for `requested`: that, or the newest. An
+    /// unknown revision is not an error (MCP 2025-11-25, Lifecycle, Version Negotiation).
     pub(super) fn negotiate(requested: &str) -> Self {
         [
             Revision::V2024_11_05,
@@ -76,7 +76,7 @@ impl Revision {
         }
     }
 
-    /// How a user can be asked within a session: since 2025-06-18 by a form (MCP, Elicitation).
+    /// Returns how a user can be asked within a session: since 2025-06-18 by a form (MCP, Elicitation).
     fn approval(self) -> Approval {
         match self {
             Revision::V2024_11_05 | Revision::V2025_03_26 => Approval::Unavailable,
@@ -84,23 +84,23 @@ impl Revision {
         }
     }
 
-    /// Whether a form must be called one, since there are other modes.
+    /// Returns true if a form must name its mode, since there are others.
     pub(super) fn has_modes(self) -> bool {
         self == Revision::V2025_11_25
     }
 
-    /// Whether messages may come as an array: introduced by one revision, removed by the next.
+    /// Returns true if messages may come as an array: one revision introduced this, the next removed it.
     pub(super) fn has_batches(self) -> bool {
         self == Revision::V2025_03_26
     }
 }
 
-/// What `initialize` settled.
+/// What `initialize` negotiated.
 pub(super) struct Session {
     pub(super) revision: Revision,
     /// The name and version of the client.
     client: String,
-    /// Whether it shows forms to its user.
+    /// Whether the client shows forms to its user.
     has_forms: bool,
 }
 
@@ -115,21 +115,22 @@ impl Session {
     }
 }
 
-/// By which rules a request is answered.
+/// The rules for answering a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Era {
-    /// `initialize`, which opens a session, or opens it anew.
+    /// Those of `initialize`, which opens or reopens a session.
     Handshake,
     /// Those of the open session.
     Session,
     /// Those of 2026-07-28.
     Stateless,
-    /// There is no session, and the request does not name its revision either.
+    /// None: there is no session, and the request does not name its revision.
     Unknown,
 }
 
 impl Era {
-    /// A `_meta` alone does not make a request stateless: in sessions it carries progress tokens.
+    /// Returns the era of a request. A `_meta` alone does not make it stateless: in sessions it carries progress
+    /// tokens.
     pub(super) fn of(request: &Request, session: Option<Revision>) -> Self {
         let Request { method, params, .. } = request;
         let names_revision = names_revision(params);
@@ -145,7 +146,7 @@ impl Era {
     }
 }
 
-/// Checks what a stateless request must say about itself.
+/// Checks the fields that each stateless request must have.
 pub(super) fn check(params: &Map<String, Value>) -> Result<(), Fault> {
     let Some(meta) = params.get("_meta").and_then(Value::as_object) else {
         return Err(missing(&[PROTOCOL_VERSION, CLIENT_CAPABILITIES]));
@@ -185,8 +186,8 @@ fn malformed(key: &str, form: &str) -> Fault {
     Fault::invalid_params(format!("params._meta[\"{key}\"] must be {form}"))
 }
 
-/// Only what `server/discover` lists is named as supported: a client that cannot speak it opens a session
-/// of its own accord.
+/// Returns the fault for an unknown revision. It names only what `server/discover` lists: clients that do not
+/// support that open a session by themselves.
 fn unsupported(requested: &str) -> Fault {
     Fault {
         code: -32022,
@@ -195,16 +196,16 @@ fn unsupported(requested: &str) -> Fault {
     }
 }
 
-/// Neither a session nor a revision.
+/// Returns the fault for a request without a session or a revision.
 pub(super) fn not_initialized() -> Fault {
     Fault::invalid_params(format!(
         "Not initialized: send initialize, or name the revision in params._meta[\"{PROTOCOL_VERSION}\"]"
     ))
 }
 
-/// Who makes a call, and what they said to a question that it ended with before, which is taken out of
-/// `params`. Clients follow tasks and repeat calls only in the stateless revision, where each request says
-/// what its client understands.
+/// Returns who makes a call, and their answer to the question that it ended with before, which is removed from
+/// `params`. Clients follow tasks and repeat calls only in the stateless revision, where each request names the
+/// capabilities of its client.
 pub(super) fn caller(
     era: &Era,
     session: Option<&Session>,
@@ -213,7 +214,7 @@ pub(super) fn caller(
 ) -> Result<Caller, Fault> {
     if *era != Era::Stateless {
         let approval = match session {
-            Some(session) if session.has_forms && peer.can_be_asked() => {
+            Some(session) if session.has_forms && peer.can_ask_user() => {
                 session.revision.approval()
             }
             _ => Approval::Unavailable,
@@ -236,11 +237,11 @@ pub(super) fn caller(
     })
 }
 
-/// The name of our one question among the `inputRequests`.
+/// The name of the only question among the `inputRequests`.
 const QUESTION: &str = "confirm";
 
-/// What the client gives back of a question (MCP 2026-07-28, Multi Round-Trip Requests). Answers
-/// without the state that they belong to count for nothing.
+/// Takes the answer to a question out of `params` (MCP 2026-07-28, Multi Round-Trip Requests). Answers without
+/// the state that they belong to are ignored.
 fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> {
     let state = match params.remove("requestState") {
         None | Some(Value::Null) => None,
@@ -263,8 +264,8 @@ fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> 
     Ok(state.map(|state| Returned { state, reply }))
 }
 
-/// How a call is made again once a question within its session was answered, or refused with an error: by
-/// a client that cannot ask though it had said that it can, or by one that would not.
+/// Returns how to repeat a call once the question within its session was answered, or refused with an error: by
+/// a client that cannot ask although it claimed to, or that does not want to.
 pub(super) fn answered(state: String, outcome: Result<Value, Value>) -> Approval {
     let reply = match outcome {
         Ok(result) => safety::elicited_reply(&result),
@@ -277,10 +278,10 @@ pub(super) fn answered(state: String, outcome: Result<Value, Value>) -> Approval
     }))
 }
 
-/// The code of the error for a method that is not known (JSON-RPC 2.0).
+/// The code of the error for an unknown method (JSON-RPC 2.0).
 const UNKNOWN_METHOD: i64 = -32601;
 
-/// The result of a call that asks its user something before it is made again.
+/// Returns the result of a call that asks the user before it is repeated.
 pub(super) fn asked(question: &Question) -> Value {
     let mut params = question.params();
     params["mode"] = "form".into();
@@ -291,7 +292,7 @@ pub(super) fn asked(question: &Question) -> Value {
     })
 }
 
-/// Refuses a state that was not given out for this call, has been used, or is too old.
+/// Returns the fault for a state that was not issued for this call, was used, or has expired.
 pub(super) fn invalid_request_state() -> Fault {
     Fault {
         code: -32602,
@@ -300,8 +301,8 @@ pub(super) fn invalid_request_state() -> Fault {
     }
 }
 
-/// Whether the user of a client with these capabilities can be shown a form: without a mode it has
-/// forms, with the mode `url` alone it has none.
+/// Returns true if a client with these capabilities shows forms: it does if it names no mode, but not if it
+/// names only `url`.
 fn has_forms(capabilities: &Value) -> bool {
     let elicitation = capabilities.get("elicitation").and_then(Value::as_object);
     elicitation.is_some_and(|modes| {
@@ -315,7 +316,7 @@ fn client_name(info: &Value) -> String {
     text::cut(&text::inline(name.trim()), 100)
 }
 
-/// Refuses a stateless request that is about tasks and does not say that its client knows them.
+/// Refuses a stateless request about tasks whose client does not declare the extension.
 pub(super) fn require_tasks(params: &Map<String, Value>) -> Result<(), Fault> {
     if follows_tasks(params) {
         return Ok(());
@@ -338,7 +339,7 @@ fn extensions() -> Value {
     json!({ "extensions": { TASKS: {} } })
 }
 
-/// The result of `initialize`.
+/// Returns the result of `initialize`.
 pub(super) fn initialized(context: &Context, revision: Revision) -> Value {
     json!({
         "protocolVersion": revision.name(),
@@ -348,7 +349,7 @@ pub(super) fn initialized(context: &Context, revision: Revision) -> Value {
     })
 }
 
-/// The result of `server/discover`.
+/// Returns the result of `server/discover`.
 pub(super) fn discovered(context: &Context) -> Value {
     let mut capabilities = extensions();
     capabilities["tools"] = json!({});
@@ -359,19 +360,19 @@ pub(super) fn discovered(context: &Context) -> Value {
     })
 }
 
-/// The parameters of the notification that opens the stream of `subscriptions/listen`. It will carry
-/// nothing: of what can be subscribed to, we have nothing.
+/// Returns the parameters of the notification that opens the stream of `subscriptions/listen`. It stays empty,
+/// since there is nothing to subscribe to.
 pub(super) fn acknowledged(id: &Id) -> Value {
     json!({ "notifications": {}, "_meta": { SUBSCRIPTION_ID: Value::from(id) } })
 }
 
-/// The result of `subscriptions/listen`, due when the stream ends.
+/// Returns the result of `subscriptions/listen`, which is sent when the stream ends.
 pub(super) fn listened(id: &Id) -> Value {
     json!({ "_meta": { SUBSCRIPTION_ID: Value::from(id) } })
 }
 
-/// Makes a stateless result of what a session would be answered. Clients drop a result that lacks one of
-/// these fields. What no session knows says itself of which type it is.
+/// Turns the result for a session into a stateless one. Clients drop results that lack one of these fields.
+/// Results that sessions do not have already name their type.
 pub(super) fn stateless(method: &str, mut result: Value) -> Value {
     if result.get("resultType").is_none() {
         result["resultType"] = "complete".into();
@@ -379,7 +380,7 @@ pub(super) fn stateless(method: &str, mut result: Value) -> Value {
     result["_meta"][SERVER_INFO] = server_info();
     if matches!(method, "server/discover" | "tools/list") {
         result["ttlMs"] = TIME_TO_LIVE_MS.into();
-        // Both depend on the settings of this one user.
+        // Both depend on the settings of this user.
         result["cacheScope"] = "private".into();
     }
     result

@@ -1,8 +1,8 @@
-//! What a model is told before it has called anything.
+//! The instructions that a model gets before its first call.
 
 use crate::tool::Context;
 
-/// The `instructions` of both eras. Clients cut them at about 2,000 characters.
+/// Returns the `instructions` of both eras. Clients cut them at about 2,000 characters.
 pub(super) fn instructions(context: &Context) -> String {
     let safety = context.safety();
     let elevated = match (safety.exposure.read_only, safety.allow_elevated) {
@@ -64,7 +64,7 @@ mod tests {
             connection: Err(Vec::new()),
             safety: Safety::default(),
         };
-        instructions(&Context::new(settings, crate::tools::find, Peer::nobody()))
+        instructions(&Context::new(settings, crate::tools::find, Peer::none()))
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The extension Tasks of MCP: a call that goes on as a task, and what its client asks about it then.
+//! The Tasks extension of MCP: a call that continues as a task, and the requests of its client about it.
 //!
-//! Nothing is kept. The id of a task holds its UPID, sealed with a key that comes from the secret of the
-//! API token, so it outlives the process and means nothing to the holder of another token. What is told
-//! of a task is read from Proxmox each time; its record there is final, and so is the status told.
+//! Nothing is stored. The id of a task is its UPID, sealed with a key derived from the secret of the API token,
+//! so it outlives the process and is useless to holders of other tokens. The state of a task is read from
+//! Proxmox each time; the record there is final, and so is the status reported.
 
 use rustls::crypto::ring;
 use serde_json::{Map, Value, json};
@@ -21,11 +21,11 @@ use crate::text::upid::Upid;
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
 
-/// What the key for the ids of tasks is derived for.
+/// The purpose that the key for task ids is derived for.
 const PURPOSE: &str = "proxmox-mcp/task/v1";
 
-/// For how long after its start a task can surely be asked about. In truth it can until Proxmox removes
-/// its record: a task that runs for longer must not be lost.
+/// How long after its start a task can certainly be queried. In fact it can until Proxmox removes its record, so
+/// tasks that run longer are not lost.
 const TIME_TO_LIVE_MS: u32 = 86_400_000;
 
 const POLL_INTERVAL_MS: u32 = 2_000;
@@ -33,14 +33,14 @@ const POLL_INTERVAL_MS: u32 = 2_000;
 /// The tool that stops a task.
 const STOP: &str = "proxmox_stop_task";
 
-/// What the exit status of a task holds that was stopped (`PVE/RESTEnvironment.pm`, `PVE/Tools.pm`).
+/// The marks of a stopped task in its exit status (`PVE/RESTEnvironment.pm`, `PVE/Tools.pm`).
 ///
-/// `unexpected status` is not among them: a worker that was killed hard left it, but so did one that
-/// crashed, and only a result tells the model what is known.
+/// `unexpected status` is not one of them: a killed worker leaves it, but so does one that crashed, and only a
+/// result tells the model what is known.
 const INTERRUPTED: [&str; 2] = ["received interrupt", "interrupted by signal"];
 
-/// The result of a call that goes on as `task`, or what it says to a client without tasks where no id
-/// can be made. In the demonstration none is: nothing goes on there, and nobody could look at it.
+/// Returns the result of a call that continues as `task`, or the result for a client without tasks if no id can
+/// be made. In the demonstration none is made, since nothing continues there.
 pub(super) fn created(context: &Context, task: &Task) -> Value {
     match (context.reader(), close(context, task)) {
         (Ok(client), Some(id)) => {
@@ -54,7 +54,7 @@ pub(super) fn created(context: &Context, task: &Task) -> Value {
     }
 }
 
-/// The result of `tasks/get`; `None` when it was cancelled itself.
+/// Returns the result of `tasks/get`; `None` if that request was cancelled.
 pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Option<Value>, Fault> {
     let (id, task) = open(context, params)?;
     let client = context.reader().map_err(internal)?;
@@ -67,16 +67,14 @@ pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Opti
     }
 }
 
-/// The result of `tasks/cancel`, an acknowledgement whatever comes of it; `None` when it was cancelled
-/// itself.
+/// Returns the result of `tasks/cancel`, an acknowledgement in any case; `None` if that request was cancelled.
 pub(super) fn cancel(
     context: &Context,
     peer: &Peer,
     params: &mut Map<String, Value>,
 ) -> Result<Option<Value>, Fault> {
     let (_, task) = open(context, params)?;
-    // It is held to all that the tool is: whoever started the task was allowed to, but perhaps the user
-    // has since changed their mind.
+    // The rules of the tool apply: the task was allowed when it started, but the settings may have changed.
     let caller = era::caller(&Era::Stateless, None, peer, params)?;
     let arguments = Map::from_iter([("upid".to_owned(), task.upid.into())]);
     let stop = tools::find(STOP);
@@ -90,13 +88,13 @@ pub(super) fn cancel(
     Ok(Some(json!({})))
 }
 
-/// The result of `tasks/update`. Our tasks never ask for anything, so no answer is awaited.
+/// Returns the result of `tasks/update`. Tasks never ask for input, so there is no answer to use.
 pub(super) fn update(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
     open(context, params)?;
     Ok(json!({}))
 }
 
-/// What is known of the task now.
+/// Reads the current state of the task.
 fn look(client: &Reader, id: &str, task: &Task) -> Result<Value, Error> {
     let state = task.followed_up(client, task.look(client)?)?;
     let Some(exit) = state.exit().filter(|_| !state.is_open()) else {
@@ -122,7 +120,7 @@ fn look(client: &Reader, id: &str, task: &Task) -> Result<Value, Error> {
     Ok(result)
 }
 
-/// What the call would have been answered if it had waited.
+/// Returns the result that the call would have had if it had waited.
 fn reported(client: &Reader, task: &Task, state: State) -> Value {
     let answer = task.report(client, state, None, Answer::new(String::new()));
     tool_result(
@@ -155,7 +153,7 @@ fn described(id: &str, task: &Task, status: &str, message: &str, updated: u64) -
     })
 }
 
-/// As ISO 8601 has it.
+/// Returns a time in the form of ISO 8601.
 fn timestamp(epoch: u64) -> String {
     text::time(epoch).replace(' ', "T")
 }
@@ -167,7 +165,7 @@ fn seal(context: &Context) -> Option<Seal> {
     }
 }
 
-/// The id of `task`. Its parts are no secret; the seal makes that it cannot be guessed.
+/// Returns the id of `task`. Its parts are not secret; the seal prevents guessing it.
 fn close(context: &Context, task: &Task) -> Option<String> {
     let mut nonce = [0; 8];
     let random = ring::default_provider().secure_random;
@@ -178,8 +176,8 @@ fn close(context: &Context, task: &Task) -> Option<String> {
     })))
 }
 
-/// The id that `params` name, and its task. What is wrong with the request comes before what is wrong
-/// with the client, and both before whether there is such a task.
+/// Returns the id in `params`, and its task. Faults of the request come first, then those of the client, then
+/// that of an unknown task.
 fn open<'a>(context: &Context, params: &'a Map<String, Value>) -> Result<(&'a str, Task), Fault> {
     let Some(Value::String(id)) = params.get("taskId") else {
         return Err(Fault::invalid_params("taskId must be a string"));
@@ -226,14 +224,14 @@ mod tests {
     const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
 
     #[test]
-    fn describes_a_task_flatly() {
+    fn describes_a_task_without_nesting() {
         let task = Task::new("Start VM 100", UPID);
         let expected = json!({
             "taskId": "id",
             "status": "working",
             "statusMessage": "50\\n%",
             "createdAt": "2026-07-14T09:12:03Z",
-            // Its node's clock is ahead of ours.
+            // The clock of the node is ahead.
             "lastUpdatedAt": "2026-07-14T09:12:03Z",
             "ttlMs": 86_400_000,
             "pollIntervalMs": 2_000,
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_only_a_upid_out_of_an_id() {
+    fn accepts_only_an_id_that_contains_a_upid() {
         assert!(task(&json!({ "u": UPID, "w": "Start VM 100" })).is_some());
         for content in [
             json!({ "u": "UPID:pve1/../x:1:1:1:a:b:c:", "w": "Start" }),

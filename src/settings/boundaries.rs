@@ -45,7 +45,7 @@ enum Guest {
 
 /// What is known about a guest that may be in a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct KnownGuest {
     pub(crate) vmid: u64,
     /// `None` if its pool and tags are unknown.
     pub(crate) labels: Option<Labels>,
@@ -85,7 +85,7 @@ impl Guests {
     }
 
     /// Returns whether a guest is in the set; `None` if too little is known about the guest.
-    pub(crate) fn contain(&self, guest: &Known) -> Option<bool> {
+    pub(crate) fn contain(&self, guest: &KnownGuest) -> Option<bool> {
         contain(&self.items, |means| means.names(guest))
     }
 
@@ -99,7 +99,7 @@ impl Guests {
     }
 
     /// Returns a sentence for each part that matches none of these guests, with the existing pools or tags.
-    pub(crate) fn idle(&self, guests: &[Known]) -> Vec<String> {
+    pub(crate) fn idle(&self, guests: &[KnownGuest]) -> Vec<String> {
         let labels = || guests.iter().filter_map(|guest| guest.labels.as_ref());
         let names_none = |item: &&Item<Guest>| {
             // A range may be reserved for future guests.
@@ -127,7 +127,7 @@ impl Guests {
 
 impl Guest {
     /// Returns whether this part matches a guest; `None` if too little is known about the guest.
-    fn names(&self, guest: &Known) -> Option<bool> {
+    fn names(&self, guest: &KnownGuest) -> Option<bool> {
         match (self, &guest.labels) {
             (Guest::Ids(first, last), _) => Some((first..=last).contains(&&guest.vmid)),
             (_, None) => None,
@@ -320,19 +320,19 @@ fn contain<T>(items: &[Item<T>], is_in: impl Fn(&T) -> Option<bool>) -> Option<b
 mod tests {
     use super::*;
 
-    fn guest(vmid: u64, pool: &str, tags_: &str) -> Known {
+    fn guest(vmid: u64, pool: &str, tags_: &str) -> KnownGuest {
         let labels = Labels {
             pool: pool.to_owned(),
             tags: tags(tags_),
         };
-        Known {
+        KnownGuest {
             vmid,
             labels: Some(labels),
         }
     }
 
     #[track_caller]
-    fn check(set: &str, inside: &[&Known], outside: &[&Known]) {
+    fn check(set: &str, inside: &[&KnownGuest], outside: &[&KnownGuest]) {
         let set = Guests::parse(set).expect("it is well-formed");
         for guest in inside {
             assert_eq!(set.contain(guest), Some(true), "{set:?} {guest:?}");
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_none_if_unknown_labels_would_decide() {
-        let unknown = Known {
+        let unknown = KnownGuest {
             vmid: 100,
             labels: None,
         };

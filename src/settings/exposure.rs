@@ -96,12 +96,12 @@ impl fmt::Display for Hidden {
 }
 
 /// The names that settings may contain, in the order of the README.
-pub(crate) struct Known {
+pub(crate) struct KnownTools {
     pub(crate) toolsets: Vec<&'static str>,
     pub(crate) tools: Vec<&'static str>,
 }
 
-impl Known {
+impl KnownTools {
     /// Returns the values that `PROXMOX_TOOLSETS` may contain.
     fn choices(&self) -> impl Iterator<Item = &'static str> {
         [DEFAULT, ALL]
@@ -120,7 +120,7 @@ pub(crate) struct Names(Vec<Glob>);
 
 impl Toolsets {
     /// Parses a list; an error is written to follow the name of its setting.
-    pub(crate) fn parse(text: &str, known: &Known) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, known: &KnownTools) -> Result<Self, String> {
         let names = list::each(text, |name| {
             let planned = PLANNED.iter().copied();
             known
@@ -164,7 +164,7 @@ fn not_a(kind: &str, name: &str, meant: Option<&str>) -> String {
 impl Names {
     /// Parses a list of names and patterns; an error is written to follow the name of its setting. A pattern
     /// that matches no tool is invalid.
-    pub(crate) fn parse(text: &str, known: &Known) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, known: &KnownTools) -> Result<Self, String> {
         let names = list::each(text, |name| {
             let glob = Glob::new(name);
             if known.tools.iter().any(|name| glob.matches(name)) {

@@ -2292,7 +2292,7 @@ fn a_confirmed_call_has_one_line_whatever_the_answer() {
     assert_eq!(decisions, expected);
     let told = |place: usize| lines[place]["outcome"].to_string();
     assert!(told(2).contains("cancelled the call"), "{lines:?}");
-    assert!(told(3).contains("closed its end"), "{lines:?}");
+    assert!(told(3).contains("disconnected"), "{lines:?}");
     assert_eq!(host.changes().len(), 1);
     fs::remove_file(&path).expect("it is ours");
 }

@@ -41,7 +41,7 @@ fn hosts_with(
 }
 
 fn plain(places: &[SocketAddr]) -> Hosts {
-    hosts_with(&vec![None; places.len()], places, Peer::nobody(), HOUR)
+    hosts_with(&vec![None; places.len()], places, Peer::none(), HOUR)
 }
 
 #[track_caller]
@@ -96,7 +96,7 @@ fn a_name_without_an_address_is_no_obstacle() {
     all.hosts[0].name = format!("{}.invalid", "p".repeat(64));
     let other = connection(false, host.at, Check::Strict, &[]);
     all.hosts.extend(other.hosts);
-    let hosts = Hosts::with(&all, Peer::nobody(), &[], HOUR);
+    let hosts = Hosts::with(&all, Peer::none(), &[], HOUR);
     hosts.exchange(&post()).unwrap();
     assert_holds(
         &said(&hosts),
@@ -110,7 +110,7 @@ fn an_untrusted_certificate_is_said_each_time_and_logged_once_with_the_line_to_s
     let first = Host::tls("alone", vec![vec![ok("{}")]]);
     let second = Host::tls("server", vec![vec![ok("{}"), ok("{}")]]);
     let strict = [Some(Check::Strict); 2];
-    let hosts = hosts_with(&strict, &[first.at, second.at], Peer::nobody(), HOUR);
+    let hosts = hosts_with(&strict, &[first.at, second.at], Peer::none(), HOUR);
     let log = logged(|| {
         for request in [post(), get()] {
             hosts.exchange(&request).unwrap();
@@ -139,7 +139,7 @@ fn each_host_is_held_against_its_own_fingerprint() {
     let hosts = |pins: [&str; 2], places: &[Host; 2]| {
         let checks = pins.map(|name| Some(Check::Pin(pin(name))));
         let places = [places[0].at, places[1].at];
-        hosts_with(&checks, &places, Peer::nobody(), HOUR)
+        hosts_with(&checks, &places, Peer::none(), HOUR)
     };
     let places = start();
     hosts(["alone", "expired"], &places)
@@ -209,7 +209,7 @@ fn all_hosts_are_named_when_none_can_be_used() {
     let gone = [nowhere(), nowhere()];
     let strict = [Some(Check::Strict); 3];
     let places = [gone[0], gone[1], untrusted.at];
-    let hosts = hosts_with(&strict, &places, Peer::nobody(), HOUR);
+    let hosts = hosts_with(&strict, &places, Peer::none(), HOUR);
     let mut text = String::new();
     let log = logged(|| text = not_sent(hosts.exchange(&post())));
     assert!(!log.contains("WARN"), "the error says it: {log}");
@@ -234,7 +234,7 @@ fn the_host_that_answered_is_asked_until_the_first_is_due_again() {
         let at = nowhere();
         let second = Host::plain(vec![vec![ok("2"), ok("2")]]);
         let places = [at, second.at];
-        let hosts = hosts_with(&[None; 2], &places, Peer::nobody(), return_after);
+        let hosts = hosts_with(&[None; 2], &places, Peer::none(), return_after);
         hosts.exchange(&get()).unwrap();
         let listener = TcpListener::bind(at).unwrap();
         let _first = Host::plain_at(listener, vec![vec![ok("1"), Step::Hold]]);
@@ -259,7 +259,7 @@ fn every_host_is_tried_once() {
 fn a_fault_is_logged_once_while_it_lasts() {
     let at = nowhere();
     let second = Host::plain(vec![vec![ok("2"), ok("2"), ok("2")]]);
-    let hosts = hosts_with(&[None; 2], &[at, second.at], Peer::nobody(), Duration::ZERO);
+    let hosts = hosts_with(&[None; 2], &[at, second.at], Peer::none(), Duration::ZERO);
     let log = logged(|| {
         for _ in 0..2 {
             assert_eq!(hosts.exchange(&get()).unwrap().body, 2);

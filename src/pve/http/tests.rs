@@ -211,7 +211,7 @@ fn http(connection: &Connection, peer: Peer, bundles: Vec<PathBuf>, largest_answ
 
 fn plain(host: &Host) -> Http {
     let connection = connection(false, host.at, Check::Strict, &[]);
-    http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER)
+    http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER)
 }
 
 pub(crate) fn get() -> Request {
@@ -253,7 +253,7 @@ fn call_with(certificate: &str, check: Check, listed: &[&str], bundles: &[&str])
     let host = Host::tls(certificate, vec![vec![ok("{}")]]);
     let connection = connection(true, host.at, check, listed);
     let bundles = bundles.iter().map(|name| fixture(name)).collect();
-    let http = http(&connection, Peer::nobody(), bundles, LARGEST_ANSWER);
+    let http = http(&connection, Peer::none(), bundles, LARGEST_ANSWER);
     let outcome = http.exchange(&get());
     drop(http);
     let came = host.requests().len();
@@ -281,7 +281,7 @@ pub(crate) fn cancelled() -> Peer {
     let line = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
     let peer = Peer::new(Box::new(&line[..]), io::sink());
     let id = crate::mcp::rpc::Id::new(&json!(1)).expect("an id");
-    peer.begin(&id, &serde_json::Map::new());
+    peer.begin_call(&id, &serde_json::Map::new());
     peer
 }
 
@@ -384,7 +384,7 @@ mod trusting {
         let log = logged(|| {
             let host = Host::tls("server", vec![vec![ok("{}")], vec![ok("{}")]]);
             let connection = connection(true, host.at, Check::Verify, &[]);
-            let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+            let http = http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER);
             http.exchange(&get()).unwrap();
             host.closed.recv().unwrap();
             http.exchange(&get()).unwrap();
@@ -490,12 +490,12 @@ mod trusting {
         ] {
             let host = Host::tls_of(only, "server", vec![vec![ok("{}")]]);
             let connection = connection(true, host.at, check, &["ca"]);
-            let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+            let http = http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER);
             assert_eq!(http.exchange(&get()).is_ok(), worked);
         }
         let host = Host::tls_of(only, "ca", vec![vec![ok("{}")]]);
         let connection = connection(true, host.at, Check::Pin(sha256_of("ca")), &[]);
-        let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+        let http = http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER);
         let text = not_sent(http.exchange(&get()));
         assert_holds(
             &text,
@@ -664,7 +664,7 @@ mod exchanging {
     fn sends_a_form_longer_than_its_buffers() {
         let host = Host::tls("server", vec![vec![ok("{}")]]);
         let connection = connection(true, host.at, Check::Strict, &["ca"]);
-        let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+        let http = http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER);
         let long = "x".repeat(10 * BUFFER);
         http.exchange(&post().with("description", &*long)).unwrap();
         let requests = host.requests();
@@ -675,12 +675,12 @@ mod exchanging {
     fn puts_an_ipv6_address_in_brackets() {
         let mut connection = connection(true, "[::1]:8006".parse().unwrap(), Check::Strict, &[]);
         assert_eq!(
-            http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).base,
+            http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER).base,
             "https://[::1]:8006/api2/json"
         );
         connection.hosts[0].name = "pve1".to_owned();
         assert_eq!(
-            http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).base,
+            http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER).base,
             "https://pve1:8006/api2/json"
         );
     }
@@ -700,7 +700,7 @@ mod exchanging {
         // The script has one connection; a second would be refused.
         let host = Host::tls("server", vec![vec![ok("{}"), ok("[1]"), ok("\"a\""), Hold]]);
         let connection = connection(true, host.at, Check::Strict, &["ca"]);
-        let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+        let http = http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER);
         for body in [json!({}), json!([1]), json!("a")] {
             assert_eq!(http.exchange(&get()).unwrap().body, body);
         }
@@ -714,7 +714,7 @@ mod exchanging {
             let scripts = vec![vec![ok("{}")], vec![ok("{}")]];
             let host = Host::tls("server", scripts.clone());
             let connection = connection(true, host.at, Check::Strict, &["ca"]);
-            let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+            let http = http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER);
             http.exchange(&request).unwrap();
             host.closed.recv().unwrap();
             http.exchange(&request).unwrap();
@@ -737,7 +737,7 @@ mod exchanging {
                 let first = [kept.clone(), vec![raw("")]].concat();
                 let host = Host::tls("server", vec![first, vec![ok("{}")]]);
                 let connection = connection(true, host.at, Check::Strict, &["ca"]);
-                let http = http(&connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER);
+                let http = http(&connection, Peer::none(), Vec::new(), LARGEST_ANSWER);
                 for _ in &kept {
                     http.exchange(&request).unwrap();
                 }
@@ -876,7 +876,7 @@ mod exchanging {
         for (limit, fits) in [(10, true), (9, false)] {
             let host = Host::plain(vec![vec![ok("[\"12345\"] ")]]);
             let connection = connection(false, host.at, Check::Strict, &[]);
-            let http = http(&connection, Peer::nobody(), Vec::new(), limit);
+            let http = http(&connection, Peer::none(), Vec::new(), limit);
             let outcome = http.exchange(&get());
             if fits {
                 assert_eq!(outcome.unwrap().body, json!(["12345"]));
@@ -946,7 +946,7 @@ mod failing {
     use super::*;
 
     fn call(connection: &Connection) -> Result<Response, Failure> {
-        http(connection, Peer::nobody(), Vec::new(), LARGEST_ANSWER).exchange(&post())
+        http(connection, Peer::none(), Vec::new(), LARGEST_ANSWER).exchange(&post())
     }
 
     #[test]
@@ -1081,7 +1081,7 @@ mod failing {
         let output = Output::default();
         let peer = Peer::new(Box::new(Lines(source)), output.clone());
         let id = crate::mcp::rpc::Id::new(&json!(1)).expect("an id");
-        peer.begin(&id, &serde_json::Map::new());
+        peer.begin_call(&id, &serde_json::Map::new());
         (lines, peer, output)
     }
 

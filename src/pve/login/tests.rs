@@ -72,7 +72,7 @@ fn ask(
     let server = Server::plain(vec![script]);
     let connection = connection(false, server.at, Check::Strict, &[]);
     let connection = with_login(connection, user, totp);
-    let peer = Peer::nobody();
+    let peer = Peer::none();
     let cluster = Cluster::new(&connection, peer.clone());
     act(&cluster, &Reader::new(&cluster, &peer));
     drop(cluster);
@@ -149,7 +149,7 @@ fn nothing_leaves_where_the_certificate_is_only_tolerated_or_unchecked() {
         let server = Server::tls("server", vec![vec![granted(TICKET)]]);
         let connection = connection(true, server.at, check, &["alone"]);
         let connection = with_login(connection, "root@pam", None);
-        let peer = Peer::nobody();
+        let peer = Peer::none();
         let cluster = Cluster::new(&connection, peer.clone());
         let text = failure(&Reader::new(&cluster, &peer));
         assert_holds(
@@ -178,7 +178,7 @@ fn a_certificate_that_is_trusted_will_do_whatever_the_mode() {
         let server = Server::tls("server", vec![vec![granted(TICKET), done()]]);
         let connection = connection(true, server.at, check, listed);
         let connection = with_login(connection, "root@pam", None);
-        let peer = Peer::nobody();
+        let peer = Peer::none();
         let cluster = Cluster::new(&connection, peer.clone());
         Reader::new(&cluster, &peer).send(&wanted()).unwrap();
         drop(cluster);
@@ -215,7 +215,7 @@ fn a_ticket_that_cannot_be_renewed_is_replaced_by_a_login() {
     let server = Server::plain(vec![script, vec![granted(TICKET), done()]]);
     let connection = connection(false, server.at, Check::Strict, &[]);
     let connection = with_login(connection, "root@pam", None);
-    let peer = Peer::nobody();
+    let peer = Peer::none();
     let cluster = Cluster::new(&connection, peer.clone());
     let reader = Reader::new(&cluster, &peer);
     reader.send(&wanted()).unwrap();
@@ -303,7 +303,7 @@ fn a_refused_login_is_not_repeated_until_the_user_is_locked() {
     let server = Server::plain(scripts);
     let connection = connection(false, server.at, Check::Strict, &[]);
     let connection = with_login(connection, "root@pam", None);
-    let peer = Peer::nobody();
+    let peer = Peer::none();
     let cluster = Cluster::new(&connection, peer.clone());
     let reader = Reader::new(&cluster, &peer);
     for _ in 0..3 {
@@ -329,7 +329,7 @@ fn a_refused_login_is_not_repeated_until_the_user_is_locked() {
 fn who_cannot_do_it_is_told_before_anything_is_sent() {
     let server = Server::plain(Vec::new());
     let connection = connection(false, server.at, Check::Strict, &[]);
-    let peer = Peer::nobody();
+    let peer = Peer::none();
     let confirmed = Confirmed {
         by: "password",
         since: 8,
@@ -379,7 +379,7 @@ fn the_password_confirms_a_change_of_all_but_root_where_the_host_asks_for_that()
         };
         let connection = connection(false, server.at, Check::Strict, &[]);
         let connection = with_login(connection, user, None);
-        let peer = Peer::nobody();
+        let peer = Peer::none();
         let cluster = Cluster::new(&connection, peer.clone());
         let request = Request {
             login: Some(needed),
@@ -408,7 +408,7 @@ fn a_ticket_that_is_not_taken_is_forgotten() {
     ]);
     let connection = connection(false, server.at, Check::Strict, &[]);
     let connection = with_login(connection, "root@pam", None);
-    let peer = Peer::nobody();
+    let peer = Peer::none();
     let cluster = Cluster::new(&connection, peer.clone());
     let reader = Reader::new(&cluster, &peer);
     assert_holds(&failure(&reader), &["The login has ended: call again"]);

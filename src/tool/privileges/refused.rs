@@ -28,7 +28,7 @@ pub(crate) fn explained(
     ) {
         return error;
     }
-    let advice = client.aside(|| {
+    let advice = client.without_advancing(|| {
         let granted = client.get("/access/permissions").ok().map(Granted::new);
         let mut call = RefusedCall {
             lines: lines.into_iter().collect(),

@@ -561,7 +561,7 @@ impl Refusal {
                 self.token_id
             )),
             400 | 500 => self.case().remedy(),
-            501 => Some("This host's version of Proxmox VE does not have that endpoint, or PROXMOX_HOST is not a Proxmox VE host.".to_owned()),
+            501 => Some("This version of Proxmox VE does not have that endpoint: upgrade the node, or check that PROXMOX_HOST is a Proxmox VE node.".to_owned()),
             _ => None,
         }
     }

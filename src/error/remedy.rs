@@ -68,7 +68,8 @@ const NEEDS_AGENT: Advice =
     Say("The VM needs agent=1 in its configuration and qemu-guest-agent running inside.");
 const CHANGED: Advice =
     Say("It was changed meanwhile: read the configuration again, then call with its new digest.");
-const FULL: Advice = Say("A storage is full: proxmox_get_storage shows which.");
+const FULL: Advice =
+    Say("A storage is full: proxmox_get_storage shows which. Free space there, or use another.");
 
 /// The first row that matches counts. The messages are those in the source of Proxmox VE.
 static ROWS: &[Row] = &[
@@ -199,7 +200,7 @@ static ROWS: &[Row] = &[
             "*cfs-lock '*' error: no quorum!",
         ],
         advice: Say(
-            "The cluster has no quorum, so nothing can be changed: proxmox_get_cluster_status.",
+            "The cluster has no quorum, so nothing can be changed: proxmox_get_cluster_status shows which nodes are missing.",
         ),
     },
     Row {
@@ -250,7 +251,7 @@ static ROWS: &[Row] = &[
         of: ANYWHERE,
         // A full disk or missing file is then one inside the guest.
         said: &["Agent error: *"],
-        advice: Say("That is the guest's own error."),
+        advice: Say("The error comes from inside the guest: fix it there."),
     },
     Row {
         of: ANYWHERE,
@@ -284,7 +285,7 @@ static ROWS: &[Row] = &[
     Row {
         of: ANYWHERE,
         said: &["*unable to delete '*' - volume is still in use (snapshot?)"],
-        advice: Say("Delete the snapshots that hold it first."),
+        advice: Say("Delete the snapshots that still use it first."),
     },
     Row {
         of: ANYWHERE,
@@ -329,7 +330,7 @@ static ROWS: &[Row] = &[
         of: ANYWHERE,
         said: &["*Cannot allocate memory*"],
         advice: Say(
-            "The node has not enough free memory: proxmox_get_nodes shows how much each has.",
+            "The node has not enough free memory: stop a guest there, or use another node (proxmox_get_nodes shows how much each has).",
         ),
     },
     // Migration and templates.
@@ -385,17 +386,19 @@ static ROWS: &[Row] = &[
     Row {
         of: ANYWHERE,
         said: &["*purge parameter not set."],
-        advice: Say("purge=true removes it from there as well."),
+        advice: Say("purge=true also removes it from HA, replication and backup jobs."),
     },
     Row {
         of: ANYWHERE,
         said: &["* - protection mode enabled"],
-        advice: Say("Its option protection=1 forbids it."),
+        advice: Say(
+            "Its option protection=1 forbids it: only if the user agrees, set protection=0 first.",
+        ),
     },
     Row {
         of: ANYWHERE,
         said: &["balloon value too large *"],
-        advice: Say("Give a smaller balloon too."),
+        advice: Say("Give a smaller balloon as well: it cannot exceed memory."),
     },
 ];
 
@@ -732,7 +735,7 @@ mod tests {
         (
             EXEC,
             "Agent error: Guest agent command failed, error was 'write: No space left on device'",
-            "That is the guest's own error",
+            "The error comes from inside the guest",
         ),
         (
             "vzdump",
@@ -887,7 +890,7 @@ mod tests {
         (
             CONFIG,
             "balloon value too large (must be smaller than assigned memory)",
-            "Give a smaller balloon",
+            "Give a smaller balloon as well",
         ),
     ];
 

@@ -89,7 +89,7 @@ pub(super) const NO_ANSWER: &str = "got no answer";
 /// Something else answered.
 pub(super) const NOT_THE_API: &str = "was answered, but not by the Proxmox VE API";
 /// The answer is too large.
-const UNREADABLE: &str = "got an answer that cannot be taken";
+const UNREADABLE: &str = "got an answer that cannot be used";
 
 /// An answer would take too much memory.
 #[derive(Debug)]

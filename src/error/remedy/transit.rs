@@ -23,6 +23,15 @@ pub(crate) struct Transit<'a> {
     pub(crate) path: &'a str,
 }
 
+/// What to do about a status.
+enum Then {
+    /// Call again, unless the work may still be going on.
+    CallAgain,
+    /// This, as a sentence.
+    Do(&'static str),
+    Nothing,
+}
+
 impl Transit<'_> {
     /// Returns true if the request may have reached its handler, which may still be processing it.
     pub(crate) fn may_go_on(&self) -> bool {
@@ -39,47 +48,59 @@ impl Transit<'_> {
         const NODES: &str = "; proxmox_get_nodes shows which nodes are online";
         let (means, then) = match self.status {
             429 => (
-                "What stands before Proxmox VE (a proxy) limits how often it is asked".to_owned(),
-                "Wait a minute, then call again.",
+                "A proxy in front of Proxmox VE limits the number of requests".to_owned(),
+                Then::Do("Wait a minute, then call again."),
             ),
             502 => (
-                "A proxy answers that does not reach Proxmox VE behind it".to_owned(),
-                "Is pveproxy running? PROXMOX_HOST and PROXMOX_PORT can name a node itself.",
+                "A proxy answered that could not reach Proxmox VE".to_owned(),
+                Then::Do(
+                    "Check that pveproxy runs, or set PROXMOX_HOST and PROXMOX_PORT to a node itself.",
+                ),
             ),
             503 => (
-                "A proxy answers, or a server that is overloaded or being serviced".to_owned(),
-                "Call again later; PROXMOX_HOST and PROXMOX_PORT can name a node itself.",
+                "A proxy answered, or a server that is overloaded or under maintenance".to_owned(),
+                Then::Do(
+                    "Call again later, or set PROXMOX_HOST and PROXMOX_PORT to a node itself.",
+                ),
             ),
             504 => (
-                "A proxy answers that did not wait for Proxmox VE".to_owned(),
-                "Narrow the request, or give the proxy a longer timeout.",
+                "A proxy answered that did not wait for Proxmox VE".to_owned(),
+                Then::Do("Narrow the request, or raise the timeout of the proxy."),
             ),
             _ if self.is_page => (
                 "The answer is a web page: a proxy, a router or a web server is at that address instead of Proxmox VE".to_owned(),
-                "Check PROXMOX_HOST and PROXMOX_PORT.",
+                Then::Do("Check PROXMOX_HOST and PROXMOX_PORT."),
             ),
-            595 => (format!("{who} is not answering the cluster{NODES}"), ""),
+            595 => (format!("{who} is not answering the cluster{NODES}"), Then::Nothing),
             596 if self.is_untrusted() => (
                 format!("The cluster does not trust the certificate of {who}, nothing was passed on"),
-                "On that node, as root: pvecm updatecerts && systemctl restart pveproxy.",
+                Then::Do("On that node, as root: pvecm updatecerts && systemctl restart pveproxy."),
             ),
-            596 if self.took >= PATIENCE => (format!("{who} took longer than 30 s to answer{NODES}"), ""),
+            596 if self.took >= PATIENCE => (format!("{who} took longer than 30 s to answer{NODES}"), Then::Nothing),
             // pveproxy's own name for it (a comment in `proxy_request`).
             599 if self.said.eq_ignore_ascii_case("too many redirections") => (
                 format!("{who} closed the connection, which pveproxy calls too many redirections"),
-                "Call again.",
+                Then::CallAgain,
             ),
             596..=599 => (
                 format!("The connection to {who} broke; its pveproxy or pvedaemon may have restarted"),
-                "Call again.",
+                Then::CallAgain,
             ),
             _ => return None,
         };
         let means = capitalized(&means);
         if !self.may_go_on() || self.method.only_reads() {
+            let then = match then {
+                Then::CallAgain => "Call again.",
+                Then::Do(what) => what,
+                Then::Nothing => "",
+            };
             return Some(format!("{means}. {then}").trim_end().to_owned());
         }
-        let then = if then == "Call again." { "" } else { then };
+        let then = match then {
+            Then::Do(what) => what,
+            Then::CallAgain | Then::Nothing => "",
+        };
         let place = match self.path.rsplit('/').next() {
             // Neither of the two starts a task.
             Some("config") => "the configuration of the guest",
@@ -198,28 +219,28 @@ mod tests {
                 429,
                 "Too Many Requests",
                 0,
-                "What stands before Proxmox VE (a proxy) limits how often it is asked. Wait a minute, then call again.",
+                "A proxy in front of Proxmox VE limits the number of requests. Wait a minute, then call again.",
             ),
             (
                 NODE,
                 502,
                 "Bad Gateway",
                 0,
-                "A proxy answers that does not reach Proxmox VE behind it. Is pveproxy running? PROXMOX_HOST and PROXMOX_PORT can name a node itself.",
+                "A proxy answered that could not reach Proxmox VE. Check that pveproxy runs, or set PROXMOX_HOST and PROXMOX_PORT to a node itself.",
             ),
             (
                 NODE,
                 503,
                 "Service Unavailable",
                 0,
-                "A proxy answers, or a server that is overloaded or being serviced. Call again later; PROXMOX_HOST and PROXMOX_PORT can name a node itself.",
+                "A proxy answered, or a server that is overloaded or under maintenance. Call again later, or set PROXMOX_HOST and PROXMOX_PORT to a node itself.",
             ),
             (
                 NODE,
                 504,
                 "Gateway Time-out",
                 60,
-                "A proxy answers that did not wait for Proxmox VE. Narrow the request, or give the proxy a longer timeout.",
+                "A proxy answered that did not wait for Proxmox VE. Narrow the request, or raise the timeout of the proxy.",
             ),
         ];
         for (path, status, said, seconds, expected) in cases {

@@ -829,7 +829,7 @@ mod exchanging {
             let text = maybe_processed(plain(&host).exchange(&get()));
             assert_holds(
                 &text,
-                &["got an answer that cannot be taken: its header is longer than 32767 bytes"],
+                &["got an answer that cannot be used: its header is longer than 32767 bytes"],
             );
         }
     }
@@ -885,7 +885,7 @@ mod exchanging {
                 assert_holds(
                     &text,
                     &[
-                        "got an answer that cannot be taken: ",
+                        "got an answer that cannot be used: ",
                         "longer than 9 bytes",
                         "Narrow the request",
                     ],

@@ -292,6 +292,11 @@ impl Param {
         matches!(self.need, Need::Required)
     }
 
+    /// Returns true if every call of its tool needs the parameter.
+    pub(crate) fn is_always_required(&self) -> bool {
+        matches!(self.need, Need::Required)
+    }
+
     /// Returns true if a request that takes the parameter needs it.
     pub(crate) fn is_required_by_request(&self) -> bool {
         matches!(self.need, Need::Required | Need::ByRequest)

@@ -894,14 +894,28 @@ impl Declared {
             }
         }
         for (with, names) in strange {
-            let verb = if names.len() == 1 { "does" } else { "do" };
-            problems.push(format!("{} {verb} not go with {with}", names.join(", ")));
+            let (names, is_one) = (names.join(", "), names.len() == 1);
+            problems.push(match with.is_empty() {
+                // Nothing picked this row: another takes them, together with what it needs.
+                true => format!(
+                    "{names} {} {}",
+                    if is_one { "needs" } else { "need" },
+                    self.others_need()
+                ),
+                false => format!(
+                    "{names} {} not go with {with}",
+                    if is_one { "does" } else { "do" }
+                ),
+            });
         }
+        // What every request of the tool needs says which object is meant, not what to change.
         let changes = || {
             let takes = self.row.takes.iter();
-            takes.filter(|param| param.name != "digest" && param.wire_name().is_some())
+            takes.filter(|param| {
+                param.name != "digest" && param.wire_name().is_some() && !param.is_always_required()
+            })
         };
-        let is_open = self.row.required().next().is_none();
+        let is_open = !changes().any(Param::is_required_by_request);
         if self.row.method == Method::Put
             && is_open
             && changes().next().is_some()
@@ -911,6 +925,21 @@ impl Declared {
             problems.push(format!("nothing to change: give {}", names.join(", ")));
         }
         problems
+    }
+
+    /// What picks another row of the same choice.
+    fn others_need(&self) -> String {
+        let needed = self.choice.declared().flat_map(|declared| {
+            let names: Vec<&str> = declared.needed().collect();
+            names
+        });
+        let mut names: Vec<&str> = Vec::new();
+        for name in needed {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.join(" or ")
     }
 
     /// What of it not all versions know, with those that do.

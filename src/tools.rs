@@ -21,6 +21,7 @@ mod networking;
 mod node_admin;
 mod node_disks;
 mod nodes;
+mod pools;
 mod snapshots;
 mod tasks;
 mod twins;
@@ -224,6 +225,10 @@ tools! {
         "proxmox_read_agent_file" => agent::READ_FILE,
         "proxmox_get_guest_interfaces" => interfaces::INTERFACES,
         "proxmox_get_metrics" => metrics::METRICS,
+    }
+    "pools": "Pools" {
+        "proxmox_list_pools" => pools::LIST,
+        "proxmox_manage_pool" => pools::MANAGE,
     }
 }
 

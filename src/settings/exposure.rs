@@ -34,7 +34,6 @@ const PLANNED: &[&str] = &[
     "options",
     "storage",
     "access",
-    "pools",
     "ceph",
     "hardware",
     "certificates",

@@ -382,7 +382,7 @@ mod tests {
                 let (path, privileges) = place.split_once(':').expect(line);
                 assert!(path.starts_with('/') && !path.contains(' '), "{line}");
                 for name in privileges.split('|') {
-                    let known = ["VM.", "Sys.", "Datastore.", "SDN."];
+                    let known = ["Datastore.", "Pool.", "SDN.", "Sys.", "VM."];
                     assert!(known.iter().any(|kind| name.starts_with(kind)), "{line}");
                     assert!(!name.contains([' ', ':']), "{line}");
                 }

@@ -241,6 +241,7 @@ impl Column {
             Cell::UsedOf(total) => number(value).and_then(|used| usage(used, &row[total])),
         };
         match shown {
+            Some(shown) if self.words == "{}" => shown,
             Some(shown) => self.words.replace("{}", &shown),
             None => plain(value),
         }
@@ -393,28 +394,34 @@ impl Table {
         }
         let mut kept = 0;
         let (mut size, mut data_size) = (0, 0);
+        let mut lengths = Vec::new();
         for row in &rows {
-            let mut cells: Vec<String> = shown
-                .iter()
-                .map(|column| text::cut(&column.show(row), CELL))
-                .collect();
+            let mut cells: Vec<String> = shown.iter().map(|column| column.show(row)).collect();
+            for cell in &mut cells {
+                text::shorten(cell, CELL);
+            }
             if shown.first().is_some_and(|column| column.is_foreign(row)) {
                 cells[0] = text::opening(&cells[0]);
             }
             let line = cells.join("\t");
             size += line.chars().count() + 1;
-            data_size += row.to_string().len().min(ROW);
+            let length = row.to_string().len();
+            data_size += length.min(ROW);
             let is_full = size > text::BUDGET - 2_000 || data_size > DATA_BUDGET;
             if is_full && kept > 0 {
                 break;
             }
             table.push('\n');
             table.push_str(line.trim_end_matches('\t'));
+            lengths.push(length);
             kept += 1;
         }
         rows.truncate(kept);
-        let rows = rows.into_iter().map(|row| bounded(row, self.columns));
-        let rows: Vec<Value> = rows.collect();
+        for (row, length) in rows.iter_mut().zip(lengths) {
+            if length > ROW {
+                bound(row, self.columns);
+            }
+        }
 
         let noun = self.noun[usize::from(total != 1)];
         let mut text = format!("{total} {noun}");
@@ -475,21 +482,28 @@ impl Table {
 
 impl Fields {
     pub(crate) fn answer(&self, object: Value, args: &Args, notes: &[String]) -> Answer {
-        let heading = args.fill(self.heading);
-        let object = whole(object, self.columns);
+        let mut text = args.fill(self.heading);
+        let mut object = whole(object, self.columns);
         let Some(fields) = object.as_object() else {
-            return Answer::new(format!("{heading}: nothing"));
+            return Answer::new(text + ": nothing");
         };
-        let mut lines = vec![heading];
-        lines.extend(notes.iter().cloned());
+        let mut add = |line: &str| {
+            text.push('\n');
+            text.push_str(line);
+        };
+        notes.iter().for_each(|note| add(note));
         for column in self.columns {
-            let shown = column.show(&object);
+            let mut shown = column.show(&object);
             if !shown.is_empty() {
-                lines.push(format!("{}: {}", column.key, text::cut(&shown, 1_000)));
+                text::shorten(&mut shown, 1_000);
+                add(&format!("{}: {shown}", column.key));
             }
         }
         let done: Vec<&str> = self.columns.iter().flat_map(Column::keys).collect();
-        let is_in_heading = |key: &str| self.heading.contains(&format!("{{{key}}}"));
+        let is_in_heading = |key: &str| {
+            let mut named = self.heading.split(['{', '}']).skip(1).step_by(2);
+            named.any(|named| named == key)
+        };
         let others = fields.iter().filter(|(key, value)| {
             !value.is_null() && !done.contains(&&***key) && !is_in_heading(key)
         });
@@ -506,28 +520,27 @@ impl Fields {
             if size > text::BUDGET - 5_000 {
                 unseen.push(key);
             } else {
-                lines.extend(shown);
+                shown.iter().for_each(|line| add(line));
             }
         }
-        lines.extend(more_in_data(unseen.into_iter()));
-        let Value::Object(mut data) = cut_texts(object, text::BUDGET) else {
-            return Answer::new(lines.join("\n"));
-        };
+        if let Some(more) = more_in_data(unseen.into_iter()) {
+            add(&more);
+        }
+        cut_texts(&mut object, text::BUDGET);
+        let mut answer = Answer::of(text, object);
         if !notes.is_empty() {
-            data.insert("notes".to_owned(), notes.into());
+            answer = answer.with("notes", notes);
         }
-        Answer {
-            data,
-            ..Answer::new(lines.join("\n"))
-        }
+        answer
     }
 }
 
 /// Returns the lines for a key of an object: one, or one per item of a list of pairs or objects.
 fn lines_of(key: &str, value: &Value) -> Vec<String> {
     let key = text::opening(&text::inline(key));
-    let line = |shown: String| {
-        let line = format!("{key}: {}", text::cut(&shown, 4_000));
+    let line = |mut shown: String| {
+        text::shorten(&mut shown, 4_000);
+        let line = format!("{key}: {shown}");
         line.trim_end().to_owned()
     };
     match value {
@@ -574,7 +587,7 @@ impl Lines {
     /// Shows as many of the newest lines as fit.
     pub(crate) fn answer(mut self) -> Answer {
         for line in &mut self.lines {
-            *line = text::cut(line, LINE);
+            text::shorten(line, LINE);
         }
         let shown: Vec<String> = self.lines.iter().map(|line| text::inline(line)).collect();
         let mut room = text::BUDGET - 2_000;
@@ -727,7 +740,8 @@ impl Answer {
     pub(crate) fn with_reply_fields(mut self, reply: Value) -> Self {
         if let Value::Object(reply) = reply {
             for (key, value) in reply.into_iter().filter(|(key, _)| key != "data") {
-                let value = cut_texts(masked(&key, value), text::BUDGET);
+                let mut value = masked(&key, value);
+                cut_texts(&mut value, text::BUDGET);
                 self.data.entry(key).or_insert(value);
             }
         }
@@ -824,15 +838,16 @@ pub(crate) fn tally<R: Keyed>(rows: &[R], key: &str, word: &str) -> String {
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        // `inf` and `nan` are names, and not valid in JSON.
-        Value::String(text) => text
-            .trim()
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite()),
+        Value::String(text) => finite(text),
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
         _ => None,
     }
+}
+
+/// Parses a finite number: `inf` and `nan` are names, and not valid in JSON.
+fn finite(text: &str) -> Option<f64> {
+    let number: Option<f64> = text.trim().parse().ok();
+    number.filter(|number| number.is_finite())
 }
 
 /// Returns the texts of the rows `{n, t}` of a log. An empty log consists of the line `no content`.
@@ -882,78 +897,72 @@ fn usage(used: f64, total: &Value) -> Option<String> {
 
 /// Returns an object of a host as data: complete, with numbers as numbers if a column declares them so, and with
 /// secrets masked unless a column shows them.
-fn whole(object: Value, columns: &[Column]) -> Value {
-    let Value::Object(fields) = object else {
-        return object;
-    };
-    let fields = fields.into_iter().map(|(key, value)| {
+fn whole(mut object: Value, columns: &[Column]) -> Value {
+    for (key, value) in object.as_object_mut().into_iter().flatten() {
         let column = columns
             .iter()
             .find(|column| column.keys().any(|shown| shown == key));
-        let value = match (column.map(|column| column.cell), value) {
-            (None, value) => masked(&key, value),
-            (Some(cell), Value::String(text)) if !matches!(cell, Cell::Text) => as_number(text),
-            (Some(_), value) => masked("", value),
-        };
-        (key, value)
-    });
-    Value::Object(fields.collect())
+        match (column.map(|column| column.cell), &mut *value) {
+            (None, value) => mask(key, value),
+            (Some(Cell::Text), value) => mask("", value),
+            (Some(_), Value::String(text)) => {
+                if let Some(number) = as_number(text) {
+                    *value = number;
+                }
+            }
+            (Some(_), value) => mask("", value),
+        }
+    }
+    object
 }
 
 /// Masks secrets in a value that a host sent under `key`.
-pub(crate) fn masked(key: &str, value: Value) -> Value {
+pub(crate) fn masked(key: &str, mut value: Value) -> Value {
+    mask(key, &mut value);
+    value
+}
+
+/// As [`masked`], in place.
+fn mask(key: &str, value: &mut Value) {
     match value {
-        Value::Null => Value::Null,
-        _ if request::is_secret(key) => text::MASK.into(),
-        Value::String(text) => request::readable(key, &text).into(),
-        Value::Array(items) => items.into_iter().map(|item| masked(key, item)).collect(),
-        Value::Object(fields) => {
-            let fields = fields.into_iter();
-            let fields = fields.map(|(key, value)| (key.clone(), masked(&key, value)));
-            Value::Object(fields.collect())
+        Value::Null => (),
+        value if request::is_secret(key) => *value = text::MASK.into(),
+        Value::String(text) => {
+            if let Cow::Owned(readable) = request::readable(key, text) {
+                *text = readable;
+            }
         }
-        other => other,
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(key, item)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| mask(key, value)),
+        Value::Bool(_) | Value::Number(_) => (),
     }
 }
 
 /// Cuts the texts of an oversized row and, if that is not enough, removes what no column shows.
-fn bounded(row: Value, columns: &[Column]) -> Value {
-    let fits = |row: &Value| row.to_string().len() <= ROW;
-    if fits(&row) {
-        return row;
-    }
-    let mut row = cut_texts(row, CELL);
-    if !fits(&row)
+fn bound(row: &mut Value, columns: &[Column]) {
+    cut_texts(row, CELL);
+    if row.to_string().len() > ROW
         && let Some(fields) = row.as_object_mut()
     {
         let shown: Vec<&str> = columns.iter().flat_map(Column::keys).collect();
         fields.retain(|key, _| shown.contains(&&**key));
     }
-    row
 }
 
 /// Cuts each text in `value` to at most `most` characters.
-fn cut_texts(value: Value, most: usize) -> Value {
+fn cut_texts(value: &mut Value, most: usize) {
     match value {
-        Value::String(text) => text::cut(&text, most).into(),
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| cut_texts(item, most))
-            .collect(),
-        Value::Object(fields) => {
-            let fields = fields.into_iter();
-            let fields = fields.map(|(key, value)| (key, cut_texts(value, most)));
-            Value::Object(fields.collect())
-        }
-        other => other,
+        Value::String(text) => text::shorten(text, most),
+        Value::Array(items) => items.iter_mut().for_each(|item| cut_texts(item, most)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| cut_texts(value, most)),
+        _ => (),
     }
 }
 
-/// Turns `text` into a number if it is one.
-fn as_number(text: String) -> Value {
+/// Returns the number that `text` is, if it is one.
+fn as_number(text: &str) -> Option<Value> {
     let integer = text.trim().parse::<i64>().map(Value::from);
-    let number = || number(&Value::from(&*text)).map(Value::from);
-    integer.ok().or_else(number).unwrap_or_else(|| text.into())
+    integer.ok().or_else(|| finite(text).map(Value::from))
 }
 
 /// Compares values of any kind: null first, then numbers by size, then everything else as text. It must be a total

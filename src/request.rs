@@ -307,8 +307,18 @@ impl Form {
 pub(crate) fn is_secret(name: &str) -> bool {
     const PARTS: &[&str] = &["password", "secret", "ticket", "private", "encryption-key"];
     const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token"];
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    WHOLE.contains(&&*name) || PARTS.iter().any(|part| name.contains(part))
+    // This is asked of every key of every answer, so no copy of the name is made.
+    let is = |found: &[u8], word: &str| {
+        let mut pairs = found.iter().zip(word.bytes());
+        found.len() == word.len()
+            && pairs.all(|(byte, of_word)| match byte {
+                b'_' => of_word == b'-',
+                byte => byte.to_ascii_lowercase() == of_word,
+            })
+    };
+    let name = name.as_bytes();
+    let has = |part: &str| name.windows(part.len()).any(|found| is(found, part));
+    WHOLE.iter().any(|word| is(name, word)) || PARTS.iter().any(|part| has(part))
 }
 
 /// Returns the value of a parameter or option of this name to show: a secret masked, SSH keys without the

@@ -106,9 +106,20 @@ pub(crate) fn without(text: &str, secrets: &[&str]) -> String {
 
 /// Returns at most `most` characters of `text`, followed by its length if it was cut.
 pub(crate) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+    let mut text = text.to_owned();
+    shorten(&mut text, most);
+    text
+}
+
+/// Cuts `text` as [`cut`] does.
+pub(crate) fn shorten(text: &mut String, most: usize) {
+    // It does not have more characters than bytes.
+    if text.len() > most
+        && let Some((end, _)) = text.char_indices().nth(most)
+    {
+        let length = text.chars().count();
+        text.truncate(end);
+        add(text, format_args!("… ({length} characters)"));
     }
 }
 

@@ -28,7 +28,7 @@ use crate::settings::{
 use crate::text::{self, shell_quoted};
 use crate::tool::privileges::Granted;
 use crate::tool::{Effect, Permission};
-use crate::tools;
+use crate::tools::{self, Definitions};
 
 #[cfg(test)]
 mod tests;
@@ -484,7 +484,7 @@ fn toolsets(report: &mut Report, safety: &Safety) {
              shows which of them hides each tool:\n  proxmox-mcp tools",
         );
     }
-    let size = Value::from(tools::definitions(safety)).to_string().len();
+    let size = Definitions(safety).size();
     report.ok(
         TOOLSETS,
         format!(

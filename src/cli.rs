@@ -27,7 +27,7 @@ use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
 use crate::text::add;
 use crate::text::nearest::nearest;
 use crate::tool::{ListedTool, Permission, Tool};
-use crate::tools;
+use crate::tools::{self, Definitions};
 
 /// A parsed command line.
 pub(crate) struct CommandLine {
@@ -417,7 +417,7 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
             }
         }
     }
-    let size = Value::from(tools::definitions(safety)).to_string().len();
+    let size = Definitions(safety).size();
     text.push_str(&format!(
         "\n{shown} of {} tools; their list takes {size} bytes.\n",
         listed_tools().count()
@@ -452,21 +452,17 @@ pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
     });
     let width = width.unwrap_or(0);
     for param in params() {
-        let schema = param.schema();
         let required = if param.is_listed_as_required() {
             "required"
         } else {
             ""
         };
         let mut details = param.form();
-        if let Some(default) = schema.get("default") {
-            let default = default
-                .as_str()
-                .map_or_else(|| default.to_string(), str::to_owned);
+        if let Some(default) = param.default_value() {
             details.push_str(&format!("; default: {default}"));
         }
-        if let Some(description) = schema["description"].as_str() {
-            details.push_str(&format!(". {}", description.trim_end_matches('.')));
+        if !param.description.is_empty() {
+            details.push_str(&format!(". {}", param.description.trim_end_matches('.')));
         }
         text.push_str(&format!(
             "  {:<width$}  {required:<8}  {details}\n",
@@ -521,7 +517,7 @@ pub(crate) fn aligned(text: &str) -> String {
 
 /// Returns what `tools --json` prints: the array in the answer to `tools/list`.
 pub(crate) fn tool_definitions(safety: &Safety) -> String {
-    format!("{:#}", Value::from(tools::definitions(safety)))
+    serde_json::to_string_pretty(&Definitions(safety)).expect("its keys are texts")
 }
 
 /// Returns what `tools --markdown` prints, which is also in the README.

@@ -7,7 +7,9 @@ use std::fmt;
 use std::ops::{Index, RangeInclusive};
 use std::ptr;
 
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::request::{Method, Request};
 use crate::text;
@@ -28,7 +30,7 @@ pub(crate) struct Param {
     pub(crate) name: &'static str,
     kind: Kind,
     /// What the name does not say; often empty, since it costs tokens in every conversation.
-    description: &'static str,
+    pub(crate) description: &'static str,
     need: Need,
     wire: Wire,
     /// Other names that are accepted but not listed.
@@ -328,40 +330,17 @@ impl Param {
         }
     }
 
+    /// Returns the default, in the form of the schema.
+    pub(crate) fn default_value(&self) -> Option<&'static str> {
+        match self.need {
+            Need::Default(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn schema(&self) -> Value {
-        let mut schema = match self.kind {
-            Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
-            Kind::GuestType => json!({ "type": "string", "enum": GUEST_TYPES }),
-            Kind::Flag => json!({ "type": "boolean" }),
-            Kind::Format(_) | Kind::Text(..) => json!({ "type": "string" }),
-            // A client that validates arguments accepts only the listed types.
-            Kind::Guest => json!({ "anyOf": [{ "type": "integer" }, { "type": "string" }] }),
-            Kind::Time => json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }),
-            // The bounds are checked here; in the schema, they would keep a client from sending 0 for none.
-            Kind::NewGuest => json!({ "type": "integer" }),
-            Kind::Integer(0, u64::MAX) => json!({ "type": "integer" }),
-            Kind::Integer(0, most) => json!({ "type": "integer", "maximum": most }),
-            Kind::Integer(least, u64::MAX) => json!({ "type": "integer", "minimum": least }),
-            Kind::Integer(least, most) => {
-                json!({ "type": "integer", "minimum": least, "maximum": most })
-            }
-            Kind::List => json!({ "type": "array", "items": { "type": "string" } }),
-            Kind::Number(least, most) => {
-                json!({ "type": "number", "minimum": least, "maximum": most })
-            }
-            Kind::Pairs => json!({ "type": "object" }),
-        };
-        if !self.description.is_empty() {
-            schema["description"] = self.description.into();
-        }
-        if let Need::Default(value) = self.need {
-            let bare = match self.kind {
-                Kind::Flag | Kind::Integer(..) | Kind::Number(..) => serde_json::from_str(value),
-                _ => Ok(value.into()),
-            };
-            schema["default"] = bare.unwrap_or_else(|_| value.into());
-        }
-        schema
+        serde_json::to_value(Schema(self)).expect("its keys are texts")
     }
 
     /// Returns the valid form in words, to follow "must be".
@@ -474,24 +453,116 @@ impl Param {
     }
 }
 
-/// Returns the `inputSchema` of a tool: a plain object without combinators and without
+/// The `inputSchema` of a tool with these parameters: a plain object without combinators and without
 /// `additionalProperties`, since a provider that does not understand one schema rejects all tools.
-pub(crate) fn schema<'a>(params: impl Iterator<Item = &'a Param> + Clone) -> Value {
-    let properties: Map<String, Value> = params
-        .clone()
-        .map(|param| (param.name.to_owned(), param.schema()))
-        .collect();
-    let required: Vec<&str> = params
-        .filter(|param| param.is_listed_as_required())
-        .map(|param| param.name)
-        .collect();
-    let mut schema = json!({ "type": "object" });
-    // `json!` would copy them.
-    schema["properties"] = properties.into();
-    if !required.is_empty() {
-        schema["required"] = required.into();
+pub(crate) struct InputSchema(pub(crate) Vec<&'static Param>);
+
+impl Serialize for InputSchema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let required = self.0.iter().filter(|param| param.is_listed_as_required());
+        let required: Vec<&str> = required.map(|param| param.name).collect();
+        let mut schema = serializer.serialize_map(None)?;
+        schema.serialize_entry("type", "object")?;
+        schema.serialize_entry("properties", &Properties(&self.0))?;
+        if !required.is_empty() {
+            schema.serialize_entry("required", &required)?;
+        }
+        schema.end()
     }
-    schema
+}
+
+/// The schemas of parameters under their names.
+struct Properties<'a>(&'a [&'static Param]);
+
+impl Serialize for Properties<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|param| (param.name, Schema(param))))
+    }
+}
+
+/// The schema of one parameter.
+struct Schema<'a>(&'a Param);
+
+impl Serialize for Schema<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Param {
+            kind, description, ..
+        } = self.0;
+        let mut schema = serializer.serialize_map(None)?;
+        match kind {
+            // A client that validates arguments accepts only the listed types.
+            Kind::Guest => schema.serialize_entry("anyOf", &[Type::INTEGER, Type::STRING])?,
+            Kind::Time => schema.serialize_entry("anyOf", &[Type::STRING, Type::INTEGER])?,
+            kind => schema.serialize_entry("type", kind.json_type())?,
+        }
+        match kind {
+            Kind::Choice(choices) => schema.serialize_entry("enum", choices)?,
+            Kind::GuestType => schema.serialize_entry("enum", GUEST_TYPES)?,
+            Kind::Integer(least, most) => {
+                if *least > 0 {
+                    schema.serialize_entry("minimum", least)?;
+                }
+                if *most < u64::MAX {
+                    schema.serialize_entry("maximum", most)?;
+                }
+            }
+            Kind::List => schema.serialize_entry("items", &Type::STRING)?,
+            Kind::Number(least, most) => {
+                schema.serialize_entry("minimum", least)?;
+                schema.serialize_entry("maximum", most)?;
+            }
+            _ => (),
+        }
+        if !description.is_empty() {
+            schema.serialize_entry("description", description)?;
+        }
+        if let Some(value) = self.0.default_value() {
+            let bare = match kind {
+                Kind::Flag | Kind::Integer(..) | Kind::Number(..) => {
+                    serde_json::from_str::<Value>(value).ok()
+                }
+                _ => None,
+            };
+            match bare {
+                Some(bare) => schema.serialize_entry("default", &bare)?,
+                None => schema.serialize_entry("default", value)?,
+            }
+        }
+        schema.end()
+    }
+}
+
+/// A schema of nothing but a type.
+#[derive(Serialize)]
+struct Type {
+    #[serde(rename = "type")]
+    name: &'static str,
+}
+
+impl Type {
+    const INTEGER: Self = Self { name: "integer" };
+    const STRING: Self = Self { name: "string" };
+}
+
+impl Kind {
+    /// Returns the type that a schema names.
+    fn json_type(&self) -> &'static str {
+        match self {
+            Kind::Flag => "boolean",
+            // The bounds of a VMID are checked here; in the schema, they would keep a client from sending 0
+            // for none.
+            Kind::Integer(..) | Kind::NewGuest => "integer",
+            Kind::List => "array",
+            Kind::Number(..) => "number",
+            Kind::Pairs => "object",
+            Kind::Choice(_)
+            | Kind::Format(_)
+            | Kind::Guest
+            | Kind::GuestType
+            | Kind::Text(..)
+            | Kind::Time => "string",
+        }
+    }
 }
 
 /// Checked arguments, as the texts that are sent. They may contain secrets, so there is no `Debug`.
@@ -810,6 +881,8 @@ fn pairs(value: &Value) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::text::format;
 
@@ -976,7 +1049,7 @@ mod tests {
     #[test]
     fn the_schema_is_one_that_every_provider_understands() {
         assert_eq!(
-            schema(PARAMS[1..4].iter()),
+            json!(InputSchema(PARAMS[1..4].iter().collect())),
             json!({
                 "type": "object",
                 "properties": {

@@ -16,6 +16,8 @@ use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Question};
@@ -27,7 +29,7 @@ use crate::server::era::{Era, Revision, Session};
 use crate::text::json;
 use crate::text::nearest::nearest;
 use crate::tool::{CallState, Context, End, ListedTool, Outcome, WaitingCall};
-use crate::tools;
+use crate::tools::{self, Definitions};
 
 /// Answers the messages of the client until its input ends or it closes the output. Each call starts before
 /// later messages are read.
@@ -126,15 +128,30 @@ enum Destination {
 
 /// The answers to a batch, which are sent together.
 struct Batch {
-    answers: Vec<Option<Value>>,
+    answers: Vec<Option<Box<RawValue>>>,
     /// How many of its messages are not done.
     open: usize,
 }
 
+/// A result, as it is written.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    /// The definitions of the tools, and what else the era requires.
+    Tools {
+        tools: Definitions<'a>,
+        #[serde(flatten)]
+        rest: Value,
+    },
+    Value(Value),
+}
+
+type Answer<'i, 'a> = rpc::Answer<'i, Body<'a>>;
+
 /// What handling a request led to.
 enum Handled<'a> {
     /// The result.
-    Result(Value),
+    Result(Body<'a>),
     /// No answer, since the client cancelled it.
     Cancelled,
     /// A stream: an acknowledgement now, and the result when the server ends.
@@ -387,7 +404,7 @@ impl<'a> Server<'a> {
     fn finish(
         &mut self,
         request: OpenRequest,
-        outcome: Result<Option<Value>, Fault>,
+        outcome: Result<Option<Body>, Fault>,
     ) -> io::Result<()> {
         let log_name = &request.log_name;
         log::debug!("{log_name}: {} ms", request.received.elapsed().as_millis());
@@ -405,26 +422,21 @@ impl<'a> Server<'a> {
     }
 
     /// Sends an answer, or keeps it until its batch is complete; `None` if there is none.
-    fn deliver(&self, destination: Destination, answer: Option<Value>) -> io::Result<()> {
-        let answer = match destination {
-            Destination::Line => answer,
-            Destination::Batch(batch, at) => {
-                let mut batch = batch.borrow_mut();
-                batch.answers[at] = answer;
-                batch.open -= 1;
-                if batch.open > 0 {
-                    return Ok(());
-                }
-                let answers: Vec<Value> = mem::take(&mut batch.answers)
-                    .into_iter()
-                    .flatten()
-                    .collect();
-                (!answers.is_empty()).then_some(Value::Array(answers))
-            }
+    fn deliver(&self, destination: Destination, answer: Option<Answer>) -> io::Result<()> {
+        let Destination::Batch(batch, at) = destination else {
+            return answer.map_or(Ok(()), |answer| self.peer.write(&answer));
         };
-        match answer {
-            Some(answer) => self.peer.write(&answer),
-            None => Ok(()),
+        let mut batch = batch.borrow_mut();
+        batch.answers[at] = answer.as_ref().map(to_raw_value).transpose()?;
+        batch.open -= 1;
+        if batch.open > 0 {
+            return Ok(());
+        }
+        let answers = mem::take(&mut batch.answers).into_iter().flatten();
+        let answers: Vec<Box<RawValue>> = answers.collect();
+        match answers.is_empty() {
+            true => Ok(()),
+            false => self.peer.write(&answers),
         }
     }
 
@@ -496,7 +508,13 @@ impl<'a> Server<'a> {
             }
             (Era::Stateless, "tasks/get") => tasks::get(self.context, &params)?,
             (Era::Stateless, "tasks/update") => Some(tasks::update(self.context, &params)?),
-            (_, "tools/list") => Some(list_tools(self.context, &params)?),
+            (_, "tools/list") => {
+                check_cursor(&params)?;
+                return Ok(Handled::Result(Body::Tools {
+                    tools: Definitions(self.context.safety()),
+                    rest: in_era(era, &method, json!({})),
+                }));
+            }
             // Clients ask for these whether they are declared or not, and warn where they are unknown.
             (Era::Session, "prompts/list") => Some(empty_list(&params, "prompts")?),
             (Era::Session, "resources/list") => Some(empty_list(&params, "resources")?),
@@ -507,7 +525,7 @@ impl<'a> Server<'a> {
             (_, _) => return Err(Fault::unknown_method(&method)),
         };
         Ok(match result {
-            Some(result) => Handled::Result(in_era(era, &method, result)),
+            Some(result) => Handled::Result(Body::Value(in_era(era, &method, result))),
             None => Handled::Cancelled,
         })
     }
@@ -594,7 +612,8 @@ impl<'a> Server<'a> {
             End::Task(task) => tasks::created(self.context, &task),
             End::InvalidRequestState => return Err(era::invalid_request_state()),
         };
-        Ok(Handled::Result(in_era(&request.era, "tools/call", result)))
+        let result = in_era(&request.era, "tools/call", result);
+        Ok(Handled::Result(Body::Value(result)))
     }
 
     /// Approval the user within the session.
@@ -678,12 +697,6 @@ fn check_cursor(params: &Map<String, Value>) -> Result<(), Fault> {
 fn empty_list(params: &Map<String, Value>, name: &str) -> Result<Value, Fault> {
     check_cursor(params)?;
     Ok(json!({ name: [] }))
-}
-
-fn list_tools(context: &Context, params: &Map<String, Value>) -> Result<Value, Fault> {
-    check_cursor(params)?;
-    let definitions = tools::definitions(context.safety());
-    Ok(Map::from_iter([("tools".to_owned(), definitions.into())]).into())
 }
 
 fn unknown_tool(name: &str) -> Fault {

@@ -12,13 +12,13 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::slice;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::answer::{self, Answer};
 use crate::cluster::guests::Twins;
 use crate::error::Error;
 use crate::mcp::connection::Peer;
-use crate::param::{self, Args, Param};
+use crate::param::{Args, InputSchema, Param};
 use crate::pve;
 use crate::pve::demo::{Demonstration, RECORDED};
 use crate::pve::reader::{Cluster, Reader};
@@ -91,7 +91,7 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    fn annotations(self) -> Value {
+    fn annotations(self) -> Annotations {
         let (read_only, destructive, idempotent, open_world) = match self {
             Effect::Adds => (false, false, false, false),
             Effect::Destroys | Effect::Disrupts => (false, true, false, false),
@@ -100,13 +100,37 @@ impl Effect {
             Effect::Rewrites => (false, true, true, false),
             Effect::Starts => (false, false, true, false),
         };
-        json!({
-            "readOnlyHint": read_only,
-            "destructiveHint": destructive,
-            "idempotentHint": idempotent,
-            "openWorldHint": open_world,
-        })
+        Annotations {
+            read_only,
+            destructive,
+            idempotent,
+            open_world,
+        }
     }
+}
+
+/// An entry of `tools/list`, written straight from the declaration of its tool.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Definition {
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    input_schema: InputSchema,
+    annotations: Annotations,
+}
+
+/// What a call of a tool does to the cluster, in the words of MCP.
+#[derive(Serialize)]
+struct Annotations {
+    #[serde(rename = "readOnlyHint")]
+    read_only: bool,
+    #[serde(rename = "destructiveHint")]
+    destructive: bool,
+    #[serde(rename = "idempotentHint")]
+    idempotent: bool,
+    #[serde(rename = "openWorldHint")]
+    open_world: bool,
 }
 
 /// What a tool asks of the Proxmox API.
@@ -203,16 +227,14 @@ impl Context {
 
 impl Tool {
     /// Returns its entry in `tools/list`.
-    pub(crate) fn definition(&self, name: &str, safety: &Safety) -> Value {
-        let mut definition = json!({
-            "name": name,
-            "title": self.title,
-            "description": self.summary,
-        });
-        // `json!` would copy these.
-        definition["inputSchema"] = param::schema(self.listed_params(safety));
-        definition["annotations"] = self.effect.annotations();
-        definition
+    pub(crate) fn definition(&self, name: &'static str, safety: &Safety) -> Definition {
+        Definition {
+            name,
+            title: self.title,
+            description: self.summary,
+            input_schema: InputSchema(self.listed_params(safety).collect()),
+            annotations: self.effect.annotations(),
+        }
     }
 
     /// Returns its own parameters and those common to all changes.

@@ -27,7 +27,7 @@ mod tasks;
 mod twins;
 mod volumes;
 
-use serde_json::Value;
+use serde::{Serialize, Serializer};
 
 use crate::settings::Safety;
 use crate::settings::exposure::{Exposure, KnownTools};
@@ -67,11 +67,22 @@ pub(crate) fn shown(exposure: &Exposure) -> impl Iterator<Item = (&'static str, 
         .map(|(_, tool)| tool)
 }
 
-/// The entries of `tools/list`, as the settings show them.
-pub(crate) fn definitions(safety: &Safety) -> Vec<Value> {
-    shown(&safety.exposure)
-        .map(|(name, tool)| tool.definition(name, safety))
-        .collect()
+/// The array in the answer to `tools/list`, as the settings show them.
+pub(crate) struct Definitions<'a>(pub(crate) &'a Safety);
+
+impl Serialize for Definitions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(safety) = self;
+        let shown = shown(&safety.exposure);
+        serializer.collect_seq(shown.map(|(name, tool)| tool.definition(name, safety)))
+    }
+}
+
+impl Definitions<'_> {
+    /// Their size as JSON, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        serde_json::to_string(self).map_or(0, |json| json.len())
+    }
 }
 
 /// Writes the list of tools and the `match` that finds one from the same lines. A tool that is
@@ -372,8 +383,8 @@ mod tests {
     #[test]
     fn the_definitions_stay_within_what_a_conversation_can_afford() {
         let safety = Safety::default();
-        let size = |(name, tool): (&str, &Tool)| {
-            let Value::Object(mut definition) = tool.definition(name, &safety) else {
+        let size = |(name, tool): (&'static str, &'static Tool)| {
+            let Value::Object(mut definition) = json!(tool.definition(name, &safety)) else {
                 panic!("{name} has no definition");
             };
             definition.retain(|key, _| ["name", "description", "inputSchema"].contains(&&**key));
@@ -415,7 +426,7 @@ mod tests {
         }
         let mut found = BTreeSet::new();
         for (name, tool) in tools() {
-            let definition = tool.definition(name, &Safety::default());
+            let definition = json!(tool.definition(name, &Safety::default()));
             words(&definition["inputSchema"], &mut found);
         }
         assert_eq!(
@@ -540,7 +551,7 @@ mod tests {
             ("proxmox_update_guest_config", ["set", "delete"]),
         ] {
             let ListedTool { name, tool, .. } = find(name).expect(name);
-            let definition = tool.definition(name, &Safety::default());
+            let definition = json!(tool.definition(name, &Safety::default()));
             let required = &definition["inputSchema"]["required"];
             assert_eq!(required, &serde_json::json!(["vmid"]), "{name}");
             let properties = &definition["inputSchema"]["properties"];

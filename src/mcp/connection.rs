@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::mcp::lines::{Line, Lines, Source};
@@ -174,7 +175,7 @@ impl Peer {
     }
 
     /// Writes one message on a line of its own.
-    pub(crate) fn write(&self, message: &Value) -> io::Result<()> {
+    pub(crate) fn write(&self, message: &impl Serialize) -> io::Result<()> {
         self.state()
             .map_or(Ok(()), |mut state| state.write(message))
     }
@@ -382,7 +383,7 @@ impl Peer {
 }
 
 impl PeerState {
-    fn write(&mut self, message: &Value) -> io::Result<()> {
+    fn write(&mut self, message: &impl Serialize) -> io::Result<()> {
         self.line.clear();
         self.line.shrink_to(LONGEST_KEPT);
         serde_json::to_writer(&mut self.line, message)?;

@@ -1,5 +1,7 @@
 //! JSON-RPC 2.0: parses lines into messages, and builds messages.
 
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Number, Value, json};
 
 use crate::text::json::{self, Unread};
@@ -42,7 +44,8 @@ pub(crate) struct Notification {
 }
 
 /// The id of a request, which its answer repeats: `1` and `"1"` are different.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
 pub(crate) enum Id {
     Integer(Number),
     Text(String),
@@ -70,11 +73,12 @@ impl From<&Id> for Value {
 }
 
 /// Why a request has no result.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Fault {
     pub(crate) code: i64,
     /// One sentence.
     pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<Value>,
 }
 
@@ -201,32 +205,33 @@ fn object(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// Builds the answer to the request `id`.
+/// The answer to a request, as it is written.
 ///
 /// An id that could not be read is left out, since clients reject a message in which it is null
 /// (MCP 2025-11-25, `JSONRPCErrorResponse`).
-pub(crate) fn answer(id: Option<&Id>, outcome: Result<Value, Fault>) -> Value {
-    let mut answer = Map::new();
-    answer.insert("jsonrpc".to_owned(), "2.0".into());
-    if let Some(id) = id {
-        answer.insert("id".to_owned(), id.into());
-    }
-    // `json!` would copy a whole result.
-    match outcome {
-        Ok(result) => answer.insert("result".to_owned(), result),
-        Err(Fault {
-            code,
-            message,
-            data,
-        }) => {
-            let mut error = json!({ "code": code, "message": message });
-            if let Some(data) = data {
-                error["data"] = data;
-            }
-            answer.insert("error".to_owned(), error)
+pub(crate) struct Answer<'a, R> {
+    id: Option<&'a Id>,
+    outcome: Result<R, Fault>,
+}
+
+/// Builds the answer to the request `id`.
+pub(crate) fn answer<R: Serialize>(id: Option<&Id>, outcome: Result<R, Fault>) -> Answer<'_, R> {
+    Answer { id, outcome }
+}
+
+impl<R: Serialize> Serialize for Answer<'_, R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut answer = serializer.serialize_map(None)?;
+        answer.serialize_entry("jsonrpc", "2.0")?;
+        if let Some(id) = self.id {
+            answer.serialize_entry("id", id)?;
         }
-    };
-    answer.into()
+        match &self.outcome {
+            Ok(result) => answer.serialize_entry("result", result)?,
+            Err(fault) => answer.serialize_entry("error", fault)?,
+        }
+        answer.end()
+    }
 }
 
 /// Builds a request to the client.
@@ -450,10 +455,10 @@ mod tests {
     }
 
     #[test]
-    fn omits_an_id_that_could_not_be_read() {
-        let answer = answer(None, Err(Fault::parse("Parse error")));
+    fn leaves_out_the_id_that_could_not_be_read() {
+        let answer = answer(None, Err::<Value, _>(Fault::parse("Parse error")));
         assert_eq!(
-            answer.to_string(),
+            json!(answer).to_string(),
             r#"{"error":{"code":-32700,"message":"Parse error"},"jsonrpc":"2.0"}"#
         );
     }
@@ -461,7 +466,8 @@ mod tests {
     #[test]
     fn writes_a_message_on_one_line() {
         let result = json!({ "text": "a\nb\r\u{85}" });
-        let answer = answer(Some(&Id::Text("1".to_owned())), Ok(result)).to_string();
+        let id = Id::Text("1".to_owned());
+        let answer = serde_json::to_string(&answer(Some(&id), Ok(result))).expect("it is JSON");
         assert!(!answer.contains(['\n', '\r']), "{answer}");
     }
 }

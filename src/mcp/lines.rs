@@ -160,6 +160,8 @@ pub(crate) struct Lines {
     start: usize,
     /// Where to continue the search for a newline.
     scanned: usize,
+    /// Whether the last read returned all that was available.
+    is_drained: bool,
     /// Whether the rest of a line that is too long is being discarded.
     discarding: bool,
     ended: bool,
@@ -178,6 +180,7 @@ impl Lines {
             buffer: Vec::new(),
             start: 0,
             scanned: 0,
+            is_drained: false,
             discarding: false,
             ended: false,
         }
@@ -208,7 +211,8 @@ impl Lines {
     pub(crate) fn next_now(&mut self, poll: &mut Poll) -> io::Result<Option<Line>> {
         loop {
             let line = self.take();
-            if line.is_some() || self.ended || poll.reads_left == 0 {
+            let is_drained = line.is_none() && mem::take(&mut self.is_drained);
+            if line.is_some() || is_drained || self.ended || poll.reads_left == 0 {
                 return Ok(line);
             }
             poll.reads_left -= 1;
@@ -269,12 +273,16 @@ impl Lines {
         read: impl Fn(&mut dyn Source, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
         self.forget();
+        self.is_drained = false;
         match read(&mut *self.source, &mut self.chunk) {
             // A socket reports this if the other end closed it with unread data.
             Err(err) if err.kind() == ErrorKind::ConnectionReset => self.ended = true,
             Err(err) if err.kind() == ErrorKind::Interrupted => (),
             Ok(0) => self.ended = true,
-            Ok(length) => self.buffer.extend_from_slice(&self.chunk[..length]),
+            Ok(length) => {
+                self.buffer.extend_from_slice(&self.chunk[..length]);
+                self.is_drained = length < self.chunk.len();
+            }
             Err(err) => return Err(err),
         }
         Ok(())
@@ -398,6 +406,31 @@ mod tests {
         let mut lines = Lines::new(Box::new(Endless(0)));
         let mut poll = lines.poll();
         assert_eq!(lines.next_now(&mut poll).expect("it can be read"), None);
+    }
+
+    #[test]
+    fn a_source_that_was_just_drained_is_not_read_again() {
+        /// Has one more line each time.
+        struct Growing(Vec<&'static str>);
+        impl Read for Growing {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.pop().unwrap_or_default().as_bytes().read(buffer)
+            }
+        }
+        impl Source for Growing {
+            fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.read(buffer)
+            }
+        }
+        let mut lines = Lines::new(Box::new(Growing(vec!["3\n", "1\n2\n"])));
+        let line = |text: &str| Some(Line::Text(text.into()));
+        assert_eq!(lines.next().expect("bytes can be read"), line("1"));
+        for expected in [line("2"), None, line("3"), None] {
+            let mut poll = lines.poll();
+            let found = lines.next_now(&mut poll).expect("bytes can be read");
+            assert_eq!(found, expected);
+        }
+        assert!(!lines.has_ended());
     }
 
     #[test]

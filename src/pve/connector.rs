@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -100,10 +101,15 @@ impl Default for Exchange {
 
 impl Exchange {
     fn new(only_reads: bool, deadline: Instant) -> Self {
+        let now = Instant::now();
         Self {
             only_reads,
             deadline,
-            next_poll: Instant::now(),
+            // The client was polled before the request was made; a change has waited for its record since.
+            next_poll: match only_reads {
+                true => now + PACE,
+                false => now,
+            },
             given_up: false,
             sent: false,
             was_stale: false,
@@ -359,6 +365,7 @@ impl HostConnector {
             socket,
             limits: Limits::default(),
             tls,
+            has_just_answered: false,
             seen: self.seen.clone(),
             peer: self.peer.clone(),
         })
@@ -478,6 +485,8 @@ pub(super) struct HostTransport {
     socket: TcpStream,
     limits: Limits,
     tls: Option<ClientConnection>,
+    /// Whether the last thing that happened was that part of an answer came.
+    has_just_answered: bool,
     seen: Seen,
     peer: Peer,
 }
@@ -520,10 +529,16 @@ impl Transport for HostTransport {
         let read = read.map_err(|err| interrupted(err, Timeout::RecvResponse))?;
         self.seen.lock().note(&buffer[..read]);
         self.buffers.input_appended(read);
+        self.has_just_answered = read > 0;
         Ok(read > 0)
     }
 
+    /// ureq asks twice: after an answer, whether to keep the connection, and before the next request. Only the
+    /// second time matters.
     fn is_open(&mut self) -> bool {
+        if mem::take(&mut self.has_just_answered) {
+            return true;
+        }
         let socket = &self.socket;
         let idle = socket.set_nonblocking(true).is_ok()
             && matches!(socket.peek(&mut [0]), Err(err) if err.kind() == ErrorKind::WouldBlock);
@@ -581,26 +596,77 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn tells_a_connection_that_was_closed_before_anything_left() {
+    /// A connection to a host on loopback, and the host's end of it.
+    fn connected() -> (HostTransport, TcpStream) {
         let host = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = host.local_addr().expect("it is bound");
         let socket = TcpStream::connect(address).expect("the host listens");
-        socket.shutdown(Shutdown::Write).expect("it is connected");
-        let seen = Seen::default();
-        let mut transport = HostTransport {
+        let transport = HostTransport {
             buffers: LazyBuffers::new(64, 64),
             socket,
             limits: Limits::default(),
             tls: None,
-            seen: seen.clone(),
+            has_just_answered: false,
+            seen: Seen::default(),
             peer: Peer::none(),
         };
+        let (host, _) = host.accept().expect("it is connected");
+        (transport, host)
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_after_its_answer_is_not_used_again() {
+        let (mut transport, mut host) = connected();
+        host.write_all(b"HTTP/1.1 200 OK").expect("it is read");
+        assert!(matches!(
+            transport.await_input(NextTimeout::default()),
+            Ok(true)
+        ));
+        drop(host);
+        // The end of the connection has come when it is read.
+        let read = transport.socket.peek(&mut [0]);
+        assert_eq!(read.expect("the limit is not reached"), 0);
+        assert!(transport.is_open(), "it is asked in vain right after");
+        assert!(!transport.is_open());
+    }
+
+    #[test]
+    fn a_connection_that_says_something_unasked_is_not_used_again() {
+        let (mut transport, mut host) = connected();
+        assert!(transport.is_open());
+        host.write_all(b"?").expect("it is read");
+        transport.socket.peek(&mut [0]).expect("it comes");
+        assert!(!transport.is_open());
+    }
+
+    #[test]
+    fn a_limit_of_the_socket_is_set_where_it_changes() {
+        let (mut transport, mut host) = connected();
+        transport.seen.begin(true, Instant::now() + PACE * 100);
+        host.write_all(b"HTTP").expect("it is read");
+        let read = transport.await_input(NextTimeout::default());
+        assert!(matches!(read, Ok(true)));
+        assert_eq!(transport.limits.read, PACE);
+        let limit = transport.socket.read_timeout().expect("it can be asked");
+        assert!(limit.is_some_and(|limit| limit >= PACE));
+        // Near the deadline, no read may outlast that.
+        let left = Duration::from_millis(20);
+        transport.seen.begin(true, Instant::now() + left);
+        let read = transport.await_input(NextTimeout::default());
+        assert!(matches!(read, Err(ureq::Error::Timeout(_))));
+        assert!(transport.limits.read <= left);
+    }
+
+    #[test]
+    fn tells_a_connection_that_was_closed_before_anything_left() {
+        let (mut transport, _host) = connected();
+        let shut = transport.socket.shutdown(Shutdown::Write);
+        shut.expect("it is connected");
         transport.buffers().output()[..4].copy_from_slice(b"POST");
         transport
             .transmit_output(4, NextTimeout::default())
             .expect_err("nobody can write to it");
-        let exchange = seen.lock();
+        let exchange = transport.seen.lock();
         assert!(exchange.was_stale && !exchange.sent);
     }
 }

@@ -109,11 +109,18 @@ pub(crate) struct Reader<'a> {
     cluster: &'a Cluster,
     /// The client that waits for the answers.
     peer: &'a Peer,
+    /// Whether a request was made, so that the client may have sent something meanwhile.
+    has_exchanged: Cell<bool>,
 }
 
 impl<'a> Reader<'a> {
+    /// Starts with a client that was just polled, as a call does when it starts or resumes.
     pub(crate) fn new(cluster: &'a Cluster, peer: &'a Peer) -> Self {
-        Self { cluster, peer }
+        Self {
+            cluster,
+            peer,
+            has_exchanged: Cell::new(false),
+        }
     }
 
     /// Announces a call of a tool, whose recording the demonstration then replays.
@@ -215,7 +222,9 @@ impl<'a> Reader<'a> {
     }
 
     fn exchange(&self, request: &Request) -> Result<Response, Error> {
-        if self.peer.interruption() == Some(Interruption::Cancelled) {
+        if self.has_exchanged.replace(true)
+            && self.peer.interruption() == Some(Interruption::Cancelled)
+        {
             return Err(Error::cancelled());
         }
         if self.peer.grace_expired() {

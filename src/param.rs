@@ -700,6 +700,21 @@ impl Args {
         self.values.get(param.name).map_or(&[], Vec::as_slice)
     }
 
+    /// Checks that at least one of `changes` is given.
+    pub(crate) fn require_any<'a>(
+        &self,
+        changes: impl Iterator<Item = &'a Param> + Clone,
+    ) -> Result<(), Vec<String>> {
+        if changes.clone().any(|change| self.get(change).is_some()) {
+            return Ok(());
+        }
+        let names: Vec<&str> = changes.map(|change| change.name).collect();
+        Err(vec![format!(
+            "nothing to change: give {}",
+            names.join(", ")
+        )])
+    }
+
     /// Returns the names and values of a [`Kind::Pairs`].
     pub(crate) fn pairs(&self, param: &Param) -> impl Iterator<Item = (&str, &str)> {
         self.list(param)

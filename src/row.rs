@@ -919,10 +919,9 @@ impl Declared {
         if self.row.method == Method::Put
             && is_open
             && changes().next().is_some()
-            && changes().all(|param| args.get(param).is_none())
+            && let Err(found) = args.require_any(changes())
         {
-            let names: Vec<&str> = changes().map(|param| param.name).collect();
-            problems.push(format!("nothing to change: give {}", names.join(", ")));
+            problems.extend(found);
         }
         problems
     }

@@ -308,18 +308,17 @@ pub(crate) fn resource(client: &Reader, args: &Args, vmid: &str) -> Result<Optio
     if args.guest.is_some() {
         return Ok(args.guest.clone());
     }
-    Ok(resources(client, "vm")?
-        .into_iter()
-        .find(|row| plain(&row["vmid"]) == vmid))
+    find(client, vmid)
+}
+
+fn find(client: &Reader, vmid: &str) -> Result<Option<Value>, Error> {
+    let mut rows = resources(client, "vm")?.into_iter();
+    Ok(rows.find(|row| plain(&row["vmid"]) == vmid))
 }
 
 /// Reads the row of a guest in `/cluster/resources`; null if the token does not see the guest.
 pub(crate) fn guest_row(client: &Reader, vmid: u64) -> Result<Value, Error> {
-    let vmid = vmid.to_string();
-    let mut rows = resources(client, "vm")?.into_iter();
-    Ok(rows
-        .find(|row| plain(&row["vmid"]) == vmid)
-        .unwrap_or_default())
+    Ok(find(client, &vmid.to_string())?.unwrap_or_default())
 }
 
 /// Lists all guests, of which there may be tens of thousands.

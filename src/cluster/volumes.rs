@@ -94,9 +94,7 @@ pub(crate) fn unreferenced(
     vmid: &str,
     config: &Value,
 ) -> Result<(Vec<String>, Vec<String>), Error> {
-    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
-    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
-    let args = Args::parse(PARAMS, &arguments).map_err(Error::arguments)?;
+    let args = of_guest(vmid)?;
     let content = match of_type {
         "lxc" => "rootdir",
         _ => "images",
@@ -113,6 +111,13 @@ pub(crate) fn unreferenced(
         volume::owner(id) == vmid && !lines.iter().any(|line| volume::volume(line) == id)
     });
     Ok((unreferenced.collect(), notes))
+}
+
+/// The arguments that select the volumes of a guest.
+fn of_guest(vmid: impl Into<Value>) -> Result<Args, Error> {
+    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
+    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
+    Args::parse(PARAMS, &arguments).map_err(Error::arguments)
 }
 
 fn read(
@@ -218,13 +223,11 @@ fn locations(
 
 /// Returns the newest backup of a guest; null if the token sees none.
 pub(crate) fn last_backup(client: &Reader, vmid: u64) -> Result<Value, Error> {
-    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
-    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
-    let args = Args::parse(PARAMS, &arguments).map_err(Error::arguments)?;
+    let args = of_guest(vmid)?;
     let rows = Volumes::read(client, &args, Some("backup"), None)?.rows;
-    let of_guest = rows
+    let backups = rows
         .into_iter()
         .filter(|row| plain(&row["vmid"]) == vmid.to_string());
-    let newest = of_guest.max_by(|a, b| compare(&a["ctime"], &b["ctime"]));
+    let newest = backups.max_by(|a, b| compare(&a["ctime"], &b["ctime"]));
     Ok(newest.unwrap_or_default())
 }

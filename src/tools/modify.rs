@@ -248,13 +248,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
 
 /// Sets those of `values` that were given, and shows each before and after.
 fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Result<Answer, Error> {
-    if values.iter().all(|value| args.get(value).is_none()) {
-        let names: Vec<&str> = values.iter().map(|value| value.name).collect();
-        return Err(Error::arguments(vec![format!(
-            "nothing to change: give {}",
-            names.join(", ")
-        )]));
-    }
+    args.require_any(values.iter()).map_err(Error::arguments)?;
     let request = args.send_given(args.request(Put, &guest.path("config")), values);
     let before = change_settings(client, args, guest, &request)?;
     // In a container they take effect immediately.

@@ -325,13 +325,7 @@ fn update(
             .iter()
             .filter(|param| ![NODE.name, VMID.name, NET.name].contains(&param.name))
     };
-    if changes().all(|change| args.get(change).is_none()) {
-        let names: Vec<&str> = changes().map(|change| change.name).collect();
-        return Err(Error::arguments(vec![format!(
-            "nothing to change: give {}",
-            names.join(", ")
-        )]));
-    }
+    args.require_any(changes()).map_err(Error::arguments)?;
     let mut options = PropertyString::default();
     add_options(&mut options, args, &OPTIONS, reserved)?;
     let slot = &args[&NET];
@@ -435,21 +429,7 @@ pub(super) static REMOVE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, NET],
-    call: Call::Steps(
-        &[
-            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/qemu/{vmid}/config",
-                needs::CONFIG_VM,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(needs::NETWORK),
-            Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
-        ],
-        |client, args| remove(client, args, Guest::Vm),
-    ),
+    call: Call::Steps(VM_REQUESTS, |client, args| remove(client, args, Guest::Vm)),
 };
 
 pub(super) static REMOVE_LXC: Tool = Tool {
@@ -458,21 +438,9 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, VMID, NET],
-    call: Call::Steps(
-        &[
-            Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/lxc/{vmid}/config",
-                needs::CONFIG_LXC,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(needs::NETWORK),
-            Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
-        ],
-        |client, args| remove(client, args, Guest::Container),
-    ),
+    call: Call::Steps(LXC_REQUESTS, |client, args| {
+        remove(client, args, Guest::Container)
+    }),
 };
 
 fn remove(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {

@@ -107,7 +107,7 @@ pub(super) static LIST_LXC: Tool = Tool {
             "/nodes/{node}/lxc/{vmid}/snapshot",
             needs::AUDIT,
         )],
-        |client, args| list(client, args, "/nodes/{node}/lxc/{vmid}/snapshot"),
+        |client, args| list(client, args, Guest::Container),
     ),
 };
 
@@ -122,11 +122,11 @@ pub(super) static LIST_VM: Tool = Tool {
             "/nodes/{node}/qemu/{vmid}/snapshot",
             needs::AUDIT,
         )],
-        |client, args| list(client, args, "/nodes/{node}/qemu/{vmid}/snapshot"),
+        |client, args| list(client, args, Guest::Vm),
     ),
 };
 
-fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
+fn list(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     static SNAPSHOTS: Table = Table {
         name: "snapshots",
         noun: ["snapshot", "snapshots"],
@@ -142,7 +142,7 @@ fn list(client: &Client, args: &Args, path: &str) -> Result<Answer, Error> {
         count: None,
     };
     let (current, snapshots): (Vec<Value>, Vec<Value>) =
-        answer::rows(client.send(&args.request(Get, path))?)
+        answer::rows(client.send(&args.request(Get, &guest.path("snapshot")))?)
             .into_iter()
             .partition(|snapshot| snapshot["name"] == "current");
     let current = current.into_iter().next();

@@ -211,8 +211,8 @@ fn the_ticket_is_renewed_before_two_hours_without_the_password() {
 
 #[test]
 fn a_ticket_that_cannot_be_renewed_is_replaced_by_a_login() {
-    let script = vec![granted(TICKET), done(), refused()];
-    let server = Server::plain(vec![script, vec![granted(TICKET), done()]]);
+    let script = [granted(TICKET), done(), refused(), granted(TICKET), done()];
+    let server = Server::plain(vec![script.to_vec()]);
     let connection = connection(false, server.at, Check::Strict, &[]);
     let connection = with_login(connection, "root@pam", None);
     let peer = Peer::none();
@@ -299,8 +299,7 @@ fn says_what_a_second_factor_lacks() {
 
 #[test]
 fn a_refused_login_is_not_repeated_until_the_user_is_locked() {
-    let scripts = vec![vec![refused()]; 3];
-    let server = Server::plain(scripts);
+    let server = Server::plain(vec![vec![refused(); 3]]);
     let connection = connection(false, server.at, Check::Strict, &[]);
     let connection = with_login(connection, "root@pam", None);
     let peer = Peer::none();

@@ -6,6 +6,7 @@ mod wait;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Index;
 
 use serde_json::{Map, Value, json};
@@ -487,16 +488,15 @@ impl Fields {
         let Some(fields) = object.as_object() else {
             return Answer::new(text + ": nothing");
         };
-        let mut add = |line: &str| {
-            text.push('\n');
-            text.push_str(line);
-        };
-        notes.iter().for_each(|note| add(note));
+        let mut add = |line: fmt::Arguments| text::add(&mut text, format_args!("\n{line}"));
+        for note in notes {
+            add(format_args!("{note}"));
+        }
         for column in self.columns {
             let mut shown = column.show(&object);
             if !shown.is_empty() {
                 text::shorten(&mut shown, 1_000);
-                add(&format!("{}: {shown}", column.key));
+                add(format_args!("{}: {shown}", column.key));
             }
         }
         let done: Vec<&str> = self.columns.iter().flat_map(Column::keys).collect();
@@ -520,11 +520,11 @@ impl Fields {
             if size > text::BUDGET - 5_000 {
                 unseen.push(key);
             } else {
-                shown.iter().for_each(|line| add(line));
+                add(format_args!("{}", shown.join("\n")));
             }
         }
         if let Some(more) = more_in_data(unseen.into_iter()) {
-            add(&more);
+            add(format_args!("{more}"));
         }
         cut_texts(&mut object, text::BUDGET);
         let mut answer = Answer::of(text, object);
@@ -540,8 +540,9 @@ fn lines_of(key: &str, value: &Value) -> Vec<String> {
     let key = text::opening(&text::inline(key));
     let line = |mut shown: String| {
         text::shorten(&mut shown, 4_000);
-        let line = format!("{key}: {shown}");
-        line.trim_end().to_owned()
+        let mut line = format!("{key}: {shown}");
+        line.truncate(line.trim_end().len());
+        line
     };
     match value {
         Value::Array(items) if items.iter().any(is_nested) => {

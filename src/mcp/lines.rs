@@ -60,7 +60,7 @@ impl<R: Read + Send> Source for Blocking<R> {
 mod unix {
     use std::fs::{File, OpenOptions};
     use std::io::{self, ErrorKind, Read};
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
     use std::os::unix::net::UnixStream;
 
@@ -104,7 +104,8 @@ mod unix {
         }
         let mut options = OpenOptions::new();
         let options = options.read(true).custom_flags(O_NONBLOCK);
-        options.open("/proc/self/fd/0").ok()
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        options.open(path).ok()
     }
 
     impl Read for Standard {
@@ -130,6 +131,43 @@ mod unix {
             let outcome = self.file.read(buffer);
             self.mode.set_nonblocking(false)?;
             outcome
+        }
+    }
+
+    #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+    mod tests {
+        use std::io::Write;
+        use std::os::fd::OwnedFd;
+
+        use super::*;
+
+        #[test]
+        fn a_pipe_is_opened_again_and_still_blocks_for_others() {
+            let (reader, mut writer) = io::pipe().expect("there are pipes");
+            let mut file = File::from(OwnedFd::from(reader));
+            let mut nonblocking = reopened(&file).expect("it is a pipe");
+            let mut buffer = [0; 8];
+            let empty = nonblocking.read(&mut buffer).expect_err("nothing is there");
+            assert_eq!(empty.kind(), ErrorKind::WouldBlock);
+            writer.write_all(b"one").expect("it has room");
+            assert_eq!(nonblocking.read(&mut buffer).expect("it is there"), 3);
+            // A read that did not block would fail.
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    writer.write_all(b"more").expect("it has room");
+                    drop(writer);
+                });
+                assert_eq!(file.read(&mut buffer).expect("it waits"), 4);
+            });
+            assert_eq!(nonblocking.read(&mut buffer).expect("it has ended"), 0);
+        }
+
+        #[test]
+        fn what_is_not_a_pipe_is_not_opened_again() {
+            let own = File::open("Cargo.toml").expect("tests run in the package");
+            assert!(reopened(&own).is_none());
+            let (socket, _other) = UnixStream::pair().expect("there are sockets");
+            assert!(reopened(&File::from(OwnedFd::from(socket))).is_none());
         }
     }
 }

@@ -560,3 +560,58 @@ fn is_lone_ca(err: &Error, leaf: &CertificateDer<'_>) -> bool {
     matches!(err, Error::InvalidCertificate(err) if phrase(err) == "CaUsedAsEndEntity")
         && Certificate::read(leaf).is_some_and(|read| read.self_issued)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tls");
+        PathBuf::from(folder).join(name)
+    }
+
+    fn certificate(name: &str) -> CertificateDer<'static> {
+        let pem = fs::read(path(name)).expect("it is a fixture");
+        CertificateDer::from_pem_slice(&pem).expect("it is PEM")
+    }
+
+    /// Checks the certificate in `leaf` while the system trusts `ca.pem` and `PROXMOX_CA_FILE` is `listed`;
+    /// whether it is trusted, and whether the system's certificates were read.
+    fn check(check: Check, listed: &[&str], leaf: &str) -> (bool, bool) {
+        let host = Host {
+            tls: true,
+            name: "localhost".to_owned(),
+            port: 8006,
+            trust: Trust {
+                check,
+                listed: listed.iter().map(|name| certificate(name)).collect(),
+                pins: vec![None],
+                place: 0,
+                may_tolerate: true,
+            },
+        };
+        let roots = Arc::new(Roots::new(&host.trust, &[path("ca.pem")]));
+        let algorithms = default_provider().signature_verification_algorithms;
+        let verifier = Verifier::new(&host, roots.clone(), algorithms);
+        let name = ServerName::try_from("localhost").expect("it is a name");
+        let outcome = verifier.check(&certificate(leaf), &[], &name, UnixTime::now());
+        let is_trusted = matches!(outcome, Ok(Accepted::Trusted));
+        (is_trusted, roots.all.get().is_some())
+    }
+
+    #[test]
+    fn the_certificates_of_the_system_are_read_only_where_they_are_needed() {
+        assert_eq!(
+            check(Check::Strict, &["ca.pem"], "server.pem"),
+            (true, false)
+        );
+        assert_eq!(check(Check::Strict, &[], "server.pem"), (true, true));
+        let other = ["alone-ca.pem"];
+        assert_eq!(check(Check::Strict, &other, "server.pem"), (true, true));
+        let pin = Check::Pin(sha256(&certificate("server.pem")));
+        assert_eq!(check(pin, &[], "server.pem"), (true, false));
+        assert_eq!(check(Check::Insecure, &[], "alone.pem"), (true, false));
+    }
+}

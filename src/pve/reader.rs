@@ -503,7 +503,12 @@ pub(crate) fn now(is_demo: bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, ErrorKind, Read};
+
     use super::*;
+    use crate::mcp::lines::Source;
+    use crate::mcp::rpc::Id;
+    use crate::pve::demo::RECORDED;
 
     #[test]
     fn of_all_posts_only_those_of_the_list_count_as_reading() {
@@ -527,5 +532,37 @@ mod tests {
             assert!(!post(path), "{path}");
         }
         assert!(only_reads(Method::Get, "/nodes"));
+    }
+
+    /// A client that sends its lines one by one, when it is polled.
+    struct Client(Vec<&'static str>);
+
+    impl Read for Client {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            unreachable!("it is only polled")
+        }
+    }
+
+    impl Source for Client {
+        fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.pop() {
+                Some("") | None => Err(ErrorKind::WouldBlock.into()),
+                Some(line) => line.as_bytes().read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_cancelled_makes_no_further_request() {
+        let cancel = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n";
+        let peer = Peer::new(Box::new(Client(vec![cancel, ""])), io::sink());
+        let id = Id::new(&1.into()).expect("it is an integer");
+        assert!(!peer.begin_call(&id, &serde_json::Map::new()));
+        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let reader = Reader::new(&cluster, &peer);
+        reader.begin("proxmox_get_nodes");
+        assert!(reader.get("/nodes").is_ok());
+        let error = reader.get("/nodes").expect_err("it was cancelled");
+        assert!(error.is_cancelled(), "{error}");
     }
 }

@@ -22,6 +22,7 @@ use crate::mcp::connection::Peer;
 use crate::pve::probe::Probe;
 use crate::pve::reader::{Cluster, Reader};
 use crate::safety::audit;
+use crate::safety::files::{self, Access};
 use crate::settings::{
     self, Confirm, Connection, Host, Problem, Safety, Setting, Settings, Warning,
 };
@@ -45,6 +46,7 @@ const CLOCK: &str = "clock";
 const NODES: &str = "nodes";
 const BOUNDARIES: &str = "boundaries";
 const ELEVATED: &str = "elevated";
+const UPLOAD: &str = "upload-dirs";
 const TOOLSETS: &str = "toolsets";
 
 /// The largest difference between the two clocks, in seconds, that is still fine.
@@ -144,6 +146,7 @@ pub(crate) fn run(settings: &Settings, environment: &Environment) -> Report {
     let problems = settings.connection.as_ref().err();
     if problems.is_none_or(|problems| problems.iter().all(Problem::is_missing)) {
         elevated(&mut report, &settings.safety);
+        upload_dirs(&mut report, &settings.safety);
         toolsets(&mut report, &settings.safety);
     } else {
         // An invalid setting was replaced by a default, so these checks would describe another setup.
@@ -436,6 +439,36 @@ fn elevated(report: &mut Report, safety: &Safety) {
             ),
             "Set PROXMOX_AUDIT_LOG to a file that you own, in a folder that exists: until then, all \
              elevated tools fail.",
+        ),
+    }
+}
+
+/// Reports whether the directories that files are uploaded from and restored to can be used.
+fn upload_dirs(report: &mut Report, safety: &Safety) {
+    if safety.upload_dirs.is_empty() {
+        return;
+    }
+    let (mut lines, mut is_bad) = (Vec::new(), false);
+    for dir in &safety.upload_dirs {
+        let dir = (files::shown(dir), Access::of(dir));
+        lines.push(match dir {
+            (dir, Access::Full) => format!("{dir}: can be read and written"),
+            (dir, Access::ReadOnly) => {
+                format!("{dir}: can only be read: no file can be restored to it")
+            }
+            (dir, Access::None(err)) => {
+                is_bad = true;
+                format!("{dir}: cannot be used: {err}")
+            }
+        });
+    }
+    let found = lines.join("\n");
+    match is_bad {
+        false => report.ok(UPLOAD, found),
+        true => report.warning(
+            UPLOAD,
+            found,
+            "Create the directory, give the user that proxmox-mcp runs as the right to read it, or correct PROXMOX_UPLOAD_DIRS.",
         ),
     }
 }

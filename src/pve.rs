@@ -12,4 +12,5 @@ mod login;
 pub(crate) mod probe;
 pub(crate) mod property;
 pub(crate) mod reader;
+mod transfer;
 pub(crate) mod trust;

@@ -4,16 +4,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::text::MASK;
 use crate::text::base64;
 use crate::text::octets;
 use crate::text::percent::{decode, encode};
 use crate::text::rows::Rows;
 use crate::text::upid::Upid;
+use crate::text::{self, MASK};
 
 /// The methods that the API knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,33 @@ pub(crate) struct Request {
     pub(crate) wants_rows: bool,
     /// Whether a user sends it, and not the API token.
     pub(crate) login: Option<Login>,
+    /// A file that travels with it.
+    pub(crate) file: Option<Transfer>,
+}
+
+/// A file on its way to or from the host. It is streamed, never held in memory.
+#[derive(Clone)]
+pub(crate) enum Transfer {
+    /// So many bytes of it are sent under the name that is the last parameter, as `multipart/form-data`.
+    Sends {
+        file: Arc<File>,
+        size: u64,
+        path: String,
+    },
+    /// It gets the body of the answer, unless that is JSON; then the answer has the size as `bytes`.
+    Saves { file: Arc<File>, path: String },
+}
+
+impl Transfer {
+    /// Which file of this machine it is, for a person.
+    fn readable(&self) -> String {
+        match self {
+            Transfer::Sends { size, path, .. } => {
+                format!("{path} ({})", text::bytes(*size as f64))
+            }
+            Transfer::Saves { path, .. } => path.clone(),
+        }
+    }
 }
 
 impl Request {
@@ -128,6 +157,15 @@ impl Request {
             form: Form::default(),
             wants_rows: false,
             login: None,
+            file: None,
+        }
+    }
+
+    /// Adds a file that travels with it.
+    pub(crate) fn with_file(self, file: Transfer) -> Self {
+        Self {
+            file: Some(file),
+            ..self
         }
     }
 
@@ -174,11 +212,12 @@ impl Request {
         self
     }
 
-    /// Returns the parameters in order, with secrets masked.
+    /// Returns the parameters in order, with secrets masked, and the file that travels with them.
     pub(crate) fn readable(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        self.form
-            .iter()
-            .map(|(name, value)| (name, readable(name, value)))
+        let form = self.form.iter();
+        let file = self.file.iter();
+        form.map(|(name, value)| (name, readable(name, value)))
+            .chain(file.map(|file| ("local file", file.readable().into())))
     }
 
     /// Returns [`Request::readable`] as an object, with an array for a repeated name.

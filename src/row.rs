@@ -102,6 +102,8 @@ pub(crate) enum Touches {
     BackedUp,
     /// The owner of a volume; any guest unless its name says whose it is.
     OwnerOf(&'static Param),
+    /// The same, of a volume that is only read.
+    ReadsOwnerOf(&'static Param),
     /// That of a task.
     GuestOfTask(&'static Param),
     /// All of the node if a command other than `start` goes to a service that they depend on.

@@ -11,6 +11,7 @@ mod client;
 mod confirm;
 pub(crate) mod consent;
 pub(crate) mod facts;
+pub(crate) mod files;
 pub(crate) mod nodes;
 mod question;
 pub(crate) mod risk;

@@ -236,6 +236,14 @@ static ALLOW_COMMANDS: Setting = Setting {
     meaning: "command lines that may run in VMs, globs separated by commas",
 };
 
+static UPLOAD_DIRS: Setting = Setting {
+    variable: "PROXMOX_UPLOAD_DIRS",
+    example: "/srv/iso,/home/me/images",
+    flag: Flag::Takes("DIRS"),
+    unset: Unset::Absent,
+    meaning: "directories that files are uploaded from and restored to",
+};
+
 static DRY_RUN: Setting = Setting {
     variable: "PROXMOX_DRY_RUN",
     example: "true",
@@ -284,6 +292,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &NODES,
     &PROTECTED,
     &ALLOW_COMMANDS,
+    &UPLOAD_DIRS,
     &DRY_RUN,
     &CONFIRM,
     &AUDIT_LOG,
@@ -568,6 +577,8 @@ pub(crate) struct Safety {
     pub(crate) protected: Option<Guests>,
     /// The command lines that may run in VMs; `None` for all.
     pub(crate) commands: Option<Vec<Glob>>,
+    /// The directories of this machine that files are uploaded from and restored to.
+    pub(crate) upload_dirs: Vec<PathBuf>,
     /// Whether every call is a dry run, whatever it asks for.
     pub(crate) dry_run: bool,
     pub(crate) confirm: Confirm,
@@ -887,6 +898,7 @@ impl<'a> Reader<'a> {
             nodes: self.read_text(&NODES, Nodes::parse),
             protected: self.read_text(&PROTECTED, Guests::parse),
             commands: self.read_text(&ALLOW_COMMANDS, commands),
+            upload_dirs: self.read_text(&UPLOAD_DIRS, dirs).unwrap_or_default(),
             dry_run: self.read_text(&DRY_RUN, boolean).unwrap_or(true),
             confirm: self.read_text(&CONFIRM, confirm).unwrap_or(Confirm::Always),
             audit_log: self.read(&AUDIT_LOG, |path| Ok(PathBuf::from(path))),
@@ -1164,6 +1176,19 @@ fn commands(text: &str) -> Result<Vec<Glob>, String> {
         );
     }
     Ok(globs)
+}
+
+/// Directories separated by commas. Whether they exist may change while the program runs.
+fn dirs(text: &str) -> Result<Vec<PathBuf>, String> {
+    let dirs = text.split([',', '\n']).map(str::trim);
+    let dirs: Vec<PathBuf> = dirs
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .collect();
+    match dirs.is_empty() || dirs.iter().any(|dir| dir.is_relative()) {
+        true => Err("must list directories by their full paths (~ is not expanded)".into()),
+        false => Ok(dirs),
+    }
 }
 
 fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -1958,6 +1983,12 @@ mod tests {
         ),
         ("PROXMOX_PROTECTED", "web01", "is not a VMID"),
         (
+            "PROXMOX_UPLOAD_DIRS",
+            "/srv/iso,images",
+            "must list directories by their full paths (~ is not expanded)",
+        ),
+        ("PROXMOX_UPLOAD_DIRS", ",", "must list directories"),
+        (
             "PROXMOX_ALLOW_COMMANDS",
             "uptime,*",
             "has a part that allows many programs",
@@ -1992,6 +2023,20 @@ mod tests {
                 .iter()
                 .any(|other| other.variable == setting.variable);
             assert!(is_shown || is_elsewhere, "{}", setting.variable);
+        }
+    }
+
+    #[test]
+    fn directories_are_separated_by_commas() {
+        for (text, expected) in [
+            ("/srv/iso", &["/srv/iso"] as &[&str]),
+            (
+                " /srv/iso , /home/me/my images,",
+                &["/srv/iso", "/home/me/my images"],
+            ),
+        ] {
+            let expected = expected.iter().map(PathBuf::from).collect();
+            assert_eq!(dirs(text), Ok(expected), "{text}");
         }
     }
 

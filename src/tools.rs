@@ -23,7 +23,9 @@ mod node_disks;
 mod nodes;
 mod pools;
 mod snapshots;
+mod storage;
 mod tasks;
+mod transfer;
 mod twins;
 mod volumes;
 
@@ -237,6 +239,15 @@ tools! {
         "proxmox_get_guest_interfaces" => interfaces::INTERFACES,
         "proxmox_get_metrics" => metrics::METRICS,
     }
+    "storage": "Storage administration" {
+        "proxmox_upload_file" => transfer::UPLOAD,
+        "proxmox_download_url" => transfer::DOWNLOAD,
+        "proxmox_download_template" => transfer::DOWNLOAD_TEMPLATE,
+        "proxmox_list_backup_files" => transfer::LIST_FILES,
+        "proxmox_restore_backup_file" => transfer::RESTORE_FILE,
+        "proxmox_prune_backups" => storage::PRUNE,
+        "proxmox_update_volume" => storage::UPDATE_VOLUME,
+    }
     "pools": "Pools" {
         "proxmox_list_pools" => pools::LIST,
         "proxmox_manage_pool" => pools::MANAGE,
@@ -358,7 +369,9 @@ mod tests {
     fn only_elevated_tools_change_anything() {
         for (name, tool) in tools() {
             let reads = tool.requests().iter().all(|request| only_reads(request));
-            assert_eq!(reads, tool.effect == Effect::Reads, "{name}");
+            // It writes on this machine.
+            let saves = name == "proxmox_restore_backup_file";
+            assert_eq!(reads && !saves, tool.effect == Effect::Reads, "{name}");
             assert!(reads || tool.permission == Permission::Elevated, "{name}");
         }
     }
@@ -466,7 +479,12 @@ mod tests {
     #[test]
     fn what_a_change_acts_on_cannot_be_left_empty() {
         for (name, tool) in tools().filter(|(_, tool)| tool.effect != Effect::Reads) {
-            let guests = || tool.params().filter(|param| param.names_guest());
+            // Without a guest it removes nothing unless it is said to mean all.
+            let says_all = tool.params().any(|param| param.name == "all");
+            let guests = || {
+                tool.params()
+                    .filter(|param| param.names_guest() && !says_all)
+            };
             assert!(guests().all(Param::is_required_by_request), "{name}");
             for empty in [json!(""), json!(0), json!([]), json!({}), Value::Null] {
                 let params = tool.params();

@@ -73,6 +73,33 @@ const FULL: Advice =
 
 /// The first row that matches counts. The messages are those in the source of Proxmox VE.
 static ROWS: &[Row] = &[
+    Row {
+        of: ANYWHERE,
+        said: &["*executable not found '/usr/bin/proxmox-file-restore'*"],
+        advice: Say("On the node, as root: apt install proxmox-backup-file-restore"),
+    },
+    Row {
+        of: &["GET */file-restore/*"],
+        said: &["*Only PBS storages supported for file-restore."],
+        advice: Say(
+            "From other backups single files cannot be read: restore the whole of it as another guest, and take them from there.",
+        ),
+    },
+    Row {
+        of: &["POST */aplinfo"],
+        said: &["*no such template"],
+        advice: Say("proxmox_get_node_aplinfo lists the templates of the index."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["Install 'skopeo' to *"],
+        advice: Say("On the node, as root: apt install skopeo"),
+    },
+    Row {
+        of: &["* */prunebackups"],
+        said: &["no prune-backups options configured for storage *"],
+        advice: Say("Give keep, such as keep-last=3: the storage has no policy of its own."),
+    },
     // No answer: QMPClient.pm reports "got timeout" only for the agent and for QEMU.
     Row {
         of: AGENT,
@@ -549,6 +576,31 @@ mod tests {
     /// What failed, what Proxmox says (recorded, or with the form of its sources), and how the advice
     /// begins: at least one of each glob.
     const CASES: &[(&str, &str, &str)] = &[
+        (
+            "GET /nodes/pve1/storage/pbs1/file-restore/list",
+            "proxmox-file-restore failed: executable not found '/usr/bin/proxmox-file-restore'! proxmox-file-restore not installed?",
+            "On the node, as root: apt install proxmox-backup-file-restore",
+        ),
+        (
+            "GET /nodes/pve1/storage/local/file-restore/list",
+            "Parameter verification failed.\nstorage: Only PBS storages supported for file-restore.",
+            "From other backups single files",
+        ),
+        (
+            "POST /nodes/pve1/aplinfo",
+            "Parameter verification failed.\ntemplate: no such template",
+            "proxmox_get_node_aplinfo",
+        ),
+        (
+            "POST /nodes/pve1/storage/local/oci-registry-pull",
+            "Install 'skopeo' to pull OCI images from registries.",
+            "On the node, as root: apt install skopeo",
+        ),
+        (
+            "GET /nodes/pve1/storage/backup2/prunebackups",
+            "no prune-backups options configured for storage 'backup2'",
+            "Give keep",
+        ),
         (
             EXEC,
             "VM 100 qga command 'guest-exec' failed - got timeout",

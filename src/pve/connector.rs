@@ -74,6 +74,9 @@ pub(super) struct Exchange {
     pub(super) given_up: bool,
     /// Whether any byte of the request was sent.
     pub(super) sent: bool,
+    /// Whether the request may have left whole: of an upload this is false until its last bytes go, and what
+    /// is not whole is not processed.
+    pub(super) is_whole: bool,
     /// Whether the connection turned out to be closed before any byte was sent.
     pub(super) was_stale: bool,
     /// The status line, once it is complete.
@@ -112,17 +115,34 @@ impl Exchange {
             },
             given_up: false,
             sent: false,
+            is_whole: true,
             was_stale: false,
             status_line: Vec::new(),
             complete: false,
         }
     }
 
+    /// Whether the host may have acted on the request.
+    pub(super) fn may_be_processed(&self) -> bool {
+        self.sent && self.is_whole
+    }
+
+    /// How long all of the answer may still take.
+    #[cfg(test)]
+    pub(super) fn left(&self) -> Duration {
+        left(self.deadline)
+    }
+
+    /// Sets another end, as long as a file moves.
+    pub(super) fn extend(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// Polls the client; an error if the exchange is to be abandoned. A change that was sent is not abandoned for
     /// a cancellation, since its result is logged.
     fn poll_client(&mut self, peer: &Peer) -> io::Result<()> {
         self.next_poll = Instant::now() + PACE;
-        self.given_up = peer.abandons_request(self.only_reads || !self.sent);
+        self.given_up = peer.abandons_request(self.only_reads || !self.may_be_processed());
         match self.given_up {
             true => Err(io::Error::other("given up")),
             false => Ok(()),
@@ -497,6 +517,21 @@ impl fmt::Debug for HostTransport {
     }
 }
 
+impl HostTransport {
+    /// Reads what comes next of the answer.
+    fn take_in(&mut self) -> io::Result<usize> {
+        let buffer = self.buffers.input_append_buf();
+        let mut socket = watched(&self.socket, &mut self.limits, &self.seen, &self.peer);
+        let read = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut socket).read(buffer),
+            None => socket.read(buffer),
+        }?;
+        self.seen.lock().note(&buffer[..read]);
+        self.buffers.input_appended(read);
+        Ok(read)
+    }
+}
+
 impl Transport for HostTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
@@ -512,23 +547,23 @@ impl Transport for HostTransport {
             }
             None => socket.write_all(out),
         };
-        done.map_err(|err| {
-            let mut exchange = self.seen.lock();
-            exchange.was_stale = !exchange.sent && is_gone(&err);
-            interrupted(err, Timeout::SendRequest)
-        })
+        let Err(err) = done else {
+            return Ok(());
+        };
+        let mut exchange = self.seen.lock();
+        exchange.was_stale = !exchange.sent && is_gone(&err);
+        let is_refused = exchange.sent && !exchange.is_whole && is_gone(&err);
+        drop(exchange);
+        // Why an upload is not taken to its end, a host says before it closes the connection.
+        if is_refused {
+            let _ = self.take_in();
+        }
+        Err(interrupted(err, Timeout::SendRequest))
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let buffer = self.buffers.input_append_buf();
-        let mut socket = watched(&self.socket, &mut self.limits, &self.seen, &self.peer);
-        let read = match &mut self.tls {
-            Some(tls) => rustls::Stream::new(tls, &mut socket).read(buffer),
-            None => socket.read(buffer),
-        };
+        let read = self.take_in();
         let read = read.map_err(|err| interrupted(err, Timeout::RecvResponse))?;
-        self.seen.lock().note(&buffer[..read]);
-        self.buffers.input_appended(read);
         self.has_just_answered = read > 0;
         Ok(read > 0)
     }

@@ -2,25 +2,28 @@
 //!
 //! Nothing here starts a thread, nothing is ever sent twice, and the client is polled during each wait. The
 //! connection itself applies all time limits except that on connecting: ureq's would not end an answer that
-//! arrives a byte at a time.
+//! arrives a byte at a time. A file moves in pieces, each of which buys time: see `transfer.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, HeaderName};
+use serde_json::{Value, json};
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, HeaderName};
+use ureq::http::request::Builder;
 use ureq::http::{self, HeaderValue};
-use ureq::{Agent, Body, Timeout};
+use ureq::{Agent, Body, SendBody, Timeout};
 
 use crate::error::Failure;
 use crate::mcp::connection::Peer;
 use crate::pve::connector::{HostConnector, NoConnection, NoResolver, Seen};
 use crate::pve::reader::only_reads;
-use crate::request::{Request, Response};
+use crate::pve::transfer::{self, Course, Multipart, Unsaved};
+use crate::request::{Request, Response, Transfer};
 use crate::settings::{Connection, Host, Secret};
 use crate::text;
 use crate::text::json::{self, Unread};
@@ -57,6 +60,7 @@ pub(crate) struct Http {
     /// The buffer for bodies, kept for the next.
     body: RefCell<Vec<u8>>,
     seen: Seen,
+    peer: Peer,
     /// Whether the host has ever answered in HTTP.
     speaks_http: Cell<bool>,
 }
@@ -88,6 +92,8 @@ fn site(location: Option<&HeaderValue>) -> String {
 pub(super) const NO_ANSWER: &str = "got no answer";
 /// Something else answered.
 pub(super) const NOT_THE_API: &str = "was answered, but not by the Proxmox VE API";
+/// Only a part of the file was sent.
+const BROKEN_OFF: &str = "was broken off";
 /// The answer is too large.
 const UNREADABLE: &str = "got an answer that cannot be used";
 
@@ -135,7 +141,7 @@ impl Http {
             .accept_encoding("")
             .build();
         let seen = Seen::default();
-        let connector = HostConnector::new(host, peer, bundles, seen.clone());
+        let connector = HostConnector::new(host, peer.clone(), bundles, seen.clone());
         let scheme = if host.tls { "https" } else { "http" };
         Self {
             agent: Agent::with_parts(config, connector, NoResolver),
@@ -146,6 +152,7 @@ impl Http {
             most_memory: MOST_MEMORY,
             body: RefCell::default(),
             seen,
+            peer,
             speaks_http: Cell::new(false),
         }
     }
@@ -196,20 +203,11 @@ impl Http {
             .uri(format!("{}{}", self.base, request.target()));
         let headers = credentials.headers.iter();
         let draft = headers.fold(draft, |draft, (name, value)| draft.header(name, value));
-        let outcome = match request.body() {
-            Some(form) => draft
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(form)
-                .map(|draft| self.agent.run(draft)),
-            None => draft.body(()).map(|draft| self.agent.run(draft)),
-        };
-        let answer = outcome
-            .map_err(ureq::Error::from)
-            .and_then(|outcome| outcome)
-            .map_err(|err| self.failure(request, err))?;
+        let answer = self.send(request, draft)?;
         self.speaks_http.set(true);
         let status = answer.status().as_u16();
-        let is_page = is_page(answer.headers().get(CONTENT_TYPE));
+        let content_type = answer.headers().get(CONTENT_TYPE);
+        let (is_page, is_file) = (is_page(content_type), is_file(content_type));
         if answer.status().is_success() && is_page {
             return Err(maybe_processed(
                 request,
@@ -237,6 +235,22 @@ impl Http {
             .and_then(|date| date.to_str().ok());
         let date = date.and_then(text::epoch);
         let is_success = answer.status().is_success();
+        if let Some(Transfer::Saves { file, .. }) = &request.file
+            && is_success
+            && is_file
+        {
+            let bytes = self.save(request, answer.into_body(), file)?;
+            return Ok(Response {
+                status,
+                reason: String::new(),
+                body: json!({ "data": { "bytes": bytes } }),
+                rows: None,
+                may_repeat_secret: false,
+                is_page,
+                date,
+                took: began.elapsed(),
+            });
+        }
         let read = self.read(answer.into_body());
         let may_repeat_secret = self.may_repeat(&credentials.secrets);
         let rows = match &read {
@@ -259,6 +273,82 @@ impl Http {
             is_page,
             date,
             took: began.elapsed(),
+        })
+    }
+
+    /// Sends it, up to the head of the answer.
+    fn send(&self, request: &Request, draft: Builder) -> Result<http::Response<Body>, Failure> {
+        let outcome = match (&request.file, request.body()) {
+            (Some(Transfer::Sends { file, size, .. }), _) => {
+                return self.upload(request, draft, file, *size);
+            }
+            (_, Some(form)) => draft
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form)
+                .map(|draft| self.agent.run(draft)),
+            (_, None) => draft.body(()).map(|draft| self.agent.run(draft)),
+        };
+        outcome
+            .map_err(ureq::Error::from)
+            .and_then(|outcome| outcome)
+            .map_err(|err| self.failure(request, err))
+    }
+
+    /// Sends it with a file, up to the head of the answer.
+    fn upload(
+        &self,
+        request: &Request,
+        draft: Builder,
+        file: &File,
+        size: u64,
+    ) -> Result<http::Response<Body>, Failure> {
+        self.seen.lock().is_whole = false;
+        let course = Course::new(&self.seen, &self.peer, self.timeout, None, "sent");
+        let body = Multipart::new(request, file, size, course);
+        let mut body = body.map_err(|err| Failure::NotSent {
+            what: "the file cannot be read".to_owned(),
+            cause: err.to_string(),
+            remedy: "Nothing was sent.".to_owned(),
+        })?;
+        let draft = draft
+            .header(CONTENT_TYPE, body.content_type())
+            .header(CONTENT_LENGTH, body.length())
+            .body(SendBody::from_reader(&mut body));
+        let outcome = draft
+            .map_err(ureq::Error::from)
+            .and_then(|draft| self.agent.run(draft));
+        outcome.map_err(|err| {
+            let exchange = self.seen.lock();
+            if exchange.given_up || !exchange.sent || exchange.is_whole {
+                drop(exchange);
+                return self.failure(request, err);
+            }
+            let said = String::from_utf8_lossy(&exchange.status_line);
+            let cause = match said.trim() {
+                "" => err.to_string(),
+                said => format!("the host answered {}", text::cut(said, 300)),
+            };
+            Failure::MaybeProcessed {
+                what: BROKEN_OFF,
+                cause: format!("{}: {cause}", body.course()),
+                remedy: "Nothing was uploaded: Proxmox drops a file that does not come whole."
+                    .to_owned(),
+            }
+        })
+    }
+
+    /// Writes the body to a file, and returns how long it was.
+    fn save(&self, request: &Request, body: Body, file: &File) -> Result<u64, Failure> {
+        let length = body.content_length();
+        let course = Course::new(&self.seen, &self.peer, self.timeout, length, "received");
+        transfer::save(body.into_reader(), file, course).map_err(|unsaved| match unsaved {
+            Unsaved::Answer(err) => self.failure(request, err),
+            Unsaved::File(err) => maybe_processed(
+                request,
+                UNREADABLE,
+                format!("the file cannot be written ({err})"),
+                "Make room on this machine, or name another directory.",
+            ),
         })
     }
 
@@ -319,7 +409,7 @@ impl Http {
         let exchange = self.seen.lock();
         if exchange.given_up {
             return Failure::GivenUp {
-                sent: exchange.sent,
+                sent: exchange.may_be_processed(),
             };
         }
         let err = match err {
@@ -445,6 +535,11 @@ fn maybe_processed(
 fn is_page(content_type: Option<&HeaderValue>) -> bool {
     let text = content_type.and_then(|text| text.to_str().ok());
     text.is_some_and(|text| text.trim().to_ascii_lowercase().starts_with("text/html"))
+}
+
+/// Whether a body of this type is a file rather than an answer of the API, which is JSON.
+fn is_file(content_type: Option<&HeaderValue>) -> bool {
+    content_type.is_some_and(|text| text.as_bytes().starts_with(b"application/octet-stream"))
 }
 
 /// Who a request comes from, in headers that no log shows: nobody, the API token, or a user with a ticket.

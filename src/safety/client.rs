@@ -5,6 +5,7 @@ use std::ops::Deref;
 use serde_json::Value;
 
 use super::Gate;
+use super::files::Files;
 use crate::error::Error;
 use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
@@ -31,6 +32,11 @@ impl<'a> Client<'a> {
 }
 
 impl Client<'_> {
+    /// The files of this machine that may be sent or made.
+    pub(crate) fn files(&self) -> Files<'_> {
+        Files(&self.gate.safety.upload_dirs)
+    }
+
     /// Passes on the object that is about to be changed: question and preview show it, and the loss can depend
     /// on it.
     pub(crate) fn show_before(&self, object: &Value) {

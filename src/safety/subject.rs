@@ -134,6 +134,9 @@ impl Subject {
             Touches::NewGuest => self.add_new_guest(request),
             Touches::BackedUp => self.add_backed_up(request),
             Touches::OwnerOf(param) => self.add_volume(declared.value(param), Impact::Changed),
+            Touches::ReadsOwnerOf(param) => {
+                self.add_volume(declared.value(param), Impact::Unchanged)
+            }
             Touches::GuestOfTask(param) => self.add_task(declared.value(param)),
             Touches::Service { name, command } => match declared.value(command) {
                 "start" => (),
@@ -293,10 +296,15 @@ impl Subject {
             "auth-realm-sync",
             "auth-realm-sync-test",
             "download",
+            "imgcopy",
+            "ociregistrypull",
             "spiceshell",
             "vncshell",
         ];
         let (kind, id) = Upid::parse(upid).map_or(("", ""), |task| (task.kind, task.id));
+        if WITHOUT_GUEST.contains(&kind) {
+            return;
+        }
         if OF_GUEST.iter().any(|start| kind.starts_with(start)) {
             // `100@local-lvm` is the id of a task about a volume.
             self.name(id.split('@').next().unwrap_or_default(), Impact::Changed);
@@ -304,7 +312,7 @@ impl Subject {
             if VITAL_SERVICES.contains(&id) || id == "networking" {
                 self.unnamed = UnnamedGuests::Changed;
             }
-        } else if !WITHOUT_GUEST.contains(&kind) {
+        } else {
             self.unnamed = UnnamedGuests::Changed;
         }
     }
@@ -630,11 +638,7 @@ mod tests {
             (Put, "/access/users/a%40pam/undeclared", vec![]),
             (Delete, "/cluster/ha/resources/vm%3A100/undeclared", vec![]),
             (Post, "/nodes/pve1/services/corosync/erase", vec![]),
-            (
-                Put,
-                "/nodes/pve1/storage/local/content/local%3Aiso%2Fa.iso",
-                vec![],
-            ),
+            (Put, "/nodes/pve1/storage/local/undeclared", vec![]),
             // They may touch other guests than the one that they name.
             (Post, "/nodes/pve1/qemu/100/swap", vec![changed(100)]),
             (Put, "/nodes/pve1/lxc/100/status/stop", vec![changed(100)]),
@@ -844,6 +848,7 @@ mod tests {
             | Touches::NewGuest
             | Touches::BackedUp
             | Touches::OwnerOf(_)
+            | Touches::ReadsOwnerOf(_)
             | Touches::GuestOfTask(_)
             | Touches::Service { .. } => true,
         }
@@ -1096,7 +1101,8 @@ mod tests {
         }
         for (task, expected) in [
             ("vzdump::", Changed),
-            ("imgcopy::", Changed),
+            ("imgcopy::", Untouched),
+            ("imgimport::", Changed),
             ("imgdel:100@local-lvm:", Untouched),
             ("prunebackups:local:", Changed),
             ("stopall::", Changed),

@@ -32,7 +32,6 @@ const ALL: &str = "all";
 const PLANNED: &[&str] = &[
     "jobs",
     "options",
-    "storage",
     "access",
     "ceph",
     "hardware",

@@ -39,6 +39,9 @@ checked! {
     };
     BACKUP: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst (at most 255 characters)", is_volume;
     BRIDGE: "a bridge or vnet (letters, digits, - _ .)", |text| all(text, "-_.");
+    CHECKSUM: "a checksum of 32 to 128 hexadecimal digits", |text| {
+        (32..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
     CONFIG_ID: "a letter, then letters, digits, - or _", |text| {
         text.len() >= 2 && starts_with_letter(text) && all(text, "-_")
     };
@@ -108,12 +111,24 @@ checked! {
         let levels: Vec<&str> = text.split('/').collect();
         levels.len() <= 3 && levels.iter().all(|level| all(level, "._-") && ![".", ".."].contains(level))
     };
+    RETENTION: "a retention policy such as keep-last=3,keep-daily=7", |text| {
+        text.split(',').all(|part| {
+            let (key, count) = part.split_once('=').unwrap_or_default();
+            let unit = key.strip_prefix("keep-").unwrap_or_default();
+            ["all", "last", "hourly", "daily", "weekly", "monthly", "yearly"].contains(&unit)
+                && is_within(count, 0, u32::MAX)
+        })
+    };
     SNAPSHOT: "a snapshot name (a letter, then letters, digits, - or _; 2 to 40; not current)", is_snapshot;
     STORAGE: "a storage id (a letter first, then letters, digits, - _ .)", is_storage;
     TEMPLATE: "a volume id such as local:vztmpl/debian-13-….tar.zst (at most 255 characters)", is_volume;
     UNIT: "a unit name (letters, digits, - _ . @ :)", |text| text.len() <= 128 && all(text, "-_.@:");
     UPID: "a task id: UPID:node:pid:pstart:starttime:type:id:user: with the last colon", |text| {
         Upid::parse(text).is_some()
+    };
+    URL: "an http:// or https:// URL", |text| {
+        let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+        rest.is_some_and(|rest| !rest.is_empty()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     VM_DISK: "scsi0-30, virtio0-15, sata0-5, ide0-3", |text| slot::is_one_of(text, DISKS);
     VM_DISK_OR_STATE: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0 or tpmstate0", |text| {

@@ -654,6 +654,41 @@ fn an_unwritable_audit_log_fails_and_a_writable_one_stays_unchanged() {
 }
 
 #[test]
+fn says_of_each_upload_directory_whether_it_can_be_used() {
+    let folder = env::temp_dir().join(format!("proxmox-mcp-dirs-{}", process::id()));
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let with_dirs = |dirs: &str| {
+        let mut variables = settings(&nowhere());
+        variables.push(("PROXMOX_UPLOAD_DIRS", dirs.to_owned()));
+        text(&variables, &[]).1
+    };
+    let there = folder.to_str().expect("it is UTF-8");
+    assert_holds(
+        &with_dirs(there),
+        &["ok       upload-dirs ", ": can be read and"],
+    );
+    let mut left = fs::read_dir(&folder).expect("it is there");
+    assert!(left.next().is_none(), "nothing is left behind");
+    assert_holds(
+        &with_dirs(&format!("{there},/nonexistent")),
+        &[
+            "warning  upload-dirs ",
+            "/nonexistent: cannot be used: No such file",
+            "correct PROXMOX_UPLOAD_DIRS",
+        ],
+    );
+    assert!(!with_dirs("").contains("upload-dirs"));
+    assert_holds(
+        &with_dirs("relative"),
+        &[
+            "failed   settings ",
+            "PROXMOX_UPLOAD_DIRS must list directories by their full paths",
+        ],
+    );
+    fs::remove_dir_all(&folder).expect("it can be removed");
+}
+
+#[test]
 fn reports_how_calls_are_confirmed() {
     for (policy, expected) in [
         (

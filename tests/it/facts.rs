@@ -227,7 +227,9 @@ impl Endpoint {
         let Some(param) = self.params.get(name).or_else(|| self.params.get(&family)) else {
             return Some(format!("{name} is not declared"));
         };
-        if value.is_empty() {
+        // An empty text removes the notes of a backup.
+        let may_be_empty = name == "notes" && self.path.ends_with("/content/{volume}");
+        if value.is_empty() && !may_be_empty {
             return Some(format!("{name} is empty, which Proxmox takes for absent"));
         }
         let fault = match &param.kind {

@@ -280,10 +280,44 @@ fn as_exchange(request: &Request, body: &str) -> Exchange {
     let path = path.strip_prefix("/api2/json").unwrap_or(path);
     Exchange {
         request: format!("{} {path}", request.method()),
-        form: pairs(query).chain(pairs(body)).map(decoded).collect(),
+        form: match parts(request, body) {
+            Some(parts) => parts,
+            None => pairs(query).chain(pairs(body)).map(decoded).collect(),
+        },
         status: 200,
         reason: None,
         answer: None,
+        file: None,
+    }
+}
+
+/// The parts of a body that is `multipart/form-data`, of a file its name and, behind a space, its content;
+/// none of what follows one that pveproxy would not read.
+fn parts(request: &Request, body: &str) -> Option<Vec<String>> {
+    let mut headers = request.headers().iter();
+    let kind = headers.find(|header| header.field.equiv("Content-Type"))?;
+    let boundary = kind
+        .value
+        .as_str()
+        .strip_prefix("multipart/form-data; boundary=")?;
+    let body = body.strip_prefix(&format!("--{boundary}\r\n"));
+    let body = body.and_then(|body| body.strip_suffix(&format!("\r\n--{boundary}--\r\n")));
+    let between = format!("\r\n--{boundary}\r\n");
+    let parts = body.unwrap_or_default().split(&between).map_while(part);
+    Some(parts.collect())
+}
+
+fn part(part: &str) -> Option<String> {
+    let (head, value) = part.split_once("\r\n\r\n")?;
+    let head = head.strip_prefix("Content-Disposition: form-data; name=\"")?;
+    let (name, rest) = head.split_once('"')?;
+    match rest {
+        "" => Some(format!("{name}={value}")),
+        rest => {
+            let file = rest.strip_prefix("; filename=\"")?;
+            let file = file.strip_suffix("\"\r\nContent-Type: application/octet-stream")?;
+            Some(format!("{name}={file} ({value})"))
+        }
     }
 }
 
@@ -349,11 +383,18 @@ fn faults(request: &Request, body: &str) -> Vec<String> {
         check(header("Content-Length").is_some(), "no Content-Length");
         check(query.is_empty(), "parameters in the URL");
         let kind = header("Content-Type");
+        let is_upload = path.ends_with("/upload");
         check(
-            kind == Some("application/x-www-form-urlencoded")
-                || (kind.is_none() && body.is_empty()),
+            match kind {
+                None => body.is_empty(),
+                Some("application/x-www-form-urlencoded") => !is_upload,
+                Some(kind) => is_upload && kind.starts_with("multipart/form-data; boundary="),
+            },
             "not the content type of a form",
         );
+        if is_upload {
+            return faults;
+        }
     } else {
         check(body.is_empty(), "a body");
         check(
@@ -421,7 +462,10 @@ fn response(exchange: &Exchange) -> Vec<u8> {
     } else {
         "Connection: close\r\n"
     });
-    if !body.is_empty() {
+    if let Some(file) = &exchange.file {
+        body = file.clone().into_bytes();
+        head.push_str("Content-Type: application/octet-stream\r\n");
+    } else if !body.is_empty() {
         head.push_str("Content-Type: application/json;charset=UTF-8\r\n");
     }
     // The journal comes compressed, asked for or not. (It also comes without a length and ends with

@@ -55,6 +55,9 @@ pub(crate) struct Exchange {
     /// The body; absent where it is empty.
     #[serde(default)]
     pub(crate) answer: Option<Value>,
+    /// The body where it is a file rather than an answer of the API.
+    #[serde(default)]
+    pub(crate) file: Option<String>,
 }
 
 fn ok() -> u16 {

@@ -38,6 +38,8 @@ mod secrets;
 /// Flags, variables, commands and exit codes; the secret in no output.
 mod settings;
 mod side_by_side;
+/// Uploads, restored files, and backups that are removed.
+mod storage;
 /// Calls that go on as tasks of MCP, followed and stopped by their ids.
 mod tasks;
 /// Each tool does what its fixture shows.

@@ -12,6 +12,7 @@ use crate::fake::{Fake, TOKEN};
 use crate::fixture::{self, Answer, Case, Exchange, Fixture};
 use crate::session::Session;
 use crate::snapshot;
+use crate::storage::Uploads;
 
 /// The settings that let every tool run without confirmation.
 const UNASKED: [(&str, &str); 3] = [
@@ -277,7 +278,7 @@ fn the_data_of_each_read_contains_all_that_the_host_sent() {
         if case
             .exchanges
             .iter()
-            .any(|exchange| !exchange.request.starts_with("GET "))
+            .any(|exchange| !exchange.request.starts_with("GET ") || exchange.file.is_some())
         {
             continue;
         }
@@ -439,6 +440,7 @@ fn no_change_is_reported_as_done_without_evidence() {
         (200, Some(json!({ "data": task.replace("pve1", "..") }))),
         (200, Some(json!({ "data": task }))),
     ];
+    let uploads = Uploads::of("any");
     let mut changes = 0;
     for tool in fixture::tools() {
         let fixture = Fixture::of(&tool).expect("it is well-formed");
@@ -457,7 +459,7 @@ fn no_change_is_reported_as_done_without_evidence() {
         };
         changes += 1;
         let fake = Fake::start();
-        let mut session = start(&fake);
+        let mut session = start_with(&fake, &uploads);
         let mut is_first = true;
         for (status, answer) in &answers {
             let mut exchanges = exchanges.to_vec();
@@ -508,7 +510,8 @@ fn replay(tool: &str) -> Vec<String> {
         Err(problem) => return vec![problem],
     };
     let fake = Fake::start();
-    let mut session = start(&fake);
+    let uploads = Uploads::of(tool);
+    let mut session = start_with(&fake, &uploads);
     let mut problems = Vec::new();
     let mut answers = Vec::new();
     for case in &fixture.cases {
@@ -522,6 +525,11 @@ fn replay(tool: &str) -> Vec<String> {
         let Ok((text, structured)) = called else {
             break;
         };
+        let text = uploads.hidden(&text);
+        let structured = structured.map(|data| {
+            let data = uploads.hidden(&data.to_string());
+            serde_json::from_str(&data).expect("it was JSON before")
+        });
         let repeats = structured
             .iter()
             .flat_map(|data| repeated(tool, case, &text, data));
@@ -553,6 +561,13 @@ fn repeated(tool: &str, case: &Case, text: &str, data: &Value) -> Vec<String> {
 /// The program, connected to a fake host, with elevated tools allowed.
 fn start(fake: &Fake) -> Session {
     fake.connect(&UNASKED)
+}
+
+/// With files to upload.
+fn start_with(fake: &Fake, uploads: &Uploads) -> Session {
+    let dirs = ("PROXMOX_UPLOAD_DIRS", uploads.path());
+    let settings: Vec<_> = UNASKED.into_iter().chain([dirs]).collect();
+    fake.connect(&settings)
 }
 
 /// The text and the structured content of a call.

@@ -137,7 +137,7 @@ fn play(mut stream: impl Read + Write, script: Vec<Step>, requests: &mut Vec<Str
 }
 
 /// Reads one request, head and body; `None` if the client went away or TLS failed.
-fn request(stream: &mut impl Read) -> Option<String> {
+pub(crate) fn request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -200,7 +200,12 @@ impl Http {
     }
 }
 
-fn http(connection: &Connection, peer: Peer, bundles: Vec<PathBuf>, largest_answer: u64) -> Http {
+pub(crate) fn http(
+    connection: &Connection,
+    peer: Peer,
+    bundles: Vec<PathBuf>,
+    largest_answer: u64,
+) -> Http {
     let host = &connection.hosts[0];
     let connect = Duration::from_secs(10);
     Http {
@@ -942,7 +947,7 @@ mod exchanging {
     }
 }
 
-mod failing {
+pub(crate) mod failing {
     use super::*;
 
     fn call(connection: &Connection) -> Result<Response, Failure> {
@@ -1011,7 +1016,7 @@ mod failing {
     }
 
     /// Plays a host of its own making on one connection.
-    fn host(play: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
+    pub(crate) fn host(play: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
         let listener = listener();
         let at = listener.local_addr().unwrap();
         thread::spawn(move || play(listener.accept().unwrap().0));
@@ -1059,7 +1064,7 @@ mod failing {
     }
 
     /// A client whose lines come from a test, and what it was answered.
-    fn client() -> (Sender<&'static str>, Peer, Output) {
+    pub(crate) fn client() -> (Sender<&'static str>, Peer, Output) {
         struct Lines(Receiver<&'static str>);
         impl Read for Lines {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -735,6 +735,17 @@ impl Args {
         self.values.get(name)?.first().map(String::as_str)
     }
 
+    /// Returns true if an argument is there; a flag that picks a request counts only if it is set.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        let picks = |param: &Param| {
+            param.name == name && matches!((param.kind, param.need), (Kind::Flag, Need::ByRequest))
+        };
+        match self.named(name) {
+            Some("0") => !self.params.iter().any(|param| picks(param)),
+            value => value.is_some(),
+        }
+    }
+
     /// Returns the nodes that the arguments name, including those in UPIDs.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         self.params().filter_map(|param| {

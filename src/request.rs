@@ -53,6 +53,8 @@ impl Method {
 pub(crate) enum Reply {
     /// `null`: the change is done.
     Nothing,
+    /// `null` or an empty text: the change is done.
+    NothingOrEmpty,
     /// An object with this key.
     Object(&'static str),
     /// An object with this key, and `null` from older versions.
@@ -73,6 +75,8 @@ impl Reply {
                 true
             }
             (Reply::TaskOrOk, Value::String(ok)) if ok == "OK" => true,
+            (Reply::NothingOrEmpty, Value::Null) => true,
+            (Reply::NothingOrEmpty, Value::String(text)) => text.is_empty(),
             (Reply::Task | Reply::TaskOrNothing | Reply::TaskOrOk, Value::String(upid)) => {
                 Upid::parse(upid).is_some()
             }
@@ -88,6 +92,7 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reply::Nothing => f.write_str("null"),
+            Reply::NothingOrEmpty => f.write_str("null or an empty text"),
             Reply::Object(key) => write!(f, "an object with {key}"),
             Reply::ObjectOrNothing(key) => write!(f, "an object with {key} or null"),
             Reply::Task => f.write_str("a UPID"),
@@ -360,12 +365,16 @@ pub(crate) fn is_secret(name: &str) -> bool {
     WHOLE.iter().any(|word| is(name, word)) || PARTS.iter().any(|part| has(part))
 }
 
-/// Returns the value of a parameter or option of this name to show: a secret masked, SSH keys without the
-/// percent-encoding in which Proxmox stores those of VMs.
+/// Returns the value of a parameter or option of this name to show: a secret masked, that of a proxy's user
+/// as well, SSH keys without the percent-encoding in which Proxmox stores those of VMs.
 pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     match name {
         name if is_secret(name) => MASK.into(),
         "sshkeys" => decode(value).into(),
+        "http_proxy" | "http-proxy" => match value.split_once("://").zip(value.rsplit_once('@')) {
+            Some(((scheme, _), (_, host))) => format!("{scheme}://{MASK}@{host}").into(),
+            None => value.into(),
+        },
         _ => value.into(),
     }
 }
@@ -464,6 +473,7 @@ mod tests {
         ];
         for (reply, fitting) in [
             (Reply::Nothing, &[&null] as &[&Value]),
+            (Reply::NothingOrEmpty, &[&null, &json!("")]),
             (Reply::Object("pid"), &[&pid]),
             (Reply::Task, &[&upid]),
             (Reply::TaskOrNothing, &[&upid, &null]),
@@ -503,6 +513,17 @@ mod tests {
         ] {
             assert!(!is_secret(name), "{name}");
         }
+    }
+
+    #[test]
+    fn masks_who_logs_in_to_a_proxy() {
+        let shown = |value: &'static str| readable("http_proxy", value).into_owned();
+        let open = "http://proxy.example:3128";
+        assert_eq!(shown(open), open);
+        assert_eq!(
+            shown("http://me:hunter@2@proxy.example:3128"),
+            "http://(hidden)@proxy.example:3128"
+        );
     }
 
     #[test]

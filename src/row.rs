@@ -694,10 +694,11 @@ impl Choice {
             Some(major) if !known(&asked, major).is_empty() => asked = known(&asked, major),
             _ => (),
         }
-        // Of those that lack nothing the one that asks for most, else the one that lacks least.
-        let lacking = |declared: &Declared| declared.lacking(args).count();
-        let least = asked.iter().map(lacking).min().unwrap_or_default();
-        asked.retain(|declared| lacking(declared) == least);
+        // Of those that fit best the one that asks for most.
+        let misfits =
+            |declared: &Declared| declared.lacking(args).count() + declared.strange(args).count();
+        let least = asked.iter().map(misfits).min().unwrap_or_default();
+        asked.retain(|declared| misfits(declared) == least);
         let most = asked.iter().map(Declared::asks_for).max();
         asked.retain(|declared| Some(declared.asks_for()) == most);
         let Some(picked) = asked.first() else {
@@ -849,7 +850,19 @@ impl Declared {
         let names_guest = self.parts().any(|part| part == "vmid");
         self.needed()
             // The node of a guest is looked up.
-            .filter(move |name| !(names_guest && *name == "node") && args.named(name).is_none())
+            .filter(move |name| !(args.is_given(name) || (names_guest && *name == "node")))
+    }
+
+    /// What `args` have that is not for it.
+    fn strange(&self, args: &Args) -> impl Iterator<Item = &'static str> {
+        let params = args.params().filter(|param| !param.is_about_the_call());
+        let names = params.map(|param| param.name);
+        names.filter(|name| {
+            let is_selector = self.choice.selectors().any(|param| param.name == *name);
+            let takes = self.row.takes.iter().any(|param| param.name == *name);
+            let is_part = self.parts().any(|part| part == *name);
+            args.is_given(name) && !is_selector && !takes && !is_part
+        })
     }
 
     /// What is wrong with `args` for it: what is missing, what does not go with it.
@@ -873,22 +886,18 @@ impl Declared {
         let with = |name: &str| match &scope {
             Some(scope) if by.is_empty() || of_scopes(name) => scope.clone(),
             Some(scope) if !self.row.scopes.is_empty() => format!("{} {scope}", by.join(" ")),
-            _ if by.is_empty() => parts(self.row.rest).collect::<Vec<_>>().join(" and "),
+            _ if by.is_empty() => {
+                let others = self.needed().filter(|needed| *needed != name);
+                others.collect::<Vec<_>>().join(" with ")
+            }
             _ => by.join(" "),
         };
         let mut problems = Vec::new();
         for name in self.lacking(args) {
             problems.push(format!("{name} is missing: {} needs it", with(name)));
         }
-        let is_selector = |name: &str| self.choice.selectors().any(|param| param.name == name);
-        let takes = |name: &str| self.row.takes.iter().any(|param| param.name == name);
         let mut strange: Vec<(String, Vec<&str>)> = Vec::new();
-        for param in args.params().filter(|param| !param.is_about_the_call()) {
-            let name = param.name;
-            let fits = is_selector(name) || takes(name) || self.parts().any(|part| part == name);
-            if fits || args.get(param).is_none() {
-                continue;
-            }
+        for name in self.strange(args) {
             let with = with(name);
             match strange.iter_mut().find(|(known, _)| *known == with) {
                 Some((_, names)) => names.push(name),
@@ -1187,7 +1196,11 @@ impl Declared {
         let answer = match was {
             None => answer,
             Some(was) => {
-                let answer = answer.line(format!("It was: {}", Self::describe(&was)));
+                let before = Self::describe(&was);
+                let answer = match before.is_empty() {
+                    true => answer,
+                    false => answer.line(format!("It was: {before}")),
+                };
                 let changes = self.changes(request, &was);
                 let answer = match changes.is_empty() || self.row.method != Method::Put {
                     true => answer,

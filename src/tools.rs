@@ -14,6 +14,7 @@ mod guest;
 mod guests;
 mod ha;
 mod interfaces;
+mod jobs;
 mod lifecycle;
 mod metrics;
 mod modify;
@@ -21,6 +22,7 @@ mod networking;
 mod node_admin;
 mod node_disks;
 mod nodes;
+mod options;
 mod pools;
 mod snapshots;
 mod storage;
@@ -229,9 +231,21 @@ tools! {
     "firewall": "Firewall" {
         "proxmox_list_firewall_rules" => firewall::RULES,
         "proxmox_manage_firewall_rule" => firewall::MANAGE_RULE,
+        "proxmox_get_firewall_options" => firewall::OPTIONS,
+        "proxmox_set_firewall_options" => firewall::SET_OPTIONS,
         "proxmox_list_firewall_objects" => firewall::OBJECTS,
         "proxmox_manage_firewall_object" => firewall::MANAGE_OBJECT,
         "proxmox_get_firewall_log" => firewall::READ_LOG,
+    }
+    "jobs": "Scheduled backups and replication" {
+        "proxmox_list_backup_jobs" => jobs::BACKUP_JOBS,
+        "proxmox_manage_backup_job" => jobs::MANAGE_BACKUP_JOB,
+        "proxmox_list_replication_jobs" => jobs::REPLICATION_JOBS,
+        "proxmox_manage_replication_job" => jobs::MANAGE_REPLICATION_JOB,
+    }
+    "options": "Cluster options" {
+        "proxmox_get_cluster_options" => options::GET,
+        "proxmox_set_cluster_options" => options::SET,
     }
     "migration": "Migration, templates, agent, metrics" {
         "proxmox_query_agent" => agent::QUERY_AGENT,
@@ -463,7 +477,9 @@ mod tests {
         for (name, tool) in tools() {
             for param in tool.params().filter(|param| param.name == "vmid") {
                 let is_new = param.names_new_guest() || name == "proxmox_get_next_vmid";
-                assert!(is_new || param.names_guest(), "{name}");
+                // Those of a job.
+                let are_several = param.schema()["type"] == "array";
+                assert!(is_new || are_several || param.names_guest(), "{name}");
                 if param.names_guest() {
                     let schema = json!({
                         "anyOf": [{ "type": "integer" }, { "type": "string" }],

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -82,12 +82,19 @@ pub(super) struct Exchange {
     /// The status line, once it is complete.
     pub(super) status_line: Vec<u8>,
     complete: bool,
+    /// Both ends of the connection: that of this machine, and that of the host.
+    pub(super) ends: Option<(IpAddr, SocketAddr)>,
 }
 
 impl Seen {
-    /// Begins another exchange.
+    /// Begins another exchange of the same connection.
     pub(super) fn begin(&self, only_reads: bool, deadline: Instant) {
-        *self.lock() = Exchange::new(only_reads, deadline);
+        let mut exchange = self.lock();
+        let ends = exchange.ends;
+        *exchange = Exchange {
+            ends,
+            ..Exchange::new(only_reads, deadline)
+        };
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
@@ -119,6 +126,7 @@ impl Exchange {
             was_stale: false,
             status_line: Vec::new(),
             complete: false,
+            ends: None,
         }
     }
 
@@ -245,7 +253,11 @@ impl HostConnector {
             let share = (left(deadline) / rest).max(Duration::from_millis(1));
             let socket = TcpStream::connect_timeout(address, share);
             match socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket)) {
-                Ok(socket) => return Ok(socket),
+                Ok(socket) => {
+                    let own = socket.local_addr().ok();
+                    self.seen.lock().ends = own.map(|own| (own.ip().to_canonical(), *address));
+                    return Ok(socket);
+                }
                 Err(err) => failed = Some((address, err)),
             }
         }

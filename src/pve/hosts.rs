@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -201,6 +202,11 @@ impl Hosts {
             },
             failure => failure,
         }
+    }
+
+    /// Returns both ends of the connection to the host that answered last: of this machine, and of the host.
+    pub(crate) fn ends(&self) -> Option<(IpAddr, SocketAddr)> {
+        self.nodes[self.answered.get()?].http.ends()
     }
 
     /// Forgets which host answered the last request.

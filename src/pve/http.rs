@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -155,6 +156,11 @@ impl Http {
             peer,
             speaks_http: Cell::new(false),
         }
+    }
+
+    /// Returns both ends of the last connection.
+    pub(super) fn ends(&self) -> Option<(IpAddr, SocketAddr)> {
+        self.seen.lock().ends
     }
 
     /// Returns how far the last exchange got.

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::mem;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -141,6 +142,15 @@ impl<'a> Reader<'a> {
     /// Returns the host that answered last, unless it is the first.
     pub(crate) fn answered_by(&self) -> Option<AnsweredBy> {
         self.cluster.answered_by()
+    }
+
+    /// Returns the address from which this program is connected to the host that answered last, and that
+    /// of the host.
+    pub(crate) fn own_addresses(&self) -> Option<(IpAddr, SocketAddr)> {
+        match &self.cluster.answers {
+            Answers::Demonstration(_) => None,
+            Answers::Hosts(hosts) => hosts.ends(),
+        }
     }
 
     /// Returns the time of the host when it last answered, in seconds since 1970, if its answer had it.

@@ -44,8 +44,8 @@ impl Client<'_> {
     }
 
     /// Notes what was found out about what the change may do, for the same.
-    pub(crate) fn show_findings(&self, lines: Vec<String>) {
-        *self.gate.findings.borrow_mut() = lines;
+    pub(crate) fn show_findings(&self, lines: &[String]) {
+        lines.clone_into(&mut self.gate.findings.borrow_mut());
     }
 }
 

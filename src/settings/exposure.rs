@@ -30,8 +30,6 @@ const ALL: &str = "all";
 
 /// Toolsets that have no tools yet, but that settings may already name.
 const PLANNED: &[&str] = &[
-    "jobs",
-    "options",
     "access",
     "ceph",
     "hardware",

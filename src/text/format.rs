@@ -83,6 +83,8 @@ checked! {
     };
     /// The name of a NIC inside a container.
     INTERFACE_NAME: "an interface name such as eth0 (letters, digits, - _ .)", |text| all(text, "-_.");
+    /// As the path of a backup job takes it; a job that Proxmox named has a UUID.
+    JOB: "a job id (letters, digits, . _ -, at most 50)", |text| text.len() <= 50 && all(text, "._-") && text != "." && text != "..";
     LOG_LEVEL: "emerg, alert, crit, err, warning, notice, info, debug or nolog", |text| {
         ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "nolog"].contains(&text)
     };
@@ -117,6 +119,11 @@ checked! {
             let unit = key.strip_prefix("keep-").unwrap_or_default();
             ["all", "last", "hourly", "daily", "weekly", "monthly", "yearly"].contains(&unit)
                 && is_within(count, 0, u32::MAX)
+        })
+    };
+    REPLICATION_JOB: "a replication job such as 100-0", |text| {
+        text.split_once('-').is_some_and(|(vmid, number)| {
+            is_within(vmid, 100, 999_999_999) && !vmid.starts_with('0') && is_within(number, 0, 999_999_999)
         })
     };
     SNAPSHOT: "a snapshot name (a letter, then letters, digits, - or _; 2 to 40; not current)", is_snapshot;

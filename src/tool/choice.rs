@@ -49,12 +49,15 @@ pub(super) fn choose(
     };
     let before = was.as_ref().unwrap_or(&Value::Null);
     client.show_before(before);
-    if let Some(check) = picked.row.check {
-        client.show_findings(check(client, args, before)?);
-    }
+    let findings = match picked.row.check {
+        Some(check) => check(client, args, before)?,
+        None => Vec::new(),
+    };
+    client.show_findings(&findings);
     let request = picked.request(args, before);
     let data = client.change(&request, picked.row.reply)?;
-    picked.show(&request, args, data, was, &Value::Null)
+    let answer = picked.show(&request, args, data, was, &Value::Null)?;
+    Ok(findings.iter().fold(answer, Answer::line))
 }
 
 /// Refuses a guest whose kind does not match the path of the selected request.

@@ -110,6 +110,7 @@ fn exists(privilege: &str, major: u32) -> bool {
         name if name.starts_with("VM.GuestAgent.") => major >= 9,
         // It existed before, but was not checked.
         "SDN.Use" => major >= 8,
+        "VM.Replicate" => major >= 9,
         _ => true,
     }
 }

@@ -1,6 +1,8 @@
 //! Parameters that several domains share.
 
-use crate::answer::{Answer, Lines};
+use serde_json::Value;
+
+use crate::answer::{self, Answer, Lines};
 pub(super) use crate::cluster::guests::{Guest, call_again, identified, resource, resources};
 use crate::param::{Args, Kind, Param};
 use crate::text::format;
@@ -29,40 +31,46 @@ pub(super) const ERRORS_ONLY: Param = Param::optional("errors_only", Kind::Flag,
 pub(super) const GREP: Param =
     Param::optional("grep", Kind::Text(1, 100), "Only lines with this text.").local();
 
-/// Lines of a log: those with the text of `grep`, and with `errors_only` those that `is_error`. The filters
-/// look at the lines that were read.
+/// A log as Proxmox sends it, in lines: those with the text of `grep`, and with `errors_only` those that
+/// `is_error`. The filters look at the lines that were read.
 pub(super) fn filtered(
     args: &Args,
     heading: &str,
-    lines: Vec<String>,
-    first: u64,
-    total: u64,
+    data: Value,
+    beside: &Value,
+    start: &Param,
     is_error: fn(&str) -> bool,
 ) -> Answer {
+    let first = args.integer(start).unwrap_or_default();
+    let mut lines = answer::log_lines(data);
+    // So Proxmox says that nothing was logged yet.
+    lines.retain(|line| !line.starts_with("unable to open file - No such file"));
+    let read = lines.len();
     let errors_only = args.flag(&ERRORS_ONLY);
     let grep = args.get(&GREP).map(str::to_lowercase);
-    let read = lines.len();
-    let mut lines = lines;
-    lines.retain(|line| {
-        let has_text = |text: &String| line.to_lowercase().contains(text);
-        grep.as_ref().is_none_or(has_text) && (!errors_only || is_error(line))
-    });
     if !errors_only && grep.is_none() {
+        let total = beside["total"].as_u64().unwrap_or_default();
         return Lines {
             heading: heading.to_owned(),
-            lines,
             first,
-            total,
+            total: match read {
+                0 if first == 0 => 0,
+                read => total.max(first + read as u64),
+            },
+            lines,
             more: "start and limit show others",
         }
         .answer();
     }
-    let total = lines.len() as u64;
+    lines.retain(|line| {
+        let has_text = |text: &String| line.to_lowercase().contains(text);
+        grep.as_ref().is_none_or(has_text) && (!errors_only || is_error(line))
+    });
     Lines {
         heading: format!("{heading}: of {read} lines read those that match"),
-        lines,
         first: 0,
-        total,
+        total: lines.len() as u64,
+        lines,
         more: "start and limit read others",
     }
     .answer()

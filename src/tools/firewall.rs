@@ -1,5 +1,7 @@
 //! Firewall: the rules of the cluster, of nodes, guests, security groups and vnets.
 
+mod admission;
+
 use serde_json::Value;
 
 use super::common::{ERRORS_ONLY, GREP, LISTED_DIGEST as DIGEST, filtered};
@@ -166,7 +168,7 @@ const ACTION: Param = Param::required(
     "",
 );
 const POS: Param = Param::by_request("pos", POSITION, "");
-const MOVETO: Param = Param::by_request("moveto", POSITION, "Before the rule there now.");
+const MOVETO: Param = Param::by_request("moveto", POSITION, "Before that rule.");
 const TYPES: Kind = Kind::Choice(&["in", "out", "forward", "group"]);
 const TYPE: Param =
     Param::by_request("type", TYPES, "").value_known_to("forward", Versions::since(8));
@@ -225,7 +227,7 @@ pub(super) static MANAGE_RULE: Tool = Tool {
             .interrupts("It can cut connections off, or let them in."),
             put("move", "/{pos}", &[MOVETO, DIGEST])
                 .interrupts("The first rule that fits a packet counts.")
-                .says("done", shifted),
+                .says("done", moved),
             delete("delete", "/{pos}", &[DIGEST])
                 .interrupts("It can cut connections off, or let them in.")
                 .says("done", shifted),
@@ -240,9 +242,180 @@ fn added(args: &Args, _: &Value) -> Vec<String> {
     }]
 }
 
+/// `moveto` counts positions as they were before.
+fn moved(args: &Args, data: &Value) -> Vec<String> {
+    let [from, to] = [&POS, &MOVETO].map(|param| args.integer(param).unwrap_or_default());
+    let now = if to > from { to - 1 } else { to };
+    let line = format!("It is rule {now} now, or the last where there are fewer.");
+    [vec![line], shifted(args, data)].concat()
+}
+
 fn shifted(_: &Args, _: &Value) -> Vec<String> {
     vec!["Positions and digest have changed: list the rules before the next change.".to_owned()]
 }
+
+const OPTION_SCOPES: &[Scope] = &[
+    of_cluster("/cluster/firewall/options"),
+    of_node("/nodes/{node}/firewall/options"),
+    of_vm("/nodes/{node}/qemu/{vmid}/firewall/options"),
+    of_lxc("/nodes/{node}/lxc/{vmid}/firewall/options"),
+    of_vnet("/cluster/sdn/vnets/{vnet}/firewall/options"),
+];
+const OPTION_SCOPE: Param = Param::required(
+    "scope",
+    Kind::Choice(&["cluster", "node", "vm", "lxc", "vnet"]),
+    "",
+);
+
+pub(super) static OPTIONS: Tool = Tool {
+    title: "Firewall options",
+    summary: "Shows the firewall options of one scope, such as enable and the policies; what is not shown is at its default.",
+    permission: Permission::Basic,
+    effect: Effect::Reads,
+    params: &[OPTION_SCOPE, NODE, GUEST, VNET],
+    call: Call::Choice(&Choice {
+        by: &[],
+        place: Place::By(&OPTION_SCOPE, OPTION_SCOPES),
+        does: "",
+        rows: &[item(
+            "",
+            Show::Fields(&Fields {
+                heading: "Firewall options, scope {scope}",
+                columns: &[
+                    Column::flag("enable"),
+                    Column::text("policy_in"),
+                    Column::text("policy_out"),
+                    Column::text("policy_forward"),
+                ],
+                hidden: &[],
+            }),
+        )],
+    }),
+};
+
+const SWITCH: Param = Param::optional("enable", Kind::Flag, "");
+const POLICIES: Kind = Kind::Choice(&["ACCEPT", "REJECT", "DROP"]);
+const POLICY_IN: Param = Param::optional("policy_in", POLICIES, "");
+const POLICY_OUT: Param = Param::optional("policy_out", POLICIES, "");
+const POLICY_FORWARD: Param =
+    Param::optional("policy_forward", Kind::Choice(&["ACCEPT", "DROP"]), "")
+        .known_to(Versions::since(8));
+const LOG_IN: Param = level("log_level_in");
+const LOG_OUT: Param = level("log_level_out");
+const LOG_FORWARD: Param = level("log_level_forward").known_to(Versions::since(8));
+const NDP: Param = flag("ndp");
+const UNSET_OPTIONS: Param =
+    Param::optional("delete", Kind::List, "Options to reset to their defaults.").joined();
+const OPENS_AND_CLOSES: &str = "It can cut connections off, or let them in.";
+
+const fn level(name: &'static str) -> Param {
+    Param::optional(name, Kind::Format(&format::LOG_LEVEL), "")
+}
+
+const fn flag(name: &'static str) -> Param {
+    Param::optional(name, Kind::Flag, "")
+}
+
+const fn count(name: &'static str, least: u64) -> Param {
+    Param::optional(name, Kind::Integer(least, u64::MAX), "")
+}
+
+pub(super) static SET_OPTIONS: Tool = Tool {
+    title: "Set firewall options",
+    summary: "Changes firewall options of one scope. A guest also needs firewall=1 on its network card.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[OPTION_SCOPE, NODE, GUEST, VNET],
+    call: Call::Choice(&Choice {
+        by: &[],
+        place: Place::By(&OPTION_SCOPE, OPTION_SCOPES),
+        does: "set firewall options of {place}",
+        rows: &[
+            put(
+                "",
+                "",
+                &[
+                    SWITCH,
+                    POLICY_IN,
+                    POLICY_OUT,
+                    POLICY_FORWARD,
+                    flag("ebtables"),
+                    Param::optional(
+                        "log_ratelimit",
+                        Kind::Text(1, 100),
+                        "Such as enable=1,burst=5,rate=1/second.",
+                    ),
+                    UNSET_OPTIONS,
+                    DIGEST,
+                ],
+            )
+            .interrupts(OPENS_AND_CLOSES)
+            .in_scopes(&["cluster"])
+            .also_reads(admission::REQUESTS)
+            .checks(admission::check),
+            put(
+                "",
+                "",
+                &[
+                    SWITCH,
+                    LOG_IN,
+                    LOG_OUT,
+                    LOG_FORWARD,
+                    NDP,
+                    flag("nftables").known_to(Versions::since(8)),
+                    flag("nosmurfs"),
+                    flag("tcpflags"),
+                    level("smurf_log_level"),
+                    level("tcp_flags_log_level"),
+                    flag("log_nf_conntrack"),
+                    flag("nf_conntrack_allow_invalid"),
+                    Param::optional("nf_conntrack_helpers", Kind::Text(1, 200), ""),
+                    count("nf_conntrack_max", 32_768),
+                    count("nf_conntrack_tcp_timeout_established", 7_875),
+                    Param::optional(
+                        "nf_conntrack_tcp_timeout_syn_recv",
+                        Kind::Integer(30, 60),
+                        "",
+                    ),
+                    flag("protection_synflood"),
+                    count("protection_synflood_rate", 0),
+                    count("protection_synflood_burst", 0),
+                    UNSET_OPTIONS,
+                    DIGEST,
+                ],
+            )
+            .interrupts(OPENS_AND_CLOSES)
+            .in_scopes(&["node"]),
+            put(
+                "",
+                "",
+                &[
+                    SWITCH,
+                    POLICY_IN,
+                    POLICY_OUT,
+                    LOG_IN,
+                    LOG_OUT,
+                    flag("dhcp"),
+                    NDP,
+                    flag("radv"),
+                    flag("macfilter"),
+                    flag("ipfilter"),
+                    UNSET_OPTIONS,
+                    DIGEST,
+                ],
+            )
+            .interrupts(OPENS_AND_CLOSES)
+            .in_scopes(&["vm", "lxc"]),
+            put(
+                "",
+                "",
+                &[SWITCH, POLICY_FORWARD, LOG_FORWARD, UNSET_OPTIONS, DIGEST],
+            )
+            .interrupts(OPENS_AND_CLOSES)
+            .in_scopes(&["vnet"]),
+        ],
+    }),
+};
 
 const OBJECT_SCOPES: &[Scope] = &[
     of_cluster("/cluster/firewall"),
@@ -585,21 +758,7 @@ pub(super) static READ_LOG: Tool = Tool {
 };
 
 fn log(args: &Args, data: Value, beside: &Value) -> Answer {
-    let first = args.integer(&FIRST_LINE).unwrap_or_default();
-    let lines = answer::log_lines(data);
-    // That is how Proxmox says that nothing was logged yet.
-    let is_missing = |line: &String| line.starts_with("unable to open file");
-    let lines = match lines.first().is_some_and(is_missing) {
-        true => Vec::new(),
-        false => lines,
-    };
-    let total = beside["total"].as_u64().unwrap_or_default();
-    let total = if lines.is_empty() {
-        0
-    } else {
-        total.max(first + lines.len() as u64)
-    };
-    filtered(args, "Firewall log", lines, first, total, |line| {
+    filtered(args, "Firewall log", data, beside, &FIRST_LINE, |line| {
         ["DROP", "REJECT"].iter().any(|word| line.contains(word))
     })
 }

@@ -244,10 +244,9 @@ const RULE_TYPE: Param = Param::optional("type", RULE_TYPES, "");
 const NEW_RULE_TYPE: Param = Param::by_request("type", RULE_TYPES, "");
 const RESOURCES_OF: Param = Param::optional("resources", Kind::List, "Such as vm:100.").joined();
 const NEW_RESOURCES: Param = Param::by_request("resources", Kind::List, "Such as vm:100.").joined();
-const NODES: Param = Param::optional("nodes", Kind::List, "With priority: pve1:2.").joined();
-const GROUP_NODES: Param =
-    Param::by_request("nodes", Kind::List, "With priority: pve1:2.").joined();
-const STRICT: Param = Param::optional("strict", Kind::Flag, "Never on other nodes.");
+const NODES: Param = Param::optional("nodes", Kind::List, "Such as pve1:2.").joined();
+const GROUP_NODES: Param = Param::by_request("nodes", Kind::List, "Such as pve1:2.").joined();
+const STRICT: Param = Param::optional("strict", Kind::Flag, "Nowhere else.");
 const AFFINITY: Param = Param::optional(
     "affinity",
     Kind::Choice(&["positive", "negative"]),

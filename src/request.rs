@@ -207,7 +207,6 @@ impl Request {
     }
 
     /// Adds the content of a file in a guest, which is sent in base64 and shown as the text that it is.
-    #[allow(dead_code, reason = "the tool that writes files comes next")]
     pub(crate) fn with_base64(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.form.0.push(Parameter {
             name: name.into(),
@@ -287,7 +286,6 @@ enum Wire {
     /// See [`Request::with_octets`].
     Octets,
     /// See [`Request::with_base64`].
-    #[allow(dead_code, reason = "the tool that writes files comes next")]
     Base64,
 }
 

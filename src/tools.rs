@@ -17,6 +17,7 @@ mod interfaces;
 mod jobs;
 mod lifecycle;
 mod metrics;
+mod migration;
 mod modify;
 mod networking;
 mod node_admin;
@@ -248,8 +249,15 @@ tools! {
         "proxmox_set_cluster_options" => options::SET,
     }
     "migration": "Migration, templates, agent, metrics" {
+        "proxmox_check_migration" => migration::CHECK,
+        "proxmox_migrate_vm" => migration::MIGRATE_VM,
+        "proxmox_migrate_lxc" => migration::MIGRATE_LXC,
+        "proxmox_convert_to_template" => migration::CONVERT,
         "proxmox_query_agent" => agent::QUERY_AGENT,
+        "proxmox_control_agent" => agent::CONTROL_AGENT,
         "proxmox_read_agent_file" => agent::READ_FILE,
+        "proxmox_write_agent_file" => agent::WRITE_FILE,
+        "proxmox_set_agent_password" => agent::SET_PASSWORD,
         "proxmox_get_guest_interfaces" => interfaces::INTERFACES,
         "proxmox_get_metrics" => metrics::METRICS,
     }

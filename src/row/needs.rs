@@ -18,8 +18,13 @@ pub(crate) const NODE: Needs = &["/nodes/{node}:Sys.Audit"];
 pub(crate) const LOGS: Needs = &["/nodes/{node}:Sys.Syslog"];
 pub(crate) const ALL_NODES: Needs = &["/:Sys.Audit"];
 pub(crate) const AGENT: Needs = &["/vms/{vmid}:VM.GuestAgent.Unrestricted|VM.Monitor"];
+pub(crate) const MIGRATE: Needs = &["/vms/{vmid}:VM.Migrate"];
 pub(crate) const AGENT_READ: Needs =
     &["/vms/{vmid}:VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted|VM.Monitor"];
+pub(crate) const AGENT_FILE_SYSTEMS: Needs =
+    &["/vms/{vmid}:VM.GuestAgent.FileSystemMgmt|VM.GuestAgent.Unrestricted|VM.Monitor"];
+pub(crate) const AGENT_FILE_WRITE: Needs =
+    &["/vms/{vmid}:VM.GuestAgent.FileWrite|VM.GuestAgent.Unrestricted|VM.Monitor"];
 pub(crate) const AGENT_FILE_READ: Needs =
     &["/vms/{vmid}:VM.GuestAgent.FileRead|VM.GuestAgent.Unrestricted|VM.Monitor"];
 pub(crate) const SPACE: &str = "/storage/{storage}:Datastore.AllocateSpace";

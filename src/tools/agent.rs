@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use super::guest::{NODE, VMID};
 use crate::answer::{self, Answer, Column, Fields, Order, Table, number, plain};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::param::{Args, Kind, Param, Versions};
-use crate::request::Method::Get;
-use crate::row::{Choice, Place, Row, Scope, Step, Touches, ask, get, needs};
+use crate::request::{
+    Method::{Get, Post},
+    Reply, Request,
+};
+use crate::row::{Choice, Harm, Loss, Place, Row, Scope, Step, Touches, ask, get, needs, post};
 use crate::safety::Client;
 use crate::text::{self, base64, octets};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
@@ -250,14 +253,16 @@ pub(super) static READ_FILE: Tool = Tool {
 
 const FILE_READ: &str = "/nodes/{node}/qemu/{vmid}/agent/file-read";
 
+/// Before, the whole file came, of at most 16 MiB.
+const READS_PARTS: Versions = Versions::since(9);
+
 fn read_file(client: &Client, args: &Args) -> Result<Answer, Error> {
     let count = args.integer(&COUNT).unwrap_or_default() as usize;
     let from = args.integer(&FROM).unwrap_or_default();
     let mut request = args
         .request(Get, FILE_READ)
         .with_octets("file", &args[&FILE]);
-    // Before, the whole file came, of at most 16 MiB.
-    let reads_parts = Versions::since(9).contain(client.major_version()?);
+    let reads_parts = READS_PARTS.contain(client.major_version()?);
     if reads_parts {
         request = request.with("count", count.to_string()).with("decode", "0");
         if from > 0 {
@@ -363,6 +368,253 @@ impl Part {
         }
         answer.with("content", content)
     }
+}
+
+const CONTENT: Param = Param::required("content", Kind::Text(1, FILE_SIZE), "");
+const ENCODE: Param = Param::optional("encode", Kind::Flag, "false: content is base64 already.")
+    .default("true")
+    .local();
+
+/// The most characters that Proxmox takes as the content of a file; in base64 each three bytes are four.
+const FILE_SIZE: usize = 61_440;
+
+/// What is shown of a file that is about to be replaced, in bytes.
+const GLIMPSE: usize = 300;
+
+pub(super) static WRITE_FILE: Tool = Tool {
+    title: "Write a file in a VM",
+    summary: "Writes a file inside a VM through its guest agent, replacing what it held. At most 45 KiB.",
+    permission: Permission::Elevated,
+    effect: Effect::Destroys,
+    params: &[NODE, VMID, FILE, CONTENT, ENCODE],
+    call: Call::Steps(
+        &[
+            Step::read(FILE_READ, needs::AGENT_FILE_READ).dispensable(),
+            Step::change(
+                Post,
+                FILE_WRITE,
+                needs::AGENT_FILE_WRITE,
+                Touches::GuestOf(&VMID),
+                Harm::Judged(overwritten),
+            ),
+        ],
+        write_file,
+    ),
+};
+
+const FILE_WRITE: &str = "/nodes/{node}/qemu/{vmid}/agent/file-write";
+
+/// A file that is there loses its content; one that is not may still change what the guest does.
+fn overwritten(request: &Request, before: &Value) -> Option<Loss> {
+    let value = |name: &str| {
+        let mut form = request.form.iter();
+        let found = form.find(|(known, _)| *known == name);
+        found.map_or(String::new(), |(_, value)| {
+            text::cut(&text::inline(value), 200)
+        })
+    };
+    let (file, content) = (value("file"), value("content"));
+    let vmid = request.path.split('/').nth(4).unwrap_or_default();
+    Some(match before["is_new"] == true {
+        true => Loss::interrupts(format!(
+            "Write “{content}” to the new file {file} in VM {vmid}."
+        )),
+        false => Loss::destroys(format!(
+            "Write “{content}” to the file {file} in VM {vmid}; what it held before is lost."
+        )),
+    })
+}
+
+fn write_file(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let file = &args[&FILE];
+    let request = args.request(Post, FILE_WRITE).with_octets("file", file);
+    let content = &args[&CONTENT];
+    let (request, size) = match args.flag(&ENCODE) {
+        true => (request.with_base64("content", content), content.len()),
+        false => match base64::STANDARD.decode(content) {
+            Some(bytes) => (request.with("content", content), bytes.len()),
+            None => {
+                let problem = "content is not base64, as encode=false says".to_owned();
+                return Err(Error::arguments(vec![problem]));
+            }
+        },
+    };
+    let most = FILE_SIZE / 4 * 3;
+    if size > most {
+        return Err(Error::arguments(vec![format!(
+            "content has {size} bytes, and one call writes at most {most}"
+        )]));
+    }
+    client.show_before(&glimpse(client, args));
+    client.change(&request.with("encode", "0"), Reply::Nothing)?;
+    let file = text::cut(&text::inline(file), 200);
+    let bytes = if size == 1 { "byte" } else { "bytes" };
+    let what = format!("Write {size} {bytes} to {file} in VM {}", &args[&VMID]);
+    Ok(Answer::done(&what))
+}
+
+/// What is known of a file that is about to be written; null if nothing is.
+fn glimpse(client: &Client, args: &Args) -> Value {
+    // Before, the whole file came.
+    if !client
+        .major_version()
+        .is_ok_and(|major| READS_PARTS.contain(major))
+    {
+        return Value::Null;
+    }
+    let request = args
+        .request(Get, FILE_READ)
+        .with_octets("file", &args[&FILE])
+        .with("count", GLIMPSE.to_string())
+        .with("decode", "0");
+    match client.send(&request) {
+        Ok(data) => {
+            let bytes = content(&data).unwrap_or_default();
+            json!({ "begins": text::cut(&octets::decode(&bytes), GLIMPSE) })
+        }
+        Err(error) => match &error.kind {
+            ErrorKind::Refused(refusal) if refusal.says("No such file or directory") => {
+                json!({ "is_new": true })
+            }
+            _ => Value::Null,
+        },
+    }
+}
+
+const USERNAME: Param = Param::required("username", Kind::Text(1, 1_024), "");
+const PASSWORD: Param = Param::required("password", Kind::Text(5, 1_024), "");
+const CRYPTED: Param = Param::optional("crypted", Kind::Flag, "It is a hash already.");
+
+pub(super) static SET_PASSWORD: Tool = Tool {
+    title: "Set a password in a VM",
+    summary: "Sets the password of a user inside a VM through its guest agent.",
+    permission: Permission::Elevated,
+    effect: Effect::Rewrites,
+    params: &[NODE, VMID, USERNAME, PASSWORD, CRYPTED],
+    call: Call::Steps(
+        &[Step::change(
+            Post,
+            SET_USER_PASSWORD,
+            needs::AGENT,
+            Touches::GuestOf(&VMID),
+            Harm::Interrupts(
+                "Set the password[ of {username}] in VM {vmid}; the old one no longer works.",
+            ),
+        )],
+        set_password,
+    ),
+};
+
+const SET_USER_PASSWORD: &str = "/nodes/{node}/qemu/{vmid}/agent/set-user-password";
+
+fn set_password(client: &Client, args: &Args) -> Result<Answer, Error> {
+    let request = args
+        .request(Post, SET_USER_PASSWORD)
+        .with_octets("username", &args[&USERNAME])
+        .with_octets("password", &args[&PASSWORD]);
+    let request = args.send_given(request, &[CRYPTED]);
+    result(client.change(&request, Reply::Object("result"))?)?;
+    let user = text::cut(&text::inline(&args[&USERNAME]), 100);
+    let what = format!("Set the password of {user} in VM {}", &args[&VMID]);
+    Ok(Answer::done(&what))
+}
+
+const ACTION: Param = Param::required(
+    "action",
+    Kind::Choice(&[
+        "fsfreeze_freeze",
+        "fsfreeze_thaw",
+        "fstrim",
+        "shutdown",
+        "suspend_ram",
+        "suspend_disk",
+        "suspend_hybrid",
+    ]),
+    "",
+);
+
+pub(super) static CONTROL_AGENT: Tool = Tool {
+    title: "Control a VM by its guest agent",
+    summary: "Freezes, thaws or trims the file systems of a VM, shuts it down or suspends it, through its guest agent. A frozen one stays frozen until fsfreeze_thaw.",
+    permission: Permission::Elevated,
+    effect: Effect::Disrupts,
+    params: &[NODE, VMID, ACTION],
+    call: Call::Choice(&Choice {
+        by: &[&ACTION],
+        place: Place::Only(AGENT),
+        does: "",
+        rows: &[
+            control(
+                post("fsfreeze_freeze", "/fsfreeze-freeze", &[])
+                    .interrupts("What writes to them waits until they are thawed."),
+            )
+            .needs(needs::AGENT_FILE_SYSTEMS)
+            .does("freeze the file systems of VM {vmid}")
+            .says("done", frozen),
+            control(post("fsfreeze_thaw", "/fsfreeze-thaw", &[]).harmless())
+                .needs(needs::AGENT_FILE_SYSTEMS)
+                .does("thaw the file systems of VM {vmid}")
+                .says("done", thawed),
+            control(post("fstrim", "/fstrim", &[]).harmless())
+                .needs(needs::AGENT_FILE_SYSTEMS)
+                .does("trim the file systems of VM {vmid}")
+                .says("done", trimmed),
+            control(post("shutdown", "/shutdown", &[]).interrupts("Its services end."))
+                .does("shut down VM {vmid}")
+                .says("requested", seen_later),
+            control(post("suspend_ram", "/suspend-ram", &[]).interrupts(SLEEPS))
+                .does("suspend VM {vmid} to memory")
+                .says("requested", seen_later),
+            control(post("suspend_disk", "/suspend-disk", &[]).interrupts(SLEEPS))
+                .does("suspend VM {vmid} to its own disk")
+                .says("requested", seen_later),
+            control(post("suspend_hybrid", "/suspend-hybrid", &[]).interrupts(SLEEPS))
+                .does("suspend VM {vmid} to memory and its own disk")
+                .says("requested", seen_later),
+        ],
+    }),
+};
+
+const SLEEPS: &str = "It answers to nobody until it is woken up.";
+
+const fn control(row: Row) -> Row {
+    row.answers(Reply::Object("result")).opened_by(result)
+}
+
+fn frozen(_: &Args, count: &Value) -> Vec<String> {
+    vec![
+        format!("frozen: {}", file_systems(count)),
+        "They stay frozen until proxmox_control_agent with action=fsfreeze_thaw.".to_owned(),
+    ]
+}
+
+fn thawed(_: &Args, count: &Value) -> Vec<String> {
+    vec![format!("thawed: {}", file_systems(count))]
+}
+
+fn file_systems(count: &Value) -> String {
+    match number(count) {
+        Some(1.0) => "1 file system".to_owned(),
+        Some(count) => format!("{count} file systems"),
+        None => "unknown".to_owned(),
+    }
+}
+
+fn trimmed(_: &Args, data: &Value) -> Vec<String> {
+    let paths = answer::rows(data["paths"].clone());
+    let lines = paths.iter().map(|path| {
+        let outcome = match (number(&path["trimmed"]), &path["error"]) {
+            (_, Value::String(error)) => octets::repaired(&text::inline(error)),
+            (Some(bytes), _) => format!("{} trimmed", text::bytes(bytes)),
+            (None, _) => "trimmed".to_owned(),
+        };
+        format!("| {}: {}", plain(&path["path"]), text::cut(&outcome, 200))
+    });
+    lines.collect()
+}
+
+fn seen_later(_: &Args, _: &Value) -> Vec<String> {
+    vec!["proxmox_get_vm_status shows what becomes of it.".to_owned()]
 }
 
 #[cfg(test)]

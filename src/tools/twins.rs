@@ -39,8 +39,12 @@ static PAIRS: &[Pair] = &[
     apart("proxmox_add_network_lxc", "proxmox_add_network_vm"),
     apart("proxmox_update_network_lxc", "proxmox_update_network_vm"),
     apart("proxmox_remove_network_lxc", "proxmox_remove_network_vm"),
+    apart("proxmox_migrate_lxc", "proxmox_migrate_vm"),
     of_vms("proxmox_query_agent"),
+    of_vms("proxmox_control_agent"),
     of_vms("proxmox_read_agent_file"),
+    of_vms("proxmox_write_agent_file"),
+    of_vms("proxmox_set_agent_password"),
 ];
 
 const fn apart(container: &'static str, vm: &'static str) -> Pair {

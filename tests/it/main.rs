@@ -25,6 +25,8 @@ mod facts;
 mod grants;
 /// Several hosts, of which some cannot be reached or do not answer.
 mod hosts;
+/// Migration and the guest agent.
+mod migration;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
 /// Which part of the source may import which.

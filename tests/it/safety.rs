@@ -1143,7 +1143,8 @@ fn a_preview_shows_the_request_and_what_it_would_do() {
 #[test]
 fn a_preview_masks_secrets() {
     let host = Host::start();
-    let mut session = host.serve(&[("PROXMOX_DRY_RUN", "true")]);
+    let settings = [("PROXMOX_DRY_RUN", "true"), ("PROXMOX_TOOLSETS", "all")];
+    let mut session = host.serve(&settings);
     let secret = "correct-horse-battery";
     for (tool, arguments) in [
         (
@@ -1153,6 +1154,10 @@ fn a_preview_masks_secrets() {
         (
             "proxmox_update_guest_config",
             json!({ "vmid": 100, "set": { "cipassword": secret } }),
+        ),
+        (
+            "proxmox_set_agent_password",
+            json!({ "vmid": 100, "username": "root", "password": secret }),
         ),
     ] {
         let result = session.call(tool, arguments);

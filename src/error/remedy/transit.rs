@@ -102,9 +102,13 @@ impl Transit<'_> {
             Then::CallAgain | Then::Nothing => "",
         };
         let place = match self.path.rsplit('/').next() {
-            // Neither of the two starts a task.
+            // None of these starts a task.
             Some("config") => "the configuration of the guest",
             Some("exec") => "what runs in the guest",
+            Some("fsfreeze-freeze" | "fsfreeze-thaw") => {
+                "the guest (proxmox_query_agent with query=fsfreeze_status)"
+            }
+            _ if self.path.contains("/agent/") => "the guest",
             _ => "proxmox_get_node_tasks",
         };
         let text =

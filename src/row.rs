@@ -1248,6 +1248,57 @@ fn form_value(value: &Value) -> Option<String> {
     }
 }
 
+/// What is wrong with how the requests of a tool are declared that takes `params`.
+#[cfg(test)]
+pub(crate) fn faults(choice: &'static Choice, params: &[&Param]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let is_param = |name: &str| params.iter().any(|param| param.name == name);
+    let scopes: Vec<&str> = choice.scopes().iter().map(|scope| scope.name).collect();
+    for row in choice.rows {
+        let what = format!("{} {} {}", row.when, row.method.as_str(), row.rest);
+        let words = row.when.split(' ').filter(|word| !word.is_empty());
+        if words.clone().count() != choice.by.len() {
+            faults.push(format!(
+                "{what}: it has a value for each parameter that picks it"
+            ));
+        }
+        for (param, word) in choice.by.iter().zip(words) {
+            if !param.accepts(&word.into()) {
+                faults.push(format!("{what}: {word} is not a value of {}", param.name));
+            }
+        }
+        if !row.scopes.iter().all(|scope| scopes.contains(scope)) {
+            faults.push(format!("{what}: a scope is not there"));
+        }
+        let is_taken = |kept: &&Param| row.takes.iter().any(|param| param.name == kept.name);
+        if !row.keeps.iter().all(|kept| is_taken(&kept)) {
+            faults.push(format!("{what}: what is kept is taken"));
+        }
+        if let First::Entry { is, .. } = row.first
+            && !is_param(is.name)
+        {
+            faults.push(format!("{what}: {} is not a parameter", is.name));
+        }
+    }
+    for declared in choice.declared() {
+        for part in declared.parts().filter(|part| !is_param(part)) {
+            faults.push(format!("{}: {part} is not a parameter", declared.path()));
+        }
+    }
+    for param in choice.selectors() {
+        if !is_param(param.name) {
+            faults.push(format!("{} picks, and is not a parameter", param.name));
+        }
+        let Place::By(by, _) = &choice.place else {
+            continue;
+        };
+        if by.name == param.name && !scopes.iter().all(|scope| by.accepts(&(*scope).into())) {
+            faults.push(format!("a scope is not a value of {}", by.name));
+        }
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

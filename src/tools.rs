@@ -289,7 +289,7 @@ mod tests {
     use crate::param::{Args, Param};
     use crate::pve::reader;
     use crate::request::Method;
-    use crate::row::Step;
+    use crate::row::{self, Step};
     use crate::safety::facts;
     use crate::settings::Safety;
     use crate::tool::{Call, Effect, Permission};
@@ -316,6 +316,20 @@ mod tests {
                     .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
             assert!(fits, "{name}");
         }
+    }
+
+    #[test]
+    fn what_picks_a_request_and_what_it_takes_are_parameters() {
+        let mut seen = 0;
+        for (name, tool) in tools() {
+            if let Call::Choice(choice) = tool.call {
+                let params: Vec<&Param> = tool.params().collect();
+                let faults = row::faults(choice, &params);
+                assert!(faults.is_empty(), "{name}: {}", faults.join("; "));
+                seen += 1;
+            }
+        }
+        assert!(seen > 15, "{seen} tools");
     }
 
     #[test]

@@ -280,3 +280,108 @@ fn a_question_says_what_the_tool_has_found_out() {
                     Rules of the cluster that use it: 3\nnow: group=web";
     assert!(text.contains(question), "{text}");
 }
+
+#[test]
+fn turning_the_cluster_firewall_on_is_asked_about_with_what_lets_this_program_in() {
+    const SET: &str = "proxmox_set_firewall_options";
+    let fake = Fake::start();
+    let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
+    play(
+        &fake,
+        json!([{ "request": "GET /cluster/firewall/options", "answer": { "data": { "enable": 0, "digest": "ab" } } }]),
+    );
+    let call = json!({ "scope": "cluster", "enable": true });
+    let asked = text(&mut session, SET, call.clone());
+    let question = "Set firewall options of the cluster. It can cut connections off, or let them in.\n\
+                    This program runs on the node itself, which the firewall lets in.\nnow: enable=0";
+    assert!(asked.contains(question), "{asked}");
+    // It touches any guest.
+    let mut session = start(&fake, &[UNASKED, ("PROXMOX_PROTECTED", "100")]);
+    play(
+        &fake,
+        json!([{ "request": "GET /cluster/firewall/options", "answer": { "data": { "enable": 0, "digest": "ab" } } }]),
+    );
+    let refused = text(&mut session, SET, call);
+    assert!(refused.starts_with("🚫 Permission Denied"), "{refused}");
+}
+
+#[test]
+fn jobs_are_of_the_guests_that_they_name_before_and_after() {
+    let fake = Fake::start();
+    let more = [
+        UNASKED,
+        ("PROXMOX_PROTECTED", "101"),
+        ("PROXMOX_TOOLSETS", "jobs"),
+    ];
+    let mut session = fake.connect(&[&[("PROXMOX_ALLOW_ELEVATED", "true")][..], &more].concat());
+    let jobs = json!([
+        { "id": "own", "vmid": "100", "schedule": "02:00" },
+        { "id": "other", "vmid": "100,101", "schedule": "02:00" },
+        { "id": "all", "all": 1, "schedule": "02:00" },
+    ]);
+    let read = json!({ "request": "GET /cluster/backup", "answer": { "data": jobs } });
+    let resources = json!({ "request": "GET /cluster/resources", "answer": { "data": [] } });
+    for (id, more, is_allowed) in [
+        ("own", json!({ "comment": "x" }), true),
+        ("own", json!({ "vmid": ["101"] }), false),
+        ("own", json!({ "pool": "dev" }), false),
+        ("other", json!({ "comment": "x" }), false),
+        ("all", json!({ "comment": "x" }), false),
+    ] {
+        let mut call = json!({ "action": "update", "id": id });
+        let mut form = Vec::new();
+        for (name, value) in more.as_object().expect("an object") {
+            call[name] = value.clone();
+            form.push(format!("{name}={}", value.as_str().unwrap_or("101")));
+        }
+        let change = json!({ "request": format!("PUT /cluster/backup/{id}"), "form": form, "answer": { "data": null } });
+        let all = [read.clone(), resources.clone(), change];
+        play(&fake, json!(all[..if is_allowed { 3 } else { 2 }]));
+        let said = text(&mut session, "proxmox_manage_backup_job", call);
+        assert_eq!(said.starts_with("✅"), is_allowed, "{id}: {said}");
+    }
+    play(
+        &fake,
+        json!([{ "request": "GET /cluster/replication/101-0", "answer": { "data": { "id": "101-0", "target": "pve2" } } }]),
+    );
+    let call = json!({ "action": "delete", "id": "101-0" });
+    let said = text(&mut session, "proxmox_manage_replication_job", call);
+    assert!(said.starts_with("🚫 Permission Denied"), "{said}");
+}
+
+#[test]
+fn what_a_job_loses_for_good_needs_a_token() {
+    let fake = Fake::start();
+    let more = [("PROXMOX_TOOLSETS", "jobs")];
+    let mut session = fake.connect(&[&[("PROXMOX_ALLOW_ELEVATED", "true")][..], &more].concat());
+    let job = json!({ "id": "103-0", "target": "pve2" });
+    let read = json!({ "request": "GET /cluster/replication/103-0", "answer": { "data": job } });
+    play(&fake, json!([read]));
+    let call = json!({ "action": "delete", "id": "103-0" });
+    let asked = text(&mut session, "proxmox_manage_replication_job", call);
+    assert!(
+        asked.contains("the copies of its volumes on pve2 are deleted"),
+        "{asked}"
+    );
+    assert!(asked.contains("confirm_token="), "{asked}");
+    play(
+        &fake,
+        json!([read, { "request": "DELETE /cluster/replication/103-0", "form": ["keep=1"], "answer": { "data": null } }]),
+    );
+    let call = json!({ "action": "delete", "id": "103-0", "keep": true });
+    let said = text(&mut session, "proxmox_manage_replication_job", call);
+    assert!(
+        said.starts_with("✅ Delete replication job 103-0: done."),
+        "{said}"
+    );
+    play(
+        &fake,
+        json!([{ "request": "GET /cluster/resources", "answer": { "data": [] } }]),
+    );
+    let call = json!({ "action": "create", "id": "b", "schedule": "02:00", "vmid": ["100"], "prune_backups": "keep-last=1" });
+    let asked = text(&mut session, "proxmox_manage_backup_job", call);
+    assert!(
+        asked.contains("keep-last=1 does not keep are deleted"),
+        "{asked}"
+    );
+}

@@ -591,3 +591,16 @@ fn call(
     let text = result["content"][0]["text"].as_str().unwrap_or_default();
     Ok((text.to_owned(), structured))
 }
+
+/// What the contract check calls tools with.
+#[test]
+fn the_arguments_for_the_contract_check_are_of_tools_that_there_are() {
+    let file = snapshot::below_package(".ci/contract-args.json");
+    let text = std::fs::read_to_string(file).expect("it can be read");
+    let calls: serde_json::Map<String, Value> = serde_json::from_str(&text).expect("it is JSON");
+    for tool in calls.keys() {
+        assert!(fixture::tools().contains(tool), "{tool}");
+        let entries = text.matches(&format!("\n  \"{tool}\":")).count();
+        assert_eq!(entries, 1, "{tool}");
+    }
+}

@@ -103,7 +103,6 @@ impl fmt::Display for Reply {
 }
 
 /// What no API token can do: a user has to ask for it, logged in with a password.
-#[allow(dead_code, reason = "the tools that need it come next")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Login {
     /// root@pam alone.
@@ -347,8 +346,8 @@ impl Form {
 /// Returns true if a parameter or option of this name holds a secret: a password, ticket, token secret or
 /// private key. The input of a command in a guest is not a secret, but part of the command.
 pub(crate) fn is_secret(name: &str) -> bool {
-    const PARTS: &[&str] = &["password", "secret", "ticket", "private", "encryption-key"];
-    const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token"];
+    const PARTS: &[&str] = &["password", "secret", "ticket", "private", "encryption-key", "hmac-key"];
+    const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token", "totp"];
     // This is asked of every key of every answer, so no copy of the name is made.
     let is = |found: &[u8], word: &str| {
         let mut pairs = found.iter().zip(word.bytes());
@@ -498,7 +497,15 @@ mod tests {
             request.shown_parameters(),
             json!({ "password": "(hidden)", "hostname": "web01", "command": ["a", "b"] })
         );
-        for name in ["cipassword", "PASSWORD", "token", "client-key", "secret"] {
+        for name in [
+            "cipassword",
+            "PASSWORD",
+            "token",
+            "client-key",
+            "secret",
+            "eab-hmac-key",
+            "totp",
+        ] {
             assert!(is_secret(name), "{name}");
         }
         for name in [

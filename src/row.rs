@@ -201,6 +201,8 @@ pub(crate) struct Row {
     pub(crate) harm: Harm,
     /// Who sends it, and what it reads first, where no API token can.
     pub(crate) login: Option<Login>,
+    /// The flag with which the answer shows the secrets that Proxmox sends.
+    reveals: Option<&'static Param>,
     /// What is read before it is sent. Its digest is sent along, and the answer says what it was.
     pub(crate) first: First,
     /// What that needs, unless that is what the reads of its place need.
@@ -327,6 +329,7 @@ const fn row(
         touches: None,
         harm: Harm::None,
         login: None,
+        reveals: None,
         first: First::Nothing,
         first_needs: None,
         check: None,
@@ -478,8 +481,15 @@ impl Row {
         }
     }
 
+    /// Shows the secrets of its answer where this flag is given.
+    pub(crate) const fn reveals(self, flag: &'static Param) -> Self {
+        Self {
+            reveals: Some(flag),
+            ..self
+        }
+    }
+
     /// No API token can do it.
-    #[allow(dead_code, reason = "the tools that need it come next")]
     pub(crate) const fn needs_login(self, login: Login) -> Self {
         Self {
             login: Some(login),
@@ -927,7 +937,9 @@ impl Declared {
             })
         };
         let is_open = !changes().any(Param::is_required_by_request);
+        // What reads nothing first updates nothing: it is an action.
         if self.row.method == Method::Put
+            && !matches!(self.row.first, First::Nothing)
             && is_open
             && changes().next().is_some()
             && let Err(found) = args.require_any(changes())
@@ -1145,7 +1157,11 @@ impl Declared {
             let mut sent = request.form.iter().filter(|(key, _)| *key == name);
             let before = form_value(&was[name]);
             let after = sent.next().map(|(_, value)| value);
-            if name == "delete" || sent.next().is_some() || after == before.as_deref() {
+            // What names the entry does not change it.
+            let names_it =
+                matches!(self.row.first, First::Entry { is, .. } if is.name == param.name);
+            let is_same = after == before.as_deref();
+            if name == "delete" || names_it || is_same || sent.next().is_some() {
                 continue;
             }
             let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name);
@@ -1223,8 +1239,12 @@ impl Declared {
             params.any(|param| args.get(param) == Some(&*value))
         };
         let fields = fields.into_iter().filter(|(_, value)| !is_known(value));
+        let is_revealed = self.row.reveals.is_some_and(|param| args.flag(param));
         Ok(fields.fold(answer, |answer, (key, value)| {
-            let value = answer::masked(&key, value);
+            let value = match is_revealed {
+                true => value,
+                false => answer::masked(&key, value),
+            };
             answer.with(&key, value)
         }))
     }

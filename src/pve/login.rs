@@ -93,10 +93,11 @@ impl Login {
         needed: request::Login,
     ) -> Result<Result<Response, Failure>, Error> {
         let mut confirmed = request.clone();
-        // root@pam is never asked to repeat the password (`reauth_user_for_user_modification`).
+        // Only changes are confirmed, and never by root@pam (`reauth_user_for_user_modification`).
         if let request::Login::Confirmed { by, since } = needed
+            && !request.method.only_reads()
             && self.user() != "root@pam"
-            && reader.major_version()? >= since
+            && (since == 0 || reader.major_version()? >= since)
         {
             confirmed.form.push(by, self.settings.password.expose());
         }

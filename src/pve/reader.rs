@@ -16,7 +16,7 @@ use crate::pve::demo::Demonstration;
 use crate::pve::hosts::{AnsweredBy, Hosts};
 use crate::pve::http::{self, MOST_MEMORY};
 use crate::pve::login::Login;
-use crate::request::{self, Method, Reply, Request, Response};
+use crate::request::{self, Method, Reply, Request, Response, is_secret};
 use crate::settings::{Connection, Secret};
 use crate::text;
 use crate::text::json::Unread;
@@ -54,6 +54,8 @@ pub(crate) struct Cluster {
     token_secret: Option<Secret>,
     /// For what the token cannot do.
     pub(super) login: Option<Login>,
+    /// See [`Reader::web_address`].
+    web_host: Option<String>,
     /// See [`Reader::clock`].
     clock: Cell<Option<u64>>,
     /// See [`Reader::major_version`].
@@ -70,6 +72,11 @@ impl Cluster {
     pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
         Self {
             login: Login::new(connection, peer.clone()),
+            web_host: connection
+                .hosts
+                .first()
+                .filter(|host| host.tls)
+                .map(|host| format!("https://{host}")),
             answers: Answers::Hosts(Hosts::new(connection, peer)),
             token_id: connection.token_id.clone(),
             token_secret: Some(connection.token_secret.clone()),
@@ -84,6 +91,7 @@ impl Cluster {
             token_id: "demo@pve!mcp".to_owned(),
             token_secret: None,
             login: None,
+            web_host: None,
             clock: Cell::new(None),
             major: Cell::new(None),
         }
@@ -323,6 +331,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns where a browser finds the web interface: the host as it is set, or the node where that is
+    /// the other end of a tunnel, or there is none.
+    pub(crate) fn web_address(&self, node: &str) -> String {
+        let host = self.cluster.web_host.clone();
+        host.unwrap_or_else(|| format!("https://{node}:8006"))
+    }
+
     /// Returns who logs in where no token will do, if a login is set.
     pub(crate) fn login_user(&self) -> Option<&str> {
         self.cluster.login.as_ref().map(Login::user)
@@ -443,6 +458,21 @@ impl Changes {
     }
 }
 
+/// An object as it came, without what is secret in it.
+fn masked(data: &Value) -> Value {
+    let Value::Object(fields) = data else {
+        return data.clone();
+    };
+    let fields = fields.iter().map(|(name, value)| {
+        let value = match is_secret(name) {
+            true => text::MASK.into(),
+            false => masked(value),
+        };
+        (name.clone(), value)
+    });
+    Value::Object(fields.collect())
+}
+
 fn cannot_change(request: &Request) -> Error {
     Error::impossible(
         format!("{request} was not sent"),
@@ -456,7 +486,7 @@ fn unexpected_answer(request: &Request, reply: Reply, answer: &Value) -> Error {
         Value::Null => "nothing".to_owned(),
         answer => {
             let data = answer.get("data").unwrap_or(answer);
-            text::cut(&text::inline(&data.to_string()), 200)
+            text::cut(&text::inline(&masked(data).to_string()), 200)
         }
     };
     Error::impossible(

@@ -137,6 +137,14 @@ checked! {
         let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
         rest.is_some_and(|rest| !rest.is_empty()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
+    /// It goes into paths, where a slash would part it.
+    USER: "a user with the realm, such as mcp@pve", |text| {
+        text.len() <= 64
+            && text.rsplit_once('@').is_some_and(|(user, realm)| {
+                !user.is_empty() && !realm.is_empty() && all(realm, "-_.")
+            })
+            && text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !":/!".contains(c))
+    };
     VM_DISK: "scsi0-30, virtio0-15, sata0-5, ide0-3", |text| slot::is_one_of(text, DISKS);
     VM_DISK_OR_STATE: "scsi0-30, virtio0-15, sata0-5, ide0-3, efidisk0 or tpmstate0", |text| {
         slot::is_one_of(text, DISKS) || slot::is_one_of(text, STATE)

@@ -28,7 +28,7 @@ impl fmt::Debug for Key {
 
 impl Key {
     /// Creates a key from bytes.
-    #[allow(dead_code, reason = "the tools that need it come next")]
+    #[cfg(test)]
     pub(crate) fn new(bytes: &[u8]) -> Self {
         Self(bytes.to_vec())
     }
@@ -54,8 +54,8 @@ impl Key {
         (bytes.len() >= 10).then_some(Self(bytes))
     }
 
-    /// Returns the key in base32, for the app that is to show its codes.
-    #[allow(dead_code, reason = "the tools that need it come next")]
+    /// Returns the key in base32.
+    #[cfg(test)]
     pub(crate) fn base32(&self) -> String {
         let digits = self.0.chunks(5).flat_map(|chunk| {
             let group = (0..5).fold(0_u64, |group, index| {

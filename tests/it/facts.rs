@@ -203,7 +203,7 @@ impl Endpoint {
         };
         match data {
             Value::Null => returns == "null" || returns.ends_with('?'),
-            Value::Object(_) => returns == "object",
+            Value::Object(_) => ["object", "any"].contains(&returns),
             Value::String(_) => returns.starts_with("string"),
             _ => false,
         }

@@ -36,7 +36,7 @@ fn challenged(factors: &str) -> Step {
 fn refused() -> Step {
     let body = r#"{"message":"authentication failure\n","data":null}"#;
     raw(&format!(
-        "HTTP/1.1 401 authentication failure\r\nContent-Length: {}\r\n\r\n{body}",
+        "HTTP/1.1 401 authentication failure\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
 }
@@ -363,10 +363,12 @@ fn who_cannot_do_it_is_told_before_anything_is_sent() {
 #[test]
 fn the_password_confirms_a_change_of_all_but_root_where_the_host_asks_for_that() {
     let version = || ok(r#"{"data":{"version":"9.2.11"}}"#);
-    for (user, since, confirms) in [
-        ("ops@pve", 8, true),
-        ("ops@pve", 10, false),
-        ("root@pam", 8, false),
+    for (user, since, method, confirms) in [
+        ("ops@pve", 8, Method::Put, true),
+        ("ops@pve", 8, Method::Delete, true),
+        ("ops@pve", 8, Method::Get, false),
+        ("ops@pve", 10, Method::Put, false),
+        ("root@pam", 8, Method::Put, false),
     ] {
         let needed = Confirmed {
             by: "confirmation-password",
@@ -380,27 +382,26 @@ fn the_password_confirms_a_change_of_all_but_root_where_the_host_asks_for_that()
         let connection = with_login(connection, user, None);
         let peer = Peer::none();
         let cluster = Cluster::new(&connection, peer.clone());
-        let request = Request {
-            login: Some(needed),
-            ..get()
-        };
+        let request = Request::new(method, "/access/x").by(Some(needed));
         let reader = Reader::new(&cluster, &peer);
         // The token's connection is closed first, since the host plays one script after the other.
         if user != "root@pam" {
             reader.major_version().unwrap();
         }
-        reader.send(&request).unwrap();
+        let login = cluster.login.as_ref().unwrap();
+        let sent = login.exchange(&reader, &request, needed).unwrap();
+        sent.unwrap();
         drop(cluster);
         let last = server.requests().pop().unwrap();
-        let line = last.lines().next().unwrap();
-        let confirmation = format!("?confirmation-password={PASSWORD} ");
-        assert_eq!(line.contains(&confirmation), confirms, "{line}");
+        let confirmation = format!("confirmation-password={PASSWORD}");
+        assert_eq!(last.contains(&confirmation), confirms, "{last}");
     }
 }
 
 #[test]
 fn a_ticket_that_is_not_taken_is_forgotten() {
-    let invalid = || raw("HTTP/1.1 401 permission denied - invalid PVE ticket\r\n\r\n");
+    let invalid =
+        || raw("HTTP/1.1 401 permission denied - invalid PVE ticket\r\nConnection: close\r\n\r\n");
     let server = Server::plain(vec![
         vec![granted(TICKET), invalid()],
         vec![granted(TICKET), done()],
@@ -441,4 +442,18 @@ fn neither_an_answer_nor_an_error_repeats_what_logs_in() {
         factor(),
     );
     assert_no_secret(&format!("{:?}", login.login));
+}
+
+#[test]
+fn a_browser_finds_the_host_as_it_is_set_and_the_node_behind_a_tunnel() {
+    let at = "127.0.0.1:8443".parse().unwrap();
+    for (tls, expected) in [
+        (true, "https://127.0.0.1:8443"),
+        (false, "https://pve1:8006"),
+    ] {
+        let connection = connection(tls, at, Check::Strict, &[]);
+        let peer = Peer::nobody();
+        let cluster = Cluster::new(&connection, peer.clone());
+        assert_eq!(Reader::new(&cluster, &peer).web_address("pve1"), expected);
+    }
 }

@@ -346,7 +346,14 @@ impl Form {
 /// Returns true if a parameter or option of this name holds a secret: a password, ticket, token secret or
 /// private key. The input of a command in a guest is not a secret, but part of the command.
 pub(crate) fn is_secret(name: &str) -> bool {
-    const PARTS: &[&str] = &["password", "secret", "ticket", "private", "encryption-key", "hmac-key"];
+    const PARTS: &[&str] = &[
+        "password",
+        "secret",
+        "ticket",
+        "private",
+        "encryption-key",
+        "hmac-key",
+    ];
     const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token", "totp"];
     // This is asked of every key of every answer, so no copy of the name is made.
     let is = |found: &[u8], word: &str| {

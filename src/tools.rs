@@ -4,9 +4,12 @@
 
 mod agent;
 mod backups;
+mod certificates;
 mod common;
 mod config;
+mod console;
 mod create;
+mod credentials;
 mod disks;
 mod exec;
 mod firewall;
@@ -24,6 +27,7 @@ mod node_admin;
 mod node_disks;
 mod nodes;
 mod options;
+mod osds;
 mod pools;
 mod snapshots;
 mod storage;
@@ -270,9 +274,27 @@ tools! {
         "proxmox_prune_backups" => storage::PRUNE,
         "proxmox_update_volume" => storage::UPDATE_VOLUME,
     }
+    "access": "Access control" {
+        "proxmox_set_user_password" => credentials::SET_PASSWORD,
+        "proxmox_manage_tfa" => credentials::MANAGE_TFA,
+    }
     "pools": "Pools" {
         "proxmox_list_pools" => pools::LIST,
         "proxmox_manage_pool" => pools::MANAGE,
+    }
+    "ceph": "Ceph" {
+        "proxmox_manage_ceph_osd" => osds::MANAGE,
+    }
+    "certificates": "Certificates" {
+        "proxmox_get_node_certificates" => certificates::LIST,
+        "proxmox_manage_node_certificate" => certificates::MANAGE,
+        "proxmox_manage_acme_account" => certificates::MANAGE_ACCOUNT,
+    }
+    "disk-admin": "Disk operations" {
+        "proxmox_wipe_disk" => node_disks::WIPE,
+    }
+    "console": "Console" {
+        "proxmox_create_console" => console::CREATE,
     }
 }
 
@@ -330,6 +352,26 @@ mod tests {
             }
         }
         assert!(seen > 15, "{seen} tools");
+    }
+
+    #[test]
+    fn the_login_serves_what_no_token_can_do_and_nothing_else() {
+        let by_login = tools().filter(|(_, tool)| {
+            let mut declared = tool.declared().into_iter();
+            declared.any(|declared| declared.row.login.is_some())
+        });
+        let mut names: Vec<&str> = by_login.map(|(name, _)| name).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "proxmox_manage_acme_account",
+                "proxmox_manage_ceph_osd",
+                "proxmox_manage_tfa",
+                "proxmox_set_user_password",
+                "proxmox_wipe_disk",
+            ]
+        );
     }
 
     #[test]

@@ -29,18 +29,7 @@ const DEFAULT_TOOLSETS: &[&str] = &[
 const ALL: &str = "all";
 
 /// Toolsets that have no tools yet, but that settings may already name.
-const PLANNED: &[&str] = &[
-    "access",
-    "ceph",
-    "hardware",
-    "certificates",
-    "disk-admin",
-    "node-network",
-    "system",
-    "console",
-    "sdn",
-    "api",
-];
+const PLANNED: &[&str] = &["hardware", "node-network", "system", "sdn", "api"];
 
 /// The settings about which tools to show.
 #[derive(Clone, Debug, Default)]

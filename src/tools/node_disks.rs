@@ -4,10 +4,12 @@ use serde_json::Value;
 
 use super::common::NODE;
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
+use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
-use crate::param::{Args, Kind, Param};
+use crate::param::{Args, Kind, Param, Versions};
+use crate::request::Login;
 use crate::request::Method::Get;
-use crate::row::{Step, needs};
+use crate::row::{Choice, Place, Scope, Step, Touches, needs, put};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -66,6 +68,33 @@ pub(super) static SMART: Tool = Tool {
         &[Step::read("/nodes/{node}/disks/smart", needs::ALL_NODES)],
         smart,
     ),
+};
+
+/// Its partitions hold what guests have, wherever Proxmox does not see that they are in use.
+pub(super) static WIPE: Tool = Tool {
+    title: "Wipe disk",
+    summary: "Erases a disk of a node that is not in use, for good. Needs the login of root@pam.",
+    permission: Permission::Elevated,
+    effect: Effect::Destroys,
+    params: &[NODE],
+    call: Call::Choice(&Choice {
+        by: &[],
+        place: Place::Only(Scope {
+            name: "",
+            noun: "node {node}",
+            path: "/nodes/{node}/disks",
+            reads: &[],
+            changes: &[],
+            touches: Touches::AnyGuest,
+            versions: Versions::ALL,
+        }),
+        does: "wipe {disk} of {place}",
+        rows: &[put("", "/wipedisk", &[DISK, WAIT, WAIT_TIMEOUT])
+            .destroys("Everything on it is lost for good.")
+            .reads_entry("/list", "devpath", &DISK)
+            .starts_task()
+            .needs_login(Login::Root)],
+    }),
 };
 
 fn smart(client: &Client, args: &Args) -> Result<Answer, Error> {

@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, PASSWORD, TOKEN, auditor};
+use crate::fake::{Fake, PASSWORD, TOKEN, auditor, restrict};
 use crate::fixture;
 
 /// Runs `check` with these settings alone.
@@ -254,18 +254,6 @@ fn says_whether_the_login_works() {
         assert!(!text.contains(password), "{text}");
         fs::remove_file(file).expect("it was written");
     }
-}
-
-/// Lets nobody but its owner read a file.
-fn restrict(file: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(file, mode).expect("it is ours");
-    }
-    #[cfg(not(unix))]
-    let _ = file;
 }
 
 #[test]

@@ -25,6 +25,8 @@ mod facts;
 mod grants;
 /// Several hosts, of which some cannot be reached or do not answer.
 mod hosts;
+/// What only a user can do who has logged in.
+mod login;
 /// Migration and the guest agent.
 mod migration;
 /// Recorded dialogues of both eras, and the framing of lines.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tiny_http::{Response, Server};
 
 use crate::facts;
-use crate::fake::{Fake, TOKEN};
+use crate::fake::{Fake, TOKEN, login};
 use crate::fixture::{self, Answer, Case, Exchange, Fixture};
 use crate::session::Session;
 use crate::snapshot;
@@ -578,10 +578,12 @@ fn start(fake: &Fake) -> Session {
     fake.connect(&UNASKED)
 }
 
-/// With files to upload.
+/// With files to upload, and the login of root@pam.
 fn start_with(fake: &Fake, uploads: &Uploads) -> Session {
     let dirs = ("PROXMOX_UPLOAD_DIRS", uploads.path());
-    let settings: Vec<_> = UNASKED.into_iter().chain([dirs]).collect();
+    let login = login("root@pam");
+    let login = login.iter().map(|(name, value)| (*name, &**value));
+    let settings: Vec<_> = UNASKED.into_iter().chain([dirs]).chain(login).collect();
     fake.connect(&settings)
 }
 

@@ -36,7 +36,7 @@ fn challenged(factors: &str) -> Step {
 fn refused() -> Step {
     let body = r#"{"message":"authentication failure\n","data":null}"#;
     raw(&format!(
-        "HTTP/1.1 401 authentication failure\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "HTTP/1.1 401 authentication failure\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
 }
@@ -452,7 +452,7 @@ fn a_browser_finds_the_host_as_it_is_set_and_the_node_behind_a_tunnel() {
         (false, "https://pve1:8006"),
     ] {
         let connection = connection(tls, at, Check::Strict, &[]);
-        let peer = Peer::nobody();
+        let peer = Peer::none();
         let cluster = Cluster::new(&connection, peer.clone());
         assert_eq!(Reader::new(&cluster, &peer).web_address("pve1"), expected);
     }

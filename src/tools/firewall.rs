@@ -177,7 +177,7 @@ const NEW_TYPE: Param =
 const RULE_ACTION: Param = Param::by_request(
     "rule_action",
     Kind::Format(&format::CONFIG_ID),
-    "ACCEPT, DROP, REJECT, group.",
+    "ACCEPT, DROP, REJECT or a group.",
 )
 .sent_as("action");
 const NEW_RULE_ACTION: Param =

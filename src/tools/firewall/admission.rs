@@ -65,37 +65,47 @@ fn admitting(client: &Reader, own: IpAddr, host: SocketAddr) -> Result<String, E
         client,
     };
     let port = host.port();
+    let verdict = |rule: &Value| {
+        let verdict = verdict(rule, port)?;
+        lists.have(&plain(&rule["source"]), own).then_some(verdict)
+    };
     let mut found = Vec::new();
-    if lists.set_has(MANAGEMENT, own) {
+    let mut dropped = None;
+    // The first rule that fits a packet counts.
+    for rule in answer::rows(client.get("/cluster/firewall/rules")?) {
+        let mut name = format!("rule {}", plain(&rule["pos"]));
+        let verdict = match rule["type"] == "group" && is_enabled(&rule) {
+            false => verdict(&rule),
+            true => {
+                let group = plain(&rule["action"]);
+                let request = Request::new(Get, "/cluster/firewall/groups/{group}");
+                let rules = answer::rows(client.send(&request.segment("group", &group))?);
+                name.push_str(&format!(" (security group {group})"));
+                rules.iter().find_map(verdict)
+            }
+        };
+        match verdict {
+            Some(true) => found.push(name),
+            Some(false) => {
+                dropped = Some(name);
+                break;
+            }
+            None => (),
+        }
+    }
+    if dropped.is_none() && lists.set_has(MANAGEMENT, own) {
         found.push(format!("IP set {MANAGEMENT}"));
     }
-    for rule in answer::rows(client.get("/cluster/firewall/rules")?) {
-        let pos = plain(&rule["pos"]);
-        if rule["type"] != "group" {
-            if lets_in(&rule, port) && lists.have(&plain(&rule["source"]), own) {
-                found.push(format!("rule {pos}"));
-            }
-            continue;
-        }
-        if !is_enabled(&rule) {
-            continue;
-        }
-        let group = plain(&rule["action"]);
-        let request = Request::new(Get, "/cluster/firewall/groups/{group}");
-        let rules = answer::rows(client.send(&request.segment("group", &group))?);
-        let fits = |rule: &Value| lets_in(rule, port) && lists.have(&plain(&rule["source"]), own);
-        if rules.iter().any(fits) {
-            found.push(format!("rule {pos} (security group {group})"));
-        }
-    }
-    Ok(match found.is_empty() {
-        true => format!(
-            "No enabled rule lets in {own}, from where this program connects, to port {port}: unless the \
-             node's own network has that address, this program is locked out, like others."
-        ),
-        false => format!(
-            "Lets in {own}, from where this program connects, to port {port}: {}.",
+    let way = format!("{own}, from where this program connects, to port {port}");
+    Ok(match (found.is_empty(), dropped) {
+        (false, _) => format!(
+            "Lets in {way}: {} (unless NAT lies between).",
             found.join(", ")
+        ),
+        (true, Some(rule)) => format!("No rule lets in {way}, and {rule} drops it."),
+        (true, None) => format!(
+            "No enabled rule lets in {way}: unless the node's own network has that address, this program \
+             is locked out, like others."
         ),
     })
 }
@@ -104,20 +114,26 @@ fn is_enabled(rule: &Value) -> bool {
     !["", "0"].contains(&plain(&rule["enable"]).as_str())
 }
 
-/// Whether a rule is on and lets traffic in to a TCP port, from wherever it says.
-fn lets_in(rule: &Value, port: u16) -> bool {
+/// Whether a rule lets traffic in to a TCP port, or drops it, from wherever it says; `None` where it says
+/// nothing of it, or only of some of it.
+fn verdict(rule: &Value, port: u16) -> Option<bool> {
+    const PARTIAL: &[&str] = &["dest", "iface", "macro", "sport"];
     let field = |name: &str| plain(&rule[name]);
     let has_port = field("dport").split(',').any(|part| {
         let (first, last) = part.split_once(':').unwrap_or((part, part));
         let range = first.parse().ok().zip(last.parse().ok());
         range.is_some_and(|(first, last): (u16, u16)| (first..=last).contains(&port))
     });
-    is_enabled(rule)
+    let is_about_it = is_enabled(rule)
         && rule["type"] == "in"
-        && rule["action"] == "ACCEPT"
         && ["", "tcp"].contains(&field("proto").as_str())
-        && field("macro").is_empty()
-        && (field("dport").is_empty() || has_port)
+        && PARTIAL.iter().all(|name| field(name).is_empty())
+        && (field("dport").is_empty() || has_port);
+    match field("action").as_str() {
+        "ACCEPT" if is_about_it => Some(true),
+        "DROP" | "REJECT" if is_about_it => Some(false),
+        _ => None,
+    }
 }
 
 /// The names that a source can have.
@@ -241,7 +257,7 @@ mod tests {
 {"request":"GET /cluster/firewall/ipset/staff","answer":{"data":[{"cidr":"office"}]}}
 {"request":"GET /cluster/firewall/groups/web","answer":{"data":[{"pos":0,"enable":1,"type":"in","action":"ACCEPT","source":"192.0.2.0/28"}]}}
 {"request":"GET /cluster/firewall/groups/off","answer":{"data":[{"pos":0,"enable":1,"type":"in","action":"ACCEPT"}]}}
-{"request":"GET /cluster/firewall/rules","answer":{"data":[{"pos":0,"enable":0,"type":"in","action":"ACCEPT"},{"pos":1,"enable":1,"type":"in","action":"ACCEPT","proto":"tcp","dport":"8006","source":"+dc/staff"},{"pos":2,"enable":1,"type":"in","action":"ACCEPT","source":"dc/office"},{"pos":3,"enable":1,"type":"group","action":"web"},{"pos":4,"enable":0,"type":"group","action":"off"}]}}"#;
+{"request":"GET /cluster/firewall/rules","answer":{"data":[{"pos":0,"enable":0,"type":"in","action":"ACCEPT"},{"pos":1,"enable":1,"type":"in","action":"ACCEPT","proto":"tcp","dport":"8006","source":"+dc/staff"},{"pos":2,"enable":1,"type":"in","action":"ACCEPT","source":"dc/office"},{"pos":3,"enable":1,"type":"group","action":"web"},{"pos":4,"enable":0,"type":"group","action":"off"},{"pos":5,"enable":1,"type":"in","action":"DROP","source":"100.64.0.0/10"},{"pos":6,"enable":1,"type":"in","action":"ACCEPT","source":"100.70.0.1"}]}}"#;
 
     #[test]
     fn the_rules_that_let_in_an_address_are_named() {
@@ -250,9 +266,13 @@ mod tests {
         let reader = Reader::new(&cluster, &peer);
         let host = "192.0.2.11:8006".parse().expect("an address");
         for (own, expected) in [
-            ("198.51.100.9", "rule 1, rule 2."),
-            ("192.0.2.3", "rule 3 (security group web)."),
-            ("203.0.113.9", "IP set management."),
+            ("198.51.100.9", ": rule 1, rule 2 ("),
+            ("192.0.2.3", ": rule 3 (security group web) ("),
+            ("203.0.113.9", ": IP set management ("),
+            (
+                "100.70.0.1",
+                "No rule lets in 100.70.0.1, from where this program connects, to port 8006, and rule 5 drops it.",
+            ),
             ("203.0.113.7", "No enabled rule lets in 203.0.113.7"),
             ("192.0.2.99", "No enabled rule lets in 192.0.2.99"),
         ] {
@@ -309,22 +329,32 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_lets_in_what_it_says() {
+    fn a_rule_lets_in_or_drops_what_it_says() {
         for (rule, expected) in [
-            (json!({}), true),
-            (json!({ "proto": "tcp", "dport": "22,8000:8100" }), true),
-            (json!({ "proto": "tcp", "dport": "22" }), false),
-            (json!({ "proto": "udp" }), false),
-            (json!({ "macro": "SSH" }), false),
-            (json!({ "enable": 0 }), false),
-            (json!({ "action": "DROP" }), false),
-            (json!({ "type": "out" }), false),
+            (json!({}), Some(true)),
+            (
+                json!({ "proto": "tcp", "dport": "22,8000:8100" }),
+                Some(true),
+            ),
+            (json!({ "proto": "tcp", "dport": "22" }), None),
+            (json!({ "proto": "udp" }), None),
+            (json!({ "macro": "SSH" }), None),
+            (json!({ "iface": "vmbr1" }), None),
+            (json!({ "dest": "192.0.2.1" }), None),
+            (json!({ "enable": 0 }), None),
+            (json!({ "action": "DROP" }), Some(false)),
+            (
+                json!({ "action": "REJECT", "proto": "tcp", "dport": "8006" }),
+                Some(false),
+            ),
+            (json!({ "action": "DROP", "iface": "vmbr1" }), None),
+            (json!({ "type": "out" }), None),
         ] {
             let mut whole = json!({ "enable": 1, "type": "in", "action": "ACCEPT" });
             for (name, value) in rule.as_object().expect("an object") {
                 whole[name] = value.clone();
             }
-            assert_eq!(lets_in(&whole, 8006), expected, "{rule}");
+            assert_eq!(verdict(&whole, 8006), expected, "{rule}");
         }
     }
 }

@@ -20,6 +20,7 @@
 //! | a PUT that replaces its object | `.keeps(&[CIDR, COMMENT])`: sent as read where not given; clearable ones left out where `""` |
 //! | it always sends something | `.always(&[("delete", "1")])` |
 //! | a check of its own | `.checks(look)`: an error refuses, lines are shown with the question; `.also_reads(&[Step::read(…)])` |
+//! | it cannot take what others take | `.refuses(&["path"], "is fixed once a storage exists")` |
 //! | it starts a task | `.starts_task()`, and `WAIT`, `WAIT_TIMEOUT` in `takes` |
 //! | what came of it | `.then(look)`, which runs when its task has ended, too |
 //! | its own privileges, versions, words | `.needs(&["/pool/{poolid}:Pool.Allocate"])`, `.known_to(Versions::since(9))`, `.does("…")` |
@@ -214,6 +215,8 @@ pub(crate) struct Row {
     pub(crate) then: Option<Then>,
     /// What these two read.
     also_reads: &'static [Step],
+    /// Parameters of other rows that it cannot take, and why: to follow the name of one.
+    refuses: (&'static [&'static str], &'static str),
     /// Takes what is shown out of the data of the answer, which can hold an error instead.
     opens: fn(Value) -> Result<Value, Error>,
     pub(crate) show: Show,
@@ -335,6 +338,7 @@ const fn row(
         check: None,
         then: None,
         also_reads: &[],
+        refuses: (&[], ""),
         opens: Ok,
         show: Show::Done("done", |_, _| Vec::new()),
     }
@@ -459,6 +463,14 @@ impl Row {
     pub(crate) const fn also_reads(self, steps: &'static [Step]) -> Self {
         Self {
             also_reads: steps,
+            ..self
+        }
+    }
+
+    /// Says why it does not take what other rows take.
+    pub(crate) const fn refuses(self, names: &'static [&'static str], why: &'static str) -> Self {
+        Self {
+            refuses: (names, why),
             ..self
         }
     }
@@ -906,8 +918,13 @@ impl Declared {
         for name in self.lacking(args) {
             problems.push(format!("{name} is missing: {} needs it", with(name)));
         }
+        let (refused, why) = self.row.refuses;
         let mut strange: Vec<(String, Vec<&str>)> = Vec::new();
         for name in self.strange(args) {
+            if refused.contains(&name) {
+                problems.push(format!("{name} {why}"));
+                continue;
+            }
             let with = with(name);
             match strange.iter_mut().find(|(known, _)| *known == with) {
                 Some((_, names)) => names.push(name),

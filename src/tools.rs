@@ -266,6 +266,8 @@ tools! {
         "proxmox_get_metrics" => metrics::METRICS,
     }
     "storage": "Storage administration" {
+        "proxmox_manage_storage" => storage::MANAGE,
+        "proxmox_scan_storage" => storage::SCAN,
         "proxmox_upload_file" => transfer::UPLOAD,
         "proxmox_download_url" => transfer::DOWNLOAD,
         "proxmox_download_template" => transfer::DOWNLOAD_TEMPLATE,
@@ -455,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn three_tools_that_only_read_are_elevated() {
+    fn four_tools_that_only_read_are_elevated() {
         let elevated = tools().filter(|(_, tool)| tool.permission == Permission::Elevated);
         let reading: Vec<&str> = elevated
             .filter(|(_, tool)| tool.effect == Effect::Reads)
@@ -466,7 +468,8 @@ mod tests {
             [
                 "proxmox_get_node_status",
                 "proxmox_list_backups",
-                "proxmox_read_agent_file"
+                "proxmox_read_agent_file",
+                "proxmox_scan_storage"
             ]
         );
     }

@@ -292,6 +292,7 @@ mod tests {
         io::copy(&mut &*file, &mut io::sink()).unwrap();
         http.exchange(&Request::new(Method::Get, "/version"))
             .unwrap();
+        host.closed.recv().unwrap();
         http.exchange(&request).unwrap();
         drop(http);
         assert_holds(&host.requests()[1], &["\r\n\r\nfrom its start\r\n--"]);

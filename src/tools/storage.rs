@@ -4,21 +4,387 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::common::{NODE, STORAGE};
+use super::common::{LISTED_DIGEST as DIGEST, NODE, STORAGE, resources};
 use super::guest::OF_GUEST;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, number, plain};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
-use crate::error::Error;
-use crate::param::{Args, Kind, Param};
+use crate::cluster::volumes::{REQUESTS, Volumes};
+use crate::error::{Error, ErrorKind};
+use crate::param::{Args, Kind, Param, Versions};
+use crate::pve::reader::Reader;
 use crate::request::{
     Method::{Delete, Get, Put},
     Reply, Request,
 };
-use crate::row::{Harm, Loss, Step, Touches, needs};
+use crate::row::{Choice, Harm, Loss, Place, Scope, Step, Touches, delete, get, needs, post, put};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
-use crate::tool::{Call, Effect, Permission, Tool, start_task};
+use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
+
+const ACTION: Param = Param::required("action", Kind::Choice(&["create", "update", "delete"]), "");
+const TYPE: Param = Param::by_request(
+    "type",
+    Kind::Choice(&[
+        "btrfs",
+        "cephfs",
+        "cifs",
+        "dir",
+        "esxi",
+        "iscsi",
+        "iscsidirect",
+        "lvm",
+        "lvmthin",
+        "nfs",
+        "pbs",
+        "rbd",
+        "zfspool",
+    ]),
+    "",
+)
+.value_known_to("esxi", Versions::since(8));
+const CONTENT: Param = Param::optional("content", Kind::List, "").joined();
+const NODES: Param = Param::optional("nodes", Kind::List, "").joined();
+const DISABLE: Param = Param::optional("disable", Kind::Flag, "");
+const PATH: Param = Param::optional("path", Kind::Text(1, 4_096), "");
+const SERVER: Param = Param::optional("server", Kind::Text(1, 255), "");
+const EXPORT: Param = Param::optional("export", Kind::Text(1, 4_096), "");
+const SHARE: Param = Param::optional("share", Kind::Text(1, 255), "");
+const USERNAME: Param = Param::optional("username", Kind::Text(1, 255), "");
+const PASSWORD: Param = Param::optional("password", Kind::Text(1, 256), "");
+const DOMAIN: Param = Param::optional("domain", Kind::Text(1, 256), "");
+const DATASTORE: Param = Param::optional("datastore", Kind::Text(1, 255), "");
+const NAMESPACE: Param = Param::optional("namespace", Kind::Text(1, 255), "");
+const FINGERPRINT: Param = Param::optional("fingerprint", Kind::Text(95, 95), "");
+const VGNAME: Param = Param::optional("vgname", Kind::Text(1, 128), "");
+const THINPOOL: Param = Param::optional("thinpool", Kind::Text(1, 128), "");
+const POOL: Param = Param::optional("pool", Kind::Text(1, 255), "");
+const PORTAL: Param = Param::optional("portal", Kind::Text(1, 255), "");
+const TARGET: Param = Param::optional("target", Kind::Text(1, 255), "IQN.");
+const RETENTION: Param =
+    Param::optional("prune_backups", Kind::Format(&format::RETENTION), "").sent_as("prune-backups");
+const MOUNT_OPTIONS: Param = Param::optional("options", Kind::Text(1, 1_024), "");
+const UNSET: Param = Param::optional("delete", Kind::List, "Keys to reset.").joined();
+
+pub(super) static MANAGE: Tool = Tool {
+    title: "Manage storage",
+    summary: "Creates, changes or deletes the definition of a storage; its data is never touched.",
+    permission: Permission::Elevated,
+    effect: Effect::Destroys,
+    params: &[ACTION, STORAGE],
+    call: Call::Choice(&Choice {
+        by: &[&ACTION],
+        place: Place::Only(Scope {
+            name: "",
+            noun: "",
+            path: "/storage",
+            reads: &["/storage/{storage}:Datastore.Allocate"],
+            changes: &["/storage:Datastore.Allocate"],
+            touches: Touches::AnyGuest,
+            versions: Versions::ALL,
+        }),
+        does: "{action} storage {storage}",
+        rows: &[
+            post(
+                "create",
+                "",
+                &[
+                    STORAGE,
+                    TYPE,
+                    CONTENT,
+                    NODES,
+                    DISABLE,
+                    PATH,
+                    SERVER,
+                    EXPORT,
+                    SHARE,
+                    USERNAME,
+                    PASSWORD,
+                    DOMAIN,
+                    DATASTORE,
+                    NAMESPACE,
+                    FINGERPRINT,
+                    VGNAME,
+                    THINPOOL,
+                    POOL,
+                    PORTAL,
+                    TARGET,
+                    RETENTION,
+                    MOUNT_OPTIONS,
+                ],
+            )
+            .harmless()
+            .touches(Touches::NoGuest)
+            .answers(Reply::Object("storage")),
+            put(
+                "update",
+                "/{storage}",
+                &[
+                    CONTENT,
+                    NODES,
+                    DISABLE,
+                    SERVER,
+                    USERNAME,
+                    PASSWORD,
+                    DOMAIN,
+                    NAMESPACE,
+                    FINGERPRINT,
+                    POOL,
+                    RETENTION,
+                    MOUNT_OPTIONS,
+                    UNSET,
+                    DIGEST,
+                ],
+            )
+            .judged(narrowed)
+            .refuses(
+                &[
+                    "type",
+                    "path",
+                    "export",
+                    "share",
+                    "datastore",
+                    "vgname",
+                    "thinpool",
+                    "portal",
+                    "target",
+                ],
+                FIXED,
+            )
+            .checks(refuse_fixed)
+            .answers(Reply::Object("storage")),
+            delete("delete", "/{storage}", &[])
+                .interrupts("Its data stays, but nothing can use it: guests with volumes on it no longer start, and its backups are no longer listed.")
+                .checks(residents)
+                .also_reads(REQUESTS)
+                .says("done", |_, _| {
+                    vec!["Its data is still there: create the storage again to use it.".to_owned()]
+                }),
+        ],
+    }),
+};
+
+const FIXED: &str =
+    "is fixed once a storage exists: delete the storage, which keeps its data, and create it again";
+
+/// Refuses another value of what Proxmox takes, and changes for storages of some types only.
+fn refuse_fixed(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
+    let kind = plain(&was["type"]);
+    let fixed = [(SERVER, &["nfs", "cifs", "pbs"][..]), (POOL, &["zfspool"])];
+    for (param, kinds) in fixed {
+        let before = plain(&was[param.name]);
+        let is_other = args.get(&param).is_some_and(|given| given != before);
+        if is_other && kinds.contains(&&*kind) {
+            return Err(Error::impossible(
+                format!("{} of a storage of type {kind} {FIXED}", param.name),
+                format!("It is {before} now; nothing was changed."),
+            ));
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What a change takes away from those who use the storage.
+fn narrowed(request: &Request, was: &Value) -> Option<Loss> {
+    let sent = |name: &str| {
+        let mut form = request.form.iter();
+        form.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    let list = |text: &str| -> Vec<String> { text.split(',').map(str::to_owned).collect() };
+    let lost = |name: &str| {
+        let (before, after) = (list(&plain(&was[name])), list(sent(name)?));
+        let lost: Vec<String> = before
+            .into_iter()
+            .filter(|item| !item.is_empty() && !after.contains(item))
+            .collect();
+        (!lost.is_empty()).then(|| lost.join(", "))
+    };
+    let mut sentences = Vec::new();
+    if sent("disable") == Some("1") && number(&was["disable"]) != Some(1.0) {
+        sentences.push("Until it is enabled again, nothing on it can be used.".to_owned());
+    }
+    match (sent("nodes"), &was["nodes"]) {
+        (Some(nodes), Value::Null) => {
+            sentences.push(format!(
+                "No node but {} can use it any more.",
+                text::inline(nodes)
+            ));
+        }
+        _ => sentences.extend(
+            lost("nodes").map(|nodes| format!("{} can use it no more.", text::inline(&nodes))),
+        ),
+    }
+    if let Some(content) = lost("content") {
+        sentences.push(format!(
+            "Its {} can be used and listed no more.",
+            text::inline(&content)
+        ));
+    }
+    let keeps = sent("prune-backups");
+    let destroys = keeps.is_some_and(|keeps| keeps != plain(&was["prune-backups"]));
+    if destroys {
+        sentences.push(
+            "Backups that this policy does not keep are removed with the next backup of each guest."
+                .to_owned(),
+        );
+    }
+    (!sentences.is_empty()).then(|| Loss {
+        sentence: sentences.join(" "),
+        destroys,
+    })
+}
+
+/// The guests that have volumes on a storage, and what else is on it, for the question.
+fn residents(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
+    let storage = args.get(&STORAGE);
+    let volumes = match Volumes::read(client, args, None, storage) {
+        Ok(volumes) => volumes,
+        Err(error) if error.is_refused() || matches!(error.kind, ErrorKind::Impossible) => {
+            return Ok(vec![format!(
+                "Which guests have volumes on it cannot be read: {}",
+                error.brief()
+            )]);
+        }
+        Err(error) => return Err(error),
+    };
+    let guests = resources(client, "vm").unwrap_or_default();
+    let (mut owners, mut others) = (BTreeMap::new(), BTreeMap::new());
+    for row in &volumes.rows {
+        let content = plain(&row["content"]);
+        let key = match &*content {
+            "images" | "rootdir" => owners.entry(plain(&row["vmid"])),
+            _ => others.entry(content),
+        };
+        *key.or_insert(0) += 1;
+    }
+    let owners = owners.into_iter().map(|(vmid, count)| {
+        let name = guests.iter().find(|guest| plain(&guest["vmid"]) == vmid);
+        let name = name.map(|guest| format!(" {}", plain(&guest["name"])));
+        let noun = if count == 1 { "volume" } else { "volumes" };
+        format!("{vmid}{} ({count} {noun})", name.unwrap_or_default())
+    });
+    let owners: Vec<String> = owners.collect();
+    let others = others.into_iter();
+    let others: Vec<String> = others
+        .map(|(content, count)| format!("{count} {content}"))
+        .collect();
+    let mut lines = vec![match owners.is_empty() {
+        true => "No guest is seen to have volumes on it.".to_owned(),
+        false => format!("Guests with volumes on it: {}", owners.join(", ")),
+    }];
+    if !others.is_empty() {
+        lines.push(format!("Also on it: {}", others.join(", ")));
+    }
+    lines.extend(volumes.notes);
+    Ok(lines)
+}
+
+const KIND: Param = Param::required(
+    "kind",
+    Kind::Choice(&["nfs", "cifs", "iscsi", "lvm", "lvmthin", "zfs", "pbs"]),
+    "",
+);
+const OF_SERVER: Param = Param::by_request("server", Kind::Text(1, 255), "");
+const OF_PORTAL: Param = Param::by_request("portal", Kind::Text(1, 255), "");
+const VG: Param = Param::by_request("vg", Kind::Text(2, 100), "");
+const PBS_USER: Param = Param::by_request("username", Kind::Text(1, 255), "");
+const PBS_PASSWORD: Param = Param::by_request("password", Kind::Text(1, 256), "");
+const PORT: Param = Param::optional("port", Kind::Integer(1, 65_535), "");
+
+pub(super) static SCAN: Tool = Tool {
+    title: "Scan for storage",
+    summary: "Elevated, since it takes passwords: finds the exports, shares, targets, volume groups or datastores that a node could use.",
+    permission: Permission::Elevated,
+    effect: Effect::Reads,
+    params: &[NODE, KIND],
+    call: Call::Choice(&Choice {
+        by: &[&KIND],
+        place: Place::Only(Scope {
+            name: "",
+            noun: "",
+            path: "/nodes/{node}/scan",
+            reads: &["/storage:Datastore.Allocate"],
+            changes: &[],
+            touches: Touches::NoGuest,
+            versions: Versions::ALL,
+        }),
+        does: "",
+        rows: &[
+            get("nfs", "/nfs", &[OF_SERVER], Show::Table(&EXPORTS)),
+            get(
+                "cifs",
+                "/cifs",
+                &[OF_SERVER, USERNAME, PASSWORD, DOMAIN],
+                Show::Table(&SHARES),
+            ),
+            get("iscsi", "/iscsi", &[OF_PORTAL], Show::Table(&TARGETS)),
+            get("lvm", "/lvm", &[], Show::Table(&GROUPS)),
+            get("lvmthin", "/lvmthin", &[VG], Show::Table(&THIN_POOLS)),
+            get("zfs", "/zfs", &[], Show::Table(&POOLS)),
+            get(
+                "pbs",
+                "/pbs",
+                &[OF_SERVER, PBS_USER, PBS_PASSWORD, FINGERPRINT, PORT],
+                Show::Table(&DATASTORES),
+            ),
+        ],
+    }),
+};
+
+static EXPORTS: Table = found(
+    "exports",
+    ["export", "exports"],
+    &[Column::text("path"), Column::text("options")],
+);
+static SHARES: Table = found(
+    "shares",
+    ["share", "shares"],
+    &[Column::text("share"), Column::text("description")],
+);
+static TARGETS: Table = found(
+    "targets",
+    ["target", "targets"],
+    &[Column::text("target"), Column::text("portal")],
+);
+static GROUPS: Table = found(
+    "groups",
+    ["volume group", "volume groups"],
+    &[
+        Column::text("vg"),
+        Column::bytes("size"),
+        Column::bytes("free"),
+        Column::number("lvcount"),
+    ],
+);
+static THIN_POOLS: Table = found(
+    "pools",
+    ["thin pool", "thin pools"],
+    &[Column::text("lv"), Column::bytes("lv_size")],
+);
+static POOLS: Table = found(
+    "pools",
+    ["pool", "pools"],
+    &[
+        Column::text("pool"),
+        Column::bytes("size"),
+        Column::bytes("free"),
+    ],
+);
+static DATASTORES: Table = found(
+    "datastores",
+    ["datastore", "datastores"],
+    &[Column::text("store"), Column::text("comment")],
+);
+
+const fn found(name: &'static str, noun: [&'static str; 2], columns: &'static [Column]) -> Table {
+    Table {
+        name,
+        noun,
+        columns,
+        sort: &[],
+        count: None,
+    }
+}
 
 const KEEP: Param = Param::optional(
     "keep",

@@ -284,3 +284,35 @@ fn without_directories_no_file_is_touched_and_the_setting_is_named() {
     );
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
+
+#[test]
+fn a_password_in_a_query_is_in_no_log_and_no_answer() {
+    let uploads = Uploads::of("password");
+    let audit = uploads.0.join("audit.log");
+    let audit = audit.to_str().expect("it is UTF-8");
+    let fake = Fake::playing(json!([{
+        "request": "GET /nodes/pve1/scan/pbs",
+        "form": ["server=192.0.2.8", "username=u@pbs", "password=hunter2hunter2"],
+        "status": 500,
+        "answer": { "data": null, "message": "no store for u@pbs with hunter2hunter2\n" },
+    }]));
+    let settings = [("PROXMOX_AUDIT_LOG", audit), ("RUST_LOG", "trace")];
+    let mut session = connect(&fake, &uploads, &settings);
+    let arguments = json!({
+        "node": "pve1",
+        "kind": "pbs",
+        "server": "192.0.2.8",
+        "username": "u@pbs",
+        "password": "hunter2hunter2",
+    });
+    let (text, is_error) = call(&mut session, "proxmox_scan_storage", arguments);
+    assert!(is_error, "{text}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    let log = session.finish().log;
+    let recorded = fs::read_to_string(audit).expect("the call is recorded");
+    assert_holds(&recorded, &["proxmox_scan_storage", "u@pbs"]);
+    assert_holds(&log, &["GET /nodes/pve1/scan/pbs: 500"]);
+    for text in [text, log, recorded] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

@@ -39,7 +39,7 @@ use Step::{Answer, Hold, Say};
 pub(crate) struct Host {
     pub(crate) at: SocketAddr,
     thread: JoinHandle<Vec<String>>,
-    closed: Receiver<()>,
+    pub(crate) closed: Receiver<()>,
 }
 
 impl Host {

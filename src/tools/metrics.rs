@@ -17,7 +17,7 @@ const TARGET: Param = Param::required(
 const NODE: Param = Param::by_request("node", Kind::Format(&format::NODE), "");
 const VMID: Param = Param::by_request("vmid", Kind::Guest, "VMID or name.");
 const STORAGE: Param = Param::by_request("storage", Kind::Format(&format::STORAGE), "");
-const TIMEFRAME: Param = Param::by_request(
+const TIMEFRAME: Param = Param::required(
     "timeframe",
     Kind::Choice(&["hour", "day", "week", "month", "year", "decade"]),
     "decade: of nodes alone.",

@@ -428,7 +428,7 @@ const DISK: Param = Param::optional(
 
 const TEMPLATE_OF_VM: &str = "/nodes/{node}/qemu/{vmid}/template";
 const TEMPLATE_OF_CONTAINER: &str = "/nodes/{node}/lxc/{vmid}/template";
-const FOR_GOOD: &str = "Turn guest {vmid} into a template, which cannot be undone: it can be cloned, and never started again.";
+const FOR_GOOD: &str = "Turn[ {disk} of] guest {vmid} into a template, which cannot be undone: it can be cloned, and never started again.";
 
 pub(super) static CONVERT: Tool = Tool {
     title: "Convert to template",

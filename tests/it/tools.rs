@@ -53,21 +53,6 @@ fn the_list_of_tools_is_as_reviewed() {
     snapshot::check("fixtures/tools-list.json", &(tools + "\n"));
 }
 
-/// Two changes that each add a line can leave a file that no longer parses.
-#[test]
-fn the_arguments_for_the_contract_are_those_of_tools() {
-    let path = snapshot::below_package(".ci/contract-args.json");
-    let text = std::fs::read_to_string(path).expect("the file can be read");
-    let tools: serde_json::Map<String, Value> =
-        serde_json::from_str(&text).expect("an object with a tool for each key");
-    let known = fixture::tools();
-    for tool in tools.keys() {
-        assert!(known.contains(tool), "{tool} is not a tool");
-        let count = text.matches(&format!("\n  \"{tool}\":")).count();
-        assert_eq!(count, 1, "{tool}");
-    }
-}
-
 #[test]
 fn every_tool_has_a_fixture() {
     let fake = Fake::start();

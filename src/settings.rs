@@ -866,7 +866,8 @@ impl<'a> Reader<'a> {
                 vec![mode, ca_file],
                 format!("{} alone decides which certificate is trusted", pin.name),
             ),
-            None if insecure => (
+            // A login checks them all the same.
+            None if insecure && self.given(&PASSWORD_FILE).is_none() => (
                 vec![ca_file],
                 "in the SSL mode insecure no certificate is checked".to_owned(),
             ),
@@ -1706,6 +1707,7 @@ mod tests {
         let of_second = &*format!(",{}", pin.1);
         let of_second = ("PROXMOX_FINGERPRINT", of_second);
         let ca = ("PROXMOX_CA_FILE", "/ca.pem");
+        let password = ("PROXMOX_PASSWORD_FILE", "/password");
         for (variables, expected) in [
             (&[][..], None),
             (&[pin][..], None),
@@ -1716,6 +1718,7 @@ mod tests {
                     "without effect: PROXMOX_CA_FILE, since in the SSL mode insecure no certificate is checked",
                 ),
             ),
+            (&[(mode, "insecure"), ca, password], None),
             (&[(mode, "strict"), ca, of_second], None),
             (
                 &[(mode, "strict"), ca, pin],

@@ -21,7 +21,7 @@
 //! | it always sends something | `.always(&[("delete", "1")])` |
 //! | a check of its own | `.checks(look)`: an error refuses, lines are shown with the question; `.also_reads(&[Step::read(…)])` |
 //! | it cannot take what others take | `.refuses(&["path"], "is fixed once a storage exists")` |
-//! | it starts a task | `.starts_task()`, and `WAIT`, `WAIT_TIMEOUT` in `takes` |
+//! | it starts a task | `.starts_task()`, and `WAIT`, `WAIT_TIMEOUT` in `takes`; `.waits()` where it is followed unasked |
 //! | what came of it | `.then(look)`, which runs when its task has ended, too |
 //! | its own privileges, versions, words | `.needs(&["/pool/{poolid}:Pool.Allocate"])`, `.known_to(Versions::since(9))`, `.does("…")` |
 //!
@@ -211,6 +211,8 @@ pub(crate) struct Row {
     /// Looks at whether it may be sent, given what was read first: refuses it, or returns what there is to
     /// say of it before it is confirmed.
     pub(crate) check: Option<Check>,
+    /// Whether the call follows its task unasked: what came of it shows only afterwards.
+    waits: bool,
     /// Adds what came of it.
     pub(crate) then: Option<Then>,
     /// What these two read.
@@ -336,6 +338,7 @@ const fn row(
         first: First::Nothing,
         first_needs: None,
         check: None,
+        waits: false,
         then: None,
         also_reads: &[],
         refuses: (&[], ""),
@@ -386,6 +389,14 @@ impl Row {
     /// With what is sent in each case: `("delete", "1")`.
     pub(crate) const fn always(self, always: &'static [(&'static str, &'static str)]) -> Self {
         Self { always, ..self }
+    }
+
+    /// The call follows its task to the end unasked.
+    pub(crate) const fn waits(self) -> Self {
+        Self {
+            waits: true,
+            ..self
+        }
     }
 
     pub(crate) const fn then(self, then: Then) -> Self {
@@ -1242,10 +1253,11 @@ impl Declared {
                 answer.with("was", answer::masked("", was))
             }
         };
-        let answer = match self.row.then {
+        let mut answer = match self.row.then {
             Some(then) => answer.then(then),
             None => answer,
         };
+        answer.waits = self.row.waits;
         let fields = match data {
             Value::Object(fields) => fields,
             _ => Map::new(),

@@ -29,6 +29,7 @@ mod nodes;
 mod options;
 mod osds;
 mod pools;
+mod sdn;
 mod snapshots;
 mod storage;
 mod tasks;
@@ -251,6 +252,14 @@ tools! {
     "options": "Cluster options" {
         "proxmox_get_cluster_options" => options::GET,
         "proxmox_set_cluster_options" => options::SET,
+    }
+    "sdn": "Software defined networking" {
+        "proxmox_list_sdn" => sdn::LIST,
+        "proxmox_manage_sdn_zone" => sdn::MANAGE_ZONE,
+        "proxmox_manage_sdn_vnet" => sdn::MANAGE_VNET,
+        "proxmox_manage_sdn_subnet" => sdn::MANAGE_SUBNET,
+        "proxmox_manage_sdn_controller" => sdn::MANAGE_CONTROLLER,
+        "proxmox_apply_sdn" => sdn::APPLY,
     }
     "migration": "Migration, templates, agent, metrics" {
         "proxmox_check_migration" => migration::CHECK,
@@ -690,7 +699,7 @@ mod tests {
                     steps.any(|step| fits(request, &step.to_string()))
                 };
                 let declared = request == "GET /cluster/resources"
-                    || (has(tasks::WAIT.name) && is_of(tasks::REQUESTS))
+                    || (has(tasks::WAIT_TIMEOUT.name) && is_of(tasks::REQUESTS))
                     || (tool.permission == Permission::Elevated && is_of(facts::REQUESTS))
                     // It is asked once for the version, where that matters.
                     || request == "GET /version"

@@ -70,6 +70,9 @@ const VITAL_SERVICES: &[&str] = &[
     "pve-ha-lrm",
 ];
 
+/// The parameters and options that name nodes.
+const NODES: &[&str] = &["node", "nodes", "target", "exitnodes"];
+
 impl Subject {
     /// Returns the subject of a call that only reads from this node or guest.
     pub(super) fn of_read(node: Option<&str>, vmid: Option<&str>) -> Self {
@@ -90,7 +93,7 @@ impl Subject {
     /// that it changes, null if it was not read.
     pub(super) fn of(request: &Request, requests: &Requests, before: &Value) -> Self {
         let mut subject = Self::of_read(None, None);
-        subject.add_nodes(request);
+        subject.add_nodes(request, before);
         match requests.find(request) {
             Some(declared) => {
                 subject.add_touched(request, &declared, before);
@@ -230,14 +233,27 @@ impl Subject {
         self.name(vmid, Impact::Changed);
     }
 
-    /// Adds the nodes that it names in its path or parameters.
-    fn add_nodes(&mut self, request: &Request) {
+    /// Adds the nodes that it names in its path or parameters, and those on which its object has been so far. If
+    /// that was on all of them, none is named: the change is one of the whole cluster.
+    fn add_nodes(&mut self, request: &Request, before: &Value) {
         let mut parts = request.path.split('/').skip(1);
-        if let (Some("nodes"), Some(node)) = (parts.next(), parts.next()) {
-            self.nodes.push(decode(node));
-        }
-        for name in ["node", "nodes", "target"] {
+        let is_of_node = match (parts.next(), parts.next()) {
+            (Some("nodes"), Some(node)) => {
+                self.nodes.push(decode(node));
+                true
+            }
+            _ => false,
+        };
+        for name in NODES {
             self.nodes.extend(listed(request, name).map(str::to_owned));
+        }
+        if is_of_node || !before.is_object() {
+            return;
+        }
+        let named = NODES.iter().filter_map(|name| before[name].as_str());
+        self.nodes.extend(named.flat_map(split).map(str::to_owned));
+        if value(request, "nodes").is_some() && before["nodes"].is_null() {
+            self.nodes.clear();
         }
     }
 

@@ -1,6 +1,6 @@
 //! The formats of identifiers and sizes that Proxmox accepts, checked before anything is sent.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::text::slot;
 use crate::text::upid::Upid;
@@ -37,6 +37,7 @@ checked! {
             || is_alias(text)
             || text.split_once('/').is_some_and(|(scope, name)| ["dc", "guest"].contains(&scope) && is_alias(name))
     };
+    ADDRESS: "an IP address", |text| text.parse::<IpAddr>().is_ok();
     BACKUP: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst (at most 255 characters)", is_volume;
     BRIDGE: "a bridge or vnet (letters, digits, - _ .)", |text| all(text, "-_.");
     CHECKSUM: "a checksum of 32 to 128 hexadecimal digits", |text| {
@@ -126,8 +127,27 @@ checked! {
             is_within(vmid, 100, 999_999_999) && !vmid.starts_with('0') && is_within(number, 0, 999_999_999)
         })
     };
+    /// An object of software defined networking.
+    SDN_ID: "an id such as z1, vnet1 or z1-10.0.0.0-24", |text| {
+        text.len() <= 64 && starts_with_letter(text) && all(text, "-_.:")
+    };
     SNAPSHOT: "a snapshot name (a letter, then letters, digits, - or _; 2 to 40; not current)", is_snapshot;
     STORAGE: "a storage id (a letter first, then letters, digits, - _ .)", is_storage;
+    /// A network, or the id that Proxmox makes of it and the zone.
+    SUBNET: "a network such as 10.0.0.0/24, or the id of a subnet such as z1-10.0.0.0-24", |text| {
+        let network = match text.split_once('/') {
+            Some((address, prefix)) => Some((address, prefix)),
+            None => {
+                let id = text.split_once('-').filter(|(zone, _)| all(zone, ""));
+                id.and_then(|(_, network)| network.rsplit_once('-'))
+            }
+        };
+        network.is_some_and(|(address, prefix)| match address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => is_within(prefix, 0, 32),
+            Ok(IpAddr::V6(_)) => is_within(prefix, 0, 128),
+            Err(_) => false,
+        })
+    };
     TEMPLATE: "a volume id such as local:vztmpl/debian-13-….tar.zst (at most 255 characters)", is_volume;
     UNIT: "a unit name (letters, digits, - _ . @ :)", |text| text.len() <= 128 && all(text, "-_.@:");
     UPID: "a task id: UPID:node:pid:pstart:starttime:type:id:user: with the last colon", |text| {
@@ -160,6 +180,9 @@ checked! {
     /// A backup with or without its storage.
     VOLUME_OR_NAME: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst", |text| {
         text.len() <= 255 && is_volume_name(text)
+    };
+    ZONE: "a zone (a letter, then letters and digits, 2 to 8 in all)", |text| {
+        (2..=8).contains(&text.len()) && starts_with_letter(text) && all(text, "")
     };
 }
 
@@ -311,7 +334,8 @@ mod tests {
             "", ".", "..", "a/b", "../b", "a?b", "a#b", "a%2Fb", "a\\b", "a b", "a\nb", "a\0b", "ä",
         ];
         for format in [
-            &NODE, &STORAGE, &SNAPSHOT, &INTERFACE, &NIC, &VM_DISK, &UPID, &VOLUME,
+            &NODE, &STORAGE, &SNAPSHOT, &INTERFACE, &NIC, &VM_DISK, &UPID, &VOLUME, &SDN_ID,
+            &SUBNET, &ZONE,
         ] {
             check(format, &[], &hostile);
         }
@@ -400,6 +424,29 @@ mod tests {
             &["auto", "2001:db8::1/64"],
             &["2001:db8::1", "2001:db8::1/129"],
         );
+        check(
+            &SUBNET,
+            &[
+                "10.0.0.0/24",
+                "z1-10.0.0.0-24",
+                "fd00:1::/64",
+                "z1-fd00:1::-64",
+            ],
+            &[
+                "10.0.0.0",
+                "10.0.0.0/33",
+                "z1-10.0.0.0-33",
+                "../-10.0.0.0-24",
+                "z1-10.0.0-24",
+            ],
+        );
+        check(
+            &SDN_ID,
+            &["z1", "z1-fd00:1::-64"],
+            &["1z", "z1-10.0.0.0/24"],
+        );
+        check(&ZONE, &["z1", "abcdefgh"], &["z", "1z", "z-1", "abcdefghi"]);
+        check(&ADDRESS, &["192.0.2.1", "2001:db8::1"], &["192.0.2.0/24"]);
         check(&POOL, &["prod", "a/b/c"], &["a/b/c/d", "a//b", "../a"]);
         check(
             &MOUNT_PATH,

@@ -484,7 +484,15 @@ impl Job {
         if has_ended {
             reported.then = then;
         }
-        Ok(self.with_rest(client, reported).into())
+        let mut answer = self.with_rest(client, reported);
+        // What the task has asked others to do can take longer.
+        Ok(match answer.wait.take() {
+            Some(wait) => {
+                let pace = Pace::new(Patience::exactly(wait.limit));
+                JobState::Waits(Awaited::Other(wait), pace)
+            }
+            None => answer.into(),
+        })
     }
 
     /// Adds what can be read now.

@@ -75,3 +75,19 @@ pub(super) fn filtered(
     }
     .answer()
 }
+
+/// Returns the lines that a unified diff adds or removes.
+pub(super) fn changed_lines(diff: &str) -> Vec<&str> {
+    let says_nothing = |line: &str| {
+        let rest = &line[1..];
+        // The names of the files, and what Proxmox writes at the top of the new one.
+        rest.trim().is_empty()
+            || ["++ ", "-- ", "# "]
+                .iter()
+                .any(|mark| rest.starts_with(mark))
+            || rest == "#"
+    };
+    diff.lines()
+        .filter(|line| line.starts_with(['+', '-']) && !says_nothing(line))
+        .collect()
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::common::NODE;
+use super::common::{NODE, changed_lines};
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
@@ -142,22 +142,6 @@ fn network(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(answer
         .foreign_lines(&changed_lines(changes), 1_500)
         .with_reply_fields(reply))
-}
-
-/// Returns the lines that a unified diff adds or removes.
-fn changed_lines(diff: &str) -> Vec<&str> {
-    let says_nothing = |line: &str| {
-        let rest = &line[1..];
-        // The names of the files, and what Proxmox writes at the top of the new one.
-        rest.trim().is_empty()
-            || ["++ ", "-- ", "# "]
-                .iter()
-                .any(|mark| rest.starts_with(mark))
-            || rest == "#"
-    };
-    diff.lines()
-        .filter(|line| line.starts_with(['+', '-']) && !says_nothing(line))
-        .collect()
 }
 
 pub(super) static DNS: Tool = Tool {

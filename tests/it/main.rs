@@ -29,6 +29,8 @@ mod hosts;
 mod login;
 /// Migration and the guest agent.
 mod migration;
+/// Networks of nodes and of the cluster.
+mod network;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
 /// Which part of the source may import which.

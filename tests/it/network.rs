@@ -1,0 +1,155 @@
+//! Networks of nodes and of the cluster: how changes of them are judged and asked about, and what comes of applying them.
+
+use serde_json::{Value, json};
+
+use crate::fake::Fake;
+use crate::session::Session;
+
+fn play(fake: &Fake, exchanges: Value) {
+    fake.play(serde_json::from_value(exchanges).expect("exchanges"));
+}
+
+fn start(fake: &Fake, more: &[(&str, &str)]) -> Session {
+    let allowed = [
+        ("PROXMOX_ALLOW_ELEVATED", "true"),
+        ("PROXMOX_TOOLSETS", "sdn"),
+    ];
+    fake.connect(&[&allowed[..], more].concat())
+}
+
+/// What a call says.
+fn text(session: &mut Session, tool: &str, arguments: Value) -> String {
+    let result = session.call(tool, arguments);
+    let text = result["content"][0]["text"].as_str();
+    text.expect("a text").to_owned()
+}
+
+fn get(path: &str, data: Value) -> Value {
+    json!({ "request": format!("GET {path}"), "answer": { "data": data } })
+}
+
+fn pending(path: &str, data: Value) -> Value {
+    json!({ "request": format!("GET {path}"), "form": ["pending=1"], "answer": { "data": data } })
+}
+
+const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
+const ZONE: &str = "proxmox_manage_sdn_zone";
+const APPLY: &str = "proxmox_apply_sdn";
+
+/// A zone is on the nodes that it names, else on all; so it was before the change.
+#[test]
+fn a_node_boundary_holds_for_all_nodes_of_a_zone() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED, ("PROXMOX_NODES", "pve1")]);
+    let nodes = get("/nodes", json!([{ "node": "pve1" }, { "node": "pve2" }]));
+    let zone = |on: Value| {
+        let zone = json!({ "zone": "z1", "type": "simple", "digest": "11", "nodes": on });
+        get("/cluster/sdn/zones/z1", zone)
+    };
+    let create = json!({ "action": "create", "zone": "z1", "type": "simple" });
+    let create_on = |option: &str, on: &str| {
+        let mut call = create.clone();
+        call[option] = json!([on]);
+        call
+    };
+    let update = json!({ "action": "update", "zone": "z1", "mtu": 1400 });
+    let narrow = json!({ "action": "update", "zone": "z1", "nodes": ["pve1"] });
+    let everywhere = "this acts on the whole cluster";
+    let outside = "node pve2 is out of bounds";
+    for (call, exchanges, why) in [
+        (create.clone(), vec![], everywhere),
+        (create_on("nodes", "pve2"), vec![nodes.clone()], outside),
+        (create_on("exitnodes", "pve2"), vec![nodes.clone()], outside),
+        (
+            update.clone(),
+            vec![zone(json!("pve1,pve2")), nodes.clone()],
+            outside,
+        ),
+        (update.clone(), vec![zone(json!(null))], everywhere),
+        (
+            narrow.clone(),
+            vec![zone(json!("pve1,pve2")), nodes.clone()],
+            outside,
+        ),
+        (narrow, vec![zone(json!(null))], everywhere),
+    ] {
+        play(&fake, exchanges.into());
+        let said = text(&mut session, ZONE, call.clone());
+        assert!(said.contains(why), "{call}: {said}");
+    }
+    let changed = json!({ "request": "PUT /cluster/sdn/zones/z1", "form": ["mtu=1400", "digest=11"], "answer": { "data": null } });
+    play(&fake, json!([zone(json!("pve1")), nodes, changed]));
+    let said = text(&mut session, ZONE, update);
+    assert!(
+        said.starts_with("✅ Update SDN zone z1: pending."),
+        "{said}"
+    );
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn applying_asks_with_all_that_is_pending() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
+    let looks = [
+        pending(
+            "/cluster/sdn/vnets",
+            json!([
+                { "vnet": "v1", "zone": "z1", "type": "vnet" },
+                { "vnet": "v2", "zone": "z1", "type": "vnet", "state": "deleted" },
+            ]),
+        ),
+        pending(
+            "/cluster/sdn/zones",
+            json!([{ "zone": "z1", "type": "simple", "mtu": 1400, "ipam": "pve", "state": "changed", "pending": { "mtu": 1350, "ipam": "deleted" } }]),
+        ),
+        pending(
+            "/cluster/sdn/vnets/v1/subnets",
+            json!([{ "subnet": "z1-10.0.0.0-24", "state": "new", "pending": { "gateway": "10.0.0.1" } }]),
+        ),
+        pending("/cluster/sdn/controllers", json!([])),
+    ];
+    play(&fake, json!(looks));
+    let said = text(&mut session, APPLY, json!({ "action": "apply" }));
+    for expected in [
+        "Apply the pending SDN changes. The network of all nodes is reloaded",
+        "zone z1 changed: ipam: pve -> none; mtu: 1400 -> 1350",
+        "vnet v2 deleted",
+        "subnet z1-10.0.0.0-24 new",
+        "confirm_token=",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn sdn_of_version_8_has_no_preview_and_no_rollback() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED]);
+    let version = get("/version", json!({ "release": "8.4", "version": "8.4.14" }));
+    play(&fake, json!([version]));
+    for call in [
+        json!({ "action": "rollback" }),
+        json!({ "action": "preview", "node": "pve1" }),
+        json!({ "action": "apply", "lock_token": "t1" }),
+    ] {
+        let said = text(&mut session, APPLY, call.clone());
+        assert!(
+            said.contains("needs Proxmox VE 9 or later"),
+            "{call}: {said}"
+        );
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+/// No boundary of guests allows what can cut any of them off.
+#[test]
+fn sdn_changes_are_outside_a_boundary_of_guests() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED, ("PROXMOX_GUESTS", "100-199")]);
+    let create = json!({ "action": "create", "zone": "z1", "type": "simple" });
+    let said = text(&mut session, ZONE, create);
+    assert!(said.contains("guests that it does not name"), "{said}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}

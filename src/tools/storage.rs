@@ -46,6 +46,7 @@ const TYPE: Param = Param::by_request(
 const CONTENT: Param = Param::optional("content", Kind::List, "").joined();
 const NODES: Param = Param::optional("nodes", Kind::List, "").joined();
 const DISABLE: Param = Param::optional("disable", Kind::Flag, "");
+const SHARED: Param = Param::optional("shared", Kind::Flag, "");
 const PATH: Param = Param::optional("path", Kind::Text(1, 4_096), "");
 const SERVER: Param = Param::optional("server", Kind::Text(1, 255), "");
 const EXPORT: Param = Param::optional("export", Kind::Text(1, 4_096), "");
@@ -94,6 +95,7 @@ pub(super) static MANAGE: Tool = Tool {
                     CONTENT,
                     NODES,
                     DISABLE,
+                    SHARED,
                     PATH,
                     SERVER,
                     EXPORT,
@@ -123,6 +125,7 @@ pub(super) static MANAGE: Tool = Tool {
                     CONTENT,
                     NODES,
                     DISABLE,
+                    SHARED,
                     SERVER,
                     USERNAME,
                     PASSWORD,

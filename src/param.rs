@@ -762,12 +762,9 @@ impl Args {
 
     /// Returns a request to `path`, whose `{name}` parts are filled in from the arguments.
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
-        self.values
-            .iter()
-            .fold(Request::new(method, path), |request, (name, values)| {
-                values
-                    .first()
-                    .map_or(request.clone(), |value| request.segment(name, value))
+        self.firsts()
+            .fold(Request::new(method, path), |request, (name, value)| {
+                request.segment(name, value)
             })
     }
 
@@ -803,13 +800,17 @@ impl Args {
 
     /// Replaces the `{name}` parts of a text by the arguments.
     pub(crate) fn fill(&self, template: &str) -> String {
+        self.firsts()
+            .fold(template.to_owned(), |text, (name, value)| {
+                text.replace(&format!("{{{name}}}"), &text::inline(value))
+            })
+    }
+
+    /// Returns the first value of each argument that has one.
+    fn firsts(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values
             .iter()
-            .fold(template.to_owned(), |text, (name, values)| {
-                values.first().map_or(text.clone(), |value| {
-                    text.replace(&format!("{{{name}}}"), &text::inline(value))
-                })
-            })
+            .filter_map(|(name, values)| Some((*name, values.first()?.as_str())))
     }
 }
 

@@ -576,7 +576,7 @@ impl Step {
         Self { more, ..self }
     }
 
-    /// The tool does its work without what this reads, where it is refused.
+    /// The tool does its work without it where it is refused, or sends it only if more is asked for.
     pub(crate) const fn dispensable(self) -> Self {
         Self {
             is_dispensable: true,

@@ -5,6 +5,7 @@
 mod agent;
 mod backups;
 mod certificates;
+mod cloud_init;
 mod common;
 mod config;
 mod console;
@@ -167,6 +168,8 @@ tools! {
         "proxmox_clone_vm" => modify::CLONE_VM,
         "proxmox_resize_lxc" => modify::RESIZE_LXC,
         "proxmox_resize_vm" => modify::RESIZE_VM,
+        "proxmox_get_cloudinit" => cloud_init::READ,
+        "proxmox_regenerate_cloudinit" => cloud_init::REGENERATE,
     }
     "snapshots": "Snapshots" {
         "proxmox_create_snapshot_lxc" => snapshots::CREATE_LXC,
@@ -195,6 +198,7 @@ tools! {
         "proxmox_remove_mountpoint_lxc" => disks::REMOVE_LXC,
         "proxmox_move_disk_vm" => disks::MOVE_VM,
         "proxmox_move_disk_lxc" => disks::MOVE_LXC,
+        "proxmox_set_cdrom" => cloud_init::SET_CDROM,
     }
     "networking": "Guest networking" {
         "proxmox_add_network_vm" => networking::ADD_VM,

@@ -36,6 +36,8 @@ pub(crate) struct FollowUp {
     pub(crate) unsent: &'static str,
     /// What failed and what to do, if it fails.
     pub(crate) failure: [String; 2],
+    /// The change that follows this one.
+    pub(crate) next: Option<Box<FollowUp>>,
 }
 
 impl fmt::Debug for Wait {

@@ -446,7 +446,7 @@ impl Job {
         }
     }
 
-    /// Sends the change that follows `task`.
+    /// Sends the change that follows `task`, and those that follow it until one starts a task.
     fn send_next(&self, client: &Client, next: FollowUp, task: &Task) -> Result<Answer, Error> {
         let begun = start_task(client, &next.request, next.reply, &next.what);
         let mut answer = begun.map_err(|error| {
@@ -459,10 +459,24 @@ impl Job {
             let whole = Error::impossible(what, format!("{advice}\n{}", error.summary()));
             error.hints().fold(whole, Error::hint)
         })?;
+        match next.next {
+            Some(mut following) if answer.task.is_none() => {
+                following.note = [next.note, format!("{}: done.", next.what), following.note]
+                    .into_iter()
+                    .filter(|note| !note.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("\n");
+                return self.send_next(client, *following, task);
+            }
+            following => answer.follow_up = following,
+        }
         if let Some(id) = task.chosen {
             answer.task = answer.task.map(|started| started.with_chosen_vmid(id));
         }
-        Ok(self.completed(answer.line(next.note)))
+        Ok(self.completed(match next.note.is_empty() {
+            true => answer,
+            false => answer.line(next.note),
+        }))
     }
 
     /// Reports on the task, with what can be read once it has succeeded.

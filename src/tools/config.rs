@@ -48,6 +48,24 @@ impl Config {
         slots
     }
 
+    /// Returns the storage of a VM's first disk.
+    pub(super) fn storage(&self) -> Option<String> {
+        let slots = self.slots(&["scsi", "virtio", "sata", "ide"]);
+        let lines = slots.into_iter().filter_map(|slot| self.get(slot));
+        let mut disks = lines.filter(|line| !line.contains("media=cdrom"));
+        Some(disks.next()?.split_once(':')?.0.to_owned())
+    }
+
+    /// Returns the slot of the cloud-init drive.
+    pub(super) fn cloud_init_drive(&self) -> Option<&str> {
+        let slots = self.slots(&["ide", "sata", "scsi"]);
+        let mut slots = slots.into_iter();
+        slots.find(|slot| {
+            self.get(slot)
+                .is_some_and(|line| is_cloud_init_drive(&line))
+        })
+    }
+
     /// Returns true if changes of `devices` (`network`, `disk`) take effect in a running VM. Both are included if the
     /// option `hotplug` is absent or 1.
     pub(super) fn hotplugs(&self, devices: &str) -> bool {
@@ -289,7 +307,7 @@ fn waiting(row: &Value) -> Option<Option<Value>> {
 
 /// Returns true if a drive is the cloud-init drive: `local-lvm:vm-100-cloudinit,media=cdrom`
 /// (`PVE/QemuServer/Drive.pm`, `drive_is_cloudinit`).
-fn is_cloud_init_drive(line: &str) -> bool {
+pub(super) fn is_cloud_init_drive(line: &str) -> bool {
     let volume = line.split(',').next().unwrap_or_default();
     let name = volume.rsplit(['/', ':']).next().unwrap_or_default();
     let name = name.split('.').next().unwrap_or_default();

@@ -1,15 +1,17 @@
 //! Creating guests, and the templates for containers.
 
+use super::cloud_init;
 use super::common::{NODE, POOL, STORAGE};
+use super::disks::{IMPORT_FROM, imported};
 use super::guest::NEW_VMID;
-use crate::answer::{self, Answer, Column, GeneratedSecret, LIMIT, OFFSET, Order, Table};
+use crate::answer::{self, Answer, Column, FollowUp, GeneratedSecret, LIMIT, OFFSET, Order, Table};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::PropertyString;
 use crate::request::{
-    Method::{Get, Post},
-    Reply,
+    Method::{Get, Post, Put},
+    Reply, Request,
 };
 use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
@@ -246,12 +248,23 @@ fn generate_password() -> Result<String, Error> {
 const NAME: Param = Param::required("name", Kind::Format(&format::DNS_NAME), "");
 const CORES: Param = Param::optional("cores", Kind::Integer(1, u64::MAX), "").default("1");
 const SOCKETS: Param = Param::optional("sockets", Kind::Integer(1, u64::MAX), "").default("1");
+/// In GiB.
+const USUAL_SIZE: &str = "8";
 const DISK_SIZE: Param = Param::optional(
     "disk_size",
     Kind::Format(&format::NEW_SIZE),
-    "GiB, or with unit M, G or T.",
+    "GiB, or with unit M, G or T; 8G or that of the image if absent.",
+);
+const IMAGE_FORMAT: Param = Param::optional("format", Kind::Choice(&["raw", "qcow2", "vmdk"]), "");
+const MACHINE: Param = Param::optional("machine", Kind::Text(1, 40), "Such as q35.");
+const SERIAL: Param = Param::optional(
+    "serial",
+    Kind::Flag,
+    "Serial console as display, as cloud images use it.",
 )
-.default("8G");
+.local();
+const ONBOOT: Param = Param::optional("onboot", Kind::Flag, "");
+const STARTUP: Param = Param::optional("startup", Kind::Text(1, 60), "Such as order=1,up=30.");
 const ISO: Param = Param::optional(
     "iso",
     Kind::Format(&format::VOLUME),
@@ -276,9 +289,12 @@ const BIOS: Param = Param::optional("bios", Kind::Choice(&["seabios", "ovmf"]), 
 const AGENT: Param = Param::optional("agent", Kind::Flag, "Use the QEMU guest agent.");
 const TAG: Param = Param::optional("tag", Kind::Integer(1, 4_094), "VLAN.");
 
+/// The VM that was created, in the paths of what follows.
+const CREATED: Param = Param::optional("newid", Kind::NewGuest, "");
+
 pub(super) static CREATE_VM: Tool = Tool {
     title: "Create VM",
-    summary: "Creates a VM with one disk (scsi0) and one network card (net0).",
+    summary: "Creates a VM with one disk (scsi0), empty or from an image, and one network card (net0). Cloud-init settings bring their drive.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -290,36 +306,67 @@ pub(super) static CREATE_VM: Tool = Tool {
         SOCKETS,
         DISK_SIZE,
         ON_STORAGE,
+        IMPORT_FROM,
+        IMAGE_FORMAT,
         ISO,
         OSTYPE,
         BRIDGE,
         CPU,
+        MACHINE,
         BIOS,
         AGENT,
+        SERIAL,
         TAG,
+        cloud_init::USER,
+        cloud_init::PASSWORD,
+        cloud_init::SSH_KEYS,
+        cloud_init::IP_CONFIG,
+        cloud_init::NAMESERVER,
+        cloud_init::SEARCHDOMAIN,
+        ONBOOT,
+        STARTUP,
         START,
         POOL,
         WAIT,
         WAIT_TIMEOUT,
     ],
     call: Call::Steps(
-        &[Step::change(
-            Post,
-            "/nodes/{node}/qemu",
-            needs::CREATE,
-            Touches::NewGuest,
-            Harm::OfNewGuest,
-        )
-        .also(&[
-            "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
-            "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
-            "/vms/{newid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",
-            "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
-            "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
-            "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
-            needs::READ,
-            needs::STARTED,
-        ])],
+        &[
+            Step::change(
+                Post,
+                "/nodes/{node}/qemu",
+                needs::CREATE,
+                Touches::NewGuest,
+                Harm::OfNewGuest,
+            )
+            .also(&[
+                "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
+                "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+                "/vms/{newid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",
+                "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
+                "/vms/{newid}:VM.Config.Network or /pool/{pool}:VM.Config.Network",
+                "/vms/{newid}:VM.Config.Options or /pool/{pool}:VM.Config.Options",
+                needs::READ,
+                needs::STARTED,
+            ]),
+            Step::change(
+                Put,
+                "/nodes/{node}/qemu/{newid}/resize",
+                &[
+                    "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
+                    needs::SPACE,
+                ],
+                Touches::GuestOf(&CREATED),
+                Harm::None,
+            ),
+            Step::change(
+                Post,
+                "/nodes/{node}/qemu/{newid}/status/start",
+                &[needs::STARTED],
+                Touches::Unchanged(&CREATED),
+                Harm::None,
+            ),
+        ],
         create_vm,
     ),
 };
@@ -330,33 +377,105 @@ fn create_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     if let Some(tag) = args.get(&TAG) {
         card.set("tag", tag);
     }
-    let disk = format!("{}:{}", &args[&ON_STORAGE], &args[&DISK_SIZE]);
+    let (storage, image) = (&args[&ON_STORAGE], args.get(&IMPORT_FROM));
+    let size = args.get(&DISK_SIZE).unwrap_or(USUAL_SIZE);
+    let mut disk = match image {
+        Some(image) => imported(storage, image),
+        None => PropertyString::of(format!("{storage}:{size}")),
+    };
+    if let Some(image_format) = args.get(&IMAGE_FORMAT) {
+        disk.set("format", image_format);
+    }
+    // A disk gets the size of its image, and is enlarged before its VM starts.
+    let grows = args.get(&DISK_SIZE).filter(|_| image.is_some());
+    if grows.is_some() && args.get(&WAIT) == Some("0") {
+        return Err(Error::arguments(vec![
+            "disk_size waits for the import: give only one of disk_size and wait=false".to_owned(),
+        ]));
+    }
+    let mut sent = vec![
+        NEW_VMID, NAME, MEMORY, CORES, SOCKETS, OSTYPE, CPU, MACHINE, BIOS, AGENT, ONBOOT, STARTUP,
+    ];
+    if grows.is_none() {
+        sent.push(START);
+    }
+    sent.push(POOL);
     let request = args.request(Post, "/nodes/{node}/qemu");
     let mut request = args
-        .send_given(
-            request,
-            &[
-                NEW_VMID, NAME, MEMORY, CORES, SOCKETS, OSTYPE, CPU, BIOS, AGENT, START, POOL,
-            ],
-        )
+        .send_given(request, &sent)
         // Proxmox's own default is the slow lsi controller.
         .with("scsihw", "virtio-scsi-single")
-        .with("scsi0", disk)
+        .with("scsi0", disk.to_string())
         .with("net0", card.to_string());
+    if args.flag(&SERIAL) {
+        request = request.with("serial0", "socket").with("vga", "serial0");
+    }
     let mut boot = "order=scsi0;net0";
+    let mut cloud_init_slot = "ide2";
     if let Some(iso) = args.get(&ISO) {
         request = request.with("ide2", format!("{iso},media=cdrom"));
         boot = "order=scsi0;ide2;net0";
+        cloud_init_slot = "ide0";
     }
+    if cloud_init::is_wanted(args) {
+        request = request.with(cloud_init_slot, cloud_init::drive(storage));
+        request = cloud_init::with_fields(args, request);
+    }
+    let from = match image {
+        Some(image) => image.to_owned(),
+        None => format!("{size} GiB"),
+    };
     let what = format!(
-        "Create VM {} ({}, {} GiB on {})",
-        &args[&NEW_VMID], &args[&NAME], &args[&DISK_SIZE], &args[&ON_STORAGE]
+        "Create VM {} ({}, {from} on {storage})",
+        &args[&NEW_VMID], &args[&NAME]
     );
     let answer = start_task(client, &request.with("boot", boot), Reply::Task, &what)?;
+    let answer = Answer {
+        follow_up: grows.map(|size| Box::new(enlarge(args, size))),
+        ..answer
+    };
     Ok(match args.get(&BIOS) {
         Some("ovmf") => answer.remark("without an EFI disk, so boot entries are lost at each stop"),
         _ => answer,
     })
+}
+
+/// Enlarges the disk of a new VM to `size`, in GiB, and then starts it if that is asked for.
+fn enlarge(args: &Args, size: &str) -> FollowUp {
+    let id = &args[&NEW_VMID];
+    let request = |method, rest: &str| {
+        let path = format!("/nodes/{{node}}/qemu/{{newid}}{rest}");
+        let request = Request::new(method, &path);
+        request.segment("node", &args[&NODE]).segment("newid", id)
+    };
+    let starts = args.flag(&START).then(|| {
+        Box::new(FollowUp {
+            request: request(Post, "/status/start"),
+            reply: Reply::Task,
+            what: format!("Start VM {id}"),
+            note: format!("VM {id} was created, its disk has {size} GiB."),
+            unsent: "It was not started: start it when its disk is enlarged.",
+            failure: [
+                format!("VM {id} was created, its start failed"),
+                "Start it instead of creating it again.".to_owned(),
+            ],
+            next: None,
+        })
+    });
+    FollowUp {
+        request: request(Put, "/resize")
+            .with("disk", "scsi0")
+            .with("size", format!("{size}G")),
+        reply: Reply::TaskOrNothing,
+        what: format!("Enlarge scsi0 of VM {id} to {size} GiB"),
+        note: format!("VM {id} was created."),
+        unsent: "Its disk was not enlarged: proxmox_resize_disk_vm does that when the VM is there.",
+        failure: [
+            format!("VM {id} was created, its disk could not be enlarged"),
+            "proxmox_resize_disk_vm enlarges it; do not create the VM again.".to_owned(),
+        ],
+        next: starts,
+    }
 }
 
 #[cfg(test)]

@@ -38,9 +38,17 @@ const IMAGE_FORMAT: Param = Param::optional("format", Kind::Choice(&["raw", "qco
 const DISK_OPTIONS: Param =
     Param::optional("options", Kind::Text(1, 512), "Such as discard=on,ssd=1.");
 
+const IMPORTED_SIZE: Param = NEW_SIZE.required_unless(&["import_from"]);
+/// Where the content of a new disk comes from: an image, or a disk of another VM.
+pub(super) const IMPORT_FROM: Param = Param::optional(
+    "import_from",
+    Kind::Format(&format::VOLUME),
+    "Image to copy, such as local:import/debian.qcow2.",
+);
+
 pub(super) static ADD_VM: Tool = Tool {
     title: "Add disk to VM",
-    summary: "Adds a new disk to a VM.",
+    summary: "Adds a new disk to a VM, empty or with an imported image.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -48,7 +56,8 @@ pub(super) static ADD_VM: Tool = Tool {
         VMID,
         NEW_DISK,
         STORAGE,
-        NEW_SIZE,
+        IMPORTED_SIZE,
+        IMPORT_FROM,
         IMAGE_FORMAT,
         DISK_OPTIONS,
         WAIT,
@@ -64,7 +73,7 @@ pub(super) static ADD_VM: Tool = Tool {
                 Touches::GuestOf(&VMID),
                 Harm::OfConfig,
             )
-            .also(needs::DISK_AND_SPACE),
+            .also(&[needs::DISK, needs::SPACE, needs::READ]),
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         add_vm,
@@ -73,11 +82,24 @@ pub(super) static ADD_VM: Tool = Tool {
 
 fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     let slot = &args[&NEW_DISK];
-    let mut line = PropertyString::of(format!("{}:{}", &args[&STORAGE], &args[&NEW_SIZE]));
+    let mut line = match (args.get(&IMPORT_FROM), args.get(&IMPORTED_SIZE)) {
+        (Some(image), None) => imported(&args[&STORAGE], image),
+        (None, Some(size)) => PropertyString::of(format!("{}:{size}", &args[&STORAGE])),
+        _ => {
+            return Err(Error::arguments(vec![
+                "import_from takes the size of the image: give only one of size and import_from, then proxmox_resize_disk_vm enlarges it".to_owned(),
+            ]));
+        }
+    };
     if let Some(image_format) = args.get(&IMAGE_FORMAT) {
         line.set("format", image_format);
     }
-    add_options(&mut line, args, &DISK_OPTIONS, &["format", "size"])?;
+    add_options(
+        &mut line,
+        args,
+        &DISK_OPTIONS,
+        &["format", "import-from", "size"],
+    )?;
     // POST starts a task for what takes long; PUT would exceed the limit of 30 s.
     let (before, data) = change(client, args, Guest::Vm, Reply::TaskOrNothing, |config| {
         config.free(args, Guest::Vm, slot)?;
@@ -102,6 +124,13 @@ fn add_vm(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     Ok(answer
         .then(|client, args, answer| with_slot(client, args, Guest::Vm, &args[&NEW_DISK], answer)))
+}
+
+/// The line of a disk on `storage` that gets the content of `image`.
+pub(super) fn imported(storage: &str, image: &str) -> PropertyString {
+    let mut line = PropertyString::of(format!("{storage}:0"));
+    line.set("import-from", image);
+    line
 }
 
 /// Adds the `options` of a call to a line.

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::cloud_init;
 use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
-use super::config::{DEFAULT, Settings, change_settings, with_waits};
+use super::config::{Config, DEFAULT, Settings, change_settings, with_waits};
 use super::guest::{NODE, VMID};
 use crate::answer::{Answer, FollowUp};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::request::{
-    Method::{Post, Put},
+    Method::{self, Post, Put},
     Reply, Request,
 };
 use crate::row::{Harm, Step, Touches, needs};
@@ -93,7 +94,7 @@ pub(super) static CLONE_LXC: Tool = Tool {
 
 pub(super) static CLONE_VM: Tool = Tool {
     title: "Clone VM",
-    summary: "Clones a VM or a VM template.",
+    summary: "Clones a VM or a VM template; cloud-init settings are given to the copy.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
@@ -108,12 +109,19 @@ pub(super) static CLONE_VM: Tool = Tool {
         OF_SNAPSHOT,
         POOL,
         DESCRIPTION,
+        cloud_init::USER,
+        cloud_init::PASSWORD,
+        cloud_init::SSH_KEYS,
+        cloud_init::IP_CONFIG,
+        cloud_init::NAMESERVER,
+        cloud_init::SEARCHDOMAIN,
         START_COPY,
         WAIT,
         WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
+            Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT).dispensable(),
             Step::change(
                 Post,
                 "/nodes/{node}/qemu/{vmid}/clone",
@@ -121,6 +129,14 @@ pub(super) static CLONE_VM: Tool = Tool {
                 Touches::Unchanged(&VMID),
                 Harm::None,
             ),
+            Step::change(
+                Put,
+                "/nodes/{node}/qemu/{newid}/config",
+                &["/vms/{newid}:VM.Config.Cloudinit or /pool/{pool}:VM.Config.Cloudinit"],
+                Touches::GuestOf(&NEWID),
+                Harm::OfConfig,
+            )
+            .dispensable(),
             Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
             Step::change(
                 Post,
@@ -134,45 +150,104 @@ pub(super) static CLONE_VM: Tool = Tool {
     ),
 };
 
-/// Clones a guest and, with `start`, starts the copy.
+/// Clones a guest; then tells the copy of a VM what cloud-init is to do, and starts it, as far as that is asked for.
 fn clone(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
-    if args.flag(&START_COPY) && args.get(&WAIT) == Some("0") {
+    let is_told = cloud_init::is_wanted(args);
+    let starts = args.flag(&START_COPY);
+    if (starts || is_told) && args.get(&WAIT) == Some("0") {
         return Err(Error::arguments(vec![
-            "start waits for the copy: give only one of start and wait=false".to_owned(),
+            "start and cloud-init settings wait for the copy: leave wait=false out".to_owned(),
         ]));
     }
+    let settings = match is_told {
+        true => Some(settings_of_copy(client, args)?),
+        false => None,
+    };
     let request = args.whole_request(Post, &guest.path("clone"));
     let what = format!("Clone {} {{vmid}} to {{newid}}", guest.noun());
     let answer = start_task(client, &request, Reply::Task, &args.fill(&what))?;
-    let Some(copying) = answer.task.as_ref().filter(|_| args.flag(&START_COPY)) else {
+    let Some(copying) = answer.task.as_ref() else {
         return Ok(answer);
     };
-    let path = format!(
-        "/nodes/{{node}}/{}/{{newid}}/status/start",
-        guest.api_type()
-    );
-    let request = Request::new(Post, &path)
-        .segment("node", args.get(&TARGET).unwrap_or(&args[&NODE]))
-        .segment("newid", &args[&NEWID]);
     let name = format!("{} {}", guest.noun(), &args[&NEWID]);
-    let next = FollowUp {
-        request,
-        reply: Reply::Task,
-        what: format!("Start {name}"),
-        note: args.fill("Copied from {vmid} to {newid}: done."),
-        unsent: "It was not started: start it when the copy is done.",
-        failure: [
-            format!("{name} was copied, its start failed"),
-            format!(
-                "{} is done: start it instead of copying again.",
-                copying.what
-            ),
-        ],
+    let copied = args.fill("Copied from {vmid} to {newid}: done.");
+    let start = starts.then(|| {
+        let rest = format!("{}/{{newid}}/status/start", guest.api_type());
+        Box::new(FollowUp {
+            request: of_copy(args, Post, &rest),
+            reply: Reply::Task,
+            what: format!("Start {name}"),
+            note: copied.clone(),
+            unsent: "It was not started: start it when the copy is done.",
+            failure: [
+                format!("{name} was copied, its start failed"),
+                format!(
+                    "{} is done: start it instead of copying again.",
+                    copying.what
+                ),
+            ],
+            next: None,
+        })
+    });
+    let follow_up = match settings {
+        None => start,
+        Some(request) => Some(Box::new(FollowUp {
+            request,
+            reply: Reply::Nothing,
+            what: format!("Cloud-init settings of {name}"),
+            note: copied.clone(),
+            unsent: "Its cloud-init settings were not sent: proxmox_update_guest_config sets them when the copy is done.",
+            failure: [
+                format!("{name} was copied, its cloud-init settings were refused"),
+                "proxmox_update_guest_config sets them; do not copy again.".to_owned(),
+            ],
+            // The first of the two says that it was copied.
+            next: start.map(|start| {
+                Box::new(FollowUp {
+                    note: String::new(),
+                    ..*start
+                })
+            }),
+        })),
     };
     Ok(Answer {
-        follow_up: Some(Box::new(next)),
+        follow_up,
         ..answer
     })
+}
+
+/// A request about the copy, where it will be.
+fn of_copy(args: &Args, method: Method, rest: &str) -> Request {
+    Request::new(method, &format!("/nodes/{{node}}/{rest}"))
+        .segment("node", args.get(&TARGET).unwrap_or(&args[&NODE]))
+        .segment("newid", &args[&NEWID])
+}
+
+/// The request that gives a copy of a VM its cloud-init settings, and the drive that they need if the original
+/// has none.
+fn settings_of_copy(client: &Client, args: &Args) -> Result<Request, Error> {
+    let config = Config::read(client, args, Guest::Vm)?;
+    let request = of_copy(args, Put, "qemu/{newid}/config");
+    let request = match config.cloud_init_drive() {
+        Some(_) => request,
+        None => {
+            let free = ["ide2", "ide0"]
+                .into_iter()
+                .find(|slot| config.get(slot).is_none());
+            let storage = args.get(&TO_STORAGE).map(str::to_owned);
+            let storage = storage.or_else(|| config.storage());
+            match (free, storage) {
+                (Some(slot), Some(storage)) => request.with(slot, cloud_init::drive(&storage)),
+                _ => {
+                    return Err(Error::impossible(
+                        args.fill("VM {vmid} has no cloud-init drive, nothing was copied"),
+                        "proxmox_set_cdrom with action=cloud_init adds one.",
+                    ));
+                }
+            }
+        }
+    };
+    Ok(cloud_init::with_fields(args, request))
 }
 
 const MEMORY: Param = Param::optional("memory", Kind::Integer(16, u64::MAX), "MiB.");

@@ -378,7 +378,8 @@ pub(super) static DOWNLOAD_TEMPLATE: Tool = Tool {
                 "/nodes/{node}/query-oci-repo-tags",
                 &["/nodes/{node}:Sys.AccessNetwork"],
             )
-            .dispensable(),
+            .dispensable()
+            .known_to(Versions::since(9)),
             Step::change(
                 Post,
                 "/nodes/{node}/storage/{storage}/oci-registry-pull",
@@ -386,7 +387,8 @@ pub(super) static DOWNLOAD_TEMPLATE: Tool = Tool {
                 Touches::NoGuest,
                 Harm::None,
             )
-            .dispensable(),
+            .dispensable()
+            .known_to(Versions::since(9)),
         ],
         download_template,
     ),

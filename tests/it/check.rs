@@ -52,8 +52,8 @@ fn with_privileges(version: &str, privileges: Value, arguments: &[&str]) -> (i32
 
 fn everything() -> Value {
     let names = "Datastore.AllocateSpace Datastore.Audit SDN.Use Sys.Audit Sys.Modify Sys.Syslog \
-        VM.Allocate VM.Audit VM.Backup VM.Clone VM.Config.CPU VM.Config.Disk VM.Config.HWType \
-        VM.Config.Memory VM.Config.Network VM.Config.Options VM.GuestAgent.Unrestricted \
+        VM.Allocate VM.Audit VM.Backup VM.Clone VM.Config.CDROM VM.Config.CPU \
+        VM.Config.Cloudinit VM.Config.Disk VM.Config.HWType VM.Config.Memory VM.Config.Network VM.Config.Options VM.GuestAgent.Unrestricted \
         VM.PowerMgmt VM.Snapshot";
     let all: Value = names
         .split(' ')
@@ -121,7 +121,7 @@ fn exits_with_0_if_all_is_well() {
         ]
     );
     let toolsets = format!(
-        "ok       toolsets         79 of {} tools, whose list takes ",
+        "ok       toolsets         82 of {} tools, whose list takes ",
         fixture::tools().len()
     );
     assert_holds(
@@ -130,9 +130,9 @@ fn exits_with_0_if_all_is_well() {
             "ok       api-version      Proxmox VE 9.2.3\n",
             "ok       token            root@pam!mcp is valid\n",
             "ok       login            not set; a few tools need one (PROXMOX_PASSWORD_FILE)\n",
-            "ok       privileges       root@pam!mcp has the privileges that the 79 available",
+            "ok       privileges       root@pam!mcp has the privileges that the 82 available",
             "ok       nodes            online: pve1\n",
-            "ok       elevated         allowed: 47 tools can change the cluster",
+            "ok       elevated         allowed: 49 tools can change the cluster",
             &toolsets,
         ],
     );
@@ -343,7 +343,7 @@ fn an_auditor_lacks_little_if_no_elevated_tool_is_allowed() {
     assert_holds(
         &text,
         &[
-            "warning  privileges       root@pam!mcp lacks privileges for 2 of the 30 available tools",
+            "warning  privileges       root@pam!mcp lacks privileges for 2 of the 31 available tools",
             "- Sys.Syslog on /nodes: get_node_syslog, get_node_journal\n",
             "  PROXMOX_EXCLUDE_TOOLS=proxmox_get_node_journal,proxmox_get_node_syslog\n",
             "  pveum role add MCP-nodes-NODE; pveum role modify MCP-nodes-NODE --append 1 --privs Sys.Syslog \
@@ -362,7 +362,7 @@ fn what_an_auditor_lacks_for_elevated_tools_fits_on_a_screen() {
         &[
             "- VM.PowerMgmt on /vms: start_lxc, start_vm, stop_lxc,",
             "- VM.GuestAgent.Unrestricted on /vms: execute_vm_command\n",
-            "--privs VM.Allocate,VM.Backup,VM.Clone,VM.Config.CPU,",
+            "--privs VM.Allocate,VM.Backup,VM.Clone,VM.Config.CDROM,",
             "--privs Sys.Modify,Sys.Syslog && ",
         ],
     );
@@ -388,7 +388,7 @@ fn expects_of_older_versions_only_the_privileges_that_they_have() {
     assert_holds(
         &text,
         &[
-            "1 of the 79 available tools",
+            "1 of the 82 available tools",
             "- VM.Monitor on /vms: execute_vm_command\n",
         ],
     );

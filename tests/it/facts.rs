@@ -57,7 +57,16 @@ fn each_change_sends_the_digest_that_its_endpoint_takes() {
     for tool in fixture::tools() {
         let fixture = Fixture::of(&tool).expect("it is well-formed");
         for case in &fixture.cases {
+            let makes = |exchange: &Exchange| {
+                let path = exchange.request.strip_prefix("POST /nodes/");
+                path.is_some_and(|path| path.ends_with("/clone") || path.ends_with("/qemu"))
+            };
+            // A guest that the same call has made has no other writer yet.
+            let is_new = case.exchanges.iter().any(makes);
             for change in case.exchanges.iter().filter(takes_digest) {
+                if is_new {
+                    continue;
+                }
                 let sent = change.form.iter().any(|pair| pair.starts_with("digest="));
                 assert!(sent, "{tool}: {}: {}", case.shows, change.request);
                 seen += 1;

@@ -15,6 +15,8 @@ mod snapshot;
 
 /// The doctor: a verdict for each step, and what fixes it.
 mod check;
+/// From a cloud image to running VMs.
+mod cloud;
 /// Certificates, client configurations, completions, the manual page and packages.
 mod commands;
 /// A day of work, each step waited for.

@@ -4,6 +4,7 @@
 
 mod agent;
 mod backups;
+mod ceph;
 mod certificates;
 mod cloud_init;
 mod common;
@@ -11,12 +12,15 @@ mod config;
 mod console;
 mod create;
 mod credentials;
+mod dependents;
+mod disk_admin;
 mod disks;
 mod exec;
 mod firewall;
 mod guest;
 mod guests;
 mod ha;
+mod hardware;
 mod interfaces;
 mod jobs;
 mod lifecycle;
@@ -298,6 +302,12 @@ tools! {
         "proxmox_manage_pool" => pools::MANAGE,
     }
     "ceph": "Ceph" {
+        "proxmox_get_ceph_status" => ceph::STATUS,
+        "proxmox_list_ceph" => ceph::LIST,
+        "proxmox_manage_ceph_pool" => ceph::MANAGE_POOL,
+        "proxmox_manage_ceph_daemon" => ceph::MANAGE_DAEMON,
+        "proxmox_manage_ceph_fs" => ceph::MANAGE_FS,
+        "proxmox_control_ceph" => ceph::CONTROL,
         "proxmox_manage_ceph_osd" => osds::MANAGE,
     }
     "certificates": "Certificates" {
@@ -306,10 +316,17 @@ tools! {
         "proxmox_manage_acme_account" => certificates::MANAGE_ACCOUNT,
     }
     "disk-admin": "Disk operations" {
+        "proxmox_initialize_disk" => disk_admin::INITIALIZE,
+        "proxmox_list_node_storage_backends" => disk_admin::LIST,
+        "proxmox_manage_node_storage_backend" => disk_admin::MANAGE,
         "proxmox_wipe_disk" => node_disks::WIPE,
     }
     "console": "Console" {
         "proxmox_create_console" => console::CREATE,
+    }
+    "hardware": "Node hardware" {
+        "proxmox_list_node_hardware" => hardware::LIST,
+        "proxmox_get_node_capabilities" => hardware::CAPABILITIES,
     }
 }
 

@@ -100,6 +100,16 @@ static ROWS: &[Row] = &[
         said: &["no prune-backups options configured for storage *"],
         advice: Say("Give keep, such as keep-last=3: the storage has no policy of its own."),
     },
+    Row {
+        of: &["* */ceph/*"],
+        said: &[
+            "binary not installed: /usr/bin/ceph-*",
+            "pveceph configuration not initialized*",
+        ],
+        advice: Say(
+            "Ceph, or this part of it, is not set up there: name a node that has it, or have an administrator run pveceph install and pveceph init on this one.",
+        ),
+    },
     // No answer: QMPClient.pm reports "got timeout" only for the agent and for QEMU.
     Row {
         of: AGENT,
@@ -610,6 +620,16 @@ mod tests {
             "GET /nodes/pve1/qemu/100/agent/exec-status",
             "VM 100 qmp command 'guest-exec-status' failed - got timeout",
             "qemu-guest-agent did not answer",
+        ),
+        (
+            "GET /cluster/ceph/status",
+            "binary not installed: /usr/bin/ceph-mon",
+            "Ceph, or this part of it, is not set up there",
+        ),
+        (
+            "POST /nodes/pve1/ceph/pool",
+            "pveceph configuration not initialized",
+            "Ceph, or this part of it, is not set up there",
         ),
         (
             "qmsnapshot",

@@ -39,9 +39,28 @@ checked! {
     };
     ADDRESS: "an IP address", |text| text.parse::<IpAddr>().is_ok();
     BACKUP: "a volume id such as local:backup/vzdump-qemu-100-….vma.zst (at most 255 characters)", is_volume;
+    /// A disk or partition, by any of its names.
+    BLOCK_DEVICE: "a device such as /dev/sda or /dev/disk/by-id/…", |text| {
+        text.strip_prefix("/dev/").is_some_and(|rest| {
+            all(rest, "/-_.:+") && rest.split('/').all(|part| !part.is_empty() && ![".", ".."].contains(&part))
+        })
+    };
     BRIDGE: "a bridge or vnet (letters, digits, - _ .)", |text| all(text, "-_.");
     CHECKSUM: "a checksum of 32 to 128 hexadecimal digits", |text| {
         (32..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    /// A monitor, manager or metadata server by its name, an OSD by its number.
+    CEPH_DAEMON: "a name of letters, digits and dashes, for an OSD its number", is_label;
+    /// A pool or file system.
+    CEPH_NAME: "a name without blanks, : and /", |text| {
+        (1..=255).contains(&text.len())
+            && ![".", ".."].contains(&text)
+            && is_printable(text)
+            && !text.contains(|c: char| c.is_whitespace() || [':', '/'].contains(&c))
+    };
+    CEPH_SERVICE: "mon, mgr, mds or osd, or one of them such as osd.3", |text| {
+        let (kind, id) = text.split_once('.').unwrap_or((text, "0"));
+        ["mon", "mgr", "mds", "osd"].contains(&kind) && is_label(id)
     };
     CONFIG_ID: "a letter, then letters, digits, - or _", |text| {
         text.len() >= 2 && starts_with_letter(text) && all(text, "-_")
@@ -55,6 +74,9 @@ checked! {
     };
     DNS_NAME: "a DNS name (letters, digits, dashes; dots between labels; no underscore)", |text| {
         text.len() <= 255 && text.split('.').all(is_label)
+    };
+    GUID: "a UUID of hexadecimal digits and dashes (at most 36)", |text| {
+        (1..=36).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
     };
     HA_RESOURCE: "an HA resource such as vm:100 or ct:101", |text| {
         let vmid = text.strip_prefix("vm:").or(text.strip_prefix("ct:")).unwrap_or(text);
@@ -110,6 +132,18 @@ checked! {
     };
     NIC: "net0 to net31", |text| slot::is_one_of(text, &["net"]);
     NODE: "a node name (letters, digits, dashes)", is_label;
+    /// As `lspci` shows it, with or without its domain, or a mapping of the cluster.
+    PCI_DEVICE: "a PCI address such as 0000:01:00.0, or a mapping", |text| {
+        let hex = |text: &str, len| text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let rest = match text.split_once(':') {
+            Some((domain, rest)) if hex(domain, 4) => rest,
+            _ => text,
+        };
+        let is_address = rest.split_once(':').is_some_and(|(bus, slot)| {
+            hex(bus, 2) && slot.split_once('.').is_some_and(|(slot, function)| hex(slot, 2) && hex(function, 1))
+        });
+        is_address || (text.len() >= 2 && starts_with_letter(text) && all(text, "-_"))
+    };
     POOL: "a pool id (letters, digits, . _ -; up to three levels a/b/c)", |text| {
         let levels: Vec<&str> = text.split('/').collect();
         levels.len() <= 3 && levels.iter().all(|level| all(level, "._-") && ![".", ".."].contains(level))

@@ -14,6 +14,7 @@ mod snapshot;
 // The subjects.
 
 /// The doctor: a verdict for each step, and what fixes it.
+mod ceph;
 mod check;
 /// From a cloud image to running VMs.
 mod cloud;

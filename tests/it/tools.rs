@@ -300,6 +300,8 @@ fn the_data_of_each_read_contains_all_that_the_host_sent() {
                 || path.ends_with("/time")
                 // Of what is summarised, what it comes to.
                 || path.ends_with("/agent/file-read")
+                // Of a tree, its leaves.
+                || path.ends_with("/ceph/osd")
                 || path.ends_with("/rrddata")
                 || path.ends_with("/network-get-interfaces")
                 || path.ends_with("/syslog")

@@ -34,7 +34,12 @@ pub(crate) fn standard() -> io::Result<Box<dyn Source>> {
     Ok(Box::new(Blocking(io::stdin())))
 }
 
-/// A source that can only be read by waiting.
+/// A source that can only be read by waiting: standard input on Windows, where std cannot look ahead.
+///
+/// What is lost there: while a call waits for a task, the task is polled and the input is read only after the
+/// wait, so a ping, a cancel or another call that comes meanwhile is answered late, by the patience of the wait at
+/// most. And the user cannot be asked within a call, whose answer could not be read in time: the question comes
+/// with the result, and the call is repeated.
 #[cfg(not(unix))]
 struct Blocking<R>(R);
 

@@ -164,7 +164,7 @@ impl Line {
 }
 
 impl Exchange {
-    /// Its parameters for a person; a password is nobody's to copy.
+    /// Its parameters for a person; passwords are masked.
     fn parameters(&self) -> String {
         let shown = self.form.iter().map(|pair| match pair.split_once('=') {
             Some(("password", _)) => "password=…",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The parts of a property string, in order, also those nobody here knows.
+/// The parts of a property string, in order, including unknown ones.
 ///
 /// Proxmox splits at every comma and has no quoting (`PVE/JSONSchema.pm`, `parse_property_string`):
 /// a value must never hold one.

@@ -284,7 +284,7 @@ impl<'a> Reader<'a> {
         Err(match reply.status {
             401 => {
                 login.forget();
-                error.advise("The login has ended: call again, which logs in anew.")
+                error.advise("The login has ended: call again, which logs in again.")
             }
             403 => error.advise(format!(
                 "It is {} who lacks the privilege, not the token: see PROXMOX_LOGIN_USER.",

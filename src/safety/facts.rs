@@ -347,7 +347,7 @@ enum Fact {
 }
 
 impl Fact {
-    /// Returns the error only if there is no point in going on: the host does not answer, or the client has
+    /// Returns the error only if continuing is pointless: the host does not answer, or the client has
     /// cancelled.
     fn of(read: Result<Value, Error>) -> Result<Self, Error> {
         match read {

@@ -34,7 +34,7 @@ pub(crate) struct Target {
 impl Files<'_> {
     /// Opens the file at `given`, a path from the root or from one of the directories.
     ///
-    /// Whether a file exists elsewhere is not told.
+    /// Does not reveal whether a file exists elsewhere.
     pub(crate) fn open(&self, given: &str) -> Result<Source, Error> {
         let roots = self.roots()?;
         let real = places(&roots, given)

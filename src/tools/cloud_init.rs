@@ -1,4 +1,4 @@
-//! Cloud-init and CD drives of VMs: what a cloud image is told at its first start, and discs.
+//! Cloud-init and CD drives of VMs: the settings that a cloud image reads when it starts, and discs.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(super) const NAMESERVER: Param = Param::optional("nameserver", Kind::Text(1,
 pub(super) const SEARCHDOMAIN: Param =
     Param::optional("searchdomain", Kind::Text(1, 256), "").local();
 
-/// What a new guest can be told.
+/// The settings that a new guest can be given.
 const FIELDS: &[Param] = &[
     USER,
     PASSWORD,
@@ -51,7 +51,7 @@ pub(super) fn is_wanted(args: &Args) -> bool {
     FIELDS.iter().any(|field| args.get(field).is_some())
 }
 
-/// Adds what the guest is to be told. Proxmox keeps SSH keys percent-encoded.
+/// Adds the settings that were given. Proxmox keeps SSH keys percent-encoded.
 pub(super) fn with_fields(args: &Args, request: Request) -> Request {
     let given = FIELDS.iter();
     let given = given.filter_map(|field| Some((field.name, args.get(field)?)));
@@ -168,7 +168,7 @@ pub(super) static REGENERATE: Tool = Tool {
     }),
 };
 
-/// Proxmox says that all is well where there is no drive.
+/// Without a drive Proxmox does nothing and reports success.
 fn has_drive(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
     match Config::read(client, args, Guest::Vm)?.cloud_init_drive() {
         Some(_) => Ok(Vec::new()),
@@ -245,7 +245,7 @@ fn set_cdrom(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(with_slot(client, args, Guest::Vm, &slot, answer))
 }
 
-/// The drive that is meant. A disk is not overwritten: Proxmox would detach it without a word.
+/// The drive that is meant. A disk is not overwritten: Proxmox would silently detach it.
 fn pick_drive(args: &Args, config: &Config) -> Result<String, Error> {
     let is_cd = |slot: &str| {
         let line = config.get(slot).unwrap_or_default();

@@ -174,7 +174,7 @@ const ADD: &str = "Add[ guests {vms}][ storages {storage}] to pool {poolid}";
 const REMOVE: &str = "Remove[ guests {vms}][ storages {storage}] from pool {poolid}";
 const REMOVED: &str = "Privileges granted on the pool no longer apply to them.";
 
-/// The guests that it names; a storage is no guest, though a whole pool of guests may use it.
+/// The guests that it names. Storages do not count, although guests may use them.
 fn guests(request: &Request, _: &Value) -> Vec<String> {
     let named = request.form.iter().filter(|(name, _)| *name == "vms");
     let ids = named.flat_map(|(_, ids)| ids.split(','));

@@ -256,7 +256,7 @@ fn restored(client: &Client, args: &Args, guest: Guest) -> Option<String> {
 const MOST: usize = 12;
 
 /// Returns true if a rollback restores an option (`PVE/AbstractConfig.pm`, `snapshot_rollback`);
-/// the others are about the snapshot, or created anew.
+/// the others are about the snapshot, or newly created.
 fn comes_back(key: &str) -> bool {
     const STAYS: &[&str] = &[
         "description",

@@ -92,7 +92,7 @@ fn a_request_moves_on_from_hosts_that_cannot_be_reached() {
 fn a_name_without_an_address_is_no_obstacle() {
     let host = Host::plain(vec![vec![ok("{}")]]);
     let mut all = connection(false, nowhere(), Check::Strict, &[]);
-    // A label has at most 63 letters (RFC 1035), so the resolver asks nobody for this one.
+    // A label has at most 63 letters (RFC 1035), so the resolver sends no query for this one.
     all.hosts[0].name = format!("{}.invalid", "p".repeat(64));
     let other = connection(false, host.at, Check::Strict, &[]);
     all.hosts.extend(other.hosts);

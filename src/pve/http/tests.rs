@@ -111,7 +111,7 @@ pub(crate) fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// An address where nobody listens.
+/// An address that nothing listens on.
 pub(crate) fn nowhere() -> SocketAddr {
     // Not 127.0.0.1, where another test could be given the port.
     let listener = TcpListener::bind("127.0.0.2:0").unwrap();
@@ -968,7 +968,7 @@ pub(crate) mod failing {
         }
     }
 
-    /// A label has at most 63 letters (RFC 1035), so the resolver asks nobody for this one.
+    /// A label has at most 63 letters (RFC 1035), so the resolver sends no query for this one.
     #[test]
     fn names_the_setting_when_there_is_no_address() {
         let mut connection = connection(true, nowhere(), Check::Strict, &["ca"]);

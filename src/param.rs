@@ -256,6 +256,11 @@ impl Param {
         }
     }
 
+    /// Returns true if its value is a list with commas.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.joined
+    }
+
     pub(crate) const fn known_to(self, versions: Versions) -> Self {
         Self {
             versions: VersionLimit {

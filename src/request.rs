@@ -51,6 +51,8 @@ impl Method {
 /// The answer of Proxmox to a change that it has accepted; any other answer leaves that open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
+    /// 1 or 0: whether there was anything to do.
+    Flag,
     /// `null`: the change is done.
     Nothing,
     /// `null` or an empty text: the change is done.
@@ -77,6 +79,10 @@ impl Reply {
             (Reply::TaskOrOk, Value::String(ok)) if ok == "OK" => true,
             (Reply::NothingOrEmpty, Value::Null) => true,
             (Reply::NothingOrEmpty, Value::String(text)) => text.is_empty(),
+            (Reply::Flag, flag) => {
+                [0.into(), 1.into(), "".into(), "0".into(), "1".into()].contains(flag)
+                    || flag.is_boolean()
+            }
             (Reply::Task | Reply::TaskOrNothing | Reply::TaskOrOk, Value::String(upid)) => {
                 Upid::parse(upid).is_some()
             }
@@ -91,6 +97,7 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Reply::Flag => f.write_str("0 or 1"),
             Reply::Nothing => f.write_str("null"),
             Reply::NothingOrEmpty => f.write_str("null or an empty text"),
             Reply::Object(key) => write!(f, "an object with {key}"),

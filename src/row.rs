@@ -1178,13 +1178,23 @@ impl Declared {
     /// What `request` changes of an object that was so: `comment: old -> new`.
     fn changes(&self, request: &Request, was: &Value) -> Vec<String> {
         let mut changes = Vec::new();
+        let adds = request.form.iter().any(|pair| pair == APPENDED);
         for param in self.row.takes {
-            let Some(name) = param.wire_name().filter(|name| *name != "digest") else {
+            let is_own = |name: &&str| !["digest", APPENDED.0].contains(name);
+            let Some(name) = param.wire_name().filter(is_own) else {
                 continue;
             };
             let mut sent = request.form.iter().filter(|(key, _)| *key == name);
             let before = form_value(&was[name]);
-            let after = sent.next().map(|(_, value)| value);
+            let sent_value = sent.next().map(|(_, value)| value);
+            let all = match (&before, sent_value) {
+                // Proxmox adds to the list that is there.
+                (Some(before), Some(more)) if adds && param.is_joined() => {
+                    Some(joined_lists(before, more))
+                }
+                _ => None,
+            };
+            let after = all.as_deref().or(sent_value);
             // What names the entry does not change it.
             let names_it =
                 matches!(self.row.first, First::Entry { is, .. } if is.name == param.name);
@@ -1193,7 +1203,10 @@ impl Declared {
                 continue;
             }
             let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name);
-            let show = |value: &str| text::cut(&text::inline(&readable(name, value)), 200);
+            let show = |value: &str| match value {
+                "" => "none".to_owned(),
+                value => text::cut(&text::inline(&readable(name, value)), 200),
+            };
             match (before, after) {
                 (Some(before), Some(after)) => {
                     changes.push(format!("{name}: {} -> {}", show(&before), show(after)));
@@ -1277,6 +1290,20 @@ impl Declared {
             answer.with(&key, value)
         }))
     }
+}
+
+/// What has Proxmox add to a list instead of replacing it.
+pub(crate) const APPENDED: (&str, &str) = ("append", "1");
+
+/// The items of two lists, each once.
+fn joined_lists(first: &str, second: &str) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for item in first.split(',').chain(second.split(',')) {
+        if !item.is_empty() && !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all.join(",")
 }
 
 /// A value that was read as it is sent: an object as a property string, `keep-last=3,keep-daily=7`.

@@ -2,6 +2,7 @@
 //!
 //! May import: `text`, `request`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`, `tool`.
 
+mod access;
 mod agent;
 mod backups;
 mod ceph;
@@ -294,6 +295,13 @@ tools! {
         "proxmox_update_volume" => storage::UPDATE_VOLUME,
     }
     "access": "Access control" {
+        "proxmox_list_access" => access::LIST,
+        "proxmox_manage_user" => access::MANAGE_USER,
+        "proxmox_manage_token" => access::MANAGE_TOKEN,
+        "proxmox_manage_group" => access::MANAGE_GROUP,
+        "proxmox_manage_role" => access::MANAGE_ROLE,
+        "proxmox_update_acl" => access::UPDATE_ACL,
+        "proxmox_manage_realm" => access::MANAGE_REALM,
         "proxmox_set_user_password" => credentials::SET_PASSWORD,
         "proxmox_manage_tfa" => credentials::MANAGE_TFA,
     }

@@ -338,6 +338,11 @@ impl<'a> Reader<'a> {
         host.unwrap_or_else(|| format!("https://{node}:8006"))
     }
 
+    /// Returns the API token with which requests are sent, `user@realm!name`.
+    pub(crate) fn token_id(&self) -> &str {
+        &self.cluster.token_id
+    }
+
     /// Returns who logs in where no token will do, if a login is set.
     pub(crate) fn login_user(&self) -> Option<&str> {
         self.cluster.login.as_ref().map(Login::user)

@@ -102,8 +102,8 @@ impl Facts {
                     // What it changes was read by the tool.
                     _ => Self::unread(subject),
                 };
-                let does = does.as_ref().unwrap_or(&loss.sentence);
-                facts.basis = format!("{does}\n{before}{}", facts.basis);
+                let does = does.as_deref().unwrap_or_default();
+                facts.basis = format!("{does}\n{}\n{before}{}", loss.sentence, facts.basis);
                 Ok(facts)
             }
             (risk, Some((place, guest))) => of_guest(client, request, risk.as_ref(), place, guest),

@@ -28,6 +28,12 @@ macro_rules! checked {
 
 // The rules are those of `PVE/JSONSchema.pm`, `PVE/QemuServer/Drive.pm` and `PVE/LXC/Config.pm`.
 checked! {
+    /// A user, group, role, realm or token; it goes into paths, where a slash would part it.
+    ACCESS_ID: "an id without blanks and slashes", |text| {
+        (1..=128).contains(&text.chars().count())
+            && ![".", ".."].contains(&text)
+            && !text.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
+    };
     /// As an IP set takes it; it goes into a path, whose last part may contain a slash.
     ADDRESS_OR_ALIAS: "an address, a network such as 10.0.0.0/8, or an alias", |text| {
         let (address, prefix) = text.split_once('/').map_or((text, "0"), |(address, prefix)| (address, prefix));
@@ -78,6 +84,9 @@ checked! {
     GUID: "a UUID of hexadecimal digits and dashes (at most 36)", |text| {
         (1..=36).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
     };
+    GROUP: "a group id (letters, digits, - _ .)", |text| is_access_name(text);
+    /// Several, since an empty text takes a user out of all.
+    GROUPS: "group ids with commas between them", |text| text.split(',').all(|group| is_access_name(group.trim()));
     HA_RESOURCE: "an HA resource such as vm:100 or ct:101", |text| {
         let vmid = text.strip_prefix("vm:").or(text.strip_prefix("ct:")).unwrap_or(text);
         !vmid.starts_with('0') && is_within(vmid, 100, 999_999_999)
@@ -165,6 +174,10 @@ checked! {
     SDN_ID: "an id such as z1, vnet1 or z1-10.0.0.0-24", |text| {
         text.len() <= 64 && starts_with_letter(text) && all(text, "-_.:")
     };
+    REALM: "a realm (a letter, then letters, digits, - _ .; 2 to 32 in all)", |text| {
+        (2..=32).contains(&text.len()) && starts_with_letter(text) && all(text, "-_.")
+    };
+    ROLE: "a role id (letters, digits, - _ .)", |text| is_access_name(text);
     SNAPSHOT: "a snapshot name (a letter, then letters, digits, - or _; 2 to 40; not current)", is_snapshot;
     STORAGE: "a storage id (a letter first, then letters, digits, - _ .)", is_storage;
     /// A network, or the id that Proxmox makes of it and the zone.
@@ -183,6 +196,9 @@ checked! {
         })
     };
     TEMPLATE: "a volume id such as local:vztmpl/debian-13-….tar.zst (at most 255 characters)", is_volume;
+    TOKEN: "a token id (a letter, then letters, digits, - _ .; 2 or more in all)", |text| {
+        text.len() >= 2 && starts_with_letter(text) && all(text, "-_.")
+    };
     UNIT: "a unit name (letters, digits, - _ . @ :)", |text| text.len() <= 128 && all(text, "-_.@:");
     UPID: "a task id: UPID:node:pid:pstart:starttime:type:id:user: with the last colon", |text| {
         Upid::parse(text).is_some()
@@ -219,6 +235,27 @@ checked! {
         (2..=8).contains(&text.len()) && starts_with_letter(text) && all(text, "")
     };
 }
+
+/// A path of access control as Proxmox stores it: without a slash at its end or two in a row.
+pub(crate) static ACL_PATH: Format = Format {
+    form: "a path such as /, /vms/100, /storage/local or /pool/dev",
+    parse: |text| {
+        let rest = text.strip_prefix('/')?;
+        let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
+        let has_form = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+        has_form.then(|| format!("/{}", parts.join("/")))
+    },
+};
+
+/// What a synchronisation removes: Proxmox takes commas as well, and then removes nothing.
+pub(crate) static VANISHED: Format = Format {
+    form: "none, or some of acl, entry, properties with ; between them",
+    parse: |text| {
+        let parts: Vec<&str> = text.split([';', ',']).map(str::trim).collect();
+        let is_part = |part: &&str| ["acl", "entry", "properties"].contains(part);
+        (text == "none" || parts.iter().all(is_part)).then(|| parts.join(";"))
+    },
+};
 
 /// A mount point path in a container; a trailing slash is removed.
 pub(crate) static MOUNT_PATH: Format = Format {
@@ -299,6 +336,11 @@ fn all(text: &str, others: &str) -> bool {
 
 pub(crate) fn is_label(text: &str) -> bool {
     all(text, "-") && text.len() <= 63 && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// A group or a role.
+fn is_access_name(text: &str) -> bool {
+    all(text, "-_.") && ![".", ".."].contains(&text)
 }
 
 fn is_printable(text: &str) -> bool {

@@ -392,7 +392,17 @@ mod tests {
                 let (path, privileges) = place.split_once(':').expect(line);
                 assert!(path.starts_with('/') && !path.contains(' '), "{line}");
                 for name in privileges.split('|') {
-                    let known = ["Datastore.", "Pool.", "SDN.", "Sys.", "VM."];
+                    let known = [
+                        "Datastore.",
+                        "Group.",
+                        "Permissions.",
+                        "Pool.",
+                        "Realm.",
+                        "SDN.",
+                        "Sys.",
+                        "User.",
+                        "VM.",
+                    ];
                     assert!(known.iter().any(|kind| name.starts_with(kind)), "{line}");
                     assert!(!name.contains([' ', ':']), "{line}");
                 }

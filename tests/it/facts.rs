@@ -214,6 +214,7 @@ impl Endpoint {
             Value::Null => returns == "null" || returns.ends_with('?'),
             Value::Object(_) => ["object", "any"].contains(&returns),
             Value::String(_) => returns.starts_with("string"),
+            Value::Number(_) => returns == "boolean",
             _ => false,
         }
     }
@@ -236,8 +237,9 @@ impl Endpoint {
         let Some(param) = self.params.get(name).or_else(|| self.params.get(&family)) else {
             return Some(format!("{name} is not declared"));
         };
-        // An empty text removes the notes of a backup.
-        let may_be_empty = name == "notes" && self.path.ends_with("/content/{volume}");
+        // An empty text removes the notes of a backup; an empty list of groups takes a user out of all.
+        let may_be_empty = name == "notes" && self.path.ends_with("/content/{volume}")
+            || name == "groups" && self.path == "/access/users/{userid}";
         if value.is_empty() && !may_be_empty {
             return Some(format!("{name} is empty, which Proxmox takes for absent"));
         }

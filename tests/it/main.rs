@@ -13,6 +13,7 @@ mod snapshot;
 
 // The subjects.
 
+mod access;
 /// The doctor: a verdict for each step, and what fixes it.
 mod ceph;
 mod check;

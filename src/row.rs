@@ -88,6 +88,8 @@ pub(crate) enum Touches {
     NoGuest,
     /// Any guest, named or not.
     AnyGuest,
+    /// Any guest of any node, whichever node the request names.
+    AnyGuestAnywhere,
     GuestOf(&'static Param),
     /// Those of a list of VMIDs; any guest if the list is not sent.
     #[allow(dead_code, reason = "the tools that need it come next")]

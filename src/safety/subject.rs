@@ -117,6 +117,10 @@ impl Subject {
         match declared.touches {
             Touches::NoGuest => (),
             Touches::AnyGuest => self.unnamed = UnnamedGuests::Changed,
+            Touches::AnyGuestAnywhere => {
+                self.unnamed = UnnamedGuests::Changed;
+                self.nodes.clear();
+            }
             Touches::GuestOf(param) => self.name(declared.value(param), Impact::Changed),
             Touches::Guests(param) => {
                 let name = param.wire_name().unwrap_or(param.name);
@@ -853,6 +857,9 @@ mod tests {
         match touches {
             Touches::NoGuest => guests.is_empty() && subject.unnamed == UnnamedGuests::Untouched,
             Touches::AnyGuest => subject.unnamed == UnnamedGuests::Changed,
+            Touches::AnyGuestAnywhere => {
+                subject.unnamed == UnnamedGuests::Changed && subject.nodes.is_empty()
+            }
             Touches::GuestOf(_) | Touches::Unchanged(_) | Touches::HaResource(_) => {
                 guests == [100] && subject.unnamed == UnnamedGuests::Untouched
             }

@@ -26,7 +26,7 @@ const fn scope(noun: &'static str, path: &'static str) -> Scope {
         path,
         reads: AUDIT,
         changes: &["/:Sys.Modify"],
-        touches: Touches::AnyGuest,
+        touches: Touches::AnyGuestAnywhere,
         versions: Versions::ALL,
     }
 }

@@ -93,11 +93,11 @@ fn unused(client: &Reader, args: &Args, wanted: &[&str]) -> Result<Vec<String>, 
             .into_iter()
             .filter(|known| !known.is_empty() && known != "unknown")
             .collect();
-        lines.push(format!(
-            "{name}: {}, {}",
-            text::bytes(number(&disk["size"]).unwrap_or_default()),
-            known.join(" ")
-        ));
+        let size = text::bytes(number(&disk["size"]).unwrap_or_default());
+        lines.push(match known.is_empty() {
+            true => format!("{name}: {size}"),
+            false => format!("{name}: {size}, {}", known.join(" ")),
+        });
     }
     Ok(lines)
 }

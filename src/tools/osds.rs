@@ -44,7 +44,7 @@ pub(super) static MANAGE: Tool = Tool {
             reads: &[],
             changes: &[],
             // The disks of guests are spread over all OSDs of a pool.
-            touches: Touches::AnyGuest,
+            touches: Touches::AnyGuestAnywhere,
             versions: Versions::ALL,
         }),
         does: "{action} OSD[ {osdid}][ on {dev}] of {place}",

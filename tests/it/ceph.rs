@@ -280,3 +280,41 @@ fn only_unused_disks_are_written_to() {
     }
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
+
+/// What Ceph stores is spread over its nodes, so naming one that is allowed is not enough.
+#[test]
+fn a_node_boundary_keeps_ceph_of_other_nodes_as_it_is() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED, ("PROXMOX_NODES", "pve1")]);
+    play(
+        &fake,
+        json!([
+            read(
+                "/nodes/pve1/ceph/pool/vms/status",
+                json!({ "name": "vms", "size": 3 })
+            ),
+            read(
+                "/nodes/pve1/ceph/osd",
+                json!({ "root": { "children": [{ "id": 0, "type": "osd" }] } })
+            ),
+        ]),
+    );
+    for (tool, call) in [
+        (
+            POOL,
+            json!({ "node": "pve1", "action": "update", "name": "vms", "size": 2 }),
+        ),
+        (
+            "proxmox_manage_ceph_daemon",
+            json!({ "node": "pve1", "kind": "osd", "action": "out", "id": "0" }),
+        ),
+        (CONTROL, json!({ "node": "pve1", "action": "stop" })),
+    ] {
+        let said = text(&mut session, tool, call.clone());
+        assert!(
+            said.contains("this acts on the whole cluster"),
+            "{call}: {said}"
+        );
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}

@@ -411,7 +411,7 @@ mod tests {
         ];
         for format in [
             &NODE, &STORAGE, &SNAPSHOT, &INTERFACE, &NIC, &VM_DISK, &UPID, &VOLUME, &SDN_ID,
-            &SUBNET, &ZONE,
+            &SUBNET, &ZONE, &GROUP, &REALM, &ROLE, &TOKEN, &USER,
         ] {
             check(format, &[], &hostile);
         }
@@ -433,6 +433,40 @@ mod tests {
             &[],
             &["/dev/", "/dev/../x", "/dev/sd-a", "sda", "/dev/a?b"],
         );
+    }
+
+    #[test]
+    fn ids_and_paths_of_access_control_have_the_form_that_proxmox_stores() {
+        check(
+            &ACCESS_ID,
+            &["a", "anna@pve", "t1"],
+            &["", "..", "a/b", "a b"],
+        );
+        check(&GROUPS, &["ops", "ops,dev"], &["", "ops,", "a/b"]);
+        check(&REALM, &["pve", "ldap1"], &["1a", "a"]);
+        check(
+            &USER,
+            &["mcp@pve", "a+b@ldap1"],
+            &["mcp", "mcp@", "@pve", "mcp@pve!t"],
+        );
+        for (given, sent) in [
+            ("/", Some("/")),
+            ("/vms/100/", Some("/vms/100")),
+            ("//pool//dev", Some("/pool/dev")),
+            ("vms", None),
+            ("/a b", None),
+        ] {
+            assert_eq!((ACL_PATH.parse)(given).as_deref(), sent, "{given}");
+        }
+        for (given, sent) in [
+            ("none", Some("none")),
+            ("acl, entry", Some("acl;entry")),
+            ("acl;entry;properties", Some("acl;entry;properties")),
+            ("acl;none", None),
+            ("all", None),
+        ] {
+            assert_eq!((VANISHED.parse)(given).as_deref(), sent, "{given}");
+        }
     }
 
     #[test]

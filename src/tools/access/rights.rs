@@ -385,3 +385,114 @@ pub(super) fn split(list: &str) -> BTreeSet<String> {
     let names = list.split([',', ';', ' ']).filter(|name| !name.is_empty());
     names.map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn access(entries: &[(&str, &str, &str, &str, u8)]) -> Access {
+        let entry = |(path, kind, holder, role, propagates): &(&str, &str, &str, &str, u8)| {
+            Entry::of(
+                &json!({ "path": path, "type": kind, "ugid": holder, "roleid": role, "propagate": propagates }),
+            )
+        };
+        let roles = [
+            ("Ops", "VM.Audit,VM.PowerMgmt"),
+            ("See", "VM.Audit"),
+            ("NoAccess", ""),
+        ];
+        let roles = roles.map(|(name, privileges)| (name.to_owned(), split(privileges)));
+        Access {
+            entries: entries.iter().map(entry).collect(),
+            is_whole: true,
+            roles: roles.into(),
+            own: Vec::new(),
+            unknown: None,
+        }
+    }
+
+    fn own(user: &str, is_separate: bool) -> Own {
+        Own {
+            user: user.to_owned(),
+            token: Some(format!("{user}!t")),
+            is_separate,
+            groups: split("ops"),
+        }
+    }
+
+    #[test]
+    fn rights_are_those_that_proxmox_computes() {
+        let access = access(&[
+            ("/", "group", "ops", "Ops", 1),
+            ("/", "token", "a@pve!t", "Ops", 1),
+            ("/", "token", "root@pam!t", "See", 1),
+            ("/vms", "user", "a@pve", "See", 1),
+            ("/vms/100", "group", "ops", "Ops", 1),
+            ("/vms/101", "user", "a@pve", "NoAccess", 1),
+            ("/storage", "user", "a@pve", "See", 0),
+            ("/pool", "token", "a@pve!t", "See", 1),
+        ]);
+        let of = |own: &Own, path: &str, is_below: bool| {
+            let privileges = access.privileges(own, path, is_below);
+            privileges.into_iter().collect::<Vec<_>>().join(",")
+        };
+        let (same, separate) = (own("a@pve", false), own("a@pve", true));
+        for (own, path, is_below, expected) in [
+            (&same, "/", false, "VM.Audit,VM.PowerMgmt"),
+            // A user's own role takes the place of those of groups above it.
+            (&same, "/vms", false, "VM.Audit"),
+            (&same, "/vms/102", false, "VM.Audit"),
+            (&same, "/vms/100", false, "VM.Audit,VM.PowerMgmt"),
+            (&same, "/vms/101", false, ""),
+            (&same, "/storage", false, "VM.Audit"),
+            // What does not propagate replaces nothing below.
+            (&same, "/storage", true, "VM.Audit,VM.PowerMgmt"),
+            (&same, "/pool", false, "VM.Audit,VM.PowerMgmt"),
+            (&separate, "/pool", false, "VM.Audit"),
+            (&separate, "/vms/102", false, "VM.Audit"),
+            (&own("root@pam", true), "/vms", false, "VM.Audit"),
+        ] {
+            assert_eq!(of(own, path, is_below), expected, "{path} {is_below}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_leaves_nothing_somewhere_is_refused_unless_part_is_unknown() {
+        let before = Access {
+            own: vec![own("a@pve", false)],
+            ..access(&[("/", "user", "a@pve", "Ops", 1)])
+        };
+        let with = |entries: &[(&str, &str, &str, &str, u8)]| Access {
+            own: before.own.clone(),
+            ..access(entries)
+        };
+        let fewer = with(&[("/", "user", "a@pve", "See", 1)]);
+        let lines = before.judge(&fewer).expect("some are left");
+        assert_eq!(
+            lines,
+            ["a@pve!t, as whom this program works, loses VM.PowerMgmt on /"]
+        );
+        assert_eq!(before.judge(&before).expect("nothing changes"), [""; 0]);
+        for entries in [
+            &[][..],
+            &[("/", "user", "a@pve", "Ops", 0)],
+            &[
+                ("/", "user", "a@pve", "Ops", 1),
+                ("/vms", "user", "a@pve", "NoAccess", 1),
+            ],
+        ] {
+            assert!(before.judge(&with(entries)).is_err());
+        }
+        let unknown = Access {
+            unknown: Some("why".to_owned()),
+            ..before.clone()
+        };
+        let lines = unknown.judge(&with(&[])).expect("it cannot be told");
+        assert_eq!(
+            lines.last().map(String::as_str),
+            Some("Whether this program itself loses rights by it cannot be told: why.")
+        );
+    }
+}

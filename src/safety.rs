@@ -399,7 +399,7 @@ mod tests {
     use super::*;
     use crate::param::Versions;
     use crate::pve::demo::{Demonstration, RECORDED};
-    use crate::pve::reader::Cluster;
+    use crate::pve::reader::{Cluster, only_reads};
     use crate::request::Method::{Delete, Post, Put};
     use crate::row::{Choice, Harm, Loss, Place, Scope, Step, Touches, delete, post, put};
     use crate::safety::subject::listed;
@@ -593,6 +593,85 @@ mod tests {
             let found = judge(&safety, &request, &json!({ "vmid": before }));
             assert_eq!(found, expected, "{request} {before}");
         }
+    }
+
+    /// Each of its places as well, of which few are recorded.
+    #[test]
+    fn every_change_that_a_tool_declares_is_stopped_by_each_setting_that_is_about_it() {
+        let unasked = Safety {
+            confirm: Confirm::Never,
+            ..Safety::default()
+        };
+        let dry_run = Safety {
+            dry_run: true,
+            ..unasked.clone()
+        };
+        let guests = Safety {
+            guests: Guests::parse("99999999").ok(),
+            ..unasked.clone()
+        };
+        let nodes = Safety {
+            nodes: Nodes::parse("elsewhere").ok(),
+            ..unasked.clone()
+        };
+        let protected = Safety {
+            protected: Guests::parse("100").ok(),
+            ..unasked
+        };
+        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let peer = Peer::none();
+        let reader = Reader::new(&cluster, &peer);
+        let mut seen = 0;
+        for (_, (name, tool)) in tools::all() {
+            for template in tool.requests() {
+                let (method, path) = template.split_once(' ').expect("a method and a path");
+                let method = match method {
+                    "DELETE" => Delete,
+                    "POST" => Post,
+                    "PUT" => Put,
+                    _ => continue,
+                };
+                if only_reads(method, path) {
+                    continue;
+                }
+                let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstop:100:root@pam!mcp:";
+                let filled = path.split('/').map(|part| match part {
+                    "{node}" => "pve1",
+                    "{vmid}" | "{newid}" => "100",
+                    "{upid}" => upid,
+                    part if part.starts_with('{') => "a",
+                    part => part,
+                });
+                let request = Request::new(method, &filled.collect::<Vec<_>>().join("/"));
+                let stops = |safety: &Safety| {
+                    let state = GateState::new(safety);
+                    let caller = Caller {
+                        name: String::new(),
+                        follows_tasks: false,
+                        approval: Approval::Unavailable,
+                    };
+                    let gate = Gate::new(safety, &state, (name, tool.summary), caller)
+                        .with_requests(tool.declared_requests());
+                    gate.authorize(&reader, &request)
+                        .err()
+                        .map(|error| error.kind)
+                };
+                let is_denied = |safety: &Safety| matches!(stops(safety), Some(ErrorKind::Denied));
+                assert!(stops(&dry_run).is_some(), "{name}: {request}");
+                let names_guest = path.contains("/{vmid}") || path.contains("/{newid}");
+                if names_guest {
+                    assert!(is_denied(&guests), "{name}: {request}");
+                }
+                if path.contains("/{node}") {
+                    assert!(is_denied(&nodes), "{name}: {request}");
+                }
+                if names_guest && method != Post {
+                    assert!(is_denied(&protected), "{name}: {request}");
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 150, "{seen} changes");
     }
 
     #[test]

@@ -31,6 +31,8 @@ mod grants;
 mod hosts;
 /// What only a user can do who has logged in.
 mod login;
+/// Every recorded call under every setting that withholds permission.
+mod matrix;
 /// Migration and the guest agent.
 mod migration;
 /// Networks of nodes and of the cluster.

@@ -31,7 +31,7 @@ impl Uploads {
     }
 
     /// The names of the files in it, sorted.
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("it is there");
         let names = entries.map(|entry| entry.expect("it can be read").file_name());
         let mut names: Vec<String> = names

@@ -31,8 +31,57 @@ pub(super) const ERRORS_ONLY: Param = Param::optional("errors_only", Kind::Flag,
 pub(super) const GREP: Param =
     Param::optional("grep", Kind::Text(1, 100), "Only lines with this text.").local();
 
-/// A log as Proxmox sends it, in lines: those with the text of `grep`, and with `errors_only` those that
-/// `is_error`. The filters look at the lines that were read.
+/// Whether a line of a log that says no severity is about something that went wrong.
+pub(super) fn tells_error(line: &str) -> bool {
+    let line = line.to_lowercase();
+    let words = [
+        "error",
+        "fail",
+        "critical",
+        "panic",
+        "segfault",
+        "out of memory",
+    ];
+    words.iter().any(|word| line.contains(word))
+}
+
+/// Whether the call asks for some of the lines alone.
+pub(super) fn filters(args: &Args) -> bool {
+    args.flag(&ERRORS_ONLY) || args.get(&GREP).is_some()
+}
+
+/// Whether the call asks for this line.
+pub(super) fn asks_for(args: &Args, line: &str, is_error: bool) -> bool {
+    let has = |text: &str| line.to_lowercase().contains(&text.to_lowercase());
+    args.get(&GREP).is_none_or(has) && (is_error || !args.flag(&ERRORS_ONLY))
+}
+
+/// Of the lines that were read those that the call asks for.
+pub(super) fn matching(args: &Args, log: Lines, is_error: fn(&str) -> bool) -> Lines {
+    if !filters(args) {
+        return log;
+    }
+    let read = log.lines.len();
+    let mut lines = log.lines;
+    lines.retain(|line| asks_for(args, line, is_error(line)));
+    Lines {
+        heading: matching_heading(args, log.heading, read),
+        first: 0,
+        total: lines.len() as u64,
+        lines,
+        more: log.more,
+    }
+}
+
+/// The heading of a log of which `read` lines were read.
+pub(super) fn matching_heading(args: &Args, heading: String, read: usize) -> String {
+    match filters(args) {
+        true => format!("{heading}: of {read} lines read those that match"),
+        false => heading,
+    }
+}
+
+/// A log as Proxmox sends it, in lines.
 pub(super) fn filtered(
     args: &Args,
     heading: &str,
@@ -45,35 +94,19 @@ pub(super) fn filtered(
     let mut lines = answer::log_lines(data);
     // So Proxmox says that nothing was logged yet.
     lines.retain(|line| !line.starts_with("unable to open file - No such file"));
-    let read = lines.len();
-    let errors_only = args.flag(&ERRORS_ONLY);
-    let grep = args.get(&GREP).map(str::to_lowercase);
-    if !errors_only && grep.is_none() {
-        let total = beside["total"].as_u64().unwrap_or_default();
-        return Lines {
-            heading: heading.to_owned(),
-            first,
-            total: match read {
-                0 if first == 0 => 0,
-                read => total.max(first + read as u64),
-            },
-            lines,
-            more: "start and limit show others",
-        }
-        .answer();
-    }
-    lines.retain(|line| {
-        let has_text = |text: &String| line.to_lowercase().contains(text);
-        grep.as_ref().is_none_or(has_text) && (!errors_only || is_error(line))
-    });
-    Lines {
-        heading: format!("{heading}: of {read} lines read those that match"),
-        first: 0,
-        total: lines.len() as u64,
+    let read = lines.len() as u64;
+    let total = beside["total"].as_u64().unwrap_or_default();
+    let log = Lines {
+        heading: heading.to_owned(),
+        first,
+        total: match read {
+            0 if first == 0 => 0,
+            read => total.max(first + read),
+        },
         lines,
-        more: "start and limit read others",
-    }
-    .answer()
+        more: "start and limit show others",
+    };
+    matching(args, log, is_error).answer()
 }
 
 /// Returns the lines that a unified diff adds or removes.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::NODE;
+use super::common::{ERRORS_ONLY, GREP, NODE, matching, tells_error};
 use super::guest::OF_GUEST;
 use crate::answer::{
     self, Answer, Column, LIMIT, Lines, OFFSET, Order, Table, compare, number, plain,
@@ -121,7 +121,16 @@ pub(super) static SYSLOG: Tool = Tool {
     summary: "Shows the newest lines of a node's system log, by time span or unit. proxmox_get_node_journal continues where a call ended.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, LINES, FIRST_LINE, SINCE, UNTIL, UNIT],
+    params: &[
+        NODE,
+        LINES,
+        FIRST_LINE,
+        SINCE,
+        UNTIL,
+        UNIT,
+        ERRORS_ONLY,
+        GREP,
+    ],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/time", needs::NODE),
@@ -177,7 +186,7 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
             "{from} (times taken as local: the zone of {node} could not be read, which needs Sys.Audit on /nodes/{node})"
         ),
     };
-    let answer = Lines {
+    let log = Lines {
         heading: format!("System log of {node} since {heading}"),
         // `no content` counts as a line.
         total: if lines.is_empty() && start == 0 {
@@ -188,8 +197,8 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
         lines,
         first: start,
         more: "start and limit show others",
-    }
-    .answer();
+    };
+    let answer = matching(args, log, tells_error).answer();
     Ok(match offset {
         Some(offset) => answer.with("utc_offset", offset),
         None => answer,
@@ -249,6 +258,8 @@ pub(super) static JOURNAL: Tool = Tool {
         UNTIL,
         START_CURSOR,
         END_CURSOR,
+        ERRORS_ONLY,
+        GREP,
     ],
     call: Call::Steps(&[Step::read("/nodes/{node}/journal", needs::LOGS)], journal),
 };
@@ -296,14 +307,14 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let total = lines.len() as u64;
     let first = total.saturating_sub(most);
-    let answer = Lines {
+    let log = Lines {
         heading: format!("Journal of {}", &args[&NODE]),
         lines: lines.split_off(first as usize),
         first,
         total,
         more: "a larger limit shows older ones",
-    }
-    .answer();
+    };
+    let answer = matching(args, log, tells_error).answer();
     Ok(match last_cursor {
         None => answer,
         Some(cursor) => {
@@ -504,7 +515,7 @@ pub(super) static TASK: Tool = Tool {
     summary: "Shows whether a task is running or how it ended, with the last lines of its log; does not wait.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[TASK_NODE, UPID, LOG_LINES, LOG_START],
+    params: &[TASK_NODE, UPID, LOG_LINES, LOG_START, ERRORS_ONLY, GREP],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
@@ -559,14 +570,14 @@ fn task_status(client: &Client, args: &Args) -> Result<Answer, Error> {
         0 => Answer::new(heading),
         lines => {
             let (lines, first, total) = task.log_lines(client, args.integer(&LOG_START), lines)?;
-            Lines {
+            let log = Lines {
                 heading,
                 lines,
                 first,
                 total,
                 more: "log_lines and start show others",
-            }
-            .answer()
+            };
+            matching(args, log, tells_error).answer()
         }
     };
     if let Some(duration) = duration {

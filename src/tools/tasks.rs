@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::common::{DIGEST, Guest, resource};
+use super::common::{
+    DIGEST, ERRORS_ONLY, GREP, Guest, asks_for, filters, matching_heading, resource,
+};
 use super::config::{DEFAULT, Settings, change_settings, readable, with_waits};
 use super::guest::{NODE, TYPE, VMID};
 use super::guests::is_zero;
@@ -109,7 +111,7 @@ pub(super) static OF_CLUSTER: Tool = Tool {
     summary: "Lists the newest tasks of the whole cluster in one request, or the cluster log. To search or go back further use proxmox_get_node_tasks.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[VIEW, MAX],
+    params: &[VIEW, MAX, ERRORS_ONLY, GREP],
     call: Call::Steps(
         &[
             Step::read("/cluster/tasks", &[]),
@@ -122,6 +124,11 @@ pub(super) static OF_CLUSTER: Tool = Tool {
 fn of_cluster(client: &Client, args: &Args) -> Result<Answer, Error> {
     if &args[&VIEW] == "log" {
         return log(client, args);
+    }
+    if filters(args) {
+        return Err(Error::arguments(vec![
+            "errors_only and grep need view=log".to_owned(),
+        ]));
     }
     let mut rows = answer::rows(client.get("/cluster/tasks")?);
     let total = rows.len();
@@ -140,9 +147,11 @@ fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
     let request = args.send_given(Request::new(Get, "/cluster/log"), &[MAX]);
     let mut entries = answer::rows(client.send(&request)?);
     entries.sort_by(|a, b| compare(&a["time"], &b["time"]).then(compare(&a["uid"], &b["uid"])));
+    let read = entries.len();
+    entries.retain(|entry| asks_for(args, &log_line(entry), is_error(entry)));
     let lines: Vec<String> = entries.iter().map(log_line).collect();
     let mut answer = Lines {
-        heading: "Cluster log".to_owned(),
+        heading: matching_heading(args, "Cluster log".to_owned(), read),
         first: 0,
         total: lines.len() as u64,
         lines,
@@ -156,12 +165,16 @@ fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
     Ok(answer.with("entries", answer::masked("", entries.into())))
 }
 
+fn is_error(entry: &Value) -> bool {
+    number(&entry["pri"]).is_some_and(|priority| priority < 4.0)
+}
+
 /// `2026-07-14 10:00:00Z pve1 pvedaemon root@pam error: text`
 fn log_line(entry: &Value) -> String {
     let time = number(&entry["time"]).map(|time| text::time(time as u64));
     let names = ["node", "tag", "user"].map(|key| plain(&entry[key]));
     let severity = match number(&entry["pri"]) {
-        Some(pri) if pri < 4.0 => "error: ",
+        _ if is_error(entry) => "error: ",
         Some(4.0) => "warning: ",
         _ => "",
     };

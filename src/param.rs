@@ -2,6 +2,7 @@
 //!
 //! May import: `text`, `request`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Index, RangeInclusive};
@@ -15,6 +16,7 @@ use crate::request::{Method, Request};
 use crate::text;
 use crate::text::format::{self, Format};
 use crate::text::json;
+use crate::text::list::items;
 use crate::text::nearest::nearest;
 use crate::text::upid::Upid;
 
@@ -415,6 +417,12 @@ impl Param {
     /// true), strict in meaning.
     fn wire_values(&self, value: &Value) -> Option<Vec<String>> {
         match self.kind {
+            // Proxmox would split what is within an item, so that more is sent than the items say.
+            Kind::List if self.joined => {
+                let texts = list(value)?;
+                let items = texts.iter().flat_map(|text| items(text));
+                return Some(items.map(str::to_owned).collect());
+            }
             Kind::List => return list(value),
             Kind::Pairs => return pairs(value),
             _ => (),
@@ -668,7 +676,7 @@ impl Args {
 
     /// Returns the arguments as an object for a record, each value replaced by `show` of its name and value.
     /// Those about the call itself are omitted.
-    pub(crate) fn redacted<'a>(&'a self, show: impl Fn(&str, &'a str) -> &'a str) -> Value {
+    pub(crate) fn redacted<'a>(&'a self, show: impl Fn(&str, &'a str) -> Cow<'a, str>) -> Value {
         let params = self.params().filter(|param| !param.is_about_the_call());
         let fields = params.filter_map(|param| {
             let value = match (param.kind, self.values.get(param.name)?.as_slice()) {
@@ -917,6 +925,19 @@ mod tests {
 
     use super::*;
     use crate::text::format;
+
+    #[test]
+    fn an_item_of_a_joined_list_is_what_proxmox_takes_for_one() {
+        let joined = Param::optional("delete", Kind::List, "").joined();
+        let items = joined.wire_values(&json!(["mode;vmid", " node\tall", 7, ""]));
+        assert_eq!(
+            items.as_deref(),
+            Some(&["mode", "vmid", "node", "all", "7"].map(str::to_owned)[..])
+        );
+        let sent_singly = Param::optional("command", Kind::List, "");
+        let items = sent_singly.wire_values(&json!(["a; b"]));
+        assert_eq!(items.as_deref(), Some(&["a; b".to_owned()][..]));
+    }
 
     #[test]
     fn a_guest_is_given_by_vmid_or_name() {

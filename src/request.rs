@@ -248,8 +248,12 @@ impl Request {
 
     /// Returns the values of secret parameters.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        let secret = self.form.iter().filter(|(name, _)| is_secret(name));
-        secret.map(|(_, value)| value)
+        self.form
+            .iter()
+            .filter_map(|(name, value)| match is_secret(name) {
+                true => Some(value),
+                false => login_of_url(name, value),
+            })
     }
 
     /// Returns the path and, for GET and DELETE, the query.
@@ -376,18 +380,29 @@ pub(crate) fn is_secret(name: &str) -> bool {
     WHOLE.iter().any(|word| is(name, word)) || PARTS.iter().any(|part| has(part))
 }
 
-/// Returns the value of a parameter or option of this name to show: a secret masked, that of a proxy's user
-/// as well, SSH keys without the percent-encoding in which Proxmox stores those of VMs.
+/// Returns the value of a parameter or option of this name to show: a secret masked, who logs in at a URL as well,
+/// SSH keys without the percent-encoding in which Proxmox stores those of VMs.
 pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     match name {
         name if is_secret(name) => MASK.into(),
         "sshkeys" => decode(value).into(),
-        "http_proxy" | "http-proxy" => match value.split_once("://").zip(value.rsplit_once('@')) {
-            Some(((scheme, _), (_, host))) => format!("{scheme}://{MASK}@{host}").into(),
+        _ => match login_of_url(name, value) {
+            Some(login) => value.replacen(login, MASK, 1).into(),
             None => value.into(),
         },
-        _ => value.into(),
     }
+}
+
+/// The user and the password that a URL contains, if that is what an option of this name holds.
+fn login_of_url<'a>(name: &str, value: &'a str) -> Option<&'a str> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = match name {
+        "http_proxy" | "http-proxy" => rest,
+        "url" | "directory" => rest.split(['/', '?', '#']).next()?,
+        _ => return None,
+    };
+    let (login, _) = authority.rsplit_once('@')?;
+    (!login.is_empty()).then_some(login)
 }
 
 /// The response to a request, of any status.
@@ -535,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_who_logs_in_to_a_proxy() {
+    fn masks_who_logs_in_at_a_url() {
         let shown = |value: &'static str| readable("http_proxy", value).into_owned();
         let open = "http://proxy.example:3128";
         assert_eq!(shown(open), open);
@@ -543,6 +558,18 @@ mod tests {
             shown("http://me:hunter@2@proxy.example:3128"),
             "http://(hidden)@proxy.example:3128"
         );
+        for (url, expected) in [
+            (
+                "https://me:hunter2@a.example/b@1.iso",
+                "https://(hidden)@a.example/b@1.iso",
+            ),
+            ("https://a.example/b@1.iso", "https://a.example/b@1.iso"),
+            ("https://@a.example", "https://@a.example"),
+        ] {
+            assert_eq!(readable("url", url), expected);
+        }
+        let request = Request::new(Method::Post, "/x").with("url", "https://me:hunter2@a.example/");
+        assert_eq!(request.secrets().collect::<Vec<_>>(), ["me:hunter2"]);
     }
 
     #[test]

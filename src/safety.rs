@@ -26,14 +26,13 @@ use crate::error::{Error, ErrorKind};
 use crate::mcp::connection::Peer;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::{Changes, Reader};
-use crate::request::{Request, is_secret};
+use crate::request::{Request, readable};
 use crate::row::requests::Requests;
 use crate::safety::audit::{Audit, Line};
 pub(crate) use crate::safety::client::Client;
 pub(crate) use crate::safety::question::{ask_on_terminal, elicited_reply};
 use crate::settings::{Confirm, Safety};
 use crate::text;
-use crate::text::MASK;
 use crate::text::upid::Upid;
 use consent::{Approval, Consent, Pending, TokenKind, UserReply};
 use facts::Facts;
@@ -149,8 +148,8 @@ impl<'a> Gate<'a> {
 
     /// Sets the arguments of the call, and reads the answer to a question that came with it.
     pub(crate) fn set_call(&mut self, args: &Args, now: u64) -> Result<(), Error> {
-        self.call = format!("{} {}", self.name, args.redacted(|_, value| value));
-        self.arguments = args.redacted(|name, value| if is_secret(name) { MASK } else { value });
+        self.call = format!("{} {}", self.name, args.redacted(|_, value| value.into()));
+        self.arguments = args.redacted(readable);
         self.is_dry_run |= args.flag(&DRY_RUN);
         *self.token.get_mut() = args.get(&CONFIRM_TOKEN).map(str::to_owned);
         *self.consent.get_mut() = self.returned_consent(now)?;

@@ -12,6 +12,7 @@ use crate::pve::property::PropertyString;
 use crate::request::Request;
 use crate::row::requests::{Match, Requests};
 use crate::row::{Declared, Harm, Loss, Touches};
+use crate::text::list::items;
 use crate::text::percent::decode;
 use crate::text::slot::Slot;
 use crate::text::upid::Upid;
@@ -70,8 +71,18 @@ const VITAL_SERVICES: &[&str] = &[
     "pve-ha-lrm",
 ];
 
-/// The parameters and options that name nodes.
-const NODES: &[&str] = &["node", "nodes", "target", "exitnodes"];
+/// The parameters that name more nodes in a request of a node.
+const FURTHER_NODES: &[&str] = &["node", "nodes", "target"];
+
+/// The options of an object of the cluster that say where it has an effect, by the beginning of its path: one of
+/// the first is what limits it to nodes, the others name more of them. The same names mean other things
+/// elsewhere, such as the target of an iSCSI storage or the source of a firewall rule.
+const LIMITS: &[(&str, &[&str], &[&str])] = &[
+    // The guests that move there leave nodes that it does not name.
+    ("/cluster/ha/", &[], &[]),
+    ("/cluster/replication", &["source"], &["target"]),
+    ("/", &["node", "nodes"], &["exitnodes", "exitnodes-primary"]),
+];
 
 impl Subject {
     /// Returns the subject of a call that only reads from this node or guest.
@@ -158,8 +169,6 @@ impl Subject {
             Touches::HaCompanions(param) => {
                 self.name_resource(declared.value(param));
                 self.unnamed = UnnamedGuests::Changed;
-                // The request names the node that they move to, not those that they leave.
-                self.nodes.clear();
             }
         }
     }
@@ -237,27 +246,40 @@ impl Subject {
         self.name(vmid, Impact::Changed);
     }
 
-    /// Adds the nodes that it names in its path or parameters, and those on which its object has been so far. If
-    /// that was on all of them, none is named: the change is one of the whole cluster.
+    /// Adds the nodes that it names in its path and parameters. A change of an object of the cluster is one of the
+    /// nodes that the object is limited to, before and after; if it is not limited, none is named: the change is
+    /// one of the whole cluster.
     fn add_nodes(&mut self, request: &Request, before: &Value) {
         let mut parts = request.path.split('/').skip(1);
-        let is_of_node = match (parts.next(), parts.next()) {
-            (Some("nodes"), Some(node)) => {
-                self.nodes.push(decode(node));
-                true
+        if let (Some("nodes"), Some(node)) = (parts.next(), parts.next()) {
+            self.nodes.push(decode(node));
+            for name in FURTHER_NODES {
+                self.nodes.extend(listed(request, name).map(str::to_owned));
             }
-            _ => false,
-        };
-        for name in NODES {
-            self.nodes.extend(listed(request, name).map(str::to_owned));
-        }
-        if is_of_node || !before.is_object() {
             return;
         }
-        let named = NODES.iter().filter_map(|name| before[name].as_str());
-        self.nodes.extend(named.flat_map(split).map(str::to_owned));
-        if value(request, "nodes").is_some() && before["nodes"].is_null() {
-            self.nodes.clear();
+        let limits = LIMITS
+            .iter()
+            .find(|(path, ..)| request.path.starts_with(path));
+        let Some((_, limits, others)) = limits else {
+            return;
+        };
+        let nodes_before = |names: &[&str]| -> Vec<String> {
+            let lists = names.iter().filter_map(|name| before[*name].as_str());
+            lists.flat_map(items).map(str::to_owned).collect()
+        };
+        let nodes_after = |names: &[&str]| -> Vec<String> {
+            let lists = names.iter().map(|name| match value(request, name) {
+                Some(_) => listed(request, name).map(str::to_owned).collect(),
+                None if listed(request, "delete").any(|unset| unset == *name) => Vec::new(),
+                None => nodes_before(&[name]),
+            });
+            lists.collect::<Vec<Vec<String>>>().concat()
+        };
+        let (was, is) = (nodes_before(limits), nodes_after(limits));
+        let is_limited = !is.is_empty() && (before.is_null() || !was.is_empty());
+        if is_limited {
+            self.nodes = [was, is, nodes_before(others), nodes_after(others)].concat();
         }
     }
 
@@ -338,7 +360,8 @@ impl Subject {
     }
 
     /// Adds the owners of the volumes that a line of a configuration attaches to a guest. The guest that a
-    /// volume is attached to writes to it, unless it is a CD image.
+    /// volume is attached to writes to it, unless it is a CD image. To a cloud-init drive Proxmox itself writes,
+    /// and erases it once it is detached.
     fn add_disk(&mut self, disk: &PropertyString) {
         let is_cd = disk.get("media") == Some("cdrom");
         for key in ["", "file", "volume", "import-from"] {
@@ -348,7 +371,7 @@ impl Subject {
             if !is_new(volume) {
                 self.add_volume(
                     volume,
-                    match is_cd || key == "import-from" {
+                    match is_cd && !volume.contains("cloudinit") || key == "import-from" {
                         true => Impact::Unchanged,
                         false => Impact::Changed,
                     },
@@ -404,14 +427,9 @@ fn value<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     values(request, name).next()
 }
 
-/// Returns the items of a parameter that Proxmox reads as a list (`PVE/Tools.pm`, `split_list`).
+/// Returns the items of a parameter that Proxmox reads as a list.
 pub(super) fn listed<'a>(request: &'a Request, name: &str) -> impl Iterator<Item = &'a str> {
-    values(request, name).flat_map(split)
-}
-
-fn split(list: &str) -> impl Iterator<Item = &str> {
-    let separators = |c: char| [',', ';', '\0'].contains(&c) || c.is_whitespace();
-    list.split(separators).filter(|part| !part.is_empty())
+    values(request, name).flat_map(items)
 }
 
 /// Returns true if a flag is set. Proxmox takes the spellings in `is_false` for false (`PVE/JSONSchema.pm`).
@@ -489,7 +507,12 @@ fn is_shared(volume: &str) -> bool {
 
 /// Returns true if a disk is created, `local-lvm:32`, or is an empty drive or the drive of the node.
 fn is_new(volume: &str) -> bool {
-    let is_size = |name: &str| name.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    // More parts are the name of a LUN: `0.0.0.1`.
+    let is_size = |name: &str| {
+        is_number(name.split_once('.').map_or(name, |(whole, _)| whole))
+            && is_number(name.split_once('.').map_or("", |(_, rest)| rest))
+    };
     match volume.split_once(':') {
         Some((_, name)) => name == "cloudinit" || is_size(name),
         None => ["cdrom", "none"].contains(&volume),
@@ -499,6 +522,8 @@ fn is_new(volume: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use serde_json::json;
 
     use super::*;
     use crate::request::Method::{self, Delete, Post, Put};
@@ -552,6 +577,116 @@ mod tests {
             (Some("soon"), true),
         ] {
             assert_eq!(is_impatient(timeout), expected, "{timeout:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_of_the_cluster_is_of_the_nodes_that_it_is_limited_to_before_and_after() {
+        let on = |key: &str, nodes: &str| json!({ key: nodes });
+        let (none, new) = (json!({}), Value::Null);
+        let job = "/cluster/backup/j1";
+        let zone = "/cluster/sdn/zones/z1";
+        let replication = "/cluster/replication/100-0";
+        for (path, form, before, nodes) in [
+            (
+                job,
+                &[("node", "pve1")][..],
+                on("node", "pve2"),
+                "pve2,pve1",
+            ),
+            (job, &[("mode", "stop")], on("node", "pve2"), "pve2,pve2"),
+            // It was on all nodes, or is from now on.
+            (job, &[("node", "pve1")], none.clone(), ""),
+            (job, &[("delete", "comment;node")], on("node", "pve1"), ""),
+            (
+                "/storage/s1",
+                &[("delete", "nodes")],
+                on("nodes", "pve1"),
+                "",
+            ),
+            (
+                "/storage/s1",
+                &[("nodes", "pve1")],
+                on("nodes", "pve1,pve2"),
+                "pve1,pve2,pve1",
+            ),
+            (
+                "/storage",
+                &[("nodes", "pve1 pve2")],
+                new.clone(),
+                "pve1,pve2",
+            ),
+            ("/storage", &[("target", "pve1")], new.clone(), ""),
+            (zone, &[("exitnodes", "pve1")], none.clone(), ""),
+            (
+                zone,
+                &[("exitnodes", "pve2")],
+                on("nodes", "pve1"),
+                "pve1,pve1,pve2",
+            ),
+            (
+                "/cluster/firewall/rules/0",
+                &[("source", "pve1")],
+                on("source", "pve1"),
+                "",
+            ),
+            // The guests leave other nodes.
+            (
+                "/cluster/ha/rules/r1",
+                &[("nodes", "pve1")],
+                on("nodes", "pve1"),
+                "",
+            ),
+            (
+                "/cluster/ha/resources/vm%3A100/migrate",
+                &[("node", "pve1")],
+                new.clone(),
+                "",
+            ),
+            // It runs on the node of its guest, which is not known.
+            (
+                "/cluster/replication",
+                &[("target", "pve1")],
+                new.clone(),
+                "",
+            ),
+            (
+                replication,
+                &[],
+                json!({ "source": "pve1", "target": "pve2" }),
+                "pve1,pve1,pve2,pve2",
+            ),
+            (replication, &[], on("target", "pve1"), ""),
+            (
+                "/nodes/pve1/qemu/100/migrate",
+                &[("target", "pve2")],
+                new.clone(),
+                "pve1,pve2",
+            ),
+        ] {
+            let request = form
+                .iter()
+                .fold(Request::new(Put, path), |request, (name, value)| {
+                    request.with(*name, *value)
+                });
+            let subject = Subject::of(&request, &Requests::NONE, &before);
+            assert_eq!(subject.nodes.join(","), nodes, "{path} {form:?} {before}");
+        }
+    }
+
+    #[test]
+    fn a_cd_image_is_read_and_a_cloud_init_drive_is_written() {
+        for (line, expected) in [
+            ("local:200/vm-200-disk-0.raw,media=cdrom", unchanged(200)),
+            ("local-lvm:vm-200-cloudinit,media=cdrom", changed(200)),
+            ("local:200/vm-200-cloudinit.qcow2,media=cdrom", changed(200)),
+        ] {
+            let form = [("ide2", line)];
+            let guests = subject(Put, "/nodes/pve1/qemu/100/config", &form).guests;
+            assert_eq!(guests, [changed(100), expected], "{line}");
+        }
+        for (volume, expected) in [("a:32", true), ("a:0.5", true), ("a:0.0.0.1", false)] {
+            assert_eq!(is_new(volume), expected, "{volume}");
         }
     }
 

@@ -1,4 +1,11 @@
-//! Lists in settings: entries separated by commas, with optional blanks around them.
+//! Lists as texts: in settings, entries separated by commas with optional blanks around them; in the parameters of
+//! Proxmox, whatever it takes for a separator.
+
+/// The items of a list as Proxmox splits it (`PVE/Tools.pm`, `split_list`).
+pub(crate) fn items(list: &str) -> impl Iterator<Item = &str> {
+    let separators = |c: char| [',', ';', '\0'].contains(&c) || c.is_whitespace();
+    list.split(separators).filter(|item| !item.is_empty())
+}
 
 /// Parses each entry with `read`.
 ///

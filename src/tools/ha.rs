@@ -13,6 +13,7 @@ use crate::row::{
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
+use crate::text::list::items;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const RAW: Param = Param::optional("raw", Kind::Flag, "Add the manager's own document.").local();
@@ -171,7 +172,7 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
                     COMMENT,
                 ],
             )
-            .judged(shut_down),
+            .judged(disturbed),
             put(
                 "update",
                 "/{sid}",
@@ -186,7 +187,7 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
                     DIGEST,
                 ],
             )
-            .judged(shut_down),
+            .judged(disturbed),
             delete("remove", "/{sid}", &[PURGE])
                 .interrupts("High availability looks after its guest no longer."),
             post("migrate", "/{sid}/migrate", &[NODE])
@@ -203,10 +204,17 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
     }),
 };
 
-fn shut_down(request: &Request, _: &Value) -> Option<Loss> {
+/// What the guest goes through for a state, or for a group that says where it runs.
+fn disturbed(request: &Request, _: &Value) -> Option<Loss> {
     let mut form = request.form.iter();
-    let shuts_down = form.any(|pair| pair == ("state", "disabled") || pair == ("state", "stopped"));
-    shuts_down.then(|| Loss::interrupts("The guest is shut down."))
+    if form.any(|pair| pair == ("state", "disabled") || pair == ("state", "stopped")) {
+        return Some(Loss::interrupts("The guest is shut down."));
+    }
+    let mut form = request.form.iter();
+    let is_regrouped = form.any(|(name, value)| {
+        name == "group" || (name == "delete" && items(value).any(|unset| unset == "group"))
+    });
+    is_regrouped.then(|| Loss::interrupts(MAY_MOVE))
 }
 
 /// What moves along, and what keeps it all from moving: Proxmox takes the request all the same.
@@ -434,7 +442,31 @@ fn guests_of_rule(request: &Request, was: &Value) -> Vec<String> {
         .chain([plain(&was["resources"])])
         .collect::<Vec<_>>()
         .join(",");
-    let resources = all.split([',', ';', ' ']).filter(|sid| !sid.is_empty());
     let vmid = |sid: &str| sid.split_once(':').map_or(sid, |(_, vmid)| vmid).to_owned();
-    resources.map(vmid).collect()
+    items(&all).map(vmid).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Method::Put;
+
+    #[test]
+    fn a_state_and_a_group_disturb_a_guest() {
+        for (name, value, expected) in [
+            ("state", "stopped", Some("The guest is shut down.")),
+            ("state", "started", None),
+            ("group", "g1", Some(MAY_MOVE)),
+            ("delete", "comment,group", Some(MAY_MOVE)),
+            ("delete", "comment", None),
+        ] {
+            let request = Request::new(Put, "/cluster/ha/resources/vm%3A100").with(name, value);
+            let loss = disturbed(&request, &Value::Null);
+            assert_eq!(
+                loss.map(|loss| loss.sentence).as_deref(),
+                expected,
+                "{name}={value}"
+            );
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
 use crate::row::{Choice, Loss, Place, Scope, Touches, delete, get, needs, post, put};
 use crate::text::format;
+use crate::text::list::items;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const BACKUPS: Scope = Scope {
@@ -240,10 +241,7 @@ fn guests_of_backup(request: &Request, was: &Value) -> Vec<String> {
     let named: Vec<String> = sent
         .into_iter()
         .chain(known)
-        .flat_map(|vmids| {
-            let vmids = vmids.split([',', ';', ' ']).filter(|vmid| !vmid.is_empty());
-            vmids.map(str::to_owned).collect::<Vec<_>>()
-        })
+        .flat_map(|vmids| items(&vmids).map(str::to_owned).collect::<Vec<_>>())
         .collect();
     match is_any || named.is_empty() {
         true => vec!["*".to_owned()],
@@ -271,9 +269,9 @@ fn lost_by_backup(request: &Request, was: &Value) -> Option<Loss> {
         _ => (),
     }
     let is_new = was.is_null();
-    let selects = SELECTION.iter().any(|name| {
-        form(request, name).is_some() || deleted.split(',').any(|unset| unset == *name)
-    });
+    let selects = SELECTION
+        .iter()
+        .any(|name| form(request, name).is_some() || items(deleted).any(|unset| unset == *name));
     if !is_new && selects {
         sentences.push("Guests that it selected so far may be backed up no longer.".to_owned());
     }

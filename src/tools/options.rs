@@ -8,6 +8,7 @@ use crate::param::{Args, Kind, Param, Versions};
 use crate::pve::reader::Reader;
 use crate::request::Request;
 use crate::row::{Choice, Loss, Place, Scope, Touches, item, needs, put};
+use crate::text::list::items;
 use crate::text::nearest::nearest;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -104,7 +105,7 @@ pub(super) static SET: Tool = Tool {
 fn changed(request: &Request) -> impl Iterator<Item = &str> {
     let set = request.form.iter().map(|(name, _)| name);
     let unset = request.form.iter().filter(|(name, _)| *name == "delete");
-    let unset = unset.flat_map(|(_, names)| names.split(','));
+    let unset = unset.flat_map(|(_, names)| items(names));
     set.filter(|name| *name != "delete").chain(unset)
 }
 

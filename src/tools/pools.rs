@@ -8,6 +8,7 @@ use crate::request::Request;
 use crate::row::{Choice, Loss, Place, Scope, Touches, delete, get, list, post, put};
 use crate::text;
 use crate::text::format;
+use crate::text::list::items;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const POOL: Param = Param::required("poolid", Kind::Format(&format::POOL), "");
@@ -177,7 +178,7 @@ const REMOVED: &str = "Privileges granted on the pool no longer apply to them.";
 /// The guests that it names. Storages do not count, although guests may use them.
 fn guests(request: &Request, _: &Value) -> Vec<String> {
     let named = request.form.iter().filter(|(name, _)| *name == "vms");
-    let ids = named.flat_map(|(_, ids)| ids.split(','));
+    let ids = named.flat_map(|(_, ids)| items(ids));
     ids.map(str::to_owned).collect()
 }
 

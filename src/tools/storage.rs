@@ -223,6 +223,23 @@ fn narrowed(request: &Request, was: &Value) -> Option<Loss> {
             text::inline(&content)
         ));
     }
+    let unset: Vec<String> = sent("delete").map(list).unwrap_or_default();
+    let resets = |name: &str| unset.iter().any(|unset| unset == name);
+    if resets("content") {
+        sentences.push(
+            "Content that is not usual for its type can be used and listed no more.".to_owned(),
+        );
+    }
+    let access = ["username", "password", "domain", "fingerprint", "options"];
+    if access.iter().any(|name| resets(name)) {
+        sentences.push("It may not be reached any more without what is reset.".to_owned());
+    }
+    if sent("shared") == Some("1") && number(&was["shared"]) != Some(1.0) {
+        sentences.push(
+            "Guests then move to other nodes without their volumes on it: it must hold the same on all."
+                .to_owned(),
+        );
+    }
     let keeps = sent("prune-backups");
     let destroys = keeps.is_some_and(|keeps| keeps != plain(&was["prune-backups"]));
     if destroys {
@@ -611,4 +628,27 @@ fn unprotected(request: &Request, was: &Value) -> Option<Loss> {
     (lifts && number(&was["protected"]) == Some(1.0)).then(|| {
         Loss::interrupts("Lift the protection of a backup: it can then be pruned or deleted.")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_reset_or_shared_can_be_lost_as_well() {
+        let was = json!({ "content": "images,iso", "username": "me" });
+        for (name, value, expected) in [
+            ("delete", "content", true),
+            ("delete", "nodes,fingerprint", true),
+            ("delete", "nodes", false),
+            ("shared", "1", true),
+            ("shared", "0", false),
+        ] {
+            let request = Request::new(Put, "/storage/s1").with(name, value);
+            let loss = narrowed(&request, &was);
+            assert_eq!(loss.is_some(), expected, "{name}={value}");
+        }
+    }
 }

@@ -54,12 +54,13 @@ fn a_node_boundary_holds_for_all_nodes_of_a_zone() {
     };
     let update = json!({ "action": "update", "zone": "z1", "mtu": 1400 });
     let narrow = json!({ "action": "update", "zone": "z1", "nodes": ["pve1"] });
+    let widen = json!({ "action": "update", "zone": "z1", "delete": ["mtu;nodes"] });
     let everywhere = "this acts on the whole cluster";
     let outside = "node pve2 is out of bounds";
     for (call, exchanges, why) in [
         (create.clone(), vec![], everywhere),
         (create_on("nodes", "pve2"), vec![nodes.clone()], outside),
-        (create_on("exitnodes", "pve2"), vec![nodes.clone()], outside),
+        (create_on("exitnodes", "pve1"), vec![], everywhere),
         (
             update.clone(),
             vec![zone(json!("pve1,pve2")), nodes.clone()],
@@ -72,6 +73,7 @@ fn a_node_boundary_holds_for_all_nodes_of_a_zone() {
             outside,
         ),
         (narrow, vec![zone(json!(null))], everywhere),
+        (widen, vec![zone(json!("pve1"))], everywhere),
     ] {
         play(&fake, exchanges.into());
         let said = text(&mut session, ZONE, call.clone());

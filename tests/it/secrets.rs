@@ -1,5 +1,7 @@
 //! What is secret shows up nowhere, whatever is logged.
 
+use std::{env, fs, process};
+
 use serde_json::json;
 
 use crate::fake::{Fake, TOKEN};
@@ -68,4 +70,32 @@ fn writes_neither_token_nor_password() {
             );
         }
     }
+}
+
+/// The login in a URL is as secret as a password of its own.
+#[test]
+fn the_login_in_a_url_is_neither_shown_nor_recorded() {
+    let path = env::temp_dir().join(format!("proxmox-mcp-url-{}.log", process::id()));
+    let fake = Fake::start();
+    let settings = [
+        ("PROXMOX_ALLOW_ELEVATED", "true"),
+        ("PROXMOX_TOOLSETS", "options"),
+        ("PROXMOX_DRY_RUN", "true"),
+        ("PROXMOX_AUDIT_LOG", path.to_str().expect("a path")),
+    ];
+    let mut session = fake.connect(&settings);
+    let options = json!([{ "request": "GET /cluster/options", "answer": { "data": { "http_proxy": format!("http://me:{PASSWORD}@old.example") } } }]);
+    fake.play(serde_json::from_value(options).expect("exchanges"));
+    let proxy = json!({ "http_proxy": format!("http://me:{PASSWORD}@new.example") });
+    let answer = session.call("proxmox_set_cluster_options", proxy);
+    let recorded = fs::read_to_string(&path).expect("the log");
+    fs::remove_file(&path).expect("it can be removed");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    for written in [answer.to_string(), recorded, session.finish().log] {
+        assert!(!written.contains(PASSWORD), "{written}");
+    }
+    assert!(
+        answer.to_string().contains("(hidden)@new.example"),
+        "{answer}"
+    );
 }

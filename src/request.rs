@@ -380,12 +380,22 @@ pub(crate) fn is_secret(name: &str) -> bool {
     WHOLE.iter().any(|word| is(name, word)) || PARTS.iter().any(|part| has(part))
 }
 
-/// Returns the value of a parameter or option of this name to show: a secret masked, who logs in at a URL as well,
-/// SSH keys without the percent-encoding in which Proxmox stores those of VMs.
+/// Returns the value of a parameter or option of this name to show: a secret masked, also within the value, SSH
+/// keys without the percent-encoding in which Proxmox stores those of VMs.
 pub(crate) fn readable<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     match name {
         name if is_secret(name) => MASK.into(),
         "sshkeys" => decode(value).into(),
+        // Some files hold the key with its certificate.
+        "certificates" if value.contains("PRIVATE KEY-----") => MASK.into(),
+        // Mount options, such as those of CIFS.
+        "options" => {
+            let parts = value.split(',').map(|part| match part.split_once('=') {
+                Some((key, _)) if is_secret(key.trim()) => format!("{key}={MASK}"),
+                _ => part.to_owned(),
+            });
+            parts.collect::<Vec<_>>().join(",").into()
+        }
         _ => match login_of_url(name, value) {
             Some(login) => value.replacen(login, MASK, 1).into(),
             None => value.into(),
@@ -550,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_who_logs_in_at_a_url() {
+    fn masks_what_is_secret_within_a_value() {
         let shown = |value: &'static str| readable("http_proxy", value).into_owned();
         let open = "http://proxy.example:3128";
         assert_eq!(shown(open), open);
@@ -567,6 +577,26 @@ mod tests {
             ("https://@a.example", "https://@a.example"),
         ] {
             assert_eq!(readable("url", url), expected);
+        }
+        for (name, value, expected) in [
+            (
+                "options",
+                "vers=3,password=hunter2,ro",
+                "vers=3,password=(hidden),ro",
+            ),
+            ("options", "ro,noatime", "ro,noatime"),
+            (
+                "certificates",
+                "-----BEGIN PRIVATE KEY-----\nMII",
+                "(hidden)",
+            ),
+            (
+                "certificates",
+                "-----BEGIN CERTIFICATE-----\nMII",
+                "-----BEGIN CERTIFICATE-----\nMII",
+            ),
+        ] {
+            assert_eq!(readable(name, value), expected);
         }
         let request = Request::new(Method::Post, "/x").with("url", "https://me:hunter2@a.example/");
         assert_eq!(request.secrets().collect::<Vec<_>>(), ["me:hunter2"]);

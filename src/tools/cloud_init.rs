@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::common::{DIGEST, Guest};
 use super::config::{Config, change, is_cloud_init_drive, with_slot};
 use super::guest::{NODE, VMID};
-use crate::answer::{self, Answer, Column, Order, Table, plain};
+use crate::answer::{self, Answer, Column, Order, Table};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
 use crate::pve::property::PropertyString;
@@ -79,13 +79,13 @@ const OF_VM: Scope = Scope {
 const DUMP: Param = Param::by_request(
     "dump",
     Kind::Choice(&["user", "network", "meta"]),
-    "The document that the guest gets.",
+    "Shows this document, as the guest gets it.",
 )
 .sent_as("type");
 
 pub(super) static READ: Tool = Tool {
     title: "Cloud-init settings",
-    summary: "Shows what cloud-init tells a VM, with what waits for its next start.",
+    summary: "Shows the cloud-init settings of a VM and which of them wait for its next start.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[NODE, VMID],
@@ -134,7 +134,8 @@ fn settings(args: &Args, data: Value, _: &Value) -> Answer {
 
 /// The document, without the hash of the password in it.
 fn dump(args: &Args, data: Value, _: &Value) -> Answer {
-    let document = plain(&data);
+    // Not `plain`, which has all on one line, where the key of the password is not seen.
+    let document = data.as_str().unwrap_or_default();
     let lines = document.lines().map(|line| {
         let (key, _) = line.split_once(':').unwrap_or((line, ""));
         match request::is_secret(key.trim_start_matches([' ', '-'])) {
@@ -305,5 +306,29 @@ fn some(slots: &[&str]) -> String {
     match slots.is_empty() {
         true => "none".to_owned(),
         false => slots.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_document_does_not_show_the_hash_of_the_password() {
+        let document =
+            "#cloud-config\nuser: admin\npassword: $5$salt$hash\nchpasswd:\n  expire: False\n";
+        let given = [("vmid", json!(100)), ("dump", json!("user"))];
+        let given = given.map(|(name, value)| (name.to_owned(), value));
+        let args =
+            Args::parse(&[VMID, DUMP], &given.into_iter().collect()).expect("they are right");
+        let answer = dump(&args, json!(document), &Value::Null);
+        let shown = format!("{answer:?}");
+        assert!(
+            shown.contains("user: admin") && shown.contains("expire: False"),
+            "{shown}"
+        );
+        assert!(!shown.contains("$5$salt$hash"), "{shown}");
     }
 }

@@ -56,6 +56,10 @@ const AGENT: &[&str] = &["* */agent/*"];
 const CLONE: &[&str] = &["POST */clone", "qmclone", "vzclone"];
 const MIGRATION: &[&str] = &["POST */migrate", "qmigrate", "vzmigrate"];
 const TEMPLATE: &[&str] = &["POST */template"];
+const BACKUP_JOBS: &[&str] = &["* /cluster/backup*"];
+const ACCESS: &[&str] = &["* /access/*"];
+const HA_RULES: &[&str] = &["* /cluster/ha/rules*"];
+const SDN: &[&str] = &["* /cluster/sdn/*"];
 const SHUTDOWN: &[&str] = &[
     "POST */status/shutdown",
     "qmshutdown",
@@ -68,6 +72,7 @@ const NEEDS_AGENT: Advice =
     Say("The VM needs agent=1 in its configuration and qemu-guest-agent running inside.");
 const CHANGED: Advice =
     Say("It was changed meanwhile: read the configuration again, then call with its new digest.");
+const EXISTS: Advice = Say("action=update changes it; a new one needs another name.");
 const FULL: Advice =
     Say("A storage is full: proxmox_get_storage shows which. Free space there, or use another.");
 
@@ -285,6 +290,13 @@ static ROWS: &[Row] = &[
         advice: NoSnapshots,
     },
     Row {
+        of: AGENT,
+        said: &["Agent error: The command guest-* has not been found"],
+        advice: Say(
+            "The guest's agent does not have this command (proxmox_query_agent with query=info lists them); a newer qemu-guest-agent may.",
+        ),
+    },
+    Row {
         of: ANYWHERE,
         // A full disk or missing file is then one inside the guest.
         said: &["Agent error: *"],
@@ -436,6 +448,262 @@ static ROWS: &[Row] = &[
         of: ANYWHERE,
         said: &["balloon value too large *"],
         advice: Say("Give a smaller balloon as well: it cannot exceed memory."),
+    },
+    // Pools, jobs and the firewall.
+    Row {
+        of: &["DELETE /pools*"],
+        said: &["*pool '*' is not empty*"],
+        advice: Say(
+            "Remove its members first (action=remove_members; proxmox_list_pools with poolid lists them), and delete the pools in it.",
+        ),
+    },
+    Row {
+        of: &["PUT /pools*"],
+        said: &["*belongs already to pool '*' and 'allow-move' is not set"],
+        advice: Say(
+            "allow_move=true takes it out of that pool, with the privileges granted there.",
+        ),
+    },
+    Row {
+        of: &["PUT /pools*"],
+        said: &["*is already a pool member", "*is not a pool member"],
+        advice: Say("Leave it out; proxmox_list_pools with poolid lists the members."),
+    },
+    Row {
+        of: &["POST /pools*"],
+        said: &["*parent '*' of pool '*' does not exist"],
+        advice: Say("Create the parent first."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*pool '*' does not exist*"],
+        advice: Say("proxmox_list_pools lists the pools."),
+    },
+    Row {
+        of: BACKUP_JOBS,
+        said: &["vmid: property is missing"],
+        advice: Say("A job needs a selection: give vmid, all=true or pool."),
+    },
+    Row {
+        of: BACKUP_JOBS,
+        said: &["id: No such job '*'", "no such vzdump job"],
+        advice: Say("proxmox_list_backup_jobs lists the jobs."),
+    },
+    Row {
+        of: &["POST /cluster/backup"],
+        said: &["Job '*' already exists"],
+        advice: EXISTS,
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["schedule: invalid format - *"],
+        advice: Say("Schedules are such as sat 02:00, mon..fri 22:30 or */6:00."),
+    },
+    Row {
+        of: &["POST /cluster/replication"],
+        said: &[
+            "missing replicate feature on volume '*'",
+            "No replicatable volumes found",
+        ],
+        advice: Say(
+            "Only volumes on ZFS can be replicated: move its disks there (proxmox_move_disk_vm, proxmox_move_disk_lxc), or leave one out with its option replicate=0.",
+        ),
+    },
+    Row {
+        of: &["POST /cluster/replication"],
+        said: &["Source and target must not be identical"],
+        advice: Say("Give another node as target."),
+    },
+    Row {
+        of: &["POST /cluster/replication"],
+        said: &["replication job * already exists"],
+        advice: EXISTS,
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["no such replication job '*'", "no such job '*'"],
+        advice: Say("proxmox_list_replication_jobs lists the jobs."),
+    },
+    Row {
+        of: &["DELETE /cluster/firewall/groups/*"],
+        said: &["Security group '*' is not empty"],
+        advice: Say("Delete its rules first: proxmox_list_firewall_rules lists them."),
+    },
+    Row {
+        of: &["DELETE */ipset/*"],
+        said: &["IPSet '*' is not empty"],
+        advice: Say("force=true deletes its entries as well."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "no such IPSet '*'",
+            "no such alias '*'",
+            "no such security group '*'",
+        ],
+        advice: Say("proxmox_list_firewall_objects lists those of each scope."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["no rule at position *"],
+        advice: Say("proxmox_list_firewall_rules shows the present positions."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["invalid vnet specified at *"],
+        advice: Say(
+            "proxmox_list_sdn lists the vnets; a new one has a firewall once proxmox_apply_sdn has applied it.",
+        ),
+    },
+    // HA rules and SDN.
+    Row {
+        of: HA_RULES,
+        said: &["*cannot use unmanaged resource(s) *"],
+        advice: Say("Put them under HA first: proxmox_manage_ha_resource."),
+    },
+    Row {
+        of: HA_RULES,
+        said: &["*resource '*' is already used in another node affinity rule"],
+        advice: Say(
+            "A resource is in one such rule only: proxmox_list_ha_rules with resource shows it; change that one.",
+        ),
+    },
+    Row {
+        of: HA_RULES,
+        said: &["*HA rule '*' already defined"],
+        advice: EXISTS,
+    },
+    Row {
+        of: HA_RULES,
+        said: &["no such ha rule '*'"],
+        advice: Say("proxmox_list_ha_rules lists the rules."),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*ha groups have been migrated to rules"],
+        advice: Say("Use rules instead: proxmox_manage_ha_rule with type=node-affinity."),
+    },
+    Row {
+        of: SDN,
+        said: &["*zone * is used by vnet *"],
+        advice: Say(
+            "Delete its vnets first: proxmox_list_sdn with kind=vnets lists them; what was applied goes with proxmox_apply_sdn.",
+        ),
+    },
+    Row {
+        of: SDN,
+        said: &["vnet: Can't delete vnet if subnets exists"],
+        advice: Say("Delete its subnets first: proxmox_list_sdn with kind=subnets lists them."),
+    },
+    Row {
+        of: SDN,
+        said: &["*controller * is used by *"],
+        advice: Say("Delete that zone first, or give it another controller."),
+    },
+    Row {
+        of: &["POST /cluster/sdn/vnets"],
+        said: &["*cannot lookup undefined type! *"],
+        advice: Say("There is no such zone: proxmox_list_sdn with kind=zones lists the zones."),
+    },
+    Row {
+        of: SDN,
+        said: &["*sdn '*' does not exist", "*sdn * '*' does not exist"],
+        advice: Say("proxmox_list_sdn lists what there is, config=running what is applied."),
+    },
+    Row {
+        of: SDN,
+        said: &["*object ID '*' already defined"],
+        advice: EXISTS,
+    },
+    Row {
+        of: SDN,
+        said: &["ipam: * not existing"],
+        advice: Say("proxmox_list_sdn with kind=ipams lists the IPAMs."),
+    },
+    Row {
+        of: SDN,
+        said: &["tag: missing vlan tag"],
+        advice: Say("Give tag: vnets of a zone of that type need one."),
+    },
+    Row {
+        of: SDN,
+        said: &["Currently only PVE IPAM is supported!*"],
+        advice: Say("Give id=pve: the addresses of others are not kept here."),
+    },
+    // Definitions of storages.
+    Row {
+        of: &["POST /storage"],
+        said: &["*storage ID '*' already defined"],
+        advice: EXISTS,
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["*missing value for required option '*'"],
+        advice: Say("That type needs this option: give it as well."),
+    },
+    Row {
+        of: &["* /storage*"],
+        said: &["*unexpected property '*'"],
+        advice: Say("Storages of that type do not have it: leave it out."),
+    },
+    Row {
+        of: &["* /storage*"],
+        said: &["*can't change value of fixed parameter '*'"],
+        advice: Say(
+            "It is fixed once a storage exists: delete the storage, which keeps its data, and create it again.",
+        ),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &[
+            "*storage '*' does not support backups",
+            "*storage '*' does not support '*' content",
+            "*storage '*' is not configured for content-type '*'",
+        ],
+        advice: Say(
+            "proxmox_get_storage shows the content of each storage: use another, or add it there (proxmox_manage_storage).",
+        ),
+    },
+    Row {
+        of: &["GET */scan/nfs"],
+        said: &["*exec of /sbin/showmount *"],
+        advice: Say("On the node, as root: apt install nfs-common"),
+    },
+    Row {
+        of: ANYWHERE,
+        said: &["disk/partition '*' has a holder"],
+        advice: Say(
+            "It is in use, by LVM, ZFS or Ceph: proxmox_get_node_disks shows by which; release it there first.",
+        ),
+    },
+    Row {
+        of: &["POST */spiceproxy"],
+        said: &["*The command query-spice has not been found"],
+        advice: Say("It has no SPICE display: use kind=vnc."),
+    },
+    Row {
+        of: ACCESS,
+        said: &[
+            "*domain '*' does not exist",
+            "*no such user*",
+            "*no such group '*'",
+            "*group '*' does not exist",
+            "*role '*' does not exist",
+            "*no such token '*' for user '*'",
+        ],
+        advice: Say("proxmox_list_access lists users, tokens, groups, roles and realms."),
+    },
+    Row {
+        of: ACCESS,
+        said: &["scope: Not passed as parameter and not defined in realm default sync options."],
+        advice: Say("Give scope: users, groups or both."),
+    },
+    Row {
+        of: &["POST /access/tfa/*"],
+        said: &["failed to verify TOTP challenge"],
+        advice: Say(
+            "value must be the code that the app shows at that moment: ask for the next one.",
+        ),
     },
 ];
 
@@ -964,6 +1232,296 @@ mod tests {
             "balloon value too large (must be smaller than assigned memory)",
             "Give a smaller balloon as well",
         ),
+        (
+            "DELETE /pools",
+            "delete pool failed: pool 'dev' is not empty (contains pool 'dev/web')",
+            "Remove its members first",
+        ),
+        (
+            "PUT /pools",
+            "update pools failed: VM 100 belongs already to pool 'dev' and 'allow-move' is not set",
+            "allow_move=true",
+        ),
+        (
+            "PUT /pools",
+            "update pools failed: VM 102 is already a pool member",
+            "Leave it out",
+        ),
+        (
+            "PUT /pools",
+            "update pools failed: VM 101 is not a pool member",
+            "Leave it out",
+        ),
+        (
+            "POST /pools",
+            "create pool failed: parent 'nox' of pool 'nox/sub' does not exist",
+            "Create the parent",
+        ),
+        (
+            "GET /pools",
+            "pool 'no' does not exist",
+            "proxmox_list_pools",
+        ),
+        (
+            "POST /cluster/backup",
+            "Parameter verification failed.\nvmid: property is missing",
+            "A job needs a selection",
+        ),
+        (
+            "GET /cluster/backup/nope",
+            "Parameter verification failed.\nid: No such job 'nope'",
+            "proxmox_list_backup_jobs",
+        ),
+        (
+            "PUT /cluster/backup/nope",
+            "no such vzdump job",
+            "proxmox_list_backup_jobs",
+        ),
+        (
+            "POST /cluster/backup",
+            "Job 'job1' already exists",
+            "action=update changes it",
+        ),
+        (
+            "PUT /cluster/backup/job1",
+            "Parameter verification failed.\nschedule: invalid format - invalid calendar event 'every day' - unable to parse weekday - 'every day'",
+            "Schedules are such as",
+        ),
+        (
+            "POST /cluster/replication",
+            "missing replicate feature on volume 'local:100/vm-100-disk-0.qcow2'",
+            "Only volumes on ZFS",
+        ),
+        (
+            "POST /cluster/replication",
+            "No replicatable volumes found",
+            "Only volumes on ZFS",
+        ),
+        (
+            "POST /cluster/replication",
+            "Source and target must not be identical",
+            "Give another node",
+        ),
+        (
+            "POST /cluster/replication",
+            "replication job for guest '103' to target 'local/pve2' already exists",
+            "action=update changes it",
+        ),
+        (
+            "GET /cluster/replication/999-0",
+            "no such replication job '999-0'",
+            "proxmox_list_replication_jobs",
+        ),
+        (
+            "GET /nodes/pve1/replication/999-0/status",
+            "no such job '999-0'",
+            "proxmox_list_replication_jobs",
+        ),
+        (
+            "DELETE /cluster/firewall/groups/web",
+            "Security group 'web' is not empty",
+            "Delete its rules first",
+        ),
+        (
+            "DELETE /cluster/firewall/ipset/myset",
+            "IPSet 'myset' is not empty",
+            "force=true deletes",
+        ),
+        (
+            "GET /cluster/firewall/ipset/nope",
+            "no such IPSet 'nope'",
+            "proxmox_list_firewall_objects",
+        ),
+        (
+            "GET /cluster/firewall/aliases/nope",
+            "no such alias 'nope'",
+            "proxmox_list_firewall_objects",
+        ),
+        (
+            "GET /cluster/firewall/groups/nope",
+            "no such security group 'nope'",
+            "proxmox_list_firewall_objects",
+        ),
+        (
+            "PUT /cluster/firewall/rules/99",
+            "no rule at position 99",
+            "proxmox_list_firewall_rules",
+        ),
+        (
+            "GET /cluster/sdn/vnets/v9/firewall/options",
+            "invalid vnet specified at /usr/share/perl5/PVE/API2/Firewall/Helpers.pm line 54.",
+            "proxmox_list_sdn lists the vnets",
+        ),
+        (
+            "POST /cluster/ha/rules",
+            "create ha rule failed: cannot use unmanaged resource(s) vm:102.",
+            "Put them under HA",
+        ),
+        (
+            "POST /cluster/ha/rules",
+            "create ha rule failed: Rule 'na2' is invalid.\nresources: resource 'vm:100' is already used in another node affinity rule",
+            "A resource is in one such rule",
+        ),
+        (
+            "POST /cluster/ha/rules",
+            "create ha rule failed: HA rule 'na1' already defined",
+            "action=update changes it",
+        ),
+        (
+            "GET /cluster/ha/rules/zz",
+            "no such ha rule 'zz'",
+            "proxmox_list_ha_rules",
+        ),
+        (
+            "POST /cluster/ha/groups",
+            "cannot create group: ha groups have been migrated to rules",
+            "Use rules instead",
+        ),
+        (
+            "DELETE /cluster/sdn/zones/z1",
+            "delete sdn zone object failed: zone z1 is used by vnet v8 at /usr/share/perl5/PVE/Network/SDN/Zones/Plugin.pm line 149.",
+            "Delete its vnets first",
+        ),
+        (
+            "DELETE /cluster/sdn/vnets/v1",
+            "delete sdn vnet object failed: Parameter verification failed.\nvnet: Can't delete vnet if subnets exists",
+            "Delete its subnets first",
+        ),
+        (
+            "DELETE /cluster/sdn/controllers/c1",
+            "delete sdn controller object failed: controller c1 is used by ev at /usr/share/perl5/PVE/Network/SDN/Controllers/EvpnPlugin.pm line 476.",
+            "Delete that zone first",
+        ),
+        (
+            "POST /cluster/sdn/vnets",
+            "create sdn vnet object failed: cannot lookup undefined type! at /usr/share/perl5/PVE/API2/Network/SDN/Vnets.pm line 326.",
+            "There is no such zone",
+        ),
+        (
+            "GET /cluster/sdn/zones/z1",
+            "sdn 'z1' does not exist",
+            "proxmox_list_sdn lists what there is",
+        ),
+        (
+            "GET /cluster/sdn/vnets/v1",
+            "sdn vnet 'v1' does not exist",
+            "proxmox_list_sdn lists what there is",
+        ),
+        (
+            "POST /cluster/sdn/zones",
+            "create sdn zone object failed: sdn zone object ID 'z1' already defined",
+            "action=update changes it",
+        ),
+        (
+            "POST /cluster/sdn/zones",
+            "create sdn zone object failed: Parameter verification failed.\nipam: nope not existing",
+            "proxmox_list_sdn with kind=ipams",
+        ),
+        (
+            "POST /cluster/sdn/vnets",
+            "create sdn vnet object failed: Parameter verification failed.\ntag: missing vlan tag",
+            "Give tag",
+        ),
+        (
+            "GET /cluster/sdn/ipams/nope/status",
+            "Currently only PVE IPAM is supported! at /usr/share/perl5/PVE/API2/Network/SDN/Ipams.pm line 319.",
+            "Give id=pve",
+        ),
+        (
+            "POST /storage",
+            "create storage failed: storage ID 'data1' already defined",
+            "action=update changes it",
+        ),
+        (
+            "POST /cluster/sdn/zones",
+            "missing value for required option 'bridge'",
+            "That type needs this option",
+        ),
+        (
+            "PUT /storage/data1",
+            "update storage failed: unexpected property 'server'",
+            "Storages of that type do not have it",
+        ),
+        (
+            "PUT /storage/nfs1",
+            "update storage failed: can't change value of fixed parameter 'server'",
+            "It is fixed",
+        ),
+        (
+            "GET /nodes/pve1/storage/tank/prunebackups",
+            "storage 'tank' does not support backups",
+            "proxmox_get_storage shows the content",
+        ),
+        (
+            "POST /nodes/pve1/storage/backup2/upload",
+            "storage 'backup2' does not support 'iso' content",
+            "proxmox_get_storage shows the content",
+        ),
+        (
+            "POST /nodes/pve1/storage/backup2/download-url",
+            "storage 'backup2' is not configured for content-type 'iso'",
+            "proxmox_get_storage shows the content",
+        ),
+        (
+            "GET /nodes/pve1/scan/nfs",
+            "command '/sbin/showmount --no-headers --exports 127.0.0.3' failed: open3: exec of /sbin/showmount --no-headers --exports 127.0.0.3 failed: No such file or directory at /usr/share/perl5/PVE/Cmd.pm line 174.",
+            "On the node, as root: apt install nfs-common",
+        ),
+        (
+            "PUT /nodes/pve1/disks/wipedisk",
+            "disk/partition '/dev/sda' has a holder",
+            "It is in use",
+        ),
+        (
+            "POST /nodes/pve1/qemu/100/spiceproxy",
+            "VM 100 qmp command 'query-spice' failed - The command query-spice has not been found",
+            "It has no SPICE display",
+        ),
+        (
+            "GET /access/domains/no",
+            "domain 'no' does not exist",
+            "proxmox_list_access",
+        ),
+        (
+            "GET /access/users/no@pve",
+            "no such user ('no@pve')",
+            "proxmox_list_access",
+        ),
+        (
+            "PUT /access/users/anna@pve",
+            "update user failed: no such group 'nogroup'",
+            "proxmox_list_access",
+        ),
+        (
+            "GET /access/groups/no",
+            "group 'no' does not exist",
+            "proxmox_list_access",
+        ),
+        (
+            "PUT /access/acl",
+            "ACL update failed: role 'Nope' does not exist",
+            "proxmox_list_access",
+        ),
+        (
+            "GET /access/users/anna@pve/token/no",
+            "no such token 'no' for user 'anna@pve'",
+            "proxmox_list_access",
+        ),
+        (
+            "POST /access/domains/ldap1/sync",
+            "Parameter verification failed.\nscope: Not passed as parameter and not defined in realm default sync options.",
+            "Give scope",
+        ),
+        (
+            "POST /access/tfa/ops%40pve",
+            "failed to verify TOTP challenge",
+            "value must be the code",
+        ),
+        (
+            "POST /nodes/pve1/qemu/100/agent/set-user-password",
+            "Agent error: The command guest-set-user-password has not been found",
+            "The guest's agent does not have this command",
+        ),
     ];
 
     /// Messages that contain the words of a row, but mean something else.
@@ -1008,7 +1566,6 @@ mod tests {
             "storage 'nas' is disabled",
         ),
         ("POST /nodes/pve1/disks/lvm", "vg 'a' has not enough fans"),
-        ("GET /cluster/sdn/vnets/v1", "sdn vnet 'v1' does not exist"),
     ];
 
     fn case(what: &str, said: &str) -> Case {

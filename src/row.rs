@@ -923,7 +923,13 @@ impl Declared {
             Some(scope) if !self.row.scopes.is_empty() => format!("{} {scope}", by.join(" ")),
             _ if by.is_empty() => {
                 let others = self.needed().filter(|needed| *needed != name);
-                others.collect::<Vec<_>>().join(" with ")
+                let others: Vec<&str> = others.collect();
+                let takes = self.row.takes.iter().map(|param| param.name);
+                let given: Vec<&str> = takes.filter(|taken| args.is_given(taken)).collect();
+                match others.is_empty() {
+                    true => given.join(" and "),
+                    false => others.join(" with "),
+                }
             }
             _ => by.join(" "),
         };
@@ -963,7 +969,8 @@ impl Declared {
         let changes = || {
             let takes = self.row.takes.iter();
             takes.filter(|param| {
-                param.name != "digest" && param.wire_name().is_some() && !param.is_always_required()
+                let is_change = !["digest", "lock_token"].contains(&param.name);
+                is_change && param.wire_name().is_some() && !param.is_always_required()
             })
         };
         let is_open = !changes().any(Param::is_required_by_request);
@@ -1177,6 +1184,21 @@ impl Declared {
         text::cut(&text::inline(&fields.collect::<Vec<_>>().join(" ")), 1_000)
     }
 
+    /// Returns true if the sentence on what this row does has the value of the parameter.
+    fn says(&self, name: &str) -> bool {
+        let sentence = self.row.does.unwrap_or_default();
+        sentence.contains(&format!("{{{name}}}"))
+    }
+
+    /// Returns true if the sentence on what this row does has all that its request changes.
+    fn says_it_all(&self, request: &Request) -> bool {
+        let mut takes = self.row.takes.iter().filter(|param| {
+            let mut form = request.form.iter();
+            form.any(|(key, _)| param.wire_name() == Some(key))
+        });
+        self.row.method == Method::Put && takes.all(|param| self.says(param.name))
+    }
+
     /// What `request` changes of an object that was so: `comment: old -> new`.
     fn changes(&self, request: &Request, was: &Value) -> Vec<String> {
         let mut changes = Vec::new();
@@ -1201,7 +1223,8 @@ impl Declared {
             let names_it =
                 matches!(self.row.first, First::Entry { is, .. } if is.name == param.name);
             let is_same = after == before.as_deref();
-            if name == "delete" || names_it || is_same || sent.next().is_some() {
+            let is_said = before.is_none() && self.says(param.name);
+            if name == "delete" || names_it || is_same || is_said || sent.next().is_some() {
                 continue;
             }
             let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name);
@@ -1255,15 +1278,12 @@ impl Declared {
         let answer = match was {
             None => answer,
             Some(was) => {
-                let before = Self::describe(&was);
-                let answer = match before.is_empty() {
-                    true => answer,
-                    false => answer.line(format!("It was: {before}")),
-                };
-                let changes = self.changes(request, &was);
-                let answer = match changes.is_empty() || self.row.method != Method::Put {
-                    true => answer,
-                    false => answer.line(format!("Changed: {}", changes.join("; "))),
+                let (before, changes) = (Self::describe(&was), self.changes(request, &was));
+                // A change shows what it changes as it was; the rest stays.
+                let answer = match (self.row.method, changes.is_empty()) {
+                    (Method::Put, false) => answer.line(format!("Changed: {}", changes.join("; "))),
+                    _ if before.is_empty() || self.says_it_all(request) => answer,
+                    _ => answer.line(format!("It was: {before}")),
                 };
                 answer.with("was", answer::masked("", was))
             }

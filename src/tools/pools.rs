@@ -108,7 +108,7 @@ const STORAGE: Param = Param::optional("storage", Kind::List, "Storages.").joine
 const ALLOW_MOVE: Param = Param::optional(
     "allow_move",
     Kind::Flag,
-    "Take guests out of the pool that they are in.",
+    "Takes guests out of the pool that they are in.",
 )
 .sent_as("allow-move")
 .known_to(NESTED);
@@ -171,7 +171,8 @@ pub(super) static MANAGE: Tool = Tool {
     }),
 };
 
-const ADD: &str = "Add[ guests {vms}][ storages {storage}] to pool {poolid}";
+const ADD: &str =
+    "Add[ guests {vms}][ storages {storage}] to pool {poolid}[ with allow_move={allow_move}]";
 const REMOVE: &str = "Remove[ guests {vms}][ storages {storage}] from pool {poolid}";
 const REMOVED: &str = "Privileges granted on the pool no longer apply to them.";
 

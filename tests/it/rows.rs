@@ -277,7 +277,7 @@ fn a_question_says_what_the_tool_has_found_out() {
     let call = json!({ "kind": "group", "action": "delete", "name": "web" });
     let text = text(&mut session, "proxmox_manage_firewall_object", call);
     let question = "Delete security group web. Rules that still use it no longer match.\n\
-                    Rules of the cluster that use it: 3\nnow: group=web";
+                    Rules of the cluster that use it, by pos: 3\nnow: group=web";
     assert!(text.contains(question), "{text}");
 }
 

@@ -251,7 +251,7 @@ const NAME: Param =
 const CONTACT: Param = Param::by_request(
     "contact",
     Kind::Text(3, 1_000),
-    "E-mail addresses, with commas.",
+    "E-mail addresses, separated by commas.",
 );
 const DIRECTORY: Param = Param::optional(
     "directory",
@@ -261,7 +261,7 @@ const DIRECTORY: Param = Param::optional(
 const TERMS: Param = Param::optional(
     "tos_url",
     Kind::Text(8, 1_000),
-    "Agrees to the CA's terms, which are there; most need it.",
+    "URL of the CA's terms, to agree to; most CAs need it.",
 );
 const EAB_KID: Param = Param::optional("eab_kid", Kind::Text(1, 1_000), "")
     .sent_as("eab-kid")

@@ -435,7 +435,7 @@ const KINDS: Param = Param::required(
         "macros",
         "refs",
     ]),
-    "refs: what rules there can name.",
+    "refs: the aliases and IP sets that rules there can use.",
 );
 const IN_SET: Param = Param::by_request("name", Kind::Format(&format::CONFIG_ID), "The IP set.");
 const REF_TYPE: Param = Param::optional("type", Kind::Choice(&["alias", "ipset"]), "");
@@ -552,7 +552,7 @@ const OBJECT_ACTION: Param =
 const OBJECT_NAME: Param = Param::required(
     "name",
     Kind::Format(&format::CONFIG_ID),
-    "Of an entry: the IP set.",
+    "For an entry: its IP set.",
 );
 const CIDR: Param = Param::by_request("cidr", Kind::Format(&format::ADDRESS_OR_ALIAS), "");
 const NEW_CIDR: Param = Param::optional("cidr", Kind::Format(&format::ADDRESS_OR_ALIAS), "");
@@ -562,7 +562,7 @@ const NOTE: Param =
 const NEW_NOTE: Param = Param::by_request("comment", Kind::Text(0, 4_096), "").clearable();
 const NEW_NAME: Param = Param::optional("new_name", Kind::Format(&format::CONFIG_ID), "");
 const RENAMED: Param = Param::by_request("new_name", Kind::Format(&format::CONFIG_ID), "");
-const FORCE: Param = Param::optional("force", Kind::Flag, "With its entries.");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Deletes an IP set with its entries.");
 const AT_ONCE: &str = "Rules that use it let in, or cut off, other connections at once.";
 const DANGLES: &str = "Rules that still use it no longer match.";
 
@@ -710,7 +710,7 @@ fn rules_with_group(client: &Reader, args: &Args, _: &Value) -> Result<Vec<Strin
                 .to_owned(),
         ],
         false => vec![format!(
-            "Rules of the cluster that use it: {}",
+            "Rules of the cluster that use it, by pos: {}",
             users.join(", ")
         )],
     })
@@ -742,7 +742,7 @@ const UNTIL: Param = Param::optional("until", Kind::Time, "");
 
 pub(super) static READ_LOG: Tool = Tool {
     title: "Read the firewall log",
-    summary: "Shows lines of the firewall log of a node or guest: packets that rules with a log level, or a policy, have met.",
+    summary: "Shows lines of the firewall log of a node or guest: packets that rules or policies with a log level have met.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[LOG_SCOPE, NODE, GUEST],

@@ -237,7 +237,7 @@ fn moved(_: &Args, data: &Value) -> Vec<String> {
 const KIND: Param = Param::optional(
     "kind",
     Kind::Choice(&["rule", "group"]),
-    "Default: by version.",
+    "By version if absent.",
 );
 const ID: Param = Param::by_request("id", Kind::Format(&format::CONFIG_ID), "");
 const ONLY: Param = Param::by_request(
@@ -252,13 +252,14 @@ const RULE_TYPE: Param = Param::optional("type", RULE_TYPES, "");
 const NEW_RULE_TYPE: Param = Param::by_request("type", RULE_TYPES, "");
 const RESOURCES_OF: Param = Param::optional("resources", Kind::List, "Such as vm:100.").joined();
 const NEW_RESOURCES: Param = Param::by_request("resources", Kind::List, "Such as vm:100.").joined();
-const NODES: Param = Param::optional("nodes", Kind::List, "Such as pve1:2.").joined();
-const GROUP_NODES: Param = Param::by_request("nodes", Kind::List, "Such as pve1:2.").joined();
-const STRICT: Param = Param::optional("strict", Kind::Flag, "Nowhere else.");
+const NODES: Param = Param::optional("nodes", Kind::List, "With a priority: pve1:2.").joined();
+const GROUP_NODES: Param =
+    Param::by_request("nodes", Kind::List, "With a priority: pve1:2.").joined();
+const STRICT: Param = Param::optional("strict", Kind::Flag, "Never on other nodes.");
 const AFFINITY: Param = Param::optional(
     "affinity",
     Kind::Choice(&["positive", "negative"]),
-    "Together or apart.",
+    "positive: together; negative: apart.",
 );
 const DISABLE: Param = Param::optional("disable", Kind::Flag, "");
 const RESTRICTED: Param = Param::optional("restricted", Kind::Flag, "");

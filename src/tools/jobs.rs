@@ -400,7 +400,7 @@ static REPLICATION_FIELDS: Fields = Fields {
 
 pub(super) static REPLICATION_JOBS: Tool = Tool {
     title: "List replication jobs",
-    summary: "Lists replication jobs; with the node they run on their state, or the log of one.",
+    summary: "Lists replication jobs; with node also their state, with log the log of one.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[ONE_REPLICATION, STATE_ON, OF_GUEST, LOG],
@@ -455,13 +455,13 @@ const REPLICATION_ACTION: Param = Param::required(
     Kind::Choice(&["create", "update", "delete", "run_now"]),
     "",
 );
-const TARGET: Param = Param::by_request("target", Kind::Format(&format::NODE), "Node.");
+const TARGET: Param = Param::by_request("target", Kind::Format(&format::NODE), "Node to copy to.");
 const EVERY: Param = Param::optional("schedule", Kind::Text(1, 128), "");
 const RATE: Param = Param::optional("rate", Kind::Number(1.0, 1e9), "MB/s.");
 const DISABLE: Param = Param::optional("disable", Kind::Flag, "");
 const REMARK: Param = Param::optional("comment", Kind::Text(1, 4_096), "");
-const FORCE: Param = Param::optional("force", Kind::Flag, "At once, without cleaning up.");
-const KEEP: Param = Param::optional("keep", Kind::Flag, "Keep the copies.");
+const FORCE: Param = Param::optional("force", Kind::Flag, "Deletes at once, without cleaning up.");
+const KEEP: Param = Param::optional("keep", Kind::Flag, "Keeps the copies.");
 const RUNS_ON: Param = Param::by_request(
     "node",
     Kind::Format(&format::NODE),

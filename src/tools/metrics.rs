@@ -20,13 +20,13 @@ const STORAGE: Param = Param::by_request("storage", Kind::Format(&format::STORAG
 const TIMEFRAME: Param = Param::required(
     "timeframe",
     Kind::Choice(&["hour", "day", "week", "month", "year", "decade"]),
-    "decade: of nodes alone.",
+    "decade: nodes only.",
 )
 .value_known_to("decade", Versions::since(9));
 const FUNCTION: Param = Param::optional(
     "cf",
     Kind::Choice(&["AVERAGE", "MAX"]),
-    "What a point is of its interval.",
+    "Whether points are averages or maxima.",
 );
 const SERIES: Param = Param::optional("series", Kind::List, "Only these, such as cpu.").local();
 const MAX_POINTS: Param = Param::optional(

@@ -25,7 +25,7 @@ const OF_CONTAINER: &str = "/nodes/{node}/lxc/{vmid}/migrate";
 /// The versions that say what keeps a container from moving.
 const CHECKS_CONTAINERS: Versions = Versions::since(9);
 
-const WHERE_TO: Param = Param::optional("target", Kind::Format(&format::NODE), "One node alone.");
+const WHERE_TO: Param = Param::optional("target", Kind::Format(&format::NODE), "Only this node.");
 
 pub(super) static CHECK: Tool = Tool {
     title: "Check migration",
@@ -243,10 +243,11 @@ const WITH_LOCAL_DISKS: Param = Param::optional(
 )
 .sent_as("with-local-disks");
 const TARGETSTORAGE: Param = Param::optional(
-    "targetstorage",
+    "target_storage",
     Kind::Text(1, 512),
     "Storage there, or pairs such as local:nfs.",
-);
+)
+.sent_as("targetstorage");
 const TARGET_STORAGE: Param = Param::optional(
     "target_storage",
     Kind::Text(1, 512),
@@ -546,7 +547,7 @@ fn converted(client: &Reader, args: &Args, answer: Answer) -> Answer {
         )),
         (None, true) => answer.line("It is a template now."),
         (None, false) => {
-            answer.line("All the same, its configuration does not say that it is a template.")
+            answer.line("Its configuration does not say that it is a template, though: look at the log of the task (proxmox_get_node_task).")
         }
     };
     match is_done {

@@ -87,7 +87,7 @@ const OF_ONE_CONTROLLER: Needs = &["/sdn/controllers/{controller}:SDN.Allocate"]
 
 pub(super) static LIST: Tool = Tool {
     title: "List SDN",
-    summary: "Lists zones, vnets, subnets, controllers, IPAMs or DNS plugins of software defined networking with what of them is not applied yet, addresses of an IPAM, or the state of zones on a node.",
+    summary: "Lists zones, vnets, subnets, controllers, IPAMs or DNS plugins of software-defined networking and their pending changes, the addresses of an IPAM, or the state of zones on a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[KIND, CONFIG, ONE, VNET_OF, NODE],
@@ -275,7 +275,8 @@ fn show_list(args: &Args, data: Value, _: &Value) -> Answer {
     };
     let rows: Vec<Value> = answer::rows(data).into_iter().map(with_change).collect();
     let waiting = rows.iter().filter(|row| !row["state"].is_null()).count();
-    let note = (waiting > 0).then(|| format!("{waiting} not applied yet: proxmox_apply_sdn"));
+    let note =
+        (waiting > 0).then(|| format!("{waiting} not applied yet: proxmox_apply_sdn applies all."));
     table.answer(rows, args, note.as_slice())
 }
 
@@ -286,8 +287,8 @@ fn show_one(args: &Args, data: Value, _: &Value) -> Answer {
         hidden: &["pending"],
     };
     let object = with_change(data);
-    let note =
-        (!object["state"].is_null()).then(|| "Not applied yet: proxmox_apply_sdn".to_owned());
+    let note = (!object["state"].is_null())
+        .then(|| "Not applied yet: proxmox_apply_sdn applies all.".to_owned());
     FIELDS.answer(object, args, note.as_slice())
 }
 

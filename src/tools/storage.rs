@@ -43,10 +43,11 @@ const TYPE: Param = Param::by_request(
     "",
 )
 .value_known_to("esxi", Versions::since(8));
-const CONTENT: Param = Param::optional("content", Kind::List, "").joined();
+const CONTENT: Param =
+    Param::optional("content", Kind::List, "Such as iso, backup, images.").joined();
 const NODES: Param = Param::optional("nodes", Kind::List, "").joined();
 const DISABLE: Param = Param::optional("disable", Kind::Flag, "");
-const SHARED: Param = Param::optional("shared", Kind::Flag, "");
+const SHARED: Param = Param::optional("shared", Kind::Flag, "All nodes reach the same data.");
 const PATH: Param = Param::optional("path", Kind::Text(1, 4_096), "");
 const SERVER: Param = Param::optional("server", Kind::Text(1, 255), "");
 const EXPORT: Param = Param::optional("export", Kind::Text(1, 4_096), "");
@@ -59,12 +60,12 @@ const NAMESPACE: Param = Param::optional("namespace", Kind::Text(1, 255), "");
 const FINGERPRINT: Param = Param::optional("fingerprint", Kind::Text(95, 95), "");
 const VGNAME: Param = Param::optional("vgname", Kind::Text(1, 128), "");
 const THINPOOL: Param = Param::optional("thinpool", Kind::Text(1, 128), "");
-const POOL: Param = Param::optional("pool", Kind::Text(1, 255), "");
+const POOL: Param = Param::optional("pool", Kind::Text(1, 255), "Of ZFS or Ceph.");
 const PORTAL: Param = Param::optional("portal", Kind::Text(1, 255), "");
 const TARGET: Param = Param::optional("target", Kind::Text(1, 255), "IQN.");
 const RETENTION: Param =
     Param::optional("prune_backups", Kind::Format(&format::RETENTION), "").sent_as("prune-backups");
-const MOUNT_OPTIONS: Param = Param::optional("options", Kind::Text(1, 1_024), "");
+const MOUNT_OPTIONS: Param = Param::optional("options", Kind::Text(1, 1_024), "Mount options.");
 const UNSET: Param = Param::optional("delete", Kind::List, "Keys to reset.").joined();
 
 pub(super) static MANAGE: Tool = Tool {
@@ -214,12 +215,12 @@ fn narrowed(request: &Request, was: &Value) -> Option<Loss> {
             ));
         }
         _ => sentences.extend(
-            lost("nodes").map(|nodes| format!("{} can use it no more.", text::inline(&nodes))),
+            lost("nodes").map(|nodes| format!("{} can no longer use it.", text::inline(&nodes))),
         ),
     }
     if let Some(content) = lost("content") {
         sentences.push(format!(
-            "Its {} can be used and listed no more.",
+            "Its {} can no longer be used or listed.",
             text::inline(&content)
         ));
     }
@@ -543,7 +544,8 @@ const VOLUME: Param = Param::required(
     Kind::Format(&format::VOLUME_OR_NAME),
     "volid of a backup.",
 );
-const NOTES: Param = Param::optional("notes", Kind::Text(0, 8_192), "").clearable();
+const NOTES: Param =
+    Param::optional("notes", Kind::Text(0, 8_192), "none removes them.").clearable();
 const PROTECTED: Param = Param::optional("protected", Kind::Flag, "Keep it from pruning.");
 
 pub(super) static UPDATE_VOLUME: Tool = Tool {

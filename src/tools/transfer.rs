@@ -32,7 +32,7 @@ const CHECKSUM: Param = Param::optional("checksum", Kind::Format(&format::CHECKS
 const ALGORITHM: Param = Param::optional(
     "checksum_algorithm",
     Kind::Choice(&["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]),
-    "Told by the checksum's length.",
+    "By the checksum's length if absent.",
 )
 .sent_as("checksum-algorithm");
 
@@ -153,7 +153,7 @@ fn arriving(
     let has_checksum = args.get(&CHECKSUM).is_some();
     answer.waits = has_checksum && args.get(&WAIT) != Some("0");
     if has_checksum && !answer.waits {
-        answer = answer.line("Whether the checksum is right, the end of the task tells.");
+        answer = answer.line("The end of the task shows whether the checksum fits.");
     }
     Ok(answer)
 }
@@ -241,7 +241,7 @@ const VERIFY: Param = Param::optional("verify_certificates", Kind::Flag, "")
 const COMPRESSION: Param = Param::optional(
     "compression",
     Kind::Choice(&["gz", "lzo", "zst", "bz2"]),
-    "To decompress.",
+    "Decompresses it.",
 )
 .known_to(Versions::since(8));
 const DOWNLOADED: Param = Param::optional("filename", Kind::Text(1, 255), "As served if absent.");
@@ -348,7 +348,7 @@ const REFERENCE: Param = Param::optional(
 const IMAGE_NAME: Param = Param::optional(
     "filename",
     Kind::Text(1, 255),
-    "Of the OCI image on the storage.",
+    "Name of the OCI image on the storage.",
 );
 
 pub(super) static DOWNLOAD_TEMPLATE: Tool = Tool {
@@ -448,7 +448,7 @@ const BACKUP: Param = Param::required(
     "volid of a backup on a PBS storage.",
 );
 const INSIDE: Param =
-    Param::optional("path", Kind::Text(1, 4_096), "As listed, from / on.").default("/");
+    Param::optional("path", Kind::Text(1, 4_096), "As listed; / is the top.").default("/");
 
 pub(super) static LIST_FILES: Tool = Tool {
     title: "List files in backup",

@@ -59,6 +59,8 @@ pub(crate) enum ErrorKind {
     OtherKind(Box<Value>),
     /// Proxmox answered with an error.
     Refused(Box<Refusal>),
+    /// The rehearsal of one of several calls reached its change. This is not a failure.
+    Rehearsed(Box<Rehearsal>),
     /// Settings are missing or invalid. Nothing was sent.
     Settings,
     /// The request was not answered.
@@ -72,6 +74,19 @@ pub(crate) enum ErrorKind {
 pub(crate) struct Preview {
     pub(crate) text: String,
     pub(crate) data: Map<String, Value>,
+}
+
+/// What one of several changes would do, found out before the first is sent.
+#[derive(Debug)]
+pub(crate) struct Rehearsal {
+    /// `POST /nodes/pve1/qemu/100/status/stop`
+    pub(crate) request: String,
+    /// What it does, in one line, if the user has to agree to it.
+    pub(crate) sentence: Option<String>,
+    /// Its other parameters: `with: purge=1`.
+    pub(crate) options: Option<String>,
+    /// A digest of what the user has to agree to.
+    pub(crate) shown: Option<[u8; 32]>,
 }
 
 /// Why a request was not answered.
@@ -251,6 +266,13 @@ impl Error {
         let text = preview.text.clone();
         let kind = ErrorKind::DryRun(Box::new(preview));
         Self::new(kind, "nothing was changed", text)
+    }
+
+    /// Creates the error that ends a rehearsal.
+    pub(crate) fn rehearsed(rehearsal: Rehearsal) -> Self {
+        let request = rehearsal.request.clone();
+        let kind = ErrorKind::Rehearsed(Box::new(rehearsal));
+        Self::new(kind, "nothing was changed", request)
     }
 
     /// Returns the same error for a guest of the other kind.

@@ -308,7 +308,12 @@ impl Param {
 
     /// Returns true if a request that takes the parameter needs it.
     pub(crate) fn is_required_by_request(&self) -> bool {
-        matches!(self.need, Need::Required | Need::ByRequest)
+        matches!(self.need, Need::Required | Need::ByRequest) || self.takes_several()
+    }
+
+    /// Returns true if it names the guest that a call is about, and several can stand in its place.
+    pub(crate) fn takes_several(&self) -> bool {
+        self.names_guest() && matches!(self.need, Need::RequiredUnless(_))
     }
 
     pub(crate) fn names_guest(&self) -> bool {

@@ -169,6 +169,10 @@ impl<'a> Gate<'a> {
     pub(crate) fn authorize(&self, client: &Reader, request: &Request) -> Result<Pass, Error> {
         let decision = match self.decide(client, request) {
             Ok(decision) => decision,
+            // The call that this is a part of has a line.
+            Err(error) if matches!(self.caller.approval, Approval::Rehearsed { .. }) => {
+                return Err(error);
+            }
             // Each of several changes has its own line.
             Err(error) => {
                 self.is_recorded.set(false);
@@ -200,11 +204,35 @@ impl<'a> Gate<'a> {
                 )
             }));
         }
+        if let Approval::Rehearsed { .. } = self.caller.approval {
+            let rehearsal = self.rehearse(client, request, &subject)?;
+            return Err(Error::rehearsed(rehearsal));
+        }
         if self.is_dry_run {
             let preview = self.preview(client, request, &subject)?;
             return Err(Error::dry_run(preview.into()));
         }
         self.confirm(client, request, &subject)
+    }
+
+    /// Whether the call only shows what it would send.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.is_dry_run
+    }
+
+    /// Whether there is anyone to ask.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.caller.approval.can_ask()
+    }
+
+    /// Returns the name of the client.
+    pub(crate) fn client_name(&self) -> &str {
+        &self.caller.name
+    }
+
+    /// Leaves the audit log to the calls that this one consists of.
+    pub(crate) fn leave_record_to_parts(&self) {
+        self.is_recorded.set(true);
     }
 
     /// Records the outcome of the request that `pass` let through.
@@ -297,10 +325,15 @@ impl<'a> Gate<'a> {
 
     /// Returns what the user agreed to when the previous call asked them.
     fn returned_consent(&self, now: u64) -> Result<Option<Consent>, Error> {
-        let (Approval::ByResult(Some(returned)) | Approval::WithinCall(Some(returned))) =
-            &self.caller.approval
-        else {
-            return Ok(None);
+        let returned = match &self.caller.approval {
+            Approval::ByResult(Some(returned)) | Approval::WithinCall(Some(returned)) => returned,
+            Approval::Together { shown, .. } => {
+                return Ok(shown.map(|shown| Consent {
+                    shown,
+                    word: String::new(),
+                }));
+            }
+            _ => return Ok(None),
         };
         let pending = &self.state.pending;
         // Without an answer the question is asked again.

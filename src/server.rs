@@ -251,8 +251,17 @@ impl<'a> Server<'a> {
 
     /// Drops a call that waits for a task, since the client has cancelled it.
     fn drop_polling(&self, paused: Paused<Box<WaitingCall<'a>>>) -> io::Result<()> {
-        let Paused { request, call, .. } = paused;
+        let Paused {
+            request,
+            call,
+            wait,
+        } = paused;
         log_orphaned_changes(&request.log_name, &call.started);
+        let rest = wait.not_started();
+        if !rest.is_empty() {
+            let (name, rest) = (&request.log_name, rest.join(", "));
+            log::warn!("{name} was cancelled; not started: {rest}");
+        }
         self.deliver(request.destination, None)
     }
 

@@ -32,6 +32,7 @@ use crate::settings::exposure::Hidden;
 use crate::settings::{Confirm, Safety, Secret, Settings};
 
 pub(crate) use crate::row::Show;
+use crate::tool::call::several;
 pub(crate) use crate::tool::call::{CallState, End, Outcome, WaitingCall};
 pub(crate) use crate::tool::choice::check_version;
 
@@ -249,11 +250,21 @@ impl Tool {
             }
             Effect::Adds | Effect::Reads | Effect::Starts => false,
         };
+        let several: &[Param] = match self.takes_several() {
+            true => &several::PARAMS,
+            false => &[],
+        };
         let common = [
             (self.effect != Effect::Reads).then_some(&DRY_RUN),
             takes_token.then_some(&CONFIRM_TOKEN),
         ];
-        self.params().chain(common.into_iter().flatten())
+        let common = common.into_iter().flatten();
+        self.params().chain(several).chain(common)
+    }
+
+    /// Whether a call of it can be about several guests.
+    pub(crate) fn takes_several(&self) -> bool {
+        self.params.iter().any(Param::takes_several)
     }
 
     /// Returns its own parameters and those of the requests that it chooses from, each once.

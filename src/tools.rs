@@ -476,7 +476,7 @@ mod tests {
                 // The node of a guest is looked up.
                 let is_found = part == "node" && tool.params().any(Param::names_guest);
                 assert!(
-                    is_found || param.is_some_and(Param::is_listed_as_required),
+                    is_found || param.is_some_and(Param::is_required_by_request),
                     "{name}: {part} of {step}"
                 );
             }
@@ -685,14 +685,23 @@ mod tests {
 
     #[test]
     fn what_another_parameter_can_replace_is_not_required() {
-        for (name, optional) in [
-            ("proxmox_execute_vm_command", ["command", "argv"]),
-            ("proxmox_update_guest_config", ["set", "delete"]),
+        for (name, optional, needed) in [
+            (
+                "proxmox_execute_vm_command",
+                ["command", "argv"],
+                json!(["vmid"]),
+            ),
+            (
+                "proxmox_update_guest_config",
+                ["set", "delete"],
+                Value::Null,
+            ),
+            ("proxmox_start_vm", ["vmid", "guests"], Value::Null),
         ] {
             let ListedTool { name, tool, .. } = find(name).expect(name);
             let definition = json!(tool.definition(name, &Safety::default()));
             let required = &definition["inputSchema"]["required"];
-            assert_eq!(required, &serde_json::json!(["vmid"]), "{name}");
+            assert_eq!(required, &needed, "{name}");
             let properties = &definition["inputSchema"]["properties"];
             assert!(optional.iter().all(|name| properties[name].is_object()));
         }

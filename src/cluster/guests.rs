@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
-use crate::settings::boundaries::{Labels, tags};
+use crate::settings::boundaries::{self, KnownGuest, Labels, tags};
 use crate::text;
 use crate::text::format;
 use crate::text::rows::Rows;
@@ -16,6 +16,20 @@ use crate::text::rows::Rows;
 pub(crate) const NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
 pub(crate) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or name.");
+
+/// For changes that can be made to several guests at once, which [`GUESTS`] names in its place.
+pub(crate) const VMID_OR_GUESTS: Param = VMID.required_unless(&["guests"]);
+
+/// Several guests, in the place of one.
+pub(crate) const GUESTS: Param = Param::optional(
+    "guests",
+    Kind::List,
+    "VMIDs, names, pool:x, tag:x or node:x.",
+)
+.local();
+
+/// The most guests of one call.
+pub(crate) const MOST: usize = 50;
 
 /// For tools that list what belongs to one guest, or to all if absent.
 pub(crate) const OF_GUEST: Param = Param::optional("vmid", Kind::Guest, "VMID or name.");
@@ -61,20 +75,14 @@ pub(crate) fn resolve_guest(
     if missing.is_empty() && !is_name {
         return Ok(());
     }
-    client.begin(LISTING);
-    let mut found = resources(client, "vm")?;
-    found.retain(|guest| {
-        let is_it = if is_name {
-            plain(&guest["name"]).eq_ignore_ascii_case(&wanted)
-        } else {
-            plain(&guest["vmid"]) == wanted
-        };
-        // These values become part of a path.
-        is_it
-            && [NODE, VMID, TYPE]
-                .iter()
-                .all(|param| param.accepts(&guest[param.name]))
-    });
+    let found = match args.guest.take() {
+        Some(known) => vec![known],
+        None => {
+            let mut found = all(client)?;
+            found.retain(|guest| is_called(guest, &wanted));
+            found
+        }
+    };
     let guest = match <[Value; 1]>::try_from(found) {
         Ok([guest]) => guest,
         Err(none) if none.is_empty() => return Err(guest_not_found(&wanted, is_name, &missing)),
@@ -99,6 +107,100 @@ pub(crate) fn resolve_guest(
     }
     args.guest = Some(guest);
     Ok(())
+}
+
+/// Lists the guests that a call can be about.
+fn all(client: &Reader) -> Result<Vec<Value>, Error> {
+    client.begin(LISTING);
+    let mut found = resources(client, "vm")?;
+    // These values become part of a path.
+    let fits = |guest: &Value, param: &Param| param.accepts(&guest[param.name]);
+    found.retain(|guest| [NODE, VMID, TYPE].iter().all(|param| fits(guest, param)));
+    Ok(found)
+}
+
+/// Whether a guest has this VMID or name.
+fn is_called(guest: &Value, wanted: &str) -> bool {
+    match wanted.parse::<u64>() {
+        Ok(_) => plain(&guest["vmid"]) == wanted,
+        Err(_) => plain(&guest["name"]).eq_ignore_ascii_case(wanted),
+    }
+}
+
+/// Finds the guests that VMIDs, names and selectors mean (`pool:dev`, `tag:web`, `node:pve1`): their rows, each
+/// once, in the order in which they are named. Two guests of one name are both meant only where nothing changes.
+pub(crate) fn find_several(
+    client: &Reader,
+    wanted: &[String],
+    changes: bool,
+) -> Result<Vec<Value>, Error> {
+    let all = all(client)?;
+    let mut found: Vec<&Value> = Vec::new();
+    let mut missing = Vec::new();
+    for wanted in wanted.iter().map(|wanted| wanted.trim()) {
+        let is_meant = selector(wanted)?;
+        let is_selector = is_meant.is_some();
+        let is_meant = is_meant.unwrap_or_else(|| Box::new(|guest| is_called(guest, wanted)));
+        let rows: Vec<&Value> = all.iter().filter(|guest| is_meant(guest)).collect();
+        match rows[..] {
+            [] => missing.push(text::cut(&text::inline(wanted), 60)),
+            [_, _, ..] if changes && !is_selector => {
+                let rows: Vec<Value> = rows.into_iter().cloned().collect();
+                return Err(several_guests(wanted, &rows));
+            }
+            _ => (),
+        }
+        for row in rows {
+            if !found.iter().any(|known| known["vmid"] == row["vmid"]) {
+                found.push(row);
+            }
+        }
+    }
+    if !missing.is_empty() {
+        return Err(unseen(&missing));
+    }
+    match found.len() {
+        count if count > MOST => Err(Error::impossible(
+            format!("{count} guests are meant, nothing was done"),
+            format!("One call can be about {MOST}: name fewer."),
+        )),
+        _ => Ok(found.into_iter().cloned().collect()),
+    }
+}
+
+/// What a selector means; `None` if it is none.
+fn selector(text: &str) -> Result<Option<Box<dyn Fn(&Value) -> bool + '_>>, Error> {
+    let Some((kind, value)) = text.split_once(':') else {
+        return Ok(None);
+    };
+    if kind == "node" {
+        let is_on = |guest: &Value| plain(&guest["node"]).eq_ignore_ascii_case(value);
+        return Ok(Some(Box::new(is_on)));
+    }
+    let set = match kind {
+        "pool" | "tag" => boundaries::Guests::parse(text),
+        _ => Err("is not a VMID, a name, pool:x, tag:x or node:x".to_owned()),
+    };
+    let set = set.map_err(|why| {
+        let shown = text::cut(&text::inline(text), 60);
+        Error::arguments(vec![format!("guests: {shown} {why}")])
+    })?;
+    Ok(Some(Box::new(move |guest| {
+        let known = KnownGuest {
+            vmid: plain(&guest["vmid"]).parse().unwrap_or_default(),
+            labels: Some(labels(guest)),
+        };
+        set.contain(&known) == Some(true)
+    })))
+}
+
+/// The error for guests that were not found.
+pub(crate) fn unseen(missing: &[String]) -> Error {
+    Error::impossible(
+        format!("not found: {}", missing.join(", ")),
+        "This token sees no such guest.",
+    )
+    .hint("proxmox_get_vms lists those that it sees. If it exists, the token may lack VM.Audit on it.")
 }
 
 fn guest_not_found(wanted: &str, is_name: bool, missing: &[&str]) -> Error {

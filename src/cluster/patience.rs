@@ -58,6 +58,10 @@ impl Patience {
         }
     }
 
+    pub(crate) fn limit(self) -> Duration {
+        self.limit
+    }
+
     pub(crate) const fn exactly(limit: Duration) -> Self {
         Self {
             limit,

@@ -14,8 +14,8 @@ pub(crate) struct Question {
     pub(crate) state: String,
 }
 
-/// The names of the only value in an answer: for a guest, and otherwise.
-pub(crate) const FIELDS: [&str; 2] = ["vmid", "confirm"];
+/// The names of the only value in an answer: for a guest, for several, and otherwise.
+pub(crate) const FIELDS: [&str; 3] = ["vmid", "count", "confirm"];
 
 impl Question {
     /// Returns the parameters of `elicitation/create`, except its mode.
@@ -29,6 +29,7 @@ impl Question {
                     "type": "string",
                     "title": match *field {
                         "vmid" => "VMID",
+                        "count" => "Number of guests",
                         _ => "Confirmation",
                     },
                     "description": format!("Type {word} to confirm"),

@@ -1,12 +1,15 @@
 //! The confirmation of risky changes by the user.
 
+use std::iter;
+
 use super::Gate;
 use super::consent::{Approval, Consent, TokenKind};
 use super::facts::Facts;
 use super::question::options;
+use super::risk::Risk;
 use super::subject::Subject;
 use crate::error::question::FIELDS;
-use crate::error::{Error, Question};
+use crate::error::{Error, Question, Rehearsal};
 use crate::pve::reader::Reader;
 use crate::pve::trust::sha256;
 use crate::request::Request;
@@ -14,6 +17,27 @@ use crate::settings::Confirm;
 
 /// The maximum length, in characters, of what the user is asked to confirm. It is always shown in full.
 const MAX_SENTENCE: usize = 4_000;
+
+/// The same, of up to 50 guests.
+const MAX_SENTENCES: usize = 8_000;
+
+/// What the user is to agree to.
+struct Asked {
+    /// What is done, of at most `most` characters.
+    sentence: String,
+    most: usize,
+    /// What else they need to know, in lines.
+    rest: Vec<String>,
+    /// The name of the value in the answer.
+    field: &'static str,
+    /// What is kept until they answer.
+    consent: Consent,
+}
+
+/// A digest of what the user is shown of a request.
+fn digest(request: &Request, facts: &Facts) -> [u8; 32] {
+    sha256(format!("{request}\n{}", facts.basis).as_bytes())
+}
 
 impl Gate<'_> {
     /// Returns `allowed` or `confirmed`, or the error that stops the request.
@@ -23,49 +47,154 @@ impl Gate<'_> {
         request: &Request,
         subject: &Subject,
     ) -> Result<&'static str, Error> {
-        let Some(risk) = &subject.risk else {
+        let Some((risk, facts)) = self.to_confirm(client, request, subject)? else {
             return Ok("allowed");
+        };
+        let sentence = facts.sentence(risk);
+        let shown = digest(request, &facts);
+        let (field, word) = match facts.vmid {
+            Some(vmid) => (FIELDS[0], vmid.to_string()),
+            None => (FIELDS[2], "yes".to_owned()),
+        };
+        let mut rest: Vec<String> = options(request, risk).into_iter().collect();
+        rest.extend(facts.lines);
+        self.ask(
+            client,
+            &request.to_string(),
+            Asked {
+                sentence,
+                most: MAX_SENTENCE,
+                rest,
+                field,
+                consent: Consent { shown, word },
+            },
+        )
+    }
+
+    /// Returns what the user has to agree to, with what they need to know; `None` if it is allowed as it is.
+    fn to_confirm<'r>(
+        &self,
+        client: &Reader,
+        request: &Request,
+        subject: &'r Subject,
+    ) -> Result<Option<(&'r Risk, Facts)>, Error> {
+        let Some(risk) = &subject.risk else {
+            return Ok(None);
         };
         let is_up_to_client = match self.safety.confirm {
             Confirm::Auto => !risk.destroys(),
             Confirm::Always => false,
-            Confirm::Never => return Ok("allowed"),
+            Confirm::Never => return Ok(None),
         };
-        if is_up_to_client && matches!(self.caller.approval, Approval::Unavailable) {
-            return Ok("allowed");
+        if is_up_to_client && !self.can_ask() {
+            return Ok(None);
         }
         let facts = Facts::read(client, request, subject)?;
-        if facts.is_harmless {
-            return Ok("allowed");
+        Ok((!facts.is_harmless).then_some((risk, facts)))
+    }
+
+    /// Returns what one of several requests would do.
+    pub(super) fn rehearse(
+        &self,
+        client: &Reader,
+        request: &Request,
+        subject: &Subject,
+    ) -> Result<Rehearsal, Error> {
+        let to_confirm = self.to_confirm(client, request, subject)?;
+        let shown = to_confirm.map(|(risk, facts)| {
+            // The first fact is the state.
+            let state = facts.lines.first().map(|state| format!(" ({state})"));
+            let sentence = facts.sentence(risk).replace('\n', "; ");
+            (
+                format!("{sentence}{}", state.unwrap_or_default()),
+                options(request, risk),
+                digest(request, &facts),
+            )
+        });
+        let (sentence, options, shown) = match shown {
+            Some((sentence, options, shown)) => (Some(sentence), options, Some(shown)),
+            None => (None, None, None),
+        };
+        Ok(Rehearsal {
+            request: request.to_string(),
+            sentence,
+            options,
+            shown,
+        })
+    }
+
+    /// Has the user agree to several changes at once, each in a line: they type how many guests it is about.
+    pub(crate) fn confirm_together(
+        &self,
+        client: &Reader,
+        parts: &[(String, Option<Rehearsal>)],
+    ) -> Result<(), Error> {
+        let rehearsals = || parts.iter().filter_map(|(_, part)| part.as_ref());
+        if rehearsals().all(|part| part.shown.is_none()) {
+            return Ok(());
         }
-        let shown = sha256(format!("{request}\n{}", facts.basis).as_bytes());
+        let lines = parts.iter().map(|(who, part)| match part {
+            Some(Rehearsal {
+                sentence: Some(sentence),
+                ..
+            }) => sentence.clone(),
+            _ => format!("{who}: as things are, it does no harm."),
+        });
+        let lines: Vec<String> = lines.collect();
+        let mut rest: Vec<String> = Vec::new();
+        for options in rehearsals().filter_map(|part| part.options.clone()) {
+            if !rest.contains(&options) {
+                rest.push(options);
+            }
+        }
+        let mut basis = lines.join("\n").into_bytes();
+        for part in rehearsals() {
+            basis.extend(part.request.as_bytes());
+            basis.extend(part.shown.unwrap_or_default());
+        }
+        let consent = Consent {
+            shown: sha256(&basis),
+            word: parts.len().to_string(),
+        };
+        self.ask(
+            client,
+            self.name,
+            Asked {
+                sentence: lines.join("\n"),
+                most: MAX_SENTENCES,
+                rest,
+                field: FIELDS[1],
+                consent,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Asks the user, unless they have agreed; `what` is about to be sent.
+    fn ask(&self, client: &Reader, what: &str, asked: Asked) -> Result<&'static str, Error> {
+        let Asked {
+            sentence,
+            most,
+            rest,
+            field,
+            consent,
+        } = asked;
         let changed = match self.consent.take() {
-            Some(consent) if consent.shown == shown => return Ok("confirmed"),
+            Some(given) if given.shown == consent.shown => return Ok("confirmed"),
             Some(_) => "It has changed since you were asked.\n",
             None => "",
         };
-        let word = match facts.vmid {
-            Some(vmid) => vmid.to_string(),
-            None => "yes".to_owned(),
-        };
-        let sentence = facts.sentence(risk);
-        if sentence.chars().count() > MAX_SENTENCE {
+        if sentence.chars().count() > most {
             return Err(Error::declined(format!(
-                "It is too long to be shown to the user in full: at most {MAX_SENTENCE} characters."
+                "It is too long to be shown to the user in full: at most {most} characters."
             )));
         }
-        let mut lines = vec![sentence];
-        lines.extend(options(request, risk));
-        lines.extend(facts.lines);
+        let lines: Vec<String> = iter::once(sentence).chain(rest).collect();
         let mut question = Question {
             message: format!("{changed}{}", lines.join("\n")),
-            field: FIELDS[usize::from(facts.vmid.is_none())],
-            word,
+            field,
+            word: consent.word.clone(),
             state: String::new(),
-        };
-        let consent = Consent {
-            shown,
-            word: question.word.clone(),
         };
         match &self.caller.approval {
             Approval::ByFlag { is_given: true } => Ok("confirmed"),
@@ -73,9 +202,15 @@ impl Gate<'_> {
                 "{}\nThe user cannot be asked here: --yes confirms in advance.",
                 question.message
             ))),
+            Approval::Rehearsed { .. } | Approval::Together { .. } => {
+                Err(Error::declined(format!(
+                    "This is not what the user agreed to: {}\nCall again for it.",
+                    question.message
+                )))
+            }
             // The answer comes with a repeated call, which would send its first change again.
             _ if self.has_sent.get() => Err(Error::impossible(
-                format!("{request} was not sent"),
+                format!("{what} was not sent"),
                 format!(
                     "The user would have to be asked in the middle of the call, after its first change was made: {}",
                     question.message

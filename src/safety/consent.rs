@@ -24,6 +24,26 @@ pub(crate) enum Approval {
     Unavailable,
     /// Only in advance, by `--yes` on the command line.
     ByFlag { is_given: bool },
+    /// Not for this call, which is one of several: it ends with what it would do, before the first of them is
+    /// sent.
+    Rehearsed { can_ask: bool },
+    /// Already, together with others: `shown` is a digest of what they agreed to, if they were asked about this
+    /// one.
+    Together {
+        can_ask: bool,
+        shown: Option<[u8; 32]>,
+    },
+}
+
+impl Approval {
+    /// Whether there is anyone to ask.
+    pub(crate) fn can_ask(&self) -> bool {
+        match self {
+            Approval::ByResult(_) | Approval::WithinCall(_) | Approval::ByFlag { .. } => true,
+            Approval::Unavailable => false,
+            Approval::Rehearsed { can_ask } | Approval::Together { can_ask, .. } => *can_ask,
+        }
+    }
 }
 
 /// What a repeated call brings back.

@@ -3,6 +3,8 @@
 //! Only [`CallState::finish`] sleeps. A call that waits is a value, [`WaitingCall`], which its owner keeps and
 //! polls when that is due.
 
+pub(super) mod several;
+
 use std::iter;
 use std::mem;
 use std::thread;
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::answer::{Answer, FollowUp, Wait};
 use crate::cluster::diagnosis;
-use crate::cluster::guests;
+use crate::cluster::guests::{self, GUESTS};
 use crate::cluster::patience::{Pace, Patience};
 use crate::cluster::tasks::{self, FollowedTask, State, Task};
 use crate::error::{Error, ErrorKind, Question};
@@ -25,6 +27,7 @@ use crate::row::Declared;
 use crate::safety::nodes::refuse_alias;
 use crate::safety::{Caller, Client, Gate, Pass};
 use crate::text;
+use several::Several;
 
 /// The state of a call.
 pub(crate) enum CallState<'a> {
@@ -57,7 +60,14 @@ pub(crate) struct Outcome {
 }
 
 /// A call that waits.
-pub(crate) struct WaitingCall<'a> {
+pub(crate) enum WaitingCall<'a> {
+    One(WaitingJob<'a>),
+    /// The calls for several guests.
+    Several(Several<'a>),
+}
+
+/// The call of a tool that waits.
+pub(crate) struct WaitingJob<'a> {
     oversight: Oversight<'a>,
     job: Job,
     awaited: Awaited,
@@ -133,22 +143,55 @@ impl CallState<'_> {
 impl<'a> WaitingCall<'a> {
     /// When the next poll is due.
     pub(crate) fn due(&self) -> Instant {
-        self.pace.due()
+        match self {
+            WaitingCall::One(job) => job.pace.due(),
+            WaitingCall::Several(several) => several.due(),
+        }
     }
 
     /// Polls what the call waits for.
     pub(crate) fn look(self: Box<Self>) -> CallState<'a> {
-        host::naming_host(self.oversight.context, || self.step(Job::look))
+        host::naming_host(self.context(), || self.advance())
     }
 
     /// Ends the call with what is known, since the client has closed its input.
     pub(crate) fn leave(self: Box<Self>) -> CallState<'a> {
-        let leave = |job: &Job, client: &Client, awaited, _| job.leave(client, awaited);
-        host::naming_host(self.oversight.context, || self.step(leave))
+        host::naming_host(self.context(), || self.depart())
     }
 
+    /// The VMIDs of the guests that it would have gone on with.
+    pub(crate) fn not_started(&self) -> Vec<String> {
+        match self {
+            WaitingCall::One(_) => Vec::new(),
+            WaitingCall::Several(several) => several.not_started(),
+        }
+    }
+
+    fn context(&self) -> &'a Context {
+        match self {
+            WaitingCall::One(job) => job.oversight.context,
+            WaitingCall::Several(several) => several.oversight.context,
+        }
+    }
+
+    fn advance(self) -> CallState<'a> {
+        match self {
+            WaitingCall::One(job) => job.step(Job::look),
+            WaitingCall::Several(several) => several.look(),
+        }
+    }
+
+    fn depart(self) -> CallState<'a> {
+        match self {
+            WaitingCall::One(job) => job.step(|job, client, awaited, _| job.leave(client, awaited)),
+            WaitingCall::Several(several) => several.leave(),
+        }
+    }
+}
+
+impl<'a> WaitingJob<'a> {
     fn step(
-        self: Box<Self>,
+        self,
         step: impl FnOnce(&Job, &Client, Awaited, Pace) -> Result<JobState, Error>,
     ) -> CallState<'a> {
         let Self {
@@ -156,7 +199,7 @@ impl<'a> WaitingCall<'a> {
             job,
             awaited,
             pace,
-        } = *self;
+        } = self;
         let state = oversight
             .client()
             .and_then(|client| step(&job, &client, awaited, pace));
@@ -172,30 +215,33 @@ impl ListedTool {
         arguments: &Map<String, Value>,
         caller: Caller,
     ) -> CallState<'a> {
+        host::naming_host(context, || self.start(context, arguments, caller))
+    }
+
+    fn start<'a>(
+        &self,
+        context: &'a Context,
+        arguments: &Map<String, Value>,
+        caller: Caller,
+    ) -> CallState<'a> {
         let follows_tasks = caller.follows_tasks;
-        let tool = (self.name, self.tool.summary);
-        let mut oversight = Oversight {
-            context,
-            gate: Gate::new(context.safety(), &context.gate_state, tool, caller)
-                .with_requests(self.tool.declared_requests()),
-            is_elevated: self.tool.permission == Permission::Elevated,
-            pass: None,
+        let mut oversight = Oversight::new(context, *self, caller);
+        let (args, picked) = match self.check_call(context, arguments) {
+            Ok(checked) => checked,
+            Err(error) => return CallState::Ended(oversight.end(Err(error))),
         };
-        host::naming_host(context, || {
-            let (args, picked) = match self.check_call(context, arguments) {
-                Ok(checked) => checked,
-                Err(error) => return CallState::Ended(oversight.end(Err(error))),
-            };
-            let mut job = Job {
-                entry: *self,
-                args,
-                picked,
-                follows_tasks,
-                note: None,
-            };
-            let state = oversight.begin(&mut job, arguments);
-            oversight.proceed(job, state)
-        })
+        let mut job = Job {
+            entry: *self,
+            args,
+            picked,
+            follows_tasks,
+            note: None,
+        };
+        if self.tool.takes_several() && job.args.get(&GUESTS).is_some() {
+            return several::begin(oversight, job, arguments);
+        }
+        let state = oversight.begin(&mut job, arguments);
+        oversight.proceed(job, state)
     }
 
     /// Checks the call before anything is sent.
@@ -222,6 +268,17 @@ impl ListedTool {
 }
 
 impl<'a> Oversight<'a> {
+    fn new(context: &'a Context, entry: ListedTool, caller: Caller) -> Self {
+        let tool = (entry.name, entry.tool.summary);
+        Self {
+            context,
+            gate: Gate::new(context.safety(), &context.gate_state, tool, caller)
+                .with_requests(entry.tool.declared_requests()),
+            is_elevated: entry.tool.permission == Permission::Elevated,
+            pass: None,
+        }
+    }
+
     /// Returns the client through which the call reaches the cluster.
     fn client(&self) -> Result<Client<'_>, Error> {
         Ok(Client::new(self.context.reader()?, &self.gate))
@@ -264,15 +321,15 @@ impl<'a> Oversight<'a> {
         let end = match state {
             // The demonstration replays the recording of one call at a time, in which nothing takes time.
             Ok(JobState::Waits(awaited, pace)) => {
-                let waiting = Box::new(WaitingCall {
+                let waiting = WaitingJob {
                     oversight: self,
                     job,
                     awaited,
                     pace,
-                });
+                };
                 return match waiting.oversight.context.is_demo() {
                     true => waiting.step(Job::look),
-                    false => CallState::Waits(waiting),
+                    false => CallState::Waits(Box::new(WaitingCall::One(waiting))),
                 };
             }
             Ok(JobState::Ends(end)) => Ok(end),
@@ -322,6 +379,7 @@ impl Job {
         });
         match answer {
             Ok(answer) => self.go_on(client, self.completed(answer), None),
+            Err(error) if matches!(error.kind, ErrorKind::Rehearsed(_)) => Err(error),
             Err(error) => Err(match error.kind {
                 ErrorKind::DryRun(preview) => Error::dry_run(self.noted((*preview).into()).into()),
                 _ => self.explained(client, error),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::common::{Guest, NODE, STORAGE, call_again, identified, resource, resources};
-use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID};
+use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID, VMID_OR_GUESTS};
 use super::guests::is_zero;
 use super::volumes::{ON_NODE, Volumes};
 use crate::answer::{Answer, Column, LIMIT, OFFSET, Order, Table, plain};
@@ -42,7 +42,7 @@ const PROTECTED: Param = Param::optional(
 );
 const BACKUP_PARAMS: &[Param] = &[
     guest::NODE,
-    VMID,
+    VMID_OR_GUESTS,
     TO_STORAGE,
     MODE,
     COMPRESS,

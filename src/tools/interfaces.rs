@@ -3,19 +3,17 @@
 
 use serde_json::{Value, json};
 
-use super::common::{Guest, resources};
-use super::guest::{NODE, OF_GUEST, TYPE};
+use super::common::Guest;
+use super::guest::{GUESTS, NODE, OF_GUEST, TYPE};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Table, plain};
-use crate::cluster::guests::resource;
+use crate::cluster::guests::{find_several, resource, unseen};
 use crate::error::{Error, ErrorKind};
-use crate::param::{Args, Kind, Param, Versions};
+use crate::param::{Args, Versions};
 use crate::request::{Method::Get, Request};
 use crate::row::{Step, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::tool::{Call, Effect, Permission, Tool, check_version};
-
-const GUESTS: Param = Param::optional("guests", Kind::List, "Several, by VMID or name.").local();
 
 pub(super) static INTERFACES: Tool = Tool {
     title: "Guest addresses",
@@ -37,9 +35,6 @@ const OF_CONTAINER: &str = "/nodes/{node}/lxc/{vmid}/interfaces";
 
 /// The versions that tell the addresses of containers.
 const SINCE: Versions = Versions::since(8);
-
-/// The most guests of one call.
-const MOST: usize = 50;
 
 fn interfaces(client: &Client, args: &Args) -> Result<Answer, Error> {
     static ADDRESSES: Table = Table {
@@ -120,46 +115,14 @@ fn several(client: &Client, args: &Args, wanted: &[String]) -> Result<Vec<Value>
         .filter(|param| args.get(param).is_some())
         .map(|param| param.name)
         .collect();
-    let mut problems: Vec<String> = beside
+    let problems: Vec<String> = beside
         .iter()
         .map(|name| format!("{name} does not go with guests"))
         .collect();
-    if wanted.len() > MOST {
-        problems.push(format!("guests has more than {MOST}"));
-    }
     if !problems.is_empty() {
         return Err(Error::arguments(problems));
     }
-    let all = resources(client, "vm")?;
-    let is_it = |row: &&Value, wanted: &str| {
-        plain(&row["vmid"]) == wanted || plain(&row["name"]).eq_ignore_ascii_case(wanted)
-    };
-    let mut found: Vec<Value> = Vec::new();
-    let mut missing = Vec::new();
-    for wanted in wanted.iter().map(|wanted| wanted.trim()) {
-        // Two guests of one name are both meant: nothing is lost by reading.
-        let mut rows = all.iter().filter(|row| is_it(row, wanted)).peekable();
-        if rows.peek().is_none() {
-            missing.push(text::cut(&text::inline(wanted), 60));
-        }
-        for row in rows {
-            if !found.iter().any(|known| known["vmid"] == row["vmid"]) {
-                found.push(row.clone());
-            }
-        }
-    }
-    match missing.is_empty() {
-        true => Ok(found),
-        false => Err(unseen(&missing)),
-    }
-}
-
-fn unseen(missing: &[String]) -> Error {
-    Error::impossible(
-        format!("not found: {}", missing.join(", ")),
-        "This token sees no such guest.",
-    )
-    .hint("proxmox_get_vms lists those that it sees. If it exists, give vmid, node and type.")
+    find_several(client, wanted, false)
 }
 
 /// The interfaces of one guest, each with its addresses.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::common::{Guest, TIMEOUT};
-use super::guest::{NODE, VMID};
+use super::guest::{NODE, VMID, VMID_OR_GUESTS};
 use crate::answer::Answer;
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::cluster::volume;
@@ -33,7 +33,7 @@ pub(super) static START_LXC: Tool = Tool {
     summary: "Starts a container.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
+    params: &[NODE, VMID_OR_GUESTS, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -51,7 +51,7 @@ pub(super) static START_VM: Tool = Tool {
     summary: "Starts a VM, or resumes one that was suspended to disk.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
+    params: &[NODE, VMID_OR_GUESTS, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -69,7 +69,7 @@ pub(super) static STOP_LXC: Tool = Tool {
     summary: "Stops a container at once, like pulling the plug.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
+    params: &[NODE, VMID_OR_GUESTS, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -87,7 +87,14 @@ pub(super) static STOP_VM: Tool = Tool {
     summary: "Stops a VM at once; unsaved data is lost.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
+    params: &[
+        NODE,
+        VMID_OR_GUESTS,
+        TIMEOUT,
+        OVERRULE_SHUTDOWN,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Step::change(
             Post,
@@ -105,7 +112,14 @@ pub(super) static SHUTDOWN_LXC: Tool = Tool {
     summary: "Shuts a container down cleanly. After the timeout (60 s) it keeps running unless force_stop.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
+    params: &[
+        NODE,
+        VMID_OR_GUESTS,
+        TIMEOUT,
+        FORCE_STOP,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Step::change(
             Post,
@@ -123,7 +137,14 @@ pub(super) static SHUTDOWN_VM: Tool = Tool {
     summary: "Shuts a VM down cleanly. After the timeout (60 s) it keeps running unless force_stop.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, FORCE_STOP, WAIT, WAIT_TIMEOUT],
+    params: &[
+        NODE,
+        VMID_OR_GUESTS,
+        TIMEOUT,
+        FORCE_STOP,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Step::change(
             Post,
@@ -141,7 +162,7 @@ pub(super) static REBOOT_LXC: Tool = Tool {
     summary: "Reboots a container, which applies pending changes; kills it after the timeout.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
+    params: &[NODE, VMID_OR_GUESTS, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -159,7 +180,7 @@ pub(super) static REBOOT_VM: Tool = Tool {
     summary: "Reboots a VM by shutdown and start, which applies pending changes.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TIMEOUT, WAIT, WAIT_TIMEOUT],
+    params: &[NODE, VMID_OR_GUESTS, TIMEOUT, WAIT, WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -233,7 +254,15 @@ pub(super) static DELETE_LXC: Tool = Tool {
     summary: "Deletes a container and all its volumes permanently.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, PURGE, FORCE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
+    params: &[
+        NODE,
+        VMID_OR_GUESTS,
+        PURGE,
+        FORCE,
+        UNREFERENCED,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Steps(
         &[Step::change(
             Delete,
@@ -251,7 +280,14 @@ pub(super) static DELETE_VM: Tool = Tool {
     summary: "Deletes a stopped VM and all its disks permanently.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, PURGE, UNREFERENCED, WAIT, WAIT_TIMEOUT],
+    params: &[
+        NODE,
+        VMID_OR_GUESTS,
+        PURGE,
+        UNREFERENCED,
+        WAIT,
+        WAIT_TIMEOUT,
+    ],
     call: Call::Steps(
         &[Step::change(
             Delete,

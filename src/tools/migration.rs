@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::common::Guest;
-use super::guest::{NODE, TYPE, VMID};
+use super::guest::{NODE, TYPE, VMID, VMID_OR_GUESTS};
 use crate::answer::{self, Answer, number, plain};
 use crate::cluster::guests;
 use crate::cluster::tasks::{Task, WAIT, WAIT_TIMEOUT};
@@ -273,7 +273,7 @@ pub(super) static MIGRATE_VM: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[
         NODE,
-        VMID,
+        VMID_OR_GUESTS,
         TARGET,
         ONLINE,
         WITH_LOCAL_DISKS,
@@ -305,7 +305,7 @@ pub(super) static MIGRATE_LXC: Tool = Tool {
     effect: Effect::Disrupts,
     params: &[
         NODE,
-        VMID,
+        VMID_OR_GUESTS,
         TARGET,
         RESTART,
         SHUTDOWN_TIMEOUT,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::common::{Guest, START, resource};
 use super::config::{Config, DEFAULT, REMOVED, readable};
-use super::guest::{NODE, VMID};
+use super::guest::{NODE, VMID, VMID_OR_GUESTS};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
@@ -35,7 +35,7 @@ pub(super) static CREATE_LXC: Tool = Tool {
     effect: Effect::Adds,
     params: &[
         NODE,
-        VMID,
+        VMID_OR_GUESTS,
         NEW_LXC_SNAPNAME,
         DESCRIPTION,
         WAIT,
@@ -60,7 +60,7 @@ pub(super) static CREATE_VM: Tool = Tool {
     effect: Effect::Adds,
     params: &[
         NODE,
-        VMID,
+        VMID_OR_GUESTS,
         NEW_VM_SNAPNAME,
         DESCRIPTION,
         VMSTATE,

@@ -6,7 +6,7 @@ use super::common::{
     DIGEST, ERRORS_ONLY, GREP, Guest, asks_for, filters, matching_heading, resource,
 };
 use super::config::{DEFAULT, Settings, change_settings, readable, with_waits};
-use super::guest::{NODE, TYPE, VMID};
+use super::guest::{NODE, TYPE, VMID, VMID_OR_GUESTS};
 use super::guests::is_zero;
 use super::node_admin::TASK_TABLE;
 use crate::answer::{
@@ -320,7 +320,7 @@ pub(super) static UPDATE: Tool = Tool {
     summary: "Changes options of a guest: description, tags, onboot, startup, boot, agent, cloud-init. Not disks and network devices.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, VMID, TYPE, SET, DELETE, REVERT, DIGEST],
+    params: &[NODE, VMID_OR_GUESTS, TYPE, SET, DELETE, REVERT, DIGEST],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),

@@ -107,9 +107,9 @@ mod tests {
         let listed = listed();
         for (name, tool) in DOMAINS.iter().flat_map(|domain| domain.tools) {
             let takes = |name: &str| tool.params().any(|param| param.name == name);
-            let is_about_a_guest = tool
-                .params()
-                .any(|param| param.names_guest() && param.is_listed_as_required());
+            let is_about_a_guest = tool.params().any(|param| {
+                param.takes_several() || (param.names_guest() && param.is_listed_as_required())
+            });
             let expected = usize::from(is_about_a_guest && !takes("type"));
             let count = listed.iter().filter(|listed| *listed == name).count();
             assert_eq!(count, expected, "{name}");

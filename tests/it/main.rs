@@ -49,6 +49,8 @@ mod safety;
 mod secrets;
 /// Flags, variables, commands and exit codes; the secret in no output.
 mod settings;
+/// One call about several guests.
+mod several;
 mod side_by_side;
 /// Uploads, restored files, and backups that are removed.
 mod storage;

@@ -138,13 +138,11 @@ pub(crate) fn find_several(
     let mut found: Vec<&Value> = Vec::new();
     let mut missing = Vec::new();
     for wanted in wanted.iter().map(|wanted| wanted.trim()) {
-        let is_meant = selector(wanted)?;
-        let is_selector = is_meant.is_some();
-        let is_meant = is_meant.unwrap_or_else(|| Box::new(|guest| is_called(guest, wanted)));
-        let rows: Vec<&Value> = all.iter().filter(|guest| is_meant(guest)).collect();
+        let selector = Selector::parse(wanted)?;
+        let rows: Vec<&Value> = all.iter().filter(|guest| selector.means(guest)).collect();
         match rows[..] {
             [] => missing.push(text::cut(&text::inline(wanted), 60)),
-            [_, _, ..] if changes && !is_selector => {
+            [_, _, ..] if changes && matches!(selector, Selector::Called(_)) => {
                 let rows: Vec<Value> = rows.into_iter().cloned().collect();
                 return Err(several_guests(wanted, &rows));
             }
@@ -168,30 +166,41 @@ pub(crate) fn find_several(
     }
 }
 
-/// What a selector means; `None` if it is none.
-fn selector(text: &str) -> Result<Option<Box<dyn Fn(&Value) -> bool + '_>>, Error> {
-    let Some((kind, value)) = text.split_once(':') else {
-        return Ok(None);
-    };
-    if kind == "node" {
-        let is_on = |guest: &Value| plain(&guest["node"]).eq_ignore_ascii_case(value);
-        return Ok(Some(Box::new(is_on)));
-    }
-    let set = match kind {
-        "pool" | "tag" => boundaries::Guests::parse(text),
-        _ => Err("is not a VMID, a name, pool:x, tag:x or node:x".to_owned()),
-    };
-    let set = set.map_err(|why| {
-        let shown = text::cut(&text::inline(text), 60);
-        Error::arguments(vec![format!("guests: {shown} {why}")])
-    })?;
-    Ok(Some(Box::new(move |guest| {
-        let known = KnownGuest {
-            vmid: plain(&guest["vmid"]).parse().unwrap_or_default(),
-            labels: Some(labels(guest)),
+/// What names guests: one by its VMID or name, or several by what they have in common.
+enum Selector<'a> {
+    Called(&'a str),
+    Node(&'a str),
+    /// Pools and tags, as in the settings.
+    Labelled(boundaries::Guests),
+}
+
+impl<'a> Selector<'a> {
+    fn parse(text: &'a str) -> Result<Self, Error> {
+        let set = match text.split_once(':') {
+            None => return Ok(Selector::Called(text)),
+            Some(("node", node)) => return Ok(Selector::Node(node)),
+            Some(("pool" | "tag", _)) => boundaries::Guests::parse(text),
+            Some(_) => Err("is not a VMID, a name, pool:x, tag:x or node:x".to_owned()),
         };
-        set.contain(&known) == Some(true)
-    })))
+        set.map(Selector::Labelled).map_err(|why| {
+            let shown = text::cut(&text::inline(text), 60);
+            Error::arguments(vec![format!("guests: {shown} {why}")])
+        })
+    }
+
+    fn means(&self, guest: &Value) -> bool {
+        match self {
+            Selector::Called(name) => is_called(guest, name),
+            Selector::Node(node) => plain(&guest["node"]).eq_ignore_ascii_case(node),
+            Selector::Labelled(set) => {
+                let known = KnownGuest {
+                    vmid: plain(&guest["vmid"]).parse().unwrap_or_default(),
+                    labels: Some(labels(guest)),
+                };
+                set.contain(&known) == Some(true)
+            }
+        }
+    }
 }
 
 /// The error for guests that were not found.

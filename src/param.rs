@@ -44,6 +44,8 @@ pub(crate) struct Param {
     clearable: bool,
     /// Whether a list is sent as one text, its items joined by commas, rather than item by item.
     joined: bool,
+    /// Whether schemas omit it: what costs too much in every definition is said once, in the instructions.
+    unlisted: bool,
     /// The versions of Proxmox VE that have the parameter, or one of its values.
     versions: VersionLimit,
 }
@@ -164,6 +166,7 @@ impl Param {
             synonyms: &[],
             clearable: false,
             joined: false,
+            unlisted: false,
             versions: VersionLimit {
                 value: None,
                 versions: Versions::ALL,
@@ -261,6 +264,17 @@ impl Param {
     /// Returns true if its value is a list with commas.
     pub(crate) fn is_joined(&self) -> bool {
         self.joined
+    }
+
+    pub(crate) const fn unlisted(self) -> Self {
+        Self {
+            unlisted: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        !self.unlisted
     }
 
     pub(crate) const fn known_to(self, versions: Versions) -> Self {

@@ -229,11 +229,12 @@ impl Context {
 impl Tool {
     /// Returns its entry in `tools/list`.
     pub(crate) fn definition(&self, name: &'static str, safety: &Safety) -> Definition {
+        let listed = self.listed_params(safety).filter(|param| param.is_listed());
         Definition {
             name,
             title: self.title,
             description: self.summary,
-            input_schema: InputSchema(self.listed_params(safety).collect()),
+            input_schema: InputSchema(listed.collect()),
             annotations: self.effect.annotations(),
         }
     }

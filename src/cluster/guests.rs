@@ -21,12 +21,7 @@ pub(crate) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or nam
 pub(crate) const VMID_OR_GUESTS: Param = VMID.required_unless(&["guests"]);
 
 /// Several guests, in the place of one.
-pub(crate) const GUESTS: Param = Param::optional(
-    "guests",
-    Kind::List,
-    "VMIDs, names, pool:x, tag:x or node:x.",
-)
-.local();
+pub(crate) const GUESTS: Param = Param::optional("guests", Kind::List, "").local();
 
 /// The most guests of one call.
 pub(crate) const MOST: usize = 50;

@@ -91,7 +91,8 @@ fn the_demonstration_answers_calls_without_arguments_that_can_be_looked_up() {
         let required = tool["inputSchema"]["required"].as_array();
         let is_required = required.is_some_and(|names| names.contains(&json!("vmid")));
         let names_guest = properties["vmid"]["description"] == "VMID or name.";
-        let takes_several = !properties["parallel"].is_null();
+        let takes_several =
+            !properties["guests"].is_null() && tool["annotations"]["readOnlyHint"] == false;
         if names_guest && (is_required || takes_several) {
             found += 1;
             arguments.retain(|name, _| !["node", "type"].contains(&&**name));

@@ -24,13 +24,17 @@ use crate::text;
 use crate::tool::ListedTool;
 
 /// How many of the calls run at the same time.
-const PARALLEL: Param = Param::optional("parallel", Kind::Integer(1, 10), "").local();
+const PARALLEL: Param = Param::optional("parallel", Kind::Integer(1, 10), "")
+    .local()
+    .unlisted();
 
 /// How many if the caller does not say.
 const USUAL_PARALLEL: u64 = 2;
 
 /// Whether nothing more is started once one of the calls has failed.
-const STOP_ON_ERROR: Param = Param::optional("stop_on_error", Kind::Flag, "").local();
+const STOP_ON_ERROR: Param = Param::optional("stop_on_error", Kind::Flag, "")
+    .local()
+    .unlisted();
 
 /// What a tool takes in addition if several guests can stand in the place of one.
 pub(in crate::tool) static PARAMS: [Param; 3] = [GUESTS, PARALLEL, STOP_ON_ERROR];

@@ -42,8 +42,8 @@ pub(super) fn instructions(context: &Context) -> String {
         "Manages a Proxmox VE cluster. Start with proxmox_get_vms or proxmox_get_nodes to find ids.\n\
          vmid takes a guest's VMID (100 or higher) or its name; leave node and type out, they are \
          looked up. A guest is a VM (type qemu, tools ending in _vm) or a container (type lxc, tools \
-         ending in _lxc). guests names several in the place of vmid: VMIDs, names, pool:x, tag:x, \
-         node:x; parallel (2) says how many at a time, stop_on_error whether a failure ends it.\n\
+         ending in _lxc). guests names several instead: VMIDs, names, pool:x, tag:x, \
+         node:x; parallel (2) run at a time, stop_on_error ends at a failure.\n\
          Most tools that change something start a task and return its UPID at once: started is not \
          done. wait=true or proxmox_wait_task waits for the end.\n\
          Elevated tools, nearly all that change something, need PROXMOX_ALLOW_ELEVATED=true, {elevated} \

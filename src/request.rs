@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::text::base64;
+use crate::text::format;
 use crate::text::octets;
 use crate::text::percent::{decode, encode};
 use crate::text::rows::Rows;
@@ -53,6 +54,8 @@ impl Method {
 pub(crate) enum Reply {
     /// 1 or 0: whether there was anything to do.
     Flag,
+    /// The MAC address that a magic packet was sent to.
+    Mac,
     /// `null`: the change is done.
     Nothing,
     /// `null` or an empty text: the change is done.
@@ -76,6 +79,7 @@ impl Reply {
             (Reply::Nothing | Reply::ObjectOrNothing(_) | Reply::TaskOrNothing, Value::Null) => {
                 true
             }
+            (Reply::Mac, Value::String(mac)) => (format::MAC.parse)(mac).is_some(),
             (Reply::TaskOrOk, Value::String(ok)) if ok == "OK" => true,
             (Reply::NothingOrEmpty, Value::Null) => true,
             (Reply::NothingOrEmpty, Value::String(text)) => text.is_empty(),
@@ -98,6 +102,7 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reply::Flag => f.write_str("0 or 1"),
+            Reply::Mac => f.write_str("a MAC address"),
             Reply::Nothing => f.write_str("null"),
             Reply::NothingOrEmpty => f.write_str("null or an empty text"),
             Reply::Object(key) => write!(f, "an object with {key}"),

@@ -1027,8 +1027,14 @@ impl Declared {
         for (name, value) in self.row.always {
             request = request.with(*name, *value);
         }
+        let mut takes = self.row.takes.iter();
+        let unset = takes.find(|param| param.wire_name() == Some("delete"));
+        let unset = unset.map_or(&[][..], |param| args.list(param));
         for param in self.row.takes {
-            let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name);
+            // What is deleted by its name is not sent again.
+            let is_unset = |name| unset.iter().any(|unset| Some(&**unset) == name);
+            let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name)
+                && !is_unset(param.wire_name());
             request = match (args.get(param), param.wire_name()) {
                 (None, Some(name)) if is_kept => match form_value(&was[name]) {
                     Some(value) => request.with(name, value),
@@ -1203,6 +1209,11 @@ impl Declared {
     fn changes(&self, request: &Request, was: &Value) -> Vec<String> {
         let mut changes = Vec::new();
         let adds = request.form.iter().any(|pair| pair == APPENDED);
+        // Those are named at the end.
+        let is_deleted = |name: &str| {
+            let mut deleted = request.form.iter().filter(|(key, _)| *key == "delete");
+            deleted.any(|(_, names)| names.split(',').any(|deleted| deleted == name))
+        };
         for param in self.row.takes {
             let is_own = |name: &&str| !["digest", APPENDED.0].contains(name);
             let Some(name) = param.wire_name().filter(is_own) else {
@@ -1237,7 +1248,7 @@ impl Declared {
                     changes.push(format!("{name}: {} -> {}", show(&before), show(after)));
                 }
                 (None, Some(after)) => changes.push(format!("{name}: {}", show(after))),
-                (Some(before), None) if is_kept => {
+                (Some(before), None) if is_kept && !is_deleted(name) => {
                     changes.push(format!("{name}: {} -> none", show(&before)));
                 }
                 _ => (),

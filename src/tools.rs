@@ -31,6 +31,7 @@ mod modify;
 mod networking;
 mod node_admin;
 mod node_disks;
+mod node_network;
 mod nodes;
 mod options;
 mod osds;
@@ -38,6 +39,7 @@ mod pools;
 mod sdn;
 mod snapshots;
 mod storage;
+mod system;
 mod tasks;
 mod transfer;
 mod twins;
@@ -261,6 +263,18 @@ tools! {
     "options": "Cluster options" {
         "proxmox_get_cluster_options" => options::GET,
         "proxmox_set_cluster_options" => options::SET,
+    }
+    "node-network": "Node network configuration" {
+        "proxmox_manage_node_network" => node_network::MANAGE,
+        "proxmox_apply_node_network" => node_network::APPLY,
+    }
+    "system": "System" {
+        "proxmox_get_node_system" => system::GET,
+        "proxmox_set_node_system" => system::CHANGE,
+        "proxmox_manage_node_subscription" => system::SUBSCRIBE,
+        "proxmox_get_node_packages" => system::PACKAGES,
+        "proxmox_manage_node_packages" => system::MANAGE_PACKAGES,
+        "proxmox_control_node_power" => system::CONTROL_POWER,
     }
     "sdn": "Software defined networking" {
         "proxmox_list_sdn" => sdn::LIST,

@@ -29,7 +29,7 @@ const DEFAULT_TOOLSETS: &[&str] = &[
 const ALL: &str = "all";
 
 /// Toolsets that have no tools yet, but that settings may already name.
-const PLANNED: &[&str] = &["node-network", "system", "api"];
+const PLANNED: &[&str] = &["api"];
 
 /// The settings about which tools to show.
 #[derive(Clone, Debug, Default)]

@@ -117,6 +117,10 @@ checked! {
     INTERFACE_NAME: "an interface name such as eth0 (letters, digits, - _ .)", |text| all(text, "-_.");
     /// As the path of a backup job takes it; a job that Proxmox named has a UUID.
     JOB: "a job id (letters, digits, . _ -, at most 50)", |text| text.len() <= 50 && all(text, "._-") && text != "." && text != "..";
+    /// That of all repositories.
+    LONG_DIGEST: "a digest of at most 80 hexadecimal digits", |text| {
+        (1..=80).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
     LOG_LEVEL: "emerg, alert, crit, err, warning, notice, info, debug or nolog", |text| {
         ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug", "nolog"].contains(&text)
     };
@@ -132,6 +136,14 @@ checked! {
     MOUNT_POINT: "mp0 to mp255", |text| slot::is_one_of(text, &["mp"]);
     MOUNT_POINT_OR_UNUSED: "mp0 to mp255, or unused0 to unused255", |text| {
         slot::is_one_of(text, &["mp", "unused"])
+    };
+    /// An address of an interface.
+    NETWORK: "an address with prefix such as 192.0.2.10/24", |text| {
+        text.split_once('/').is_some_and(|(address, prefix)| match address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => is_within(prefix, 1, 32),
+            Ok(IpAddr::V6(_)) => is_within(prefix, 1, 128),
+            Err(_) => false,
+        })
     };
     NEW_LXC_SNAPSHOT: "a letter, then letters, digits, - or _, 2 to 40 in all, not current or vzdump", |text| {
         is_snapshot(text) && text != "vzdump"
@@ -152,6 +164,11 @@ checked! {
             hex(bus, 2) && slot.split_once('.').is_some_and(|(slot, function)| hex(slot, 2) && hex(function, 1))
         });
         is_address || (text.len() >= 2 && starts_with_letter(text) && all(text, "-_"))
+    };
+    PACKAGE: "a package name (lower-case letters, digits, - + . :)", |text| {
+        let is_first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        (2..=128).contains(&text.len()) && text.starts_with(is_first)
+            && text.chars().all(|c| is_first(c) || "-+.:".contains(c))
     };
     POOL: "a pool id (letters, digits, . _ -; up to three levels a/b/c)", |text| {
         let levels: Vec<&str> = text.split('/').collect();
@@ -183,7 +200,7 @@ checked! {
     /// A network, or the id that Proxmox makes of it and the zone.
     SUBNET: "a network such as 10.0.0.0/24, or the id of a subnet such as z1-10.0.0.0-24", |text| {
         let network = match text.split_once('/') {
-            Some((address, prefix)) => Some((address, prefix)),
+            Some(network) => Some(network),
             None => {
                 let id = text.split_once('-').filter(|(zone, _)| all(zone, ""));
                 id.and_then(|(_, network)| network.rsplit_once('-'))
@@ -195,6 +212,7 @@ checked! {
             Err(_) => false,
         })
     };
+    SUBSCRIPTION: "a subscription key such as pve2c-0123456789", is_subscription;
     TEMPLATE: "a volume id such as local:vztmpl/debian-13-….tar.zst (at most 255 characters)", is_volume;
     TOKEN: "a token id (a letter, then letters, digits, - _ .; 2 or more in all)", |text| {
         text.len() >= 2 && starts_with_letter(text) && all(text, "-_.")
@@ -332,6 +350,21 @@ fn all(text: &str, others: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+}
+
+/// Whether a word is the key of a subscription.
+pub(crate) fn is_subscription(word: &str) -> bool {
+    let level = word
+        .strip_prefix("pve")
+        .and_then(|rest| rest.split_once('-'));
+    level.is_some_and(|(level, number)| {
+        let mut level = level.chars();
+        level.next().is_some_and(|c| "1248".contains(c))
+            && level.next().is_some_and(|c| "cbsp".contains(c))
+            && level.next().is_none()
+            && number.len() == 10
+            && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 pub(crate) fn is_label(text: &str) -> bool {

@@ -12,7 +12,7 @@ fn play(fake: &Fake, exchanges: Value) {
 fn start(fake: &Fake, more: &[(&str, &str)]) -> Session {
     let allowed = [
         ("PROXMOX_ALLOW_ELEVATED", "true"),
-        ("PROXMOX_TOOLSETS", "sdn"),
+        ("PROXMOX_TOOLSETS", "sdn,node-network,system"),
     ];
     fake.connect(&[&allowed[..], more].concat())
 }
@@ -153,5 +153,144 @@ fn sdn_changes_are_outside_a_boundary_of_guests() {
     let create = json!({ "action": "create", "zone": "z1", "type": "simple" });
     let said = text(&mut session, ZONE, create);
     assert!(said.contains("guests that it does not name"), "{said}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+const INTERFACE: &str = "proxmox_manage_node_network";
+const POWER: &str = "proxmox_control_node_power";
+
+/// The fake host listens on 127.0.0.1.
+#[test]
+fn an_interface_that_carries_our_connection_is_not_deleted_and_asked_about_before_it_changes() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
+    let bridge = json!({ "type": "bridge", "method": "static", "cidr": "127.0.0.1/8", "address": "127.0.0.1", "bridge_ports": "bond0" });
+    let mut listed = bridge.clone();
+    listed["iface"] = "vmbr0".into();
+    let bond = json!({ "type": "bond", "method": "manual", "slaves": "eno1 eno2" });
+    let mut listed_bond = bond.clone();
+    listed_bond["iface"] = "bond0".into();
+    let list = get(
+        "/nodes/pve1/network",
+        json!([listed, listed_bond, { "iface": "vmbr1", "type": "bridge", "cidr": "10.0.0.1/24" }]),
+    );
+    play(
+        &fake,
+        json!([get("/nodes/pve1/network/vmbr0", bridge.clone())]),
+    );
+    let call = json!({ "node": "pve1", "action": "delete", "iface": "vmbr0" });
+    let said = text(&mut session, INTERFACE, call);
+    assert!(
+        said.contains("vmbr0 has the address that this program connects to, nothing was done"),
+        "{said}"
+    );
+    let depends = "This program connects to 127.0.0.1, the address of vmbr0, which depends on it";
+    for (iface, is, asks) in [
+        ("vmbr0", bridge, true),
+        ("bond0", bond, true),
+        ("eno2", json!({ "type": "eth", "method": "manual" }), true),
+        (
+            "vmbr1",
+            json!({ "type": "bridge", "method": "static", "cidr": "10.0.0.1/24" }),
+            false,
+        ),
+    ] {
+        let mut exchanges = vec![get(&format!("/nodes/pve1/network/{iface}"), is)];
+        exchanges.push(list.clone());
+        play(&fake, exchanges.into());
+        let call = json!({ "node": "pve1", "action": "update", "iface": iface, "mtu": 9000 });
+        let said = text(&mut session, INTERFACE, call);
+        assert!(said.contains("confirm_token="), "{iface}: {said}");
+        assert_eq!(said.contains(depends), asks, "{iface}: {said}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_restart_of_a_node_asks_with_the_guests_that_go_down() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
+    let guests = json!({ "request": "GET /cluster/resources", "form": ["type=vm"], "answer": { "data": [
+        { "vmid": 100, "name": "web01", "node": "pve1", "status": "running" },
+        { "vmid": 101, "name": "db01", "node": "pve2", "status": "running" },
+        { "vmid": 102, "name": "old", "node": "pve1", "status": "stopped" },
+    ] } });
+    for action in ["reboot", "shutdown"] {
+        play(&fake, json!([guests]));
+        let said = text(
+            &mut session,
+            POWER,
+            json!({ "node": "pve1", "action": action }),
+        );
+        assert!(said.contains("1 running there: 100 (web01)"), "{said}");
+        assert!(said.contains("confirm_token="), "{said}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+    let mut session = start(&fake, &[UNASKED, ("PROXMOX_GUESTS", "100-199")]);
+    play(&fake, json!([guests]));
+    let said = text(
+        &mut session,
+        POWER,
+        json!({ "node": "pve1", "action": "reboot" }),
+    );
+    assert!(said.contains("guests that it does not name"), "{said}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_subscription_key_is_shown_nowhere() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[UNASKED]);
+    let key = "pve2c-0123456789";
+    let read = get(
+        "/nodes/pve1/subscription",
+        json!({ "status": "active", "key": key }),
+    );
+    let set = json!({ "request": "PUT /nodes/pve1/subscription", "form": [format!("key={key}")], "answer": { "data": null } });
+    let removed =
+        json!({ "request": "DELETE /nodes/pve1/subscription", "answer": { "data": null } });
+    for (arguments, change) in [
+        (json!({ "action": "set", "key": key }), Some(set)),
+        (
+            json!({ "action": "set", "key": key, "dry_run": true }),
+            None,
+        ),
+        (json!({ "action": "remove" }), Some(removed)),
+    ] {
+        let mut arguments = arguments;
+        arguments["node"] = "pve1".into();
+        play(&fake, [read.clone()].into_iter().chain(change).collect());
+        let said = session
+            .call("proxmox_manage_node_subscription", arguments)
+            .to_string();
+        assert!(!said.contains("pve2c-0123456789"), "{said}");
+    }
+    let report = format!("key: {key}\nkeys: pve4p-abcdef0123, pve9x-0123456789\n");
+    play(&fake, json!([get("/nodes/pve1/report", json!(report))]));
+    let said = text(
+        &mut session,
+        "proxmox_get_node_system",
+        json!({ "node": "pve1", "kind": "report" }),
+    );
+    assert!(said.contains("keys: (hidden), pve9x-0123456789"), "{said}");
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_hosts_file_without_the_node_itself_is_asked_about() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
+    let was = json!({ "data": "127.0.0.1 localhost\n192.0.2.11 pve1.lab pve1\n", "digest": "11" });
+    play(&fake, json!([get("/nodes/pve1/hosts", was)]));
+    let call = json!({ "node": "pve1", "kind": "hosts", "data": "127.0.0.1 localhost # pve1\n" });
+    let said = text(&mut session, "proxmox_set_node_system", call);
+    for expected in [
+        "- 192.0.2.11 pve1.lab pve1",
+        "+ 127.0.0.1 localhost # pve1",
+        "No line names pve1 itself",
+        "confirm_token=",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
     assert_eq!(fake.problems(), Vec::<String>::new());
 }

@@ -380,7 +380,11 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
     let mut hidden = String::new();
     let mut shown = 0;
     for domain in tools::DOMAINS {
-        let mut heading = format!("{} (toolset {})\n", domain.title, domain.toolset);
+        let size = domain.size(safety);
+        let mut heading = format!(
+            "{} (toolset {}, {size} bytes)\n",
+            domain.title, domain.toolset
+        );
         if !text.is_empty() {
             heading.insert(0, '\n');
         }

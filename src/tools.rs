@@ -96,6 +96,21 @@ impl Serialize for Definitions<'_> {
     }
 }
 
+impl Domain {
+    /// What the definitions of its tools that are shown add to `tools/list`, in bytes.
+    pub(crate) fn size(&self, safety: &Safety) -> usize {
+        let tools = self.tools.iter().filter(|(name, tool)| {
+            let hides = safety.exposure.hides(self.toolset, name, tool.only_reads());
+            hides.is_none()
+        });
+        let sizes = tools.map(|(name, tool)| {
+            let json = serde_json::to_string(&tool.definition(name, safety));
+            json.map_or(0, |json| json.len())
+        });
+        sizes.sum()
+    }
+}
+
 impl Definitions<'_> {
     /// Their size as JSON, in bytes.
     pub(crate) fn size(&self) -> usize {
@@ -548,6 +563,19 @@ mod tests {
             .collect();
         let size: usize = writers.iter().sum();
         assert!(size <= 1_000 * writers.len(), "by action: {size} bytes");
+    }
+
+    #[test]
+    fn what_the_toolsets_cost_adds_up_to_the_list() {
+        let safety = Safety::default();
+        let sizes = DOMAINS.iter().map(|domain| domain.size(&safety));
+        let commas = shown(&safety.exposure).count() - 1;
+        assert_eq!(
+            sizes.sum::<usize>() + commas + "[]".len(),
+            Definitions(&safety).size()
+        );
+        let hidden = DOMAINS.iter().find(|domain| domain.toolset == "console");
+        assert_eq!(hidden.map(|domain| domain.size(&safety)), Some(0));
     }
 
     /// Google's converter fails on the word that closes an object, and no converter needs the others.

@@ -282,15 +282,8 @@ fn pick_drive(args: &Args, config: &Config) -> Result<String, Error> {
             )),
         };
     }
-    // These two exist whatever the machine type.
-    let free = ["ide2", "ide0"]
-        .into_iter()
-        .filter(|slot| config.get(slot).is_none());
-    let candidates = match wants_cloud_init {
-        true => free.collect(),
-        false => in_use.iter().copied().chain(free).collect::<Vec<_>>(),
-    };
-    let slot = candidates.into_iter().find(|slot| may_be(slot));
+    let mut candidates = in_use.iter().copied().chain(config.free_cd_slot());
+    let slot = candidates.find(|slot| may_be(slot));
     slot.map(str::to_owned).ok_or_else(|| {
         Error::impossible(
             format!("{name} has no CD drive to use, nothing was changed"),

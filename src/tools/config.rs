@@ -56,6 +56,12 @@ impl Config {
         Some(disks.next()?.split_once(':')?.0.to_owned())
     }
 
+    /// Returns a free slot for a CD or cloud-init drive. These two exist whatever the machine type.
+    pub(super) fn free_cd_slot(&self) -> Option<&'static str> {
+        let mut slots = ["ide2", "ide0"].into_iter();
+        slots.find(|slot| self.get(slot).is_none())
+    }
+
     /// Returns the slot of the cloud-init drive.
     pub(super) fn cloud_init_drive(&self) -> Option<&str> {
         let slots = self.slots(&["ide", "sata", "scsi"]);

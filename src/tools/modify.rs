@@ -231,12 +231,9 @@ fn settings_of_copy(client: &Client, args: &Args) -> Result<Request, Error> {
     let request = match config.cloud_init_drive() {
         Some(_) => request,
         None => {
-            let free = ["ide2", "ide0"]
-                .into_iter()
-                .find(|slot| config.get(slot).is_none());
             let storage = args.get(&TO_STORAGE).map(str::to_owned);
             let storage = storage.or_else(|| config.storage());
-            match (free, storage) {
+            match (config.free_cd_slot(), storage) {
                 (Some(slot), Some(storage)) => request.with(slot, cloud_init::drive(&storage)),
                 _ => {
                     return Err(Error::impossible(

@@ -92,7 +92,7 @@ pub(crate) enum Touches {
     AnyGuestAnywhere,
     GuestOf(&'static Param),
     /// Those of a list of VMIDs; any guest if the list is not sent.
-    #[allow(dead_code, reason = "the tools that need it come next")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "no tool needs it yet"))]
     Guests(&'static Param),
     /// Those that code finds in the request and the object as it was (null if it was not read): their VMIDs.
     /// Anything else in the list, such as `*`, stands for any guest.
@@ -130,7 +130,6 @@ pub(crate) enum Harm {
     /// Something is interrupted, or the way in is lost: a sentence that says what.
     Interrupts(&'static str),
     /// Data is lost for good: a sentence that says which.
-    #[allow(dead_code, reason = "the tools that need it come next")]
     Destroys(&'static str),
     /// It depends on the object as it was (null if it was not read).
     Judged(fn(&Request, &Value) -> Option<Loss>),
@@ -361,7 +360,6 @@ impl Change {
         self.harm(Harm::Interrupts(what))
     }
 
-    #[allow(dead_code, reason = "the tools that need it come next")]
     pub(crate) const fn destroys(self, what: &'static str) -> Row {
         self.harm(Harm::Destroys(what))
     }
@@ -376,8 +374,6 @@ impl Change {
     }
 }
 
-/// For the tools to come.
-#[allow(dead_code, reason = "no tool needs them yet")]
 impl Row {
     /// It starts a task; where it takes `WAIT`, the call can follow it.
     pub(crate) const fn starts_task(self) -> Self {

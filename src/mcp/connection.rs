@@ -282,7 +282,7 @@ impl Peer {
     }
 
     /// Returns true if the grace period after the end of input has expired. From then on no request is sent
-    /// either: nobody would learn the result of a change.
+    /// either: the result of a change would be lost.
     pub(crate) fn expire_grace(&self) -> bool {
         let Some(mut state) = self.state() else {
             return false;

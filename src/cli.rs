@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Tool(ListedTool),
     /// List the tools as the answer to `tools/list` does.
     ToolsJson,
-    /// List the tools with the requests that they send, as the README does.
+    /// List the tools with the requests that they send, as `src/tools/README.md` does.
     ToolsMarkdown,
     /// Show the certificates of the hosts.
     Fingerprint,
@@ -524,14 +524,20 @@ pub(crate) fn tool_definitions(safety: &Safety) -> String {
     serde_json::to_string_pretty(&Definitions(safety)).expect("its keys are texts")
 }
 
-/// Returns what `tools --markdown` prints, which is also in the README.
+/// Returns what `tools --markdown` prints, which is also `src/tools/README.md`.
 pub(crate) fn tool_markdown() -> String {
     let list = |steps: &[Step]| {
         let requests = steps.iter().map(|step| format!("`{step}`"));
         requests.collect::<Vec<_>>().join(", ")
     };
     let mut text = format!(
-        "{} tools in {} groups. 🔒 marks the elevated ones.\n\n\
+        "# Tools\n\n\
+         <!-- made by `UPDATE_FIXTURES=1 cargo test` from the declarations; `proxmox-mcp tools --markdown` prints it -->\n\n\
+         {} tools in {} groups. 🔒 marks the elevated ones, which need `PROXMOX_ALLOW_ELEVATED`.\n\n\
+         Tools for one guest take its VMID or its name as `vmid`. Where `node` (or `type`) is left out they look the guest up \
+         first, in `GET /cluster/resources`; a name that several guests bear is refused with the candidates, a container given \
+         to a tool for VMs with the tool to call. Create, restore and clone take the next free VMID (`GET /cluster/nextid`) \
+         where none is given, say which, and go on to the next one when another client was faster.\n\n\
          Whichever tool is called, the program may also read: to find a guest, `GET /cluster/resources`; to follow a task, {}; \
          to show what is about to be changed, {}; to explain a failure, {}.\n",
         listed_tools().count(),
@@ -542,7 +548,7 @@ pub(crate) fn tool_markdown() -> String {
     );
     for domain in tools::DOMAINS {
         text.push_str(&format!(
-            "\n### {} ({})\n\n| tool | what it does | requests |\n|---|---|---|\n",
+            "\n## {} ({})\n\n| tool | what it does | requests |\n|---|---|---|\n",
             domain.title,
             domain.tools.len()
         ));
@@ -559,7 +565,7 @@ pub(crate) fn tool_markdown() -> String {
     text
 }
 
-/// Returns every tool of the program, shown or hidden, in the order of the README.
+/// Returns every tool of the program, shown or hidden, in the order of `tools/list`.
 fn listed_tools() -> impl Iterator<Item = (&'static str, &'static Tool)> {
     tools::DOMAINS
         .iter()

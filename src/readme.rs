@@ -1,5 +1,6 @@
-//! The test that the tables and lists of README.md are those of the declarations.
+//! The test that the tables and lists of the pages beside the source are those of the declarations.
 
+use std::path::Path;
 use std::{env, fs};
 
 use crate::cli;
@@ -9,27 +10,36 @@ use crate::settings::{Flag, SETTINGS, Unset};
 use crate::tools;
 
 #[test]
-fn the_tables_of_the_readme_are_those_of_the_declarations() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let before = fs::read_to_string(path).expect("the README can be read");
-    let after = replace(&before, "settings", &settings());
-    let after = replace(&after, "confirmed", &confirmed());
-    let after = replace(&after, "tools", &cli::tool_markdown());
+fn the_tables_of_the_pages_are_those_of_the_declarations() {
+    check("src/tools/README.md", |_| cli::tool_markdown());
+    check("src/settings/README.md", |text| {
+        let text = replace(text, "settings", &settings());
+        replace(&text, "confirmed", &confirmed())
+    });
+}
+
+/// Fails unless the page at `path`, below the package, is what `made` makes of it; writes it when updating.
+fn check(path: &str, made: impl Fn(&str) -> String) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    let after = made(&before);
+    if before == after {
+        return;
+    }
     if env::var_os("UPDATE_FIXTURES").is_some() {
-        fs::write(path, &after).expect("the README can be written");
+        // Other tests read the pages at the same time: they see the old file or the new one.
+        let new = file.with_extension("new");
+        fs::write(&new, &after).expect("the folder of the page can be written to");
+        fs::rename(&new, &file).expect("the page can be replaced");
         return;
     }
     let mut lines = before.lines().zip(after.lines()).enumerate();
-    if let Some((line, (old, new))) = lines.find(|(_, (old, new))| old != new) {
-        panic!(
-            "README.md:{}: run UPDATE_FIXTURES=1 cargo test\n-{old}\n+{new}",
-            line + 1
-        );
-    }
-    assert_eq!(
-        before.len(),
-        after.len(),
-        "README.md: run UPDATE_FIXTURES=1 cargo test"
+    let (line, (old, new)) = lines
+        .find(|(_, (old, new))| old != new)
+        .unwrap_or((before.lines().count(), ("", "")));
+    panic!(
+        "{path}:{}: run UPDATE_FIXTURES=1 cargo test\n-{old}\n+{new}",
+        line + 1
     );
 }
 

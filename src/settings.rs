@@ -28,7 +28,7 @@ use crate::text::nearest::nearest;
 pub(crate) use crate::text::secret::Secret;
 use crate::text::totp::Key;
 
-/// A declared setting, from which its flag, its line in `--help` and its row in the README are made.
+/// A declared setting, from which its flag, its line in `--help` and its row in `src/settings/README.md` are made.
 pub(crate) struct Setting {
     pub(crate) variable: &'static str,
     /// A valid value to show when another is rejected; empty if an example would not help.
@@ -268,7 +268,7 @@ static AUDIT_LOG: Setting = Setting {
     meaning: "file that gets one line of JSON for each elevated call",
 };
 
-/// Every setting, in the order `--help` and the README show them.
+/// Every setting, in the order `--help` and `src/settings/README.md` show them.
 pub(crate) static SETTINGS: &[&Setting] = &[
     &HOST,
     &PORT,

@@ -122,7 +122,7 @@ impl Definitions<'_> {
 /// declared and not listed is a warning.
 macro_rules! tools {
     ($($toolset:literal: $title:literal { $($name:literal => $tool:path,)+ })+) => {
-        /// Every tool, in the order `tools/list` and the README show them.
+        /// Every tool, in the order `tools/list` and `src/tools/README.md` show them.
         pub(crate) static DOMAINS: &[Domain] = &[
             $(Domain { toolset: $toolset, title: $title, tools: &[$(($name, &$tool)),+] }),+
         ];

@@ -78,7 +78,7 @@ static JSON_REPORT: Switch = Switch {
 pub(crate) static MARKDOWN: Switch = Switch {
     name: "--markdown",
     letter: None,
-    meaning: "print the README's table, with the requests that each tool sends",
+    meaning: "print all tools with the requests that each sends, as Markdown",
 };
 
 pub(crate) static WITH_SECRET: Switch = Switch {

@@ -51,7 +51,7 @@ pub(super) enum GuestOption {
     Protection,
 }
 
-/// One kind of risk that this program knows by itself, for README.
+/// One kind of risk that this program knows by itself, for `src/settings/README.md`.
 #[cfg(test)]
 pub(crate) struct Kind {
     /// Whether data is lost for good; if not, something is interrupted or runs.

@@ -80,7 +80,7 @@ impl fmt::Display for Hidden {
     }
 }
 
-/// The names that settings may contain, in the order of the README.
+/// The names that settings may contain, in the order of the list of tools.
 pub(crate) struct KnownTools {
     pub(crate) toolsets: Vec<&'static str>,
     pub(crate) tools: Vec<&'static str>,

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
 use crate::settings::{SECRET, run, text};
+use crate::snapshot;
 
 /// Returns what a successful command prints.
 #[track_caller]
@@ -479,9 +480,9 @@ fn a_bundle_asks_for_each_setting_and_contains_the_binary() {
     fs::remove_dir_all(&folder).expect("it was written");
 }
 
-/// Returns the variables of all settings, as the README lists them.
+/// Returns the variables of all settings, as `src/settings/README.md` lists them.
 fn variables() -> Vec<String> {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+    let readme = fs::read_to_string(snapshot::below_package("src/settings/README.md"));
     let readme = readme.expect("the README can be read");
     let (table, _) = readme
         .split_once("<!-- /settings -->")

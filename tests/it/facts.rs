@@ -38,7 +38,7 @@ fn each_request_in_a_fixture_is_one_the_api_declares() {
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n\n"));
 }
 
-/// README: "Configurations are written with the digest they were read with."
+/// `src/tool/README.md`: "Configurations are written with the digest they were read with."
 #[test]
 fn each_change_sends_the_digest_that_its_endpoint_takes() {
     let text = fs::read_to_string(snapshot::below_package(PATH)).expect("the facts can be read");

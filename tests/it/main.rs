@@ -14,8 +14,9 @@ mod snapshot;
 // The subjects.
 
 mod access;
-/// The doctor: a verdict for each step, and what fixes it.
+/// Ceph and disks: what is refused, and what a question says of those who use them.
 mod ceph;
+/// The doctor: a verdict for each step, and what fixes it.
 mod check;
 /// From a cloud image to running VMs.
 mod cloud;
@@ -37,6 +38,8 @@ mod matrix;
 mod migration;
 /// Networks of nodes and of the cluster.
 mod network;
+/// README.md and the pages beside the source.
+mod pages;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
 /// Which part of the source may import which.

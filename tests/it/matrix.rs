@@ -246,7 +246,7 @@ fn changes(request: &str) -> bool {
     !request.starts_with("GET ") && !asks.iter().any(|ask| request.ends_with(ask))
 }
 
-/// A tool as the README lists it.
+/// A tool as `src/tools/README.md` lists it.
 struct Listed {
     is_elevated: bool,
     /// What it may send that changes something, with `{…}` for what varies.
@@ -254,7 +254,7 @@ struct Listed {
 }
 
 fn tools() -> BTreeMap<String, Listed> {
-    let readme = snapshot::below_package("README.md");
+    let readme = snapshot::below_package("src/tools/README.md");
     let readme = std::fs::read_to_string(readme).expect("it can be read");
     let rows = readme
         .lines()

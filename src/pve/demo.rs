@@ -219,9 +219,36 @@ mod tests {
     use crate::request::Method;
     use crate::tools::DOMAINS;
 
+    /// The request for all guests.
+    fn is_of_guests(exchange: &Value) -> bool {
+        exchange["request"] == "GET /cluster/resources" && exchange["form"] == json!(["type=vm"])
+    }
+
+    /// Whether each row of `answer` is a part of one in `whole`.
+    fn is_part(answer: &Value, whole: &Value) -> bool {
+        let rows = |list: &Value| list["data"].as_array().cloned().unwrap_or_default();
+        let is_in = |part: &Value, row: &Value| {
+            let mut fields = part.as_object().into_iter().flatten();
+            fields.all(|(name, value)| row.get(name) == Some(value))
+        };
+        let (parts, whole) = (rows(answer), rows(whole));
+        !parts.is_empty()
+            && parts
+                .iter()
+                .all(|part| whole.iter().any(|row| is_in(part, row)))
+    }
+
     /// Lines like [`RECORDED`], from the name and the fixture of each tool.
+    ///
+    /// A fixture lists only the guests and fields that its calls need; the demonstration shows all of them,
+    /// or a boundary would not know the tags of the guest it is to protect.
     fn lines(fixtures: &[(&str, String)]) -> String {
         let (mut recordings, mut lines) = (Vec::new(), Vec::new());
+        let guests = fixtures.iter().find(|(tool, _)| *tool == "proxmox_get_vms");
+        let guests = guests.map(|(tool, fixture)| {
+            let fixture: Value = serde_json::from_str(fixture).expect(tool);
+            fixture["cases"][0]["exchanges"][0]["answer"].clone()
+        });
         for (tool, fixture) in fixtures {
             let mut fixture: Value = serde_json::from_str(fixture).expect(tool);
             let cases = fixture["cases"].as_array_mut().expect(tool);
@@ -234,7 +261,14 @@ mod tests {
                 .filter(|exchange| exchange.get("status").is_none_or(|status| status == 200))
             {
                 exchange.retain(|key, _| ["request", "form", "answer"].contains(&&**key));
-                let line = json!(exchange).to_string();
+                let mut exchange = json!(exchange);
+                if let Some(guests) = &guests
+                    && is_of_guests(&exchange)
+                    && is_part(&exchange["answer"], guests)
+                {
+                    exchange["answer"] = guests.clone();
+                }
+                let line = exchange.to_string();
                 let known = lines.iter().position(|known| *known == line);
                 own.push(known.unwrap_or(lines.len()));
                 if known.is_none() {

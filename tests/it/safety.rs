@@ -1924,6 +1924,21 @@ fn the_demonstration_asks_once_in_a_session() {
 }
 
 #[test]
+fn boundaries_hold_in_the_demonstration() {
+    for (setting, value, expected) in [
+        ("PROXMOX_PROTECTED", "tag:db", "guest 102 is protected"),
+        ("PROXMOX_GUESTS", "pool:prod", "guest 102 is out of bounds"),
+    ] {
+        let variables = [("PROXMOX_ALLOW_ELEVATED", "true"), (setting, value)];
+        let mut session = Session::start(&["--demo"], &variables);
+        // What this tool was recorded with lists another guest, without its tags.
+        let result = session.call("proxmox_delete_vm", json!({ "vmid": "db01" }));
+        let text = result["content"][0]["text"].as_str().expect("a text");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn answers_other_requests_during_a_question() {
     let host = Host::start();
     let mut session = session_with_forms(&host, "2025-11-25", &[]);

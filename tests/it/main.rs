@@ -40,6 +40,8 @@ mod migration;
 mod network;
 /// README.md and the pages beside the source.
 mod pages;
+/// The picture of a session in README.md.
+mod picture;
 /// Recorded dialogues of both eras, and the framing of lines.
 mod protocol;
 /// Which part of the source may import which.

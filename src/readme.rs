@@ -1,4 +1,4 @@
-//! The test that the tables and lists of the pages beside the source are those of the declarations.
+//! The test that the tables and lists of README.md and the pages beside the source are those of the declarations.
 
 use std::path::Path;
 use std::{env, fs};
@@ -11,6 +11,7 @@ use crate::tools;
 
 #[test]
 fn the_tables_of_the_pages_are_those_of_the_declarations() {
+    check("README.md", |text| replace(text, "releases", &releases()));
     check("src/tools/README.md", |_| cli::tool_markdown());
     check("src/settings/README.md", |text| {
         let text = replace(text, "settings", &settings());
@@ -52,6 +53,14 @@ fn replace(text: &str, name: &str, content: &str) -> String {
     let end = format!("<!-- /{name} -->");
     let (_, after) = rest.split_once(&end).expect("the second mark is there");
     format!("{before}<!-- {name}{mark}-->\n{content}{end}{after}")
+}
+
+/// Where releases are; the repository has one place, Cargo.toml.
+fn releases() -> String {
+    match env!("CARGO_PKG_REPOSITORY") {
+        "" => "No public address is settled yet: `.ci/release VERSION DIR` makes these files from a checkout.\n".to_owned(),
+        url => format!("Releases are at <{url}/releases>.\n"),
+    }
 }
 
 fn settings() -> String {

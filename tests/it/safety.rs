@@ -11,6 +11,7 @@ use tiny_http::{Method, Response, Server};
 
 use crate::fake::TOKEN;
 use crate::session::Session;
+use crate::snapshot::below_package;
 
 const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstop:100:root@pam!mcp:";
 
@@ -126,12 +127,18 @@ impl Host {
 
     /// A server connected to it, elevated, with these settings.
     fn serve(&self, settings: &[(&str, &str)]) -> Session {
+        let mut all = vec![("PROXMOX_ALLOW_ELEVATED", "true")];
+        all.extend(settings);
+        self.serve_with(&all)
+    }
+
+    /// A server connected to it, with these settings and no others.
+    fn serve_with(&self, settings: &[(&str, &str)]) -> Session {
         let address = format!("http://{}", self.server.server_addr());
         let mut variables = vec![
             ("PROXMOX_HOST", &*address),
             ("PROXMOX_TOKEN_NAME", "mcp"),
             ("PROXMOX_TOKEN_VALUE", TOKEN),
-            ("PROXMOX_ALLOW_ELEVATED", "true"),
         ];
         variables.extend(settings);
         Session::start(&[], &variables)
@@ -317,6 +324,133 @@ fn an_unknown_name_stops_every_call_and_shows_valid_ones() {
         }
         assert_eq!(host.changes(), [""; 0], "{setting}");
     }
+}
+
+// The configurations of README.md.
+
+/// The settings in the block below `### heading`, with `home` for `$HOME`.
+fn configuration(heading: &str, home: &str) -> Vec<(String, String)> {
+    let page = fs::read_to_string(below_package("README.md")).expect("it can be read");
+    let (_, below) = page
+        .split_once(&format!("\n### {heading}\n"))
+        .unwrap_or_else(|| panic!("README.md has no heading {heading}"));
+    let (_, block) = below.split_once("```sh\n").expect("there is a block");
+    let (block, _) = block.split_once("```").expect("it ends");
+    let setting = |line: &str| {
+        let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
+        let value = value.trim_matches('\'').replace("$HOME", home);
+        Some((name.to_owned(), value))
+    };
+    let lines = block.lines();
+    lines
+        .map(|line| setting(line).unwrap_or_else(|| panic!("not a setting: {line}")))
+        .collect()
+}
+
+/// A server with the settings of that block and no others.
+fn configured(host: &Host, heading: &str, home: &str) -> Session {
+    let settings = configuration(heading, home);
+    let settings = settings.iter().map(|(name, value)| (&**name, &**value));
+    host.serve_with(&settings.collect::<Vec<_>>())
+}
+
+#[test]
+fn look_only_changes_nothing() {
+    let host = Host::start();
+    let mut session = configured(&host, "Look only", "");
+    let answer = session.request("tools/list", json!({}));
+    for tool in answer["result"]["tools"].as_array().expect("a list") {
+        assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
+    }
+    for tool in ["proxmox_start_vm", "proxmox_delete_vm"] {
+        let (text, is_error) = call(&mut session, tool, stop_100());
+        assert!(is_error && text.contains("PROXMOX_READ_ONLY"), "{text}");
+    }
+    let (text, is_error) = call(&mut session, "proxmox_get_vms", json!({}));
+    assert!(!is_error && text.contains("web01"), "{text}");
+    assert_eq!(host.changes(), [""; 0]);
+}
+
+#[test]
+fn ask_first_asks_and_protects() {
+    let host = Host::start();
+    let home = file("ask-first");
+    fs::create_dir(&home).expect("there is room for a folder");
+    let mut session = configured(&host, "Ask first", home.to_str().expect("it is UTF-8"));
+    for tool in ["proxmox_stop_vm", "proxmox_delete_vm"] {
+        let (text, _) = call(&mut session, tool, stop_100());
+        assert!(text.contains("guest 100 is protected"), "{text}");
+    }
+    host.set(
+        "/nodes/pve1/lxc/101/status/current",
+        "status",
+        json!("running"),
+    );
+    // What only interrupts is asked about as well, in a form or in two steps.
+    let stop = json!({ "name": "proxmox_stop_lxc", "arguments": { "vmid": 101 } });
+    let asked = call_with_forms(&mut session, stop);
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    for (tool, change) in [
+        ("proxmox_stop_lxc", "POST /nodes/pve1/lxc/101/status/stop"),
+        ("proxmox_delete_lxc", "DELETE /nodes/pve1/lxc/101"),
+    ] {
+        let (text, is_error) = call(&mut session, tool, json!({ "vmid": 101 }));
+        assert!(is_error, "{text}");
+        assert_eq!(host.changes(), [""; 0]);
+        let again = json!({ "vmid": 101, "confirm_token": token(&text) });
+        let (text, is_error) = call(&mut session, tool, again);
+        assert!(!is_error, "{text}");
+        assert_eq!(host.changes(), [change]);
+    }
+    let log = fs::read_to_string(home.join("proxmox-mcp.jsonl")).expect("there is a log");
+    for decision in ["denied", "asked", "confirmed"] {
+        assert!(log.contains(&format!("\"{decision}\"")), "{log}");
+    }
+    fs::remove_dir_all(&home).expect("it was made here");
+}
+
+#[test]
+fn these_guests_only_are_touched_and_none_is_deleted() {
+    let host = Host::start();
+    host.hold(
+        "/cluster/resources",
+        json!([
+            { "type": "qemu", "vmid": 100, "name": "web01", "node": "pve1", "status": "stopped" },
+            { "type": "lxc", "vmid": 101, "name": "db01", "node": "pve1", "status": "stopped", "pool": "dev" },
+            { "type": "qemu", "vmid": 950, "name": "trial", "node": "pve1", "status": "stopped" },
+        ]),
+    );
+    let mut session = configured(&host, "These guests only", "");
+    for (tool, vmid, change) in [
+        (
+            "proxmox_start_lxc",
+            101,
+            "POST /nodes/pve1/lxc/101/status/start",
+        ),
+        (
+            "proxmox_start_vm",
+            950,
+            "POST /nodes/pve1/qemu/950/status/start",
+        ),
+    ] {
+        let (text, is_error) = call(&mut session, tool, json!({ "vmid": vmid }));
+        assert!(!is_error, "{text}");
+        assert_eq!(host.changes(), [change]);
+    }
+    let (text, _) = call(&mut session, "proxmox_start_vm", stop_100());
+    assert!(text.contains("guest 100 is out of bounds"), "{text}");
+    let (text, is_error) = call(&mut session, "proxmox_delete_vm", json!({ "vmid": 950 }));
+    assert!(is_error && text.contains("PROXMOX_EXCLUDE_TOOLS"), "{text}");
+    // Whatever else may change something names a guest or is not there.
+    let answer = session.request("tools/list", json!({}));
+    for tool in answer["result"]["tools"].as_array().expect("a list") {
+        let names_a_guest = ["vmid", "guests", "upid"]
+            .iter()
+            .any(|name| tool["inputSchema"]["properties"][name].is_object());
+        let only_reads = tool["annotations"]["readOnlyHint"] == true;
+        assert!(only_reads || names_a_guest, "{}", tool["name"]);
+    }
+    assert_eq!(host.changes(), [""; 0]);
 }
 
 // Boundaries.

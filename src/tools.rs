@@ -40,6 +40,7 @@ mod sdn;
 mod snapshots;
 mod storage;
 mod system;
+mod tags;
 mod tasks;
 mod transfer;
 mod twins;

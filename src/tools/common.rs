@@ -15,7 +15,7 @@ pub(super) const DESCRIPTION: Param = Param::optional("description", Kind::Text(
 pub(super) const DIGEST: Param = Param::optional(
     "digest",
     Kind::Format(&format::DIGEST),
-    "From the last read; refused if the configuration changed since.",
+    "From the last read; refused if it changed since.",
 );
 /// The digest of an entry of a list.
 pub(super) const LISTED_DIGEST: Param =

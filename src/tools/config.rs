@@ -152,17 +152,20 @@ pub(super) fn change(
     })
 }
 
-/// As [`change`], for a request that does not depend on the configuration; returns the settings before the change.
+/// As [`change`], for a request built from the settings, which is not sent where there is nothing to change; returns
+/// the settings before the change.
 pub(super) fn change_settings(
     client: &Client,
     args: &Args,
     guest: Guest,
-    request: &Request,
+    edit: impl Fn(&Settings) -> Option<Request>,
 ) -> Result<Settings, Error> {
     with_retry(args, || {
         let settings = Settings::read(client, args, guest)?;
-        let request = with_digest(request.clone(), args, settings.active("digest"));
-        send(client, &request, Reply::Nothing, |key| settings.shown(key))?;
+        if let Some(request) = edit(&settings) {
+            let request = with_digest(request, args, settings.active("digest"));
+            send(client, &request, Reply::Nothing, |key| settings.shown(key))?;
+        }
         Ok(settings)
     })
 }

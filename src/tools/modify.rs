@@ -322,7 +322,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
 fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Result<Answer, Error> {
     args.require_any(values.iter()).map_err(Error::arguments)?;
     let request = args.send_given(args.request(Put, &guest.path("config")), values);
-    let before = change_settings(client, args, guest, &request)?;
+    let before = change_settings(client, args, guest, |_| Some(request.clone()))?;
     // In a container they take effect immediately.
     let waits = match guest {
         Guest::Container => Some(BTreeMap::new()),

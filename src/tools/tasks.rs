@@ -9,6 +9,7 @@ use super::config::{DEFAULT, Settings, change_settings, readable, with_waits};
 use super::guest::{NODE, TYPE, VMID, VMID_OR_GUESTS};
 use super::guests::is_zero;
 use super::node_admin::TASK_TABLE;
+use super::tags;
 use crate::answer::{
     self, Answer, Column, Fields, LIMIT, Lines, OFFSET, Table, compare, number, plain,
 };
@@ -300,27 +301,28 @@ fn guest(args: &Args) -> Guest {
     }
 }
 
-const SET: Param = Param::required(
-    "set",
-    Kind::Pairs,
-    "Options to set, such as {\"onboot\": \"1\"}.",
-)
-.local()
-.required_unless(&["delete", "revert"]);
+const SET: Param = Param::required("set", Kind::Pairs, "Such as {\"onboot\": \"1\"}.")
+    .local()
+    .required_unless(&["delete", "revert", "add_tags", "remove_tags"]);
 const DELETE: Param = Param::optional("delete", Kind::List, "Options to remove.").local();
-const REVERT: Param = Param::optional(
-    "revert",
-    Kind::List,
-    "Options whose pending change to drop.",
-)
-.local();
+const REVERT: Param = Param::optional("revert", Kind::List, "Pending changes to drop.").local();
 
 pub(super) static UPDATE: Tool = Tool {
     title: "Change guest options",
-    summary: "Changes options of a guest: description, tags, onboot, startup, boot, agent, cloud-init. Not disks and network devices.",
+    summary: "Changes options of a guest: description, tags, onboot, startup, boot, agent, cloud-init; not disks and networks.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, VMID_OR_GUESTS, TYPE, SET, DELETE, REVERT, DIGEST],
+    params: &[
+        NODE,
+        VMID_OR_GUESTS,
+        TYPE,
+        SET,
+        DELETE,
+        REVERT,
+        tags::ADD,
+        tags::REMOVE,
+        DIGEST,
+    ],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
@@ -352,26 +354,30 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     if !problems.is_empty() {
         return Err(Error::arguments(problems));
     }
-    let mut request = args.request(Put, &guest.path("config"));
-    for (key, value) in args.pairs(&SET) {
-        request = request.with(key, wire(key, value));
+    let what = format!("Change options of {} {}", guest.noun(), &args[&VMID]);
+    let before = change_settings(client, args, guest, |settings| {
+        changes(args, guest, new_tags(args, settings))
+    })?;
+    let tags = new_tags(args, &before);
+    if tags.is_none() && is_about_tags_alone(args) {
+        let stay = before.shown(tags::OPTION);
+        let answer = Answer::action(&what, "unchanged", "nothing to change.");
+        return Ok(answer.line(format!(
+            "{}: stays {}",
+            tags::OPTION,
+            stay.as_deref().unwrap_or(DEFAULT)
+        )));
     }
-    for param in [DELETE, REVERT] {
-        let keys = args.list(&param);
-        if !keys.is_empty() {
-            request = request.with(param.name, keys.join(","));
-        }
-    }
-    let before = change_settings(client, args, guest, &request)?;
     let settings = Settings::read(client, args, guest).ok();
     let set = args
         .pairs(&SET)
         .map(|(key, value)| (key, Some(wire(key, value))));
     let deleted = args.list(&DELETE).iter().map(|key| (&**key, None));
+    let tagged = tags.map(|tags| (tags::OPTION, Some(tags).filter(|tags| !tags.is_empty())));
     let shown = |key: &str, value: &str| text::cut(&readable(key, value), 1_000);
     let mut lines = Vec::new();
     let mut was = Map::new();
-    for (key, after) in set.chain(deleted) {
+    for (key, after) in set.chain(deleted).chain(tagged) {
         let old = before.shown(key).map(|value| shown(key, &value));
         let old = old.as_deref().unwrap_or(DEFAULT);
         let after = after.map(|after| shown(key, &after));
@@ -401,7 +407,6 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
     let pends = waits
         .as_ref()
         .is_some_and(|waits| was.keys().any(|key| waits.contains_key(key)));
-    let what = format!("Change options of {} {}", guest.noun(), &args[&VMID]);
     let mut answer = Answer::done_or_saved(&what, pends)
         .line(lines.join("\n"))
         .with("before", was);
@@ -413,6 +418,39 @@ fn update(client: &Client, args: &Args) -> Result<Answer, Error> {
         answer = answer.note(without_effect);
     }
     Ok(with_waits(answer, guest, waits))
+}
+
+/// The tags that the call makes of those of the guest; `None` if they stay as they are.
+fn new_tags(args: &Args, settings: &Settings) -> Option<String> {
+    match tags::are_given(args) {
+        true => tags::changed(args, &settings.coming(tags::OPTION).unwrap_or_default()),
+        false => None,
+    }
+}
+
+/// The request that changes the options, and the tags to `tags`; `None` if there is nothing to change.
+fn changes(args: &Args, guest: Guest, tags: Option<String>) -> Option<Request> {
+    let mut request = args.request(Put, &guest.path("config"));
+    for (key, value) in args.pairs(&SET) {
+        request = request.with(key, wire(key, value));
+    }
+    let mut deleted = args.list(&DELETE).to_vec();
+    match tags {
+        None => (),
+        Some(none) if none.is_empty() => deleted.push(tags::OPTION.to_owned()),
+        Some(tags) => request = request.with(tags::OPTION, tags),
+    }
+    for (param, keys) in [(DELETE, &*deleted), (REVERT, args.list(&REVERT))] {
+        if !keys.is_empty() {
+            request = request.with(param.name, keys.join(","));
+        }
+    }
+    (!request.form.is_empty()).then_some(request)
+}
+
+fn is_about_tags_alone(args: &Args) -> bool {
+    let others = [SET, DELETE, REVERT];
+    others.iter().all(|param| args.get(param).is_none())
 }
 
 /// Lists options that Proxmox saved but does not apply, or not yet, although they do not count as pending.
@@ -502,10 +540,10 @@ fn wire(key: &str, value: &str) -> String {
 fn problems(args: &Args, guest: Guest) -> Vec<String> {
     let set: Vec<(&str, &str)> = args.pairs(&SET).collect();
     let (delete, revert) = (args.list(&DELETE), args.list(&REVERT));
-    if set.is_empty() && delete.is_empty() && revert.is_empty() {
-        return vec!["nothing to change: give set, delete or revert".to_owned()];
+    if is_about_tags_alone(args) && !tags::are_given(args) {
+        return vec!["nothing to change: give set, delete, revert or add_tags".to_owned()];
     }
-    let mut problems = Vec::new();
+    let mut problems = tags::problems(args);
     for (key, value) in &set {
         let problem = if value.is_empty() {
             Some("is empty: delete clears it".to_owned())
@@ -524,6 +562,7 @@ fn problems(args: &Args, guest: Guest) -> Vec<String> {
     let names = set.iter().map(|(key, _)| *key);
     let names: Vec<&str> = names
         .chain(delete.iter().chain(revert).map(String::as_str))
+        .chain(tags::are_given(args).then_some(tags::OPTION))
         .collect();
     for (index, key) in names.iter().enumerate() {
         if names[..index].contains(key) {

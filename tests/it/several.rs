@@ -470,3 +470,35 @@ fn options_of_several_guests_change() {
     ];
     assert_eq!(cluster.changes(), expected);
 }
+
+#[test]
+fn tags_of_several_guests_change_and_the_others_stay() {
+    let cluster = Cluster::start();
+    let mut session = cluster.serve(&[]);
+    let expected = [
+        "PUT /nodes/pve1/qemu/100/config",
+        "PUT /nodes/pve1/lxc/103/config",
+    ];
+    // Both have prod and web.
+    for (change, status, changes) in [
+        (json!({ "add_tags": ["edge"] }), "done", &expected[..]),
+        (json!({ "add_tags": ["web"] }), "unchanged", &[]),
+        (
+            json!({ "remove_tags": ["prod"], "add_tags": ["new"] }),
+            "done",
+            &expected,
+        ),
+        (json!({ "remove_tags": ["edge"] }), "unchanged", &[]),
+    ] {
+        let mut arguments = change.clone();
+        arguments["guests"] = json!(["tag:prod"]);
+        let result = session.call("proxmox_update_guest_config", arguments);
+        let found = statuses(&result);
+        assert_eq!(found, [(100, status), (103, status)], "{}", text(&result));
+        assert_eq!(cluster.changes(), changes, "{change}");
+    }
+    let arguments = json!({ "guests": [100], "add_tags": ["edge"], "remove_tags": ["prod"] });
+    let result = session.call("proxmox_update_guest_config", arguments);
+    let shown = "tags: prod;web → web;edge";
+    assert!(text(&result).contains(shown), "{}", text(&result));
+}

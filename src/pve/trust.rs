@@ -1,4 +1,4 @@
-//! Which server certificates are trusted, and what is said of one that is not.
+//! Decides which server certificates are trusted, and explains a refusal.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -29,7 +29,7 @@ const BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// The places of the system's bundle, `SSL_CERT_FILE` first, as OpenSSL has it.
+/// Returns where the system's CA bundle may be, `SSL_CERT_FILE` first, as OpenSSL looks.
 pub(super) fn system_bundles() -> Vec<PathBuf> {
     let own = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
     own.map(PathBuf::from)
@@ -38,8 +38,9 @@ pub(super) fn system_bundles() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The TLS configuration for one server. A resumed session is not checked again, so a configuration
-/// is never shared between two ways of trusting.
+/// Returns the TLS configuration for one server.
+///
+/// A resumed session is not verified again, so hosts with different trust settings never share one.
 pub(super) fn client_config(host: &Host, bundles: &[PathBuf]) -> Arc<ClientConfig> {
     let roots = match host.trust.check {
         Check::Strict | Check::Verify => Roots::new(&host.trust, bundles),
@@ -57,13 +58,13 @@ pub(super) fn client_config(host: &Host, bundles: &[PathBuf]) -> Arc<ClientConfi
     Arc::new(config)
 }
 
-/// What issuers are trusted: those of `PROXMOX_CA_FILE`, and the system's.
+/// The trusted issuers: those in `PROXMOX_CA_FILE`, and the system's.
 #[derive(Default)]
 struct Roots {
     listed: Vec<CertificateDer<'static>>,
     bundles: Vec<PathBuf>,
     of_file: OnceLock<RootCertStore>,
-    /// Read where the file's alone do not suffice: that takes milliseconds, and memory.
+    /// Loaded only if the file's are not enough: reading the system's takes milliseconds, and memory.
     all: OnceLock<RootCertStore>,
 }
 
@@ -94,13 +95,13 @@ impl Roots {
     }
 }
 
-/// What one way of checking says of a certificate.
+/// The verdict of one mode on a certificate.
 pub(crate) struct Opinion {
     /// `strict`, `verify` or `insecure`; `fingerprint` for a pin.
     pub(crate) mode: &'static str,
-    /// Whether it is the one that is set.
+    /// Whether this mode is the one in use.
     pub(crate) is_set: bool,
-    /// Whether the certificate is accepted though its issuer is unknown.
+    /// Whether the certificate is accepted although its issuer is unknown.
     pub(crate) tolerated: bool,
     /// Why it is refused, if it is.
     pub(crate) refusal: Option<Reason>,
@@ -108,31 +109,31 @@ pub(crate) struct Opinion {
 
 /// Why a certificate is refused.
 pub(crate) struct Reason {
-    /// Everything that is wrong with it, as a phrase.
+    /// Everything that is wrong with the certificate, as a phrase.
     pub(crate) why: String,
-    /// What to do if not to pin it: all of it, which may be nothing.
+    /// The ways out other than pinning; all of them are needed. Empty if pinning is the only one.
     pub(crate) remedies: Vec<Remedy>,
 }
 
-/// What to do about a certificate that is refused, if not to pin it.
+/// A way to fix a refused certificate other than pinning it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// Trust the cluster's own CA, which issued it.
+    /// Trust the cluster's own CA, its issuer.
     TrustCa,
-    /// The same, where an older CA of the same name is trusted.
+    /// Replace the trusted CA by the newer one of the same name.
     TrustNewCa,
     /// Trust this certificate, which no CA issued.
     TrustCertificate,
-    /// Use a host name that the certificate has.
+    /// Use a host name that the certificate covers.
     RenameHost,
     /// Renew it.
     Renew,
-    /// Make another one.
+    /// Issue a new one.
     Replace,
 }
 
 impl Remedy {
-    /// Returns true if a copy of the cluster's CA is needed.
+    /// Returns whether it takes a copy of the cluster's CA.
     pub(crate) fn copies_ca(self) -> bool {
         matches!(self, Remedy::TrustCa | Remedy::TrustNewCa)
     }
@@ -158,7 +159,7 @@ impl fmt::Display for Remedy {
     }
 }
 
-/// What each way of checking says of the certificates that a host presented, its own first.
+/// Returns the verdict of each mode on the certificates that a host presented, its own first.
 pub(super) fn opinions(
     host: &Host,
     bundles: &[PathBuf],
@@ -195,7 +196,7 @@ pub(super) fn opinions(
     opinions.collect()
 }
 
-/// The certificates of the first bundle that has any.
+/// Returns the certificates of the first bundle that has any.
 fn system_certificates(bundles: &[PathBuf]) -> Vec<CertificateDer<'static>> {
     for path in bundles {
         let read = std::fs::read(path).map_err(|err| (err.kind(), err.to_string()));
@@ -213,13 +214,13 @@ fn system_certificates(bundles: &[PathBuf]) -> Vec<CertificateDer<'static>> {
     Vec::new()
 }
 
-/// `AA:BB:…`, the SHA-256 of a certificate as openssl and Proxmox write it.
+/// Formats the SHA-256 of a certificate as openssl and Proxmox do: `AA:BB:…`.
 pub(crate) fn fingerprint(bytes: &[u8; 32]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")
 }
 
-/// The line that pins this certificate of the host, and of the other hosts what is pinned already.
+/// Returns the setting that pins this certificate for its host and keeps the pins of the other hosts.
 pub(super) fn line_to_set(trust: &Trust, leaf: &CertificateDer<'_>) -> String {
     let mut pins = trust.pins.clone();
     pins[trust.place] = Some(sha256(leaf));
@@ -228,7 +229,7 @@ pub(super) fn line_to_set(trust: &Trust, leaf: &CertificateDer<'_>) -> String {
     format!("PROXMOX_FINGERPRINT={}", entries.join(","))
 }
 
-/// rustls' own SHA-256, found through a suite that uses it: no crate more.
+/// Computes a SHA-256 with the hash of one of rustls' cipher suites, which saves a crate.
 pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
     let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
     let hash = suite.expect("a suite of TLS 1.3").common.hash_provider;
@@ -274,8 +275,8 @@ impl ServerCertVerifier for Verifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    // In every mode the server has to prove that it has the certificate's key: without that a
-    // fingerprint proves nothing.
+    // In every mode the server has to prove that it holds the certificate's private key: a fingerprint
+    // proves nothing without that.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
@@ -338,7 +339,7 @@ impl Verifier {
         }
     }
 
-    /// All but the name.
+    /// Checks everything but the name.
     fn check_issuer(
         &self,
         leaf: &CertificateDer<'_>,
@@ -362,15 +363,15 @@ impl Verifier {
         }
         match path(self.roots.all(), chain) {
             Ok(()) => Ok(Accepted::Trusted),
-            // webpki looks for an issuer after all else, so nothing but the issuer is missing.
+            // webpki looks for an issuer last, so the issuer is all that is missing.
             Err(err) if tolerant && is(&err, &CertificateError::UnknownIssuer) => {
                 Ok(Accepted::Tolerated)
             }
-            // It looks at the dates before. Whether such a certificate bears its own signature is
-            // not asked: whoever can make one can sign it.
+            // It has checked the dates by then. The certificate's own signature is not verified: anyone who
+            // can make such a certificate can sign it.
             Err(err) if tolerant && is_lone_ca(&err, leaf) => Ok(Accepted::Tolerated),
             Err(err) => {
-                // Alone, a certificate that is in order lacks an issuer and nothing else.
+                // Without roots and chain, a sound certificate fails for its unknown issuer alone.
                 let alone = path(&RootCertStore::empty(), &[]);
                 let in_order = alone.is_err_and(|err| is(&err, &CertificateError::UnknownIssuer));
                 Err(match err {
@@ -394,7 +395,7 @@ impl Verifier {
         );
         let remedy = match &*remedies {
             [] => format!("Only {pin}"),
-            // Whatever else is wrong, verify refuses as well.
+            // `verify` only helps where the issuer is the whole problem.
             [Remedy::TrustCa] if self.host.trust.may_tolerate => format!(
                 "{}. Or {pin}\n\
                  (PROXMOX_SSL_MODE=verify tolerates any issuer, an active attacker's too.)",
@@ -408,7 +409,7 @@ impl Verifier {
         self.error(leaf, &why, remedy)
     }
 
-    /// Why the certificate is not trusted, and what to do about it if not to pin it.
+    /// Explains why the certificate is refused, and how to fix that other than by pinning it.
     fn reason(&self, leaf: &CertificateDer<'_>, refusals: &[Refusal]) -> Reason {
         let faults = refusals.iter().map(|refusal| self.fault(leaf, refusal));
         let (whys, remedies): (Vec<String>, Vec<Option<Remedy>>) = faults.unzip();
@@ -418,7 +419,7 @@ impl Verifier {
         }
     }
 
-    /// Returns one thing that is wrong, and what to do about it, which may be nothing.
+    /// Explains one refusal, and how to fix it if there is a way other than pinning.
     fn fault(&self, leaf: &CertificateDer<'_>, refusal: &Refusal) -> (String, Option<Remedy>) {
         let read = Certificate::read(leaf);
         let read = read.as_ref();
@@ -476,7 +477,7 @@ impl Verifier {
         (why, Some(remedy))
     }
 
-    /// The handshake's signature is not of the certificate's key, or could not be checked.
+    /// Explains a handshake signature that was not made with the certificate's key, or that cannot be checked.
     fn unproven(&self, leaf: &CertificateDer<'_>, err: &Error) -> Error {
         match err {
             Error::InvalidCertificate(CertificateError::BadSignature) => self.error(
@@ -491,7 +492,7 @@ impl Verifier {
                 };
                 self.error(
                     leaf,
-                    &format!("that the server has its key cannot be checked, {why}"),
+                    &format!("whether the server holds its private key cannot be checked: {why}"),
                     "X.509 v1 and unusual kinds of keys are accepted in no mode: make a new \
                      certificate on the node (pvecm updatecerts --force)."
                         .to_owned(),
@@ -524,11 +525,11 @@ impl Verifier {
 /// How a certificate is accepted.
 enum Accepted {
     Trusted,
-    /// Though nobody known has issued it.
+    /// Although its issuer is unknown.
     Tolerated,
 }
 
-/// One thing for which a certificate is not trusted.
+/// One reason not to trust a certificate.
 enum Refusal {
     NotPinned([u8; 32]),
     NoRoots,
@@ -546,7 +547,7 @@ fn is(err: &Error, wanted: &CertificateError) -> bool {
     matches!(err, Error::InvalidCertificate(err) if err == wanted)
 }
 
-/// The text of an error without the `Other(OtherError(..))` around it.
+/// Returns the text of an error without the `Other(OtherError(..))` around it.
 fn phrase(err: &CertificateError) -> String {
     match err {
         CertificateError::Other(OtherError(inner)) => inner.to_string(),
@@ -554,8 +555,8 @@ fn phrase(err: &CertificateError) -> String {
     }
 }
 
-/// Whether all that is wrong is that a certificate which is its own issuer calls itself a CA, as
-/// those of `openssl req -x509` do. webpki's error type is not at hand, only its text.
+/// Returns whether the only fault is that a self-issued certificate calls itself a CA, as those made by
+/// `openssl req -x509` do. webpki's error type is not reachable from here, only its text.
 fn is_lone_ca(err: &Error, leaf: &CertificateDer<'_>) -> bool {
     matches!(err, Error::InvalidCertificate(err) if phrase(err) == "CaUsedAsEndEntity")
         && Certificate::read(leaf).is_some_and(|read| read.self_issued)
@@ -577,8 +578,8 @@ mod tests {
         CertificateDer::from_pem_slice(&pem).expect("it is PEM")
     }
 
-    /// Checks the certificate in `leaf` while the system trusts `ca.pem` and `PROXMOX_CA_FILE` is `listed`;
-    /// whether it is trusted, and whether the system's certificates were read.
+    /// Checks the certificate in `leaf` while the system trusts `ca.pem` and `PROXMOX_CA_FILE` has `listed`.
+    /// Returns whether it is trusted, and whether the system's certificates were read.
     fn check(check: Check, listed: &[&str], leaf: &str) -> (bool, bool) {
         let host = Host {
             tls: true,

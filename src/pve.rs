@@ -1,4 +1,4 @@
-//! Proxmox: the connection to its API, which can only read, and what comes back.
+//! The connection to the Proxmox API. It can only read: changes go through `safety`.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`.
 

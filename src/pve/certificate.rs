@@ -1,7 +1,7 @@
-//! The fields of an X.509 certificate, for error texts; nothing is decided by them.
+//! The fields of an X.509 certificate, only for error texts: no decision depends on them.
 //!
-//! The bytes come from a server that is not trusted yet: every read is bounds-checked, nothing
-//! recurses, and what is returned is short and holds no control character.
+//! The bytes come from a server that is not trusted yet: every read is bounds-checked, nothing recurses, and
+//! returned texts are short and hold no control characters.
 
 /// The DER tags (X.690) of the parts of a certificate.
 mod tag {
@@ -35,7 +35,7 @@ pub(crate) struct Certificate {
     /// `2026-11-20 10:00:00Z`
     pub(crate) not_before: String,
     pub(crate) not_after: String,
-    /// The names and addresses it is valid for; the common name does not count.
+    /// The names and addresses that the certificate is valid for; the common name does not count.
     pub(crate) names: Vec<String>,
     /// Whether subject and issuer are the same.
     pub(crate) self_issued: bool,
@@ -101,7 +101,7 @@ impl<'a> Der<'a> {
             .map(|(_, content)| content)
     }
 
-    /// Returns the next element if it has this tag, `Some(None)` if it has another.
+    /// Returns the next element if it has this tag, and `Some(None)` if it has another.
     fn optional(&mut self, wanted: u8) -> Option<Option<&'a [u8]>> {
         if self.0.first() == Some(&wanted) {
             self.expect(wanted).map(Some)
@@ -143,7 +143,7 @@ fn name(der: &[u8]) -> Option<String> {
     Some(parts.join(", "))
 }
 
-/// `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`, the two forms that RFC 5280 allows.
+/// Parses `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`, the two forms that RFC 5280 allows.
 fn time((tag, text): (u8, &[u8])) -> Option<String> {
     let text = str::from_utf8(text).ok()?;
     let digits = text.strip_suffix('Z')?;
@@ -209,8 +209,8 @@ fn address(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// A text that cannot break out of the line it is put into: what is neither a letter, a digit nor
-/// printable ASCII is escaped, as is the comma between the parts of a name.
+/// Returns a text that cannot break out of its line: anything but letters, digits and printable ASCII is
+/// escaped, as is the comma, which separates the parts of a name.
 fn printable(text: impl Iterator<Item = char>) -> String {
     let mut safe = String::new();
     for (index, char) in text.enumerate() {
@@ -240,7 +240,7 @@ mod tests {
         CertificateDer::from_pem_file(path).unwrap().to_vec()
     }
 
-    /// Wraps a value into an element.
+    /// Encodes a value as a DER element.
     fn der(tag: u8, content: &[u8]) -> Vec<u8> {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[tag, 0x82], &length[..], content].concat()
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn survives_every_flipped_bit_with_a_short_plain_text() {
+    fn any_flipped_bit_leaves_a_short_plain_text() {
         let whole = fixture("elsewhere");
         for bit in 0..whole.len() * 8 {
             let mut broken = whole.clone();

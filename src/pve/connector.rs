@@ -1,7 +1,7 @@
 //! How ureq reaches the host: TCP, TLS by rustls, and what ureq itself does not report.
 //!
-//! ureq's own connectors take neither a verifier nor a fingerprint, drop the reason phrase, and
-//! resolve names in a thread as soon as a timeout covers that.
+//! ureq's own connectors accept no verifier or fingerprint, drop the reason phrase, and resolve names in a
+//! thread whenever a timeout covers that.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,18 +25,18 @@ use crate::mcp::connection::{INPUT_INTERVAL, Peer};
 use crate::pve::trust;
 use crate::settings::{Check, Host};
 
-/// How long a read or write may block, and the least time between two polls of the client: together at most
-/// [`INPUT_INTERVAL`].
+/// How long a read or write may block, and the least time between two polls of the client. Together they take
+/// at most [`INPUT_INTERVAL`].
 const PACE: Duration = Duration::from_millis(INPUT_INTERVAL.as_millis() as u64 / 2);
 
 /// Status lines are kept up to this length.
 const LONGEST_STATUS_LINE: usize = 4096;
 
-/// How long connecting by TCP may take, during which the client is not polled. A lost packet is sent again
-/// after 1 s and 3 s.
+/// How long connecting by TCP may take; the client is not polled meanwhile. A lost packet is sent again after
+/// 1 s and 3 s.
 const LONGEST_DIAL: Duration = Duration::from_secs(5);
 
-/// Why there is no connection, so that nothing was sent.
+/// Why there is no connection. Nothing was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct NoConnection {
     /// What failed, with the host's name.
@@ -59,7 +59,7 @@ impl From<NoConnection> for ureq::Error {
     }
 }
 
-/// What the connection has seen of the current exchange.
+/// What the connection has observed of the current exchange.
 #[derive(Clone, Default)]
 pub(super) struct Seen(Arc<Mutex<Exchange>>);
 
@@ -74,20 +74,20 @@ pub(super) struct Exchange {
     pub(super) given_up: bool,
     /// Whether any byte of the request was sent.
     pub(super) sent: bool,
-    /// Whether the request may have left whole: of an upload this is false until its last bytes go, and what
-    /// is not whole is not processed.
+    /// Whether the whole request may have been sent. An upload sets this with its last bytes: Proxmox does
+    /// not process an incomplete one.
     pub(super) is_whole: bool,
     /// Whether the connection turned out to be closed before any byte was sent.
     pub(super) was_stale: bool,
     /// The status line, once it is complete.
     pub(super) status_line: Vec<u8>,
     complete: bool,
-    /// Both ends of the connection: that of this machine, and that of the host.
+    /// The addresses of both ends of the connection, this machine's first.
     pub(super) ends: Option<(IpAddr, SocketAddr)>,
 }
 
 impl Seen {
-    /// Begins another exchange of the same connection.
+    /// Begins another exchange on the same connection.
     pub(super) fn begin(&self, only_reads: bool, deadline: Instant) {
         let mut exchange = self.lock();
         let ends = exchange.ends;
@@ -103,7 +103,7 @@ impl Seen {
 }
 
 impl Default for Exchange {
-    /// Probes have their own limits.
+    /// Sets a distant deadline: probes have limits of their own.
     fn default() -> Self {
         Self::new(true, Instant::now() + Duration::from_secs(24 * 60 * 60))
     }
@@ -115,7 +115,7 @@ impl Exchange {
         Self {
             only_reads,
             deadline,
-            // The client was polled before the request was made; a change has waited for its record since.
+            // The client was polled right before a read; a change may have waited for its audit record since.
             next_poll: match only_reads {
                 true => now + PACE,
                 false => now,
@@ -130,24 +130,24 @@ impl Exchange {
         }
     }
 
-    /// Whether the host may have acted on the request.
+    /// Returns whether the host may have acted on the request.
     pub(super) fn may_be_processed(&self) -> bool {
         self.sent && self.is_whole
     }
 
-    /// How long all of the answer may still take.
+    /// Returns how long the answer may still take.
     #[cfg(test)]
     pub(super) fn left(&self) -> Duration {
         left(self.deadline)
     }
 
-    /// Sets another end, as long as a file moves.
+    /// Moves the deadline while a file is transferred.
     pub(super) fn extend(&mut self, deadline: Instant) {
         self.deadline = deadline;
     }
 
-    /// Polls the client; an error if the exchange is to be abandoned. A change that was sent is not abandoned for
-    /// a cancellation, since its result is logged.
+    /// Polls the client; returns an error if the exchange is to be abandoned. A cancellation does not abandon
+    /// a change that was sent, since its result is logged.
     fn poll_client(&mut self, peer: &Peer) -> io::Result<()> {
         self.next_poll = Instant::now() + PACE;
         self.given_up = peer.abandons_request(self.only_reads || !self.may_be_processed());
@@ -197,7 +197,7 @@ impl HostConnector {
         }
     }
 
-    /// Creates a connector that accepts any certificate, to look at it; nothing secret may be sent.
+    /// Creates a connector that accepts any certificate, to inspect it; never send anything secret over it.
     pub(super) fn trusting_any(host: &Host) -> Self {
         let mut host = host.clone();
         host.trust.check = Check::Insecure;
@@ -230,7 +230,7 @@ impl HostConnector {
                     "http:// to {} would show the token on the network",
                     far.ip()
                 ),
-                remedy: "Use https:// in PROXMOX_HOST; http:// is for loopback addresses alone."
+                remedy: "Use https:// in PROXMOX_HOST; http:// is for loopback addresses only."
                     .to_owned(),
             });
         }
@@ -248,7 +248,7 @@ impl HostConnector {
         let deadline = deadline.min(Instant::now() + limit);
         let mut failed = None;
         for (index, address) in addresses.iter().enumerate() {
-            // A share of the time for each, lest an address that swallows packets takes it all.
+            // Each address gets a share of the time, lest one that swallows packets takes all of it.
             let rest = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
             let share = (left(deadline) / rest).max(Duration::from_millis(1));
             let socket = TcpStream::connect_timeout(address, share);
@@ -386,7 +386,7 @@ impl HostConnector {
             if self.host.trust.check == Check::Insecure && self.config.get().is_none() {
                 log::warn!(
                     "PROXMOX_SSL_MODE=insecure: the certificate of {} is not checked; \
-                     whoever sits in between can read the token",
+                     anyone in between can read the token",
                     self.host
                 );
             }
@@ -417,7 +417,7 @@ impl Connector for HostConnector {
 }
 
 /// Resolves nothing: ureq would resolve names before every request, even on an open connection, so the
-/// connector does it when it connects.
+/// connector resolves them when it connects.
 #[derive(Debug)]
 pub(super) struct NoResolver;
 
@@ -432,26 +432,26 @@ impl Resolver for NoResolver {
     }
 }
 
-/// The time limits of a socket: setting one takes a system call, so only changes are set.
+/// The time limits in effect on a socket: setting one takes a system call, so only changes are applied.
 #[derive(Default)]
 struct Limits {
     read: Duration,
     write: Duration,
 }
 
-/// A socket with a deadline that polls the client.
+/// A socket with a deadline, which polls the client while it waits.
 struct Watched<'a> {
     socket: &'a TcpStream,
     limits: &'a mut Limits,
     deadline: Instant,
     seen: &'a Seen,
     peer: &'a Peer,
-    /// Whether requests are written; the bytes of a handshake do not count as sent.
+    /// Whether it carries requests rather than a handshake, whose bytes do not count as sent.
     carries_request: bool,
 }
 
 impl Watched<'_> {
-    /// Repeats a bounded operation until it is done, the deadline has passed or the client gives up.
+    /// Repeats a bounded operation until it completes, the deadline passes or the client gives up.
     fn persist<T>(
         &mut self,
         mut act: impl FnMut(&TcpStream, &mut Limits, Duration) -> io::Result<T>,
@@ -466,7 +466,7 @@ impl Watched<'_> {
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }
-            // The same each time until the deadline is near, and never zero.
+            // The same each time until the deadline is near, so that it rarely has to be set; never zero.
             let wait = left.min(PACE).max(Duration::from_millis(1));
             match act(self.socket, self.limits, wait) {
                 // A socket timeout is reported as `WouldBlock` on Unix.
@@ -511,13 +511,13 @@ impl Write for Watched<'_> {
     }
 }
 
-/// A connection as ureq uses it.
+/// The connection that ureq uses.
 pub(super) struct HostTransport {
     buffers: LazyBuffers,
     socket: TcpStream,
     limits: Limits,
     tls: Option<ClientConnection>,
-    /// Whether the last thing that happened was that part of an answer came.
+    /// Whether part of an answer arrived and nothing has happened since.
     has_just_answered: bool,
     seen: Seen,
     peer: Peer,
@@ -530,7 +530,7 @@ impl fmt::Debug for HostTransport {
 }
 
 impl HostTransport {
-    /// Reads what comes next of the answer.
+    /// Reads the next part of the answer.
     fn take_in(&mut self) -> io::Result<usize> {
         let buffer = self.buffers.input_append_buf();
         let mut socket = watched(&self.socket, &mut self.limits, &self.seen, &self.peer);
@@ -566,7 +566,7 @@ impl Transport for HostTransport {
         exchange.was_stale = !exchange.sent && is_gone(&err);
         let is_refused = exchange.sent && !exchange.is_whole && is_gone(&err);
         drop(exchange);
-        // Why an upload is not taken to its end, a host says before it closes the connection.
+        // A host that refuses an upload says why before it closes the connection.
         if is_refused {
             let _ = self.take_in();
         }
@@ -580,8 +580,8 @@ impl Transport for HostTransport {
         Ok(read > 0)
     }
 
-    /// ureq asks twice: after an answer, whether to keep the connection, and before the next request. Only the
-    /// second time matters.
+    /// Returns whether the connection can be used again. ureq asks twice: after an answer, whether to keep
+    /// the connection, and before the next request. Only the second time matters.
     fn is_open(&mut self) -> bool {
         if mem::take(&mut self.has_just_answered) {
             return true;
@@ -598,7 +598,7 @@ impl Transport for HostTransport {
     }
 }
 
-/// The socket of a connection during an exchange.
+/// Returns the socket of a connection, watched during an exchange.
 fn watched<'a>(
     socket: &'a TcpStream,
     limits: &'a mut Limits,
@@ -615,7 +615,7 @@ fn watched<'a>(
     }
 }
 
-/// Returns true if the other side has closed the connection.
+/// Returns whether the other side has closed the connection.
 fn is_gone(err: &io::Error) -> bool {
     matches!(
         err.kind(),
@@ -643,7 +643,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection to a host on loopback, and the host's end of it.
+    /// Returns a connection to a host on loopback, and the host's end of it.
     fn connected() -> (HostTransport, TcpStream) {
         let host = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = host.local_addr().expect("it is bound");
@@ -662,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_closed_after_its_answer_is_not_used_again() {
+    fn does_not_reuse_a_connection_that_was_closed_after_its_answer() {
         let (mut transport, mut host) = connected();
         host.write_all(b"HTTP/1.1 200 OK").expect("it is read");
         assert!(matches!(
@@ -670,33 +670,36 @@ mod tests {
             Ok(true)
         ));
         drop(host);
-        // The end of the connection has come when it is read.
+        // Reading it shows that the connection's end has arrived.
         let read = transport.socket.peek(&mut [0]);
         assert_eq!(read.expect("the limit is not reached"), 0);
-        assert!(transport.is_open(), "it is asked in vain right after");
+        assert!(
+            transport.is_open(),
+            "the first check right after an answer does not count"
+        );
         assert!(!transport.is_open());
     }
 
     #[test]
-    fn a_connection_that_says_something_unasked_is_not_used_again() {
+    fn does_not_reuse_a_connection_with_unexpected_data() {
         let (mut transport, mut host) = connected();
         assert!(transport.is_open());
         host.write_all(b"?").expect("it is read");
-        transport.socket.peek(&mut [0]).expect("it comes");
+        transport.socket.peek(&mut [0]).expect("it arrives");
         assert!(!transport.is_open());
     }
 
     #[test]
-    fn a_limit_of_the_socket_is_set_where_it_changes() {
+    fn sets_a_limit_of_the_socket_only_if_it_changes() {
         let (mut transport, mut host) = connected();
         transport.seen.begin(true, Instant::now() + PACE * 100);
         host.write_all(b"HTTP").expect("it is read");
         let read = transport.await_input(NextTimeout::default());
         assert!(matches!(read, Ok(true)));
         assert_eq!(transport.limits.read, PACE);
-        let limit = transport.socket.read_timeout().expect("it can be asked");
+        let limit = transport.socket.read_timeout().expect("it can be read");
         assert!(limit.is_some_and(|limit| limit >= PACE));
-        // Near the deadline, no read may outlast that.
+        // Near the deadline, no read may outlast it.
         let left = Duration::from_millis(20);
         transport.seen.begin(true, Instant::now() + left);
         let read = transport.await_input(NextTimeout::default());
@@ -705,7 +708,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_connection_that_was_closed_before_anything_left() {
+    fn recognises_a_connection_that_was_closed_before_anything_was_sent() {
         let (mut transport, _host) = connected();
         let shut = transport.socket.shutdown(Shutdown::Write);
         shut.expect("it is connected");

@@ -1,4 +1,4 @@
-//! The certificates that hosts present, for a person to compare and to pin.
+//! Shows the certificates that hosts present, for a person to compare and pin.
 
 use crate::error::Error;
 use crate::mcp::connection::Peer;
@@ -8,8 +8,8 @@ use crate::pve::hosts::LONGEST_CONNECT;
 use crate::pve::trust;
 use crate::settings::Host;
 
-/// Connects to each host without a token and shows the certificates, their fingerprints and the line
-/// that pins them, if any host presents one; and why the others do not.
+/// Connects to each host without a token. Returns the certificates, their fingerprints and the line that pins
+/// them, if any host presents one, and why the other hosts do not.
 pub(crate) fn show(hosts: &[Host]) -> (Option<String>, Vec<Error>) {
     let mut text = String::new();
     let mut fingerprints = Vec::new();
@@ -25,7 +25,7 @@ pub(crate) fn show(hosts: &[Host]) -> (Option<String>, Vec<Error>) {
         return (None, failures);
     }
     text.push_str(
-        "Anyone between here and the host could have shown another one. If on the node\n  \
+        "Anyone between here and the host could have presented another one. If on the node\n  \
          openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n\
          (pveproxy-ssl.pem where that exists) shows the same fingerprint, set:\n\
          PROXMOX_FINGERPRINT=",
@@ -35,7 +35,7 @@ pub(crate) fn show(hosts: &[Host]) -> (Option<String>, Vec<Error>) {
     (Some(text), failures)
 }
 
-/// What a host presents, and its fingerprint.
+/// Returns a description of the certificate that a host presents, and its fingerprint.
 fn look(host: &Host) -> Result<(String, String), Error> {
     if !host.tls {
         return Err(Error::impossible(
@@ -59,7 +59,7 @@ fn look(host: &Host) -> Result<(String, String), Error> {
                 names => names.join(", "),
             }
         ),
-        None => "It cannot be read; only its fingerprint is known.\n".to_owned(),
+        None => "It cannot be parsed; only its fingerprint is known.\n".to_owned(),
     };
     let seen =
         format!("{host} presents this certificate, unchecked:\n{seen}SHA-256:  {fingerprint}\n\n");

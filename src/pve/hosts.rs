@@ -1,4 +1,4 @@
-//! The hosts of one cluster: a request goes to the one that answered last, and to the next only if nothing of
+//! The hosts of one cluster: a request goes to the host that answered last, and to the next only if none of
 //! it was sent.
 
 use std::cell::{Cell, RefCell};
@@ -22,15 +22,15 @@ mod tests;
 /// How long connecting to a host may take, TLS handshake included.
 pub(super) const LONGEST_CONNECT: Duration = Duration::from_secs(10);
 
-/// The same if there are other hosts.
+/// The same, with several hosts.
 const LONGEST_CONNECT_OF_SEVERAL: Duration = Duration::from_secs(5);
 
-/// How long connecting to all hosts in turn may take, without resolving their names, which resolv.conf limits.
-/// Clients give up on a call after 60 s.
+/// How long connecting to all hosts in turn may take, apart from resolving their names, which resolv.conf
+/// limits. Clients give up on a call after 60 s.
 const LONGEST_CONNECT_OF_ALL: Duration = Duration::from_secs(20);
 
-/// When to try the first host, which is preferred, again after it could not be reached. If it accepted a request
-/// and did not answer, ten times as long, since trying it may cost another call.
+/// When to try the first host, which is preferred, again after it could not be reached. If it accepted a
+/// request without answering, the wait is ten times as long, since trying it may cost another call.
 const RETURN_AFTER: Duration = Duration::from_secs(60);
 
 /// The hosts of a connection.
@@ -49,7 +49,7 @@ struct Node {
     /// With its port.
     name: String,
     http: Http,
-    /// Why it could not be used the last time.
+    /// Why it could not be used last time.
     fault: RefCell<Option<String>>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct AnsweredBy {
 }
 
 impl Hosts {
-    /// Connects to nothing yet.
+    /// Creates the hosts without connecting.
     pub(crate) fn new(connection: &Connection, peer: Peer) -> Self {
         Self::with(connection, peer, &trust::system_bundles(), RETURN_AFTER)
     }
@@ -94,15 +94,15 @@ impl Hosts {
         }
     }
 
-    /// Sends a request to one host after the other until one accepts it.
+    /// Sends a request to one host after another until one accepts it.
     ///
-    /// A host that received any part of it is the last to get it, whatever the outcome; if it did not answer, the
-    /// next request tries another host first.
+    /// A host that received any part of it is the last to get it, whatever the outcome. If that host did not
+    /// answer, the next request tries another first.
     pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         self.exchange_as(request, None)
     }
 
-    /// Does the same for somebody other than the API token.
+    /// Does the same as somebody other than the API token.
     pub(super) fn exchange_as(
         &self,
         request: &Request,
@@ -149,7 +149,7 @@ impl Hosts {
         first.into_iter().chain(rest)
     }
 
-    /// Continues with a host that answered, after others failed.
+    /// Stays with a host that answered after others failed.
     fn settle_on(&self, place: usize, failures: Vec<(usize, Failure)>) {
         self.note(failures);
         self.nodes[place].fault.take();
@@ -157,7 +157,7 @@ impl Hosts {
         self.answered.set(Some(place));
     }
 
-    /// Turns to the next host after one accepted a request and did not answer.
+    /// Turns to the next host after this one accepted a request without answering.
     fn turn_from(&self, place: usize) {
         let node = &self.nodes[place];
         node.fault
@@ -166,14 +166,14 @@ impl Hosts {
         self.current.set((place + 1) % self.nodes.len());
     }
 
-    /// Records that a host failed; if it is the first, requests try another first for this long.
+    /// Records that a host failed; if it is the first, requests try others before it for this long.
     fn put_off(&self, place: usize, delay: Duration) {
         if place == 0 {
             self.return_at.set(Some(Instant::now() + delay));
         }
     }
 
-    /// Records why hosts could not be used, and logs it if it is new, since the answer of another host hides it.
+    /// Records why hosts could not be used. Logs it if it is new, since another host's answer hides it.
     fn note(&self, failures: Vec<(usize, Failure)>) {
         for (place, failure) in failures {
             let Some((what, cause, remedy)) = parts(failure) else {
@@ -188,7 +188,7 @@ impl Hosts {
         }
     }
 
-    /// Adds to a failure which host it is about, if there are several.
+    /// Adds the host's name to a failure, if there are several hosts.
     fn naming(&self, place: usize, failure: Failure) -> Failure {
         match failure {
             Failure::MaybeProcessed {
@@ -204,7 +204,8 @@ impl Hosts {
         }
     }
 
-    /// Returns both ends of the connection to the host that answered last: of this machine, and of the host.
+    /// Returns the addresses of both ends of the connection to the host that answered last, this machine's
+    /// first.
     pub(crate) fn ends(&self) -> Option<(IpAddr, SocketAddr)> {
         self.nodes[self.answered.get()?].http.ends()
     }
@@ -243,7 +244,7 @@ pub(super) fn longest_connect(hosts: usize) -> Duration {
     }
 }
 
-/// Returns the failure if no host accepted the request: the cause and remedy of each, a repeated remedy once.
+/// Returns the failure if no host accepted the request: each cause and remedy, with repeated remedies once.
 fn unreachable(mut failures: Vec<(usize, Failure)>) -> Failure {
     if failures.len() == 1 {
         return failures.remove(0).1;

@@ -1,8 +1,9 @@
 //! HTTP to one Proxmox host.
 //!
-//! Nothing here starts a thread, nothing is ever sent twice, and the client is polled during each wait. The
-//! connection itself applies all time limits except that on connecting: ureq's would not end an answer that
-//! arrives a byte at a time. A file moves in pieces, each of which buys time: see `transfer.rs`.
+//! Nothing here starts a thread, no request is sent twice, and the client is polled during each wait. The
+//! connection applies all time limits itself, except the one on connecting: ureq's would not end an answer
+//! that arrives a byte at a time. Each piece of a file that is transferred extends the deadline: see
+//! `transfer.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -37,7 +38,7 @@ pub(crate) mod tests;
 /// The longest answer that is accepted, decompressed.
 const LARGEST_ANSWER: u64 = 64 << 20;
 
-/// How much memory its values may take: those of some 50,000 guests.
+/// How much memory the values of an answer may take: enough for some 50,000 guests.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
 
 /// pveproxy closes an idle connection after 5 s (`PVE/APIServer/AnyEvent.pm`).
@@ -58,7 +59,7 @@ pub(crate) struct Http {
     timeout: Duration,
     largest_answer: u64,
     most_memory: usize,
-    /// The buffer for bodies, kept for the next.
+    /// The buffer for bodies, reused for each answer.
     body: RefCell<Vec<u8>>,
     seen: Seen,
     peer: Peer,
@@ -77,7 +78,7 @@ pub(super) enum Progress {
     Answered,
 }
 
-/// Returns where a redirection leads: only scheme and host, since the rest may repeat what was sent.
+/// Returns where a redirection leads: only scheme and host, since the rest may repeat secrets that were sent.
 fn site(location: Option<&HeaderValue>) -> String {
     let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
     let location = String::from_utf8_lossy(location);
@@ -89,16 +90,16 @@ fn site(location: Option<&HeaderValue>) -> String {
     site.map_or_else(String::new, |site| text::cut(&site, 100))
 }
 
-/// No answer arrived, or only part of it.
+/// No complete answer arrived.
 pub(super) const NO_ANSWER: &str = "got no answer";
 /// Something else answered.
 pub(super) const NOT_THE_API: &str = "was answered, but not by the Proxmox VE API";
 /// Only a part of the file was sent.
 const BROKEN_OFF: &str = "was broken off";
-/// The answer is too large.
+/// The answer is too large, or could not be read or saved.
 const UNREADABLE: &str = "got an answer that cannot be used";
 
-/// An answer would take too much memory.
+/// The values of an answer would take too much memory.
 #[derive(Debug)]
 struct TooLarge;
 
@@ -107,7 +108,7 @@ impl fmt::Display for TooLarge {
         let most = MOST_MEMORY >> 20;
         write!(
             f,
-            "the values of the answer take more than {most} MiB of memory, the most that is held"
+            "the values of the answer take more than {most} MiB of memory, the limit"
         )
     }
 }
@@ -115,8 +116,8 @@ impl fmt::Display for TooLarge {
 impl std::error::Error for TooLarge {}
 
 impl Http {
-    /// Creates the client without connecting. `host` is one of the connection's, connecting may take as long as
-    /// `connect`, and the system's certificates are in the first of `bundles` that has any.
+    /// Creates the client without connecting. Connecting may take as long as `connect`; the system's
+    /// certificates are those in the first of `bundles` that has any.
     pub(super) fn new(
         connection: &Connection,
         host: &Host,
@@ -127,14 +128,14 @@ impl Http {
         let timeout = &connection.timeout;
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            // Following one would show the token to another host.
+            // Following a redirection would show the token to another host.
             .max_redirects(0)
             .proxy(None)
             .timeout_connect(Some(connect.min(*timeout)))
             .max_idle_age(LONGEST_IDLE)
             .max_idle_connections(1)
             .input_buffer_size(BUFFER)
-            // ureq takes a buffer that a longer header has filled for the end of the connection.
+            // If a header fills the buffer, ureq mistakes that for the end of the connection.
             .max_response_header_size(LONGEST_HEADER)
             .output_buffer_size(BUFFER)
             .user_agent(concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION")))
@@ -158,7 +159,7 @@ impl Http {
         }
     }
 
-    /// Returns both ends of the last connection.
+    /// Returns the addresses of both ends of the last connection.
     pub(super) fn ends(&self) -> Option<(IpAddr, SocketAddr)> {
         self.seen.lock().ends
     }
@@ -173,8 +174,8 @@ impl Http {
         }
     }
 
-    /// Sends one request, once: again only where nothing of it left, since the connection that was
-    /// kept turned out to be closed. It comes from the API token, or from `other`.
+    /// Sends a request as the API token, or as `other`. Only if none of it was sent, because the connection
+    /// that was kept turned out to be closed, is it sent again.
     pub(super) fn exchange_as(
         &self,
         request: &Request,
@@ -199,7 +200,7 @@ impl Http {
         let Some(credentials) = other.or(self.token.as_ref()) else {
             return Err(Failure::NotSent {
                 what: "the API token is not usable".to_owned(),
-                cause: "it has a character that no HTTP header can hold".to_owned(),
+                cause: "it has a character that is not allowed in an HTTP header".to_owned(),
                 remedy: "Check PROXMOX_USER, PROXMOX_TOKEN_NAME and the token's secret.".to_owned(),
             });
         };
@@ -219,19 +220,19 @@ impl Http {
                 request,
                 NOT_THE_API,
                 format!("{} sends a web page with status {status}", self.base),
-                "A proxy, a router or a web server is at that address instead: check PROXMOX_HOST and PROXMOX_PORT.",
+                "Another web server, a proxy or a router answers at that address: check PROXMOX_HOST and PROXMOX_PORT.",
             ));
         }
         if answer.status().is_redirection() {
             return Err(Failure::MaybeProcessed {
                 what: NOT_THE_API,
                 cause: format!(
-                    "{} is not the API: it answers {status}, a redirection{}; the API has none",
+                    "{} is not the API: it answers {status}, a redirection{}, which the API never sends",
                     self.base,
                     site(answer.headers().get("location"))
                 ),
-                remedy: "Check PROXMOX_HOST and PROXMOX_PORT: pveproxy wants https://, and \
-                         nothing that asks for a login may stand before it."
+                remedy: "Check PROXMOX_HOST and PROXMOX_PORT: pveproxy needs https://, and \
+                         no proxy that asks for a login may sit in front of it."
                     .to_owned(),
             });
         }
@@ -268,7 +269,7 @@ impl Http {
             body => body.map_err(|err| self.failure(request, err))?,
         };
         let reason = reason(&self.seen.lock().status_line, status);
-        // The reason may repeat what was sent.
+        // The log leaves out the reason, which may repeat what was sent.
         log::debug!("{request}: {status} after {:?}", began.elapsed());
         Ok(Response {
             status,
@@ -282,7 +283,7 @@ impl Http {
         })
     }
 
-    /// Sends it, up to the head of the answer.
+    /// Sends the request, and returns as soon as the head of the answer has arrived.
     fn send(&self, request: &Request, draft: Builder) -> Result<http::Response<Body>, Failure> {
         let outcome = match (&request.file, request.body()) {
             (Some(Transfer::Sends { file, size, .. }), _) => {
@@ -300,7 +301,7 @@ impl Http {
             .map_err(|err| self.failure(request, err))
     }
 
-    /// Sends it with a file, up to the head of the answer.
+    /// Sends a request with its file, and returns as soon as the head of the answer has arrived.
     fn upload(
         &self,
         request: &Request,
@@ -337,13 +338,13 @@ impl Http {
             Failure::MaybeProcessed {
                 what: BROKEN_OFF,
                 cause: format!("{}: {cause}", body.course()),
-                remedy: "Nothing was uploaded: Proxmox drops a file that does not come whole."
+                remedy: "Nothing was uploaded: Proxmox discards a file that arrives incomplete."
                     .to_owned(),
             }
         })
     }
 
-    /// Writes the body to a file, and returns how long it was.
+    /// Writes the body to a file and returns its length.
     fn save(&self, request: &Request, body: Body, file: &File) -> Result<u64, Failure> {
         let length = body.content_length();
         let course = Course::new(&self.seen, &self.peer, self.timeout, length, "received");
@@ -358,13 +359,13 @@ impl Http {
         })
     }
 
-    /// Reads the whole body, since parsing it in pieces is several times slower.
+    /// Reads the whole body: parsing it in pieces is several times slower.
     fn read(&self, body: Body) -> Result<(), ureq::Error> {
         let mut text = self.body.borrow_mut();
         text.clear();
         text.shrink_to(BUFFER);
-        // ureq's own limit counts compressed bytes. One byte more is let through, to tell an answer
-        // that has just the limit from one that is cut by it.
+        // ureq's own limit counts compressed bytes. One more byte than the limit is read, to tell an answer
+        // that just fits from one that is longer.
         let mut body = body.into_reader().take(self.largest_answer + 1);
         let read = body.read_to_end(&mut text);
         if body.limit() == 0 {
@@ -374,7 +375,7 @@ impl Http {
         Ok(())
     }
 
-    /// Takes the rows of the body, if it is a list of them.
+    /// Takes the rows out of the buffer if the body is a list of them.
     fn rows(&self) -> Option<Rows> {
         let mut body = self.body.borrow_mut();
         let text = String::from_utf8(mem::take(&mut *body)).ok()?;
@@ -400,8 +401,8 @@ impl Http {
         }
     }
 
-    /// Whether the last body can repeat one of these. A text without a backslash holds what its values
-    /// hold.
+    /// Returns whether the last body may repeat a secret. Without a backslash there are no escapes, so
+    /// searching the text finds what its values hold.
     fn may_repeat(&self, secrets: &[Secret]) -> bool {
         let body = self.body.borrow();
         let repeats = |text: &str| secrets.iter().any(|secret| text.contains(secret.expose()));
@@ -449,8 +450,8 @@ impl Http {
         }
         let within = format!("within {} s (PROXMOX_TIMEOUT)", self.timeout.as_secs_f32());
         let answered = !exchange.status_line.is_empty();
-        // A host that expects TLS closes the connection, or answers with an alert. One that has answered
-        // in HTTP before does not.
+        // A host that expects TLS closes the connection or answers with an alert, unless it has answered in
+        // HTTP before.
         let in_clear = self.base.starts_with("http:")
             && !exchange.status_line.starts_with(b"HTTP")
             && !self.speaks_http.get();
@@ -477,7 +478,7 @@ impl Http {
             ),
             ureq::Error::BodyExceedsLimit(limit) => (
                 UNREADABLE,
-                format!("the answer is longer than {limit} bytes, the most that is read"),
+                format!("the answer is longer than {limit} bytes, the limit"),
                 "Narrow the request: a filter, a lower limit, a shorter time.",
             ),
             ureq::Error::Other(err) if err.is::<TooLarge>() => (
@@ -487,8 +488,8 @@ impl Http {
             ),
             ureq::Error::LargeResponseHeader(_, limit) => (
                 UNREADABLE,
-                format!("its header is longer than {limit} bytes, the most that is read"),
-                "No header of Proxmox VE is: check PROXMOX_HOST, PROXMOX_PORT and what stands before them.",
+                format!("its header is longer than {limit} bytes, the limit"),
+                "Proxmox VE never sends so much: check PROXMOX_HOST, PROXMOX_PORT and any proxy in front of them.",
             ),
             ureq::Error::Protocol(err) => (
                 NOT_THE_API,
@@ -514,7 +515,8 @@ impl Http {
     }
 }
 
-/// Returns the failure of a request that was sent: `what` follows its name, and `hint` may be empty.
+/// Returns the failure of a request that was sent. `what` follows the request's name in the text; `hint` may
+/// be empty.
 fn maybe_processed(
     request: &Request,
     what: &'static str,
@@ -537,18 +539,18 @@ fn maybe_processed(
     }
 }
 
-/// Returns true if a body of this type is made for browsers.
+/// Returns whether a body of this type is a web page, made for browsers.
 fn is_page(content_type: Option<&HeaderValue>) -> bool {
     let text = content_type.and_then(|text| text.to_str().ok());
     text.is_some_and(|text| text.trim().to_ascii_lowercase().starts_with("text/html"))
 }
 
-/// Whether a body of this type is a file rather than an answer of the API, which is JSON.
+/// Returns whether a body of this type is a file rather than an answer of the API, which is JSON.
 fn is_file(content_type: Option<&HeaderValue>) -> bool {
     content_type.is_some_and(|text| text.as_bytes().starts_with(b"application/octet-stream"))
 }
 
-/// Who a request comes from, in headers that no log shows: nobody, the API token, or a user with a ticket.
+/// Who a request comes from: the API token, a user with a ticket, or nobody. Logs never show these headers.
 #[derive(Default)]
 pub(super) struct Credentials {
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -566,7 +568,7 @@ impl Credentials {
         Self::new(&[(AUTHORIZATION, token)], &[token_secret.expose()])
     }
 
-    /// Reads need the ticket alone, changes the other one as well.
+    /// Reads only need the ticket; changes need the CSRF token too.
     pub(super) fn of_ticket(ticket: &str, csrf_token: &str) -> Option<Self> {
         const CSRF: HeaderName = HeaderName::from_static("csrfpreventiontoken");
         let cookie = format!("PVEAuthCookie={}", encode(ticket));
@@ -574,7 +576,7 @@ impl Credentials {
         Self::new(&headers, &[ticket, csrf_token])
     }
 
-    /// `None` if a header cannot hold its value.
+    /// Returns `None` if a value is not allowed in a header.
     fn new(headers: &[(HeaderName, String)], secrets: &[&str]) -> Option<Self> {
         let headers = headers.iter().map(|(name, value)| {
             let mut value = HeaderValue::try_from(value).ok()?;
@@ -590,13 +592,13 @@ impl Credentials {
         })
     }
 
-    /// What no answer and no error may show.
+    /// Returns the secrets that no answer or error may show.
     pub(super) fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 }
 
-/// The phrase of `HTTP/1.1 500 no such VM`, if the line is that of this status.
+/// Returns the phrase of a line like `HTTP/1.1 500 no such VM`, if it has this status.
 fn reason(status_line: &[u8], status: u16) -> String {
     let line = String::from_utf8_lossy(status_line);
     let mut parts = line.trim_end().splitn(3, ' ');

@@ -1,7 +1,7 @@
-//! The login: the ticket of a user, for what no API token can do.
+//! The login: a user's ticket, for what no API token can do.
 //!
-//! It has connections of its own, which take only a certificate that `strict` or a fingerprint trusts,
-//! whatever the SSL mode: a password opens more than a token does, and cannot be withdrawn as easily.
+//! It has its own connections. Whatever the SSL mode, they only accept a certificate that `strict` or a
+//! fingerprint trusts: a password opens more than a token does, and cannot be revoked as easily.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,10 +22,11 @@ use crate::text::secret::Secret;
 #[cfg(test)]
 mod tests;
 
-/// Proxmox takes a ticket for two hours (`PVE/AccessControl.pm`): from this age on it is renewed, in seconds.
+/// The age in seconds from which a ticket is renewed. Proxmox accepts it for two hours
+/// (`PVE/AccessControl.pm`).
 const RENEWED_FROM: u64 = 90 * 60;
 
-/// From this age on it is no longer relied on, not even to renew it.
+/// The age from which a ticket is not even used to renew itself.
 const TRUSTED_UNTIL: u64 = 115 * 60;
 
 /// How many logins may be refused: Proxmox locks a second factor after eight wrong codes, and a realm may
@@ -45,12 +46,12 @@ pub(super) struct Login {
 struct Ticket {
     text: Secret,
     credentials: Rc<Credentials>,
-    /// When it was asked for, in seconds since 1970.
+    /// When it was requested, in seconds since 1970.
     since: u64,
 }
 
 impl Login {
-    /// `None` where no login is set. Connects to nothing yet.
+    /// Creates the login without connecting; returns `None` if none is set.
     pub(super) fn new(connection: &Connection, peer: Peer) -> Option<Self> {
         let settings = connection.login.clone()?;
         let connection = Connection {
@@ -65,12 +66,12 @@ impl Login {
         })
     }
 
-    /// Returns who logs in, `user@realm`.
+    /// Returns the user who logs in, `user@realm`.
     pub(super) fn user(&self) -> &str {
         &self.settings.user
     }
 
-    /// Returns what no answer and no error may show.
+    /// Returns the secrets that no answer or error may show.
     pub(super) fn secrets(&self) -> Vec<Secret> {
         let ticket = self.ticket.borrow();
         let ticket = ticket
@@ -80,12 +81,12 @@ impl Login {
         password.chain(ticket).cloned().collect()
     }
 
-    /// Forgets a ticket that Proxmox does not take.
+    /// Forgets a ticket that Proxmox no longer accepts.
     pub(super) fn forget(&self) {
         self.ticket.replace(None);
     }
 
-    /// Sends a request as the user, who logs in first where that is due.
+    /// Sends a request as the user, after logging in if necessary.
     pub(super) fn exchange(
         &self,
         reader: &Reader,
@@ -105,7 +106,7 @@ impl Login {
         Ok(self.hosts.exchange_as(&confirmed, Some(&credentials)))
     }
 
-    /// Returns what a request of the user bears; `wanted` is sent only then.
+    /// Returns the headers of the user's requests; `wanted` is the request that needs them, for errors.
     pub(super) fn credentials(
         &self,
         reader: &Reader,
@@ -118,7 +119,7 @@ impl Login {
             .and_then(|known| now.checked_sub(known.since));
         let renewed = match (known, age) {
             (Some(known), Some(0..RENEWED_FROM)) => return Ok(known.credentials),
-            // A ticket stands for the password, and for the second factor.
+            // The ticket replaces the password and the second factor.
             (Some(known), Some(..TRUSTED_UNTIL)) => {
                 let request = self.request(known.text.expose());
                 match self.ask(reader, wanted, &request)? {
@@ -143,7 +144,7 @@ impl Login {
         Ok(credentials)
     }
 
-    /// Logs in with the password, and the second factor where one is asked for.
+    /// Logs in with the password, and with the second factor if Proxmox asks for it.
     fn log_in(&self, reader: &Reader, wanted: &Request) -> Result<Value, Error> {
         if self.refusals.get() >= MOST_REFUSALS {
             return Err(self.failed(
@@ -169,7 +170,7 @@ impl Login {
         if !challenge.takes_totp {
             return Err(self.failed(
                 "needs a second factor other than TOTP",
-                "This program can answer TOTP alone: give the user a TOTP factor, or name another user \
+                "This program only supports TOTP: give the user a TOTP factor, or name another user \
                  in PROXMOX_LOGIN_USER.",
             ));
         }
@@ -179,7 +180,7 @@ impl Login {
                 "Set PROXMOX_TOTP_SECRET_FILE to a file with the secret of the user's TOTP factor.",
             )
         })?;
-        // Proxmox compares by its own clock.
+        // Proxmox compares the code by its own clock.
         let code = key.code(date.unwrap_or_else(|| reader.now()));
         let request = self
             .request(&format!("totp:{code}"))
@@ -189,7 +190,7 @@ impl Login {
             Asked::Refused(why) => Err(self.refused(
                 &why,
                 "The password was right, the TOTP code was not: check PROXMOX_TOTP_SECRET_FILE and the \
-                 node's clock. A code counts once: if the user has just logged in elsewhere, call again \
+                 node's clock. A code works once: if the user has just logged in elsewhere, call again \
                  in 30 s.",
             )),
         }
@@ -202,7 +203,7 @@ impl Login {
             .with("new-format", "1")
     }
 
-    /// Asks for a ticket. This changes nothing but what the user may do from now on.
+    /// Requests a ticket. Apart from the ticket, this changes nothing.
     fn ask(&self, reader: &Reader, wanted: &Request, request: &Request) -> Result<Asked, Error> {
         let nobody = Credentials::default();
         let reply = self.hosts.exchange_as(request, Some(&nobody));
@@ -247,11 +248,11 @@ impl Login {
     }
 }
 
-/// What came of asking for a ticket.
+/// The result of requesting a ticket.
 enum Asked {
-    /// The answer, and the host's clock.
+    /// The answer, and the host's time.
     Granted(Value, Option<u64>),
-    /// What Proxmox says.
+    /// Proxmox's explanation.
     Refused(String),
 }
 
@@ -268,16 +269,16 @@ impl Ticket {
     }
 }
 
-/// What Proxmox asks of a user who has a second factor.
+/// What Proxmox asks a user who has a second factor.
 struct Challenge<'a> {
-    /// What the second factor is sent with.
+    /// The ticket to send with the second factor.
     ticket: &'a str,
     takes_totp: bool,
 }
 
 impl<'a> Challenge<'a> {
-    /// `PVE:!tfa!{"totp":true,…}:…`, percent-encoded between the colons; `None` where there is nothing to
-    /// answer.
+    /// Parses `PVE:!tfa!{"totp":true,…}:…`, percent-encoded between the colons; returns `None` if there is no
+    /// challenge.
     fn of(answer: &'a Value) -> Option<Self> {
         let ticket = answer["data"]["ticket"].as_str()?;
         let (_, rest) = ticket.split_once(":!tfa!")?;
@@ -285,7 +286,8 @@ impl<'a> Challenge<'a> {
         let factors: Value = serde_json::from_str(&decode(factors)).unwrap_or_default();
         Some(Self {
             ticket,
-            // Where it cannot be read, Proxmox says whether it takes one.
+            // If the factors cannot be parsed, try TOTP: Proxmox will refuse the code if it does not take
+            // one.
             takes_totp: factors.is_null() || factors["totp"] == true || factors["totp"] == 1,
         })
     }

@@ -32,7 +32,7 @@ pub(crate) struct Presented {
 }
 
 impl<'a> Probe<'a> {
-    /// Creates a probe: each of `hosts` hosts gets its share of the time, and no step takes longer than
+    /// Creates a probe. With several hosts, each gets its share of the time, and no step takes longer than
     /// `timeout`.
     pub(crate) fn new(host: &'a Host, hosts: usize, timeout: Duration) -> Self {
         Self {

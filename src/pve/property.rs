@@ -4,14 +4,14 @@ use std::fmt;
 
 /// The parts of a property string, in order, including unknown ones.
 ///
-/// Proxmox splits at every comma and has no quoting (`PVE/JSONSchema.pm`, `parse_property_string`):
-/// a value must never hold one.
+/// Proxmox splits at every comma and has no quoting (`PVE/JSONSchema.pm`, `parse_property_string`), so a
+/// value must never hold one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PropertyString(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
-    /// Empty for the one value of the default key that may stand without its key.
+    /// Empty for the value of the default key, which may stand without its key.
     key: String,
     value: String,
 }
@@ -28,7 +28,7 @@ impl PropertyString {
         Self(parts.collect())
     }
 
-    /// Begins with a value that stands without a key, such as the volume of a disk.
+    /// Begins with a value without a key, such as the volume of a disk.
     pub(crate) fn of(value: impl Into<String>) -> Self {
         Self(vec![Part {
             key: String::new(),
@@ -43,7 +43,7 @@ impl PropertyString {
             .map(|part| &*part.value)
     }
 
-    /// The first key of which `is` holds, and its value.
+    /// Returns the first key that satisfies `is`, and its value.
     pub(crate) fn find(&self, is: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
         self.0
             .iter()
@@ -51,7 +51,7 @@ impl PropertyString {
             .map(|part| (&*part.key, &*part.value))
     }
 
-    /// Sets `key`, in its place when it is there and at the end otherwise.
+    /// Sets `key` in place if it is there, and at the end otherwise.
     pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
         let value = value.into();
         match self.0.iter_mut().find(|part| part.key == key) {
@@ -63,7 +63,7 @@ impl PropertyString {
         }
     }
 
-    /// Sets all that `other` holds.
+    /// Sets every part of `other`.
     pub(crate) fn merge(&mut self, other: &Self) {
         for part in &other.0 {
             self.set(&part.key, &*part.value);
@@ -101,8 +101,8 @@ impl fmt::Display for PropertyString {
     }
 }
 
-/// Splits the `options` of a tool, `discard=on,ssd=1`, and refuses keys that have a parameter of
-/// their own (`reserved`) or that would name another volume, bridge or address.
+/// Splits the `options` of a tool, `discard=on,ssd=1`. Refuses keys that have their own parameter
+/// (`reserved`) or that would name another volume, bridge or address.
 pub(crate) fn options(text: &str, reserved: &[&str]) -> Result<Vec<(String, String)>, String> {
     const NEVER: [&str; 9] = [
         "file",
@@ -133,7 +133,7 @@ pub(crate) fn options(text: &str, reserved: &[&str]) -> Result<Vec<(String, Stri
             && value.chars().all(|c| !c.is_control() && !c.is_whitespace());
         well_formed
             .then(|| (key.to_owned(), value.to_owned()))
-            .ok_or_else(|| "options must be key=value pairs without blanks".to_owned())
+            .ok_or_else(|| "options must be key=value pairs without spaces".to_owned())
     });
     pairs.collect()
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_order_and_what_it_does_not_know() {
+    fn keeps_the_order_and_unknown_keys() {
         let line = "virtio=BC:24:11:5A:7D:01,bridge=vmbr0,future=x=y,tag=10";
         let mut parts = PropertyString::parse(line);
         assert_eq!(parts.to_string(), line);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_options_that_would_name_something_else() {
+    fn refuses_options_that_would_name_another_object() {
         assert_eq!(
             options("discard=on, ssd=1", &[]),
             Ok(vec![

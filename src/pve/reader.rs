@@ -1,6 +1,6 @@
-//! The cluster as it is read: requests go out, data or errors a model can act on come back.
+//! Reads from the cluster: sends requests and returns data, or errors that a model can act on.
 //!
-//! Whatever changes something needs [`Changes`], which the gate alone has.
+//! Sending a change takes [`Changes`], which only the gate has.
 
 use std::cell::Cell;
 use std::mem;
@@ -23,18 +23,18 @@ use crate::text::json::Unread;
 use crate::text::rows::Rows;
 use crate::text::upid::Upid;
 
-/// The POSTs that change nothing: they ask something of the guest agent.
+/// The POSTs that change nothing: they ask the guest agent something.
 const ASKS: &[&str] = &[
     "/nodes/{node}/qemu/{vmid}/agent/fsfreeze-status",
     "/nodes/{node}/qemu/{vmid}/agent/ping",
 ];
 
-/// Whether requests of this method to a path change nothing; `path` may be a template.
+/// Returns whether requests of this method to a path change nothing; `path` may be a template.
 pub(crate) fn only_reads(method: Method, path: &str) -> bool {
     method.only_reads() || (method == Method::Post && ASKS.iter().any(|ask| is_at(path, ask)))
 }
 
-/// Whether `path` is of the form of `template`: itself, or with plain names in its `{…}` parts, none of
+/// Returns whether `path` is `template` itself, or the template with plain names in its `{…}` parts, none of
 /// which Proxmox could decode to another path.
 fn is_at(path: &str, template: &str) -> bool {
     let (parts, forms) = (path.split('/'), template.split('/'));
@@ -52,7 +52,7 @@ pub(crate) struct Cluster {
     token_id: String,
     /// Never shown.
     token_secret: Option<Secret>,
-    /// For what the token cannot do.
+    /// Sends what the API token cannot.
     pub(super) login: Option<Login>,
     /// See [`Reader::web_address`].
     web_host: Option<String>,
@@ -62,7 +62,7 @@ pub(crate) struct Cluster {
     major: Cell<Option<u32>>,
 }
 
-/// What answers requests.
+/// What answers requests: real hosts or the demonstration.
 enum Answers {
     Demonstration(Demonstration),
     Hosts(Hosts),
@@ -97,7 +97,7 @@ impl Cluster {
         }
     }
 
-    /// Forgets who answered last.
+    /// Forgets which host answered last.
     pub(crate) fn forget_host(&self) {
         if let Answers::Hosts(hosts) = &self.answers {
             hosts.forget();
@@ -118,12 +118,12 @@ pub(crate) struct Reader<'a> {
     cluster: &'a Cluster,
     /// The client that waits for the answers.
     peer: &'a Peer,
-    /// Whether a request was made, so that the client may have sent something meanwhile.
+    /// Whether a request was already sent, so that the client should be polled before the next.
     has_exchanged: Cell<bool>,
 }
 
 impl<'a> Reader<'a> {
-    /// Starts with a client that was just polled, as a call does when it starts or resumes.
+    /// Creates a reader for a client that was polled just now, as it is when a call starts or resumes.
     pub(crate) fn new(cluster: &'a Cluster, peer: &'a Peer) -> Self {
         Self {
             cluster,
@@ -132,14 +132,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Announces a call of a tool, whose recording the demonstration then replays.
+    /// Announces a tool call, so that the demonstration replays that tool's recording.
     pub(crate) fn begin(&self, tool: &str) {
         if let Answers::Demonstration(demonstration) = &self.cluster.answers {
             demonstration.begin(tool);
         }
     }
 
-    /// Reads what is not part of the call, without advancing the recording in the demonstration.
+    /// Reads something that is not part of the call, without advancing the demonstration's recording.
     pub(crate) fn without_advancing<T>(&self, read: impl FnOnce() -> T) -> T {
         match &self.cluster.answers {
             Answers::Demonstration(demonstration) => demonstration.without_advancing(read),
@@ -152,8 +152,7 @@ impl<'a> Reader<'a> {
         self.cluster.answered_by()
     }
 
-    /// Returns the address from which this program is connected to the host that answered last, and that
-    /// of the host.
+    /// Returns this machine's address on the connection to the host that answered last, and the host's own.
     pub(crate) fn own_addresses(&self) -> Option<(IpAddr, SocketAddr)> {
         match &self.cluster.answers {
             Answers::Demonstration(_) => None,
@@ -161,12 +160,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the time of the host when it last answered, in seconds since 1970, if its answer had it.
+    /// Returns the host's time at its last answer, in seconds since 1970, if the answer had a date.
     pub(crate) fn clock(&self) -> Option<u64> {
         self.cluster.clock.get()
     }
 
-    /// Returns the major version of Proxmox VE, which is requested once.
+    /// Returns the major version of Proxmox VE; only the first call requests it.
     pub(crate) fn major_version(&self) -> Result<u32, Error> {
         if let Some(major) = self.cluster.major.get() {
             return Ok(major);
@@ -184,7 +183,7 @@ impl<'a> Reader<'a> {
         Ok(major)
     }
 
-    /// Returns the `data` of the answer.
+    /// Sends a request that only reads, and returns the `data` of the answer.
     pub(crate) fn send(&self, request: &Request) -> Result<Value, Error> {
         Ok(self.answer(request)?["data"].take())
     }
@@ -202,7 +201,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the rows of `data`, none if it is not a list; they are parsed on demand.
+    /// Returns the rows of `data`, parsed on demand; no rows if it is not a list.
     pub(crate) fn rows(&self, mut request: Request) -> Result<Rows, Error> {
         request.wants_rows = true;
         match self.exchange_redacted(&request)? {
@@ -232,7 +231,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the secrets that only Proxmox may see.
+    /// Returns the secrets that only Proxmox may see: the token's and the login's.
     fn secrets(&self) -> Vec<Secret> {
         let token = self.cluster.token_secret.iter().cloned();
         let login = self.cluster.login.iter().flat_map(Login::secrets);
@@ -262,11 +261,11 @@ impl<'a> Reader<'a> {
                 return Ok(reply);
             }
             let body = &reply.body;
-            // A web server that is none of Proxmox. Whoever sends a change looks at its answer.
+            // Some other web server answered. The sender of a change checks its answer itself.
             if body.get("data").is_none() && only_reads(request.method, &request.path) {
                 let failure = Failure::MaybeProcessed {
                     what: http::NOT_THE_API,
-                    cause: "the answer has no data, which each answer of the API has".to_owned(),
+                    cause: "the answer has no data, as every answer of the API does".to_owned(),
                     remedy:
                         "Check that PROXMOX_HOST and PROXMOX_PORT are those of a Proxmox VE node."
                             .to_owned(),
@@ -294,8 +293,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Refuses what needs a login where none is set, or one of somebody who can never do it. Nothing is
-    /// sent for this.
+    /// Refuses a request that needs a login if none is set, or if the user who logs in can never send it.
+    /// Sends nothing itself.
     pub(crate) fn check_login(&self, needed: Option<request::Login>) -> Result<(), Error> {
         let Some(needed) = needed else {
             return Ok(());
@@ -331,24 +330,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns where a browser finds the web interface: the host as it is set, or the node where that is
-    /// the other end of a tunnel, or there is none.
+    /// Returns the address of the web interface for a browser: the first host as configured, or the node's
+    /// own if that host is reached by plain HTTP (the end of a tunnel) or there is none.
     pub(crate) fn web_address(&self, node: &str) -> String {
         let host = self.cluster.web_host.clone();
         host.unwrap_or_else(|| format!("https://{node}:8006"))
     }
 
-    /// Returns the API token with which requests are sent, `user@realm!name`.
+    /// Returns the ID of the API token that sends the requests, `user@realm!name`.
     pub(crate) fn token_id(&self) -> &str {
         &self.cluster.token_id
     }
 
-    /// Returns who logs in where no token will do, if a login is set.
+    /// Returns the user who logs in for what the token cannot do, if a login is set.
     pub(crate) fn login_user(&self) -> Option<&str> {
         self.cluster.login.as_ref().map(Login::user)
     }
 
-    /// Logs in, to see whether that works; `None` if no login is set.
+    /// Tries to log in; returns `None` if no login is set.
     pub(crate) fn try_login(&self) -> Option<Result<(), Error>> {
         let login = self.cluster.login.as_ref()?;
         let wanted = Request::new(Method::Get, "/version");
@@ -358,7 +357,7 @@ impl<'a> Reader<'a> {
         Some(outcome.map(|_| ()).map_err(|error| error.without(&secrets)))
     }
 
-    /// The error for a request that got no answer, or for which there was no time.
+    /// Returns the error for a request that got no answer, or for which no time was left.
     pub(super) fn unfinished(&self, request: &Request, failure: Failure) -> Error {
         match failure {
             Failure::GivenUp { .. }
@@ -371,20 +370,20 @@ impl<'a> Reader<'a> {
     }
 
     fn unanswered(&self, request: &Request, failure: Failure) -> Error {
-        // Where it took too long to fail, the next would as well.
+        // If this host took too long, so would the next.
         self.peer.expire_grace();
         let failure = match failure {
             Failure::GivenUp { sent: false } => Failure::NotSent {
                 what: "the client has closed its end".to_owned(),
                 cause: "the host did not answer in time".to_owned(),
-                remedy: "Keep standard input open until the answers have come.".to_owned(),
+                remedy: "Keep standard input open until the answers have arrived.".to_owned(),
             },
             Failure::GivenUp { sent: true } => Failure::MaybeProcessed {
                 what: http::NO_ANSWER,
-                cause: "no answer came before the client closed its end, nor shortly after"
+                cause: "no answer arrived before the client closed its end, nor shortly after"
                     .to_owned(),
                 remedy: match only_reads(request.method, &request.path) {
-                    true => "Keep standard input open until the answers have come.",
+                    true => "Keep standard input open until the answers have arrived.",
                     false => {
                         "The request was sent and may have been processed: look at the object and the node's task list before repeating this."
                     }
@@ -396,7 +395,7 @@ impl<'a> Reader<'a> {
         Error::unanswered(request, failure)
     }
 
-    /// Records a change, which is logged if the client cancels the call that made it.
+    /// Records a change that was sent, to be logged if the client cancels its call.
     fn note_started(&self, request: &Request, data: &Value) {
         if only_reads(request.method, &request.path) {
             return;
@@ -417,7 +416,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Records a task that the call follows, which is logged if the client cancels the call.
+    /// Records a task that the call follows, to be logged if the client cancels the call.
     pub(crate) fn note_followed(&self, upid: &str) {
         self.peer.note_started(Started {
             request: None,
@@ -430,13 +429,14 @@ impl<'a> Reader<'a> {
         now(matches!(self.cluster.answers, Answers::Demonstration(_)))
     }
 
-    /// Returns the client that waits.
+    /// Returns the client that waits for the answers.
     pub(crate) fn peer(&self) -> &Peer {
         self.peer
     }
 }
 
-/// The right to send changes. It is created once and moved into the gate, so every change passes the gate.
+/// The right to send changes. It is created once and moved into the gate, so that every change passes the
+/// gate.
 pub(crate) struct Changes(());
 
 impl Changes {
@@ -463,7 +463,7 @@ impl Changes {
     }
 }
 
-/// An object as it came, without what is secret in it.
+/// Returns a copy of an object with its secret fields masked.
 fn masked(data: &Value) -> Value {
     let Value::Object(fields) = data else {
         return data.clone();
@@ -481,13 +481,13 @@ fn masked(data: &Value) -> Value {
 fn cannot_change(request: &Request) -> Error {
     Error::impossible(
         format!("{request} was not sent"),
-        "Nothing is changed here.",
+        "Only requests that read can be sent here.",
     )
 }
 
 /// Returns the error for a change whose answer does not confirm it.
 fn unexpected_answer(request: &Request, reply: Reply, answer: &Value) -> Error {
-    let came = match answer {
+    let received = match answer {
         Value::Null => "nothing".to_owned(),
         answer => {
             let data = answer.get("data").unwrap_or(answer);
@@ -496,7 +496,7 @@ fn unexpected_answer(request: &Request, reply: Reply, answer: &Value) -> Error {
     };
     Error::impossible(
         format!("{request} was sent, and may have been processed"),
-        format!("Proxmox answers it with {reply}; what came is {came}."),
+        format!("The expected answer is {reply}; received: {received}."),
     )
     .hint("Look at the object and the node's task list before repeating this.")
 }
@@ -505,7 +505,7 @@ fn unexpected_answer(request: &Request, reply: Reply, answer: &Value) -> Error {
 pub(crate) fn unread(what: &str, why: &Unread) -> Error {
     let cause = match why {
         Unread::TooLarge => format!(
-            "It would take more than {} MiB of memory, the most that is held.",
+            "It would take more than {} MiB of memory, the limit.",
             MOST_MEMORY >> 20
         ),
         Unread::Invalid(err) => format!("What the host sent is not valid JSON: {err}"),
@@ -536,7 +536,7 @@ fn hide(answer: &mut Value, secrets: &[&str]) {
     }
 }
 
-/// Returns the time in seconds since 1970; in the demonstration, that of its recording.
+/// Returns the time in seconds since 1970; for the demonstration, when it was recorded.
 pub(crate) fn now(is_demo: bool) -> u64 {
     match is_demo {
         true => Demonstration::RECORDED_AT,
@@ -556,7 +556,7 @@ mod tests {
     use crate::pve::demo::RECORDED;
 
     #[test]
-    fn of_all_posts_only_those_of_the_list_count_as_reading() {
+    fn only_listed_posts_count_as_reading() {
         let post = |path| only_reads(Method::Post, path);
         for path in [
             "/nodes/pve1/qemu/100/agent/ping",
@@ -579,7 +579,7 @@ mod tests {
         assert!(only_reads(Method::Get, "/nodes"));
     }
 
-    /// A client that sends its lines one by one, when it is polled.
+    /// A client that sends one line each time it is polled.
     struct Client(Vec<&'static str>);
 
     impl Read for Client {
@@ -598,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_cancelled_makes_no_further_request() {
+    fn a_cancelled_call_sends_no_more_requests() {
         let cancel = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n";
         let peer = Peer::new(Box::new(Client(vec![cancel, ""])), io::sink());
         let id = Id::new(&1.into()).expect("it is an integer");

@@ -1,7 +1,7 @@
-//! Files on their way to the host and from it: a piece at a time, whatever their size.
+//! Transfers files to and from the host in pieces, whatever their size.
 //!
-//! A file may take as long as it moves. Each piece pays for time at [`LEAST_RATE`], and none may take longer
-//! than a request without a file, so a transfer ends whatever the other side does.
+//! A transfer may last as long as it makes progress: each piece extends the deadline at [`LEAST_RATE`], and
+//! none may take longer than a request without a file. So every transfer ends, whatever the other side does.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -15,23 +15,23 @@ use crate::pve::connector::Seen;
 use crate::request::Request;
 use crate::text;
 
-/// The fewest bytes that must move in a second, in the long run.
+/// The lowest rate in the long run, in bytes per second.
 const LEAST_RATE: u64 = 100_000;
 
-/// How much of a file that comes in is held.
+/// How many bytes of a download are held in memory.
 const PIECE: usize = 64 << 10;
 
-/// How far a file has come.
+/// The progress of a transfer.
 pub(super) struct Course<'a> {
     seen: &'a Seen,
     peer: &'a Peer,
-    /// What a request without a file may take.
+    /// How long a request without a file may take.
     timeout: Duration,
     began: Instant,
     moved: u64,
-    /// How many bytes there are, where that is known.
+    /// The size, if it is known.
     total: Option<u64>,
-    /// What it does: `sent`.
+    /// The verb for its text: `sent`.
     done: &'static str,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// So many bytes more have moved, which buys time; the client hears of it.
+    /// Counts bytes that have moved, extends the deadline and reports progress to the client.
     fn advance(&mut self, bytes: usize) {
         self.moved += bytes as u64;
         let paid = Duration::from_secs(self.moved / LEAST_RATE);
@@ -79,8 +79,8 @@ impl fmt::Display for Course<'_> {
     }
 }
 
-/// The body of an upload: the parameters in their order, the last of which is the name of the file that
-/// follows. pveproxy reads it with a pattern that knows this order and spelling of the headers alone
+/// The body of an upload: the parameters in order, the last of which is the name of the file that follows.
+/// pveproxy parses it with a pattern that only matches this order and spelling of the headers
 /// (`file_upload_multipart` in `PVE/APIServer/AnyEvent.pm`).
 pub(super) struct Multipart<'a> {
     boundary: String,
@@ -90,7 +90,7 @@ pub(super) struct Multipart<'a> {
 }
 
 impl<'a> Multipart<'a> {
-    /// Starts with the file's first byte.
+    /// Starts at the beginning of the file.
     pub(super) fn new(
         request: &Request,
         mut file: &'a File,
@@ -137,7 +137,7 @@ impl<'a> Multipart<'a> {
         self.length
     }
 
-    /// How much of it was sent, in words.
+    /// Returns how much was sent, as text.
     pub(super) fn course(&self) -> String {
         self.course.to_string()
     }
@@ -164,13 +164,13 @@ impl Read for Multipart<'_> {
 
 /// Why an answer was not saved.
 pub(super) enum Unsaved {
-    /// It did not come whole.
+    /// It did not arrive whole.
     Answer(ureq::Error),
-    /// The file did not take it.
+    /// It could not be written to the file.
     File(io::Error),
 }
 
-/// Writes what comes to `file`; returns how many bytes that were.
+/// Writes the body to `file`; returns its length.
 pub(super) fn save(
     mut body: impl Read,
     mut file: &File,
@@ -212,7 +212,7 @@ mod tests {
     use crate::request::{Method, Transfer};
     use crate::settings::Check;
 
-    /// A file with this content, which ends with the test.
+    /// Creates a file with this content that is deleted when it is closed.
     fn file(content: &[u8]) -> File {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -283,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_sent_from_its_start_on_a_fresh_connection_where_the_kept_one_was_closed() {
+    fn sends_a_file_from_its_start_on_a_new_connection_if_the_kept_one_was_closed() {
         let answer = || vec![ok(r#"{"data":null}"#)];
         let host = Host::plain(vec![answer(), answer()]);
         let http = to(host.at, Peer::none(), TIMEOUT);
         let (mut file, request) = upload(b"from its start");
-        // Somebody has read it already.
+        // Move the file's position, as if it had been read before.
         io::copy(&mut &*file, &mut io::sink()).unwrap();
         http.exchange(&Request::new(Method::Get, "/version"))
             .unwrap();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_as_much_as_was_announced_of_a_file_that_grows() {
+    fn sends_a_growing_file_up_to_its_announced_length() {
         let host = Host::plain(vec![vec![ok(r#"{"data":null}"#)]]);
         let http = to(host.at, Peer::none(), TIMEOUT);
         let (file, request) = upload(b"announced");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_gets_shorter_is_not_sent_whole_and_so_not_processed() {
+    fn a_file_that_shrinks_is_never_processed() {
         let host = Host::plain(vec![vec![Step::Hold]]);
         let http = to(host.at, Peer::none(), TIMEOUT);
         let (file, request) = upload(b"announced");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_a_host_answers_that_does_not_take_the_whole_file() {
+    fn reports_why_a_host_refuses_an_upload_halfway() {
         let at = host(|mut socket| {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_went_whole_may_have_been_processed_and_is_not_sent_again() {
+    fn a_complete_upload_may_have_been_processed_and_is_not_sent_again() {
         let host = Host::plain(vec![vec![raw("")]]);
         let http = to(host.at, Peer::none(), TIMEOUT);
         let (_file, request) = upload(b"x");
@@ -359,12 +359,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_upload_is_broken_off_while_nothing_can_come_of_it() {
+    fn cancelling_stops_an_incomplete_upload() {
         let (lines, peer, _) = client();
         let at = host(move |mut socket| {
             socket.read_exact(&mut [0]).unwrap();
             lines.send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n").unwrap();
-            // More than fits into the buffers in between is not read.
+            // Do not read: the file is larger than the buffers in between.
             let _ = lines;
             std::thread::sleep(TIMEOUT);
         });
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_an_upload_that_went_whole_is_awaited_although_the_call_is_cancelled() {
+    fn awaits_the_answer_to_a_complete_upload_although_the_call_is_cancelled() {
         let (lines, peer, _) = client();
         let at = host(move |mut socket| {
             request(&mut socket).unwrap();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_wants_to_hear_of_progress_is_told() {
+    fn reports_progress_to_a_client_that_asks_for_it() {
         let output = Output::default();
         let peer = Peer::new(Box::new(&b""[..]), output.clone());
         let params = json!({ "_meta": { "progressToken": "p" } });
@@ -402,7 +402,7 @@ mod tests {
         peer.begin_call(&id, params.as_object().unwrap());
         let seen = Seen::default();
         let mut course = Course::new(&seen, &peer, TIMEOUT, Some(4 << 20), "sent");
-        // At most once a second.
+        // Progress is reported at most once a second.
         std::thread::sleep(Duration::from_millis(1_010));
         course.advance(1 << 20);
         course.advance(1 << 20);
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn saves_a_body_longer_than_any_answer_that_is_read() {
+    fn saves_a_file_larger_than_the_limit_on_answers() {
         // `to` reads answers of 1 MiB.
         let long = vec![b'x'; 3 << 20];
         let head = format!(
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_the_api_is_read_and_not_saved() {
+    fn does_not_save_an_answer_of_the_api() {
         let file = Arc::new(file(b""));
         for (answer, body) in [
             (
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_up_a_file_that_nobody_waits_for() {
+    fn gives_up_a_download_that_nobody_waits_for() {
         let host = Host::plain(vec![vec![Step::Hold]]);
         let http = to(host.at, cancelled(), TIMEOUT);
         let failure = http.exchange(&saving(&Arc::new(file(b"")))).err();
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn each_piece_buys_time_at_the_least_rate_but_no_stop() {
+    fn pieces_extend_the_deadline_but_pauses_do_not() {
         let (seen, peer) = (Seen::default(), Peer::none());
         let long_ago = Instant::now() - Duration::from_secs(1_000);
         let left_after = |bytes: usize| {

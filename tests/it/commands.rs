@@ -98,7 +98,7 @@ fn fingerprint_shows_the_certificate_and_sends_nothing() {
             "\nissuer:   CN=Proxmox Virtual Environment, OU=00000000-",
             "\nvalid:    2020-01-01 00:00:00Z to 2126-01-01 00:00:00Z\n",
             &format!("\nSHA-256:  {fingerprint}\n"),
-            "could have shown another one",
+            "could have presented another one",
             "openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n",
             &format!("\nPROXMOX_FINGERPRINT={fingerprint}\n"),
         ],

@@ -1,4 +1,4 @@
-//! Several hosts that play scripts: which of them is asked, and what is said of the others.
+//! Several scripted hosts: which of them gets a request, and what is reported about the others.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +12,7 @@ use crate::settings::Check;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Hosts at these addresses, `checks` of which are for those that speak TLS.
+/// Creates hosts at these addresses; `checks` are for those that speak TLS.
 fn hosts_with(
     checks: &[Option<Check>],
     places: &[SocketAddr],
@@ -62,7 +62,7 @@ fn line_to_set(certificates: &[&str]) -> String {
 }
 
 #[test]
-fn the_first_host_answers_without_a_word() {
+fn says_nothing_if_the_first_host_answers() {
     let [first, second] = [vec![vec![ok("{}")]], vec![]].map(Host::plain);
     let hosts = plain(&[first.at, second.at]);
     hosts.exchange(&get()).unwrap();
@@ -89,7 +89,7 @@ fn a_request_moves_on_from_hosts_that_cannot_be_reached() {
 }
 
 #[test]
-fn a_name_without_an_address_is_no_obstacle() {
+fn skips_a_name_without_an_address() {
     let host = Host::plain(vec![vec![ok("{}")]]);
     let mut all = connection(false, nowhere(), Check::Strict, &[]);
     // A label has at most 63 letters (RFC 1035), so the resolver sends no query for this one.
@@ -106,7 +106,7 @@ fn a_name_without_an_address_is_no_obstacle() {
 }
 
 #[test]
-fn an_untrusted_certificate_is_said_each_time_and_logged_once_with_the_line_to_set() {
+fn reports_an_untrusted_certificate_each_time_and_logs_it_once_with_the_line_to_set() {
     let first = Host::tls("alone", vec![vec![ok("{}")]]);
     let second = Host::tls("server", vec![vec![ok("{}"), ok("{}")]]);
     let strict = [Some(Check::Strict); 2];
@@ -134,7 +134,7 @@ fn an_untrusted_certificate_is_said_each_time_and_logged_once_with_the_line_to_s
 }
 
 #[test]
-fn each_host_is_held_against_its_own_fingerprint() {
+fn checks_each_host_against_its_own_fingerprint() {
     let start = || ["alone", "server"].map(|name| Host::tls(name, vec![vec![ok("{}")]]));
     let hosts = |pins: [&str; 2], places: &[Host; 2]| {
         let checks = pins.map(|name| Some(Check::Pin(pin(name))));
@@ -165,7 +165,7 @@ fn each_host_is_held_against_its_own_fingerprint() {
 }
 
 #[test]
-fn nothing_is_sent_to_another_host_once_one_took_it() {
+fn sends_nothing_to_another_host_once_one_received_the_request() {
     for request in [get(), post()] {
         let first = Host::plain(vec![vec![raw("")]]);
         let second = Host::plain(vec![vec![ok("{}")]]);
@@ -177,8 +177,7 @@ fn nothing_is_sent_to_another_host_once_one_took_it() {
         );
         assert!(hosts.answered_by().is_none());
 
-        // The next request begins where there may be an answer, and for long: it was a whole call
-        // that was lost.
+        // The next request tries another host first, for a long time, since this loss cost a whole call.
         assert!(hosts.return_at.get().unwrap() > Instant::now() + 9 * HOUR);
         hosts.exchange(&get()).unwrap();
         let expected = format!("Answered by {} ({} gave no answer)", second.at, first.at);
@@ -204,7 +203,7 @@ fn an_error_and_a_redirection_are_answers() {
 }
 
 #[test]
-fn all_hosts_are_named_when_none_can_be_used() {
+fn names_all_hosts_if_none_can_be_used() {
     let untrusted = Host::tls("alone", vec![vec![ok("{}")]]);
     let gone = [nowhere(), nowhere()];
     let strict = [Some(Check::Strict); 3];
@@ -229,7 +228,7 @@ fn all_hosts_are_named_when_none_can_be_used() {
 }
 
 #[test]
-fn the_host_that_answered_is_asked_until_the_first_is_due_again() {
+fn stays_with_the_host_that_answered_until_the_first_is_due_again() {
     for (return_after, comes_back) in [(HOUR, false), (Duration::ZERO, true)] {
         let at = nowhere();
         let second = Host::plain(vec![vec![ok("2"), ok("2")]]);
@@ -274,7 +273,7 @@ fn a_fault_is_logged_once_while_it_lasts() {
 }
 
 #[test]
-fn a_host_that_went_away_makes_room_for_the_first() {
+fn returns_to_the_first_host_if_another_disappears() {
     let at = nowhere();
     let second = Host::plain(vec![vec![ok("2")]]);
     let hosts = plain(&[at, second.at]);
@@ -287,7 +286,7 @@ fn a_host_that_went_away_makes_room_for_the_first() {
 }
 
 #[test]
-fn no_host_is_tried_for_a_call_that_was_cancelled() {
+fn tries_no_host_for_a_cancelled_call() {
     for request in [get(), post()] {
         let places = [listener(), listener()];
         let at = places.each_ref().map(|place| place.local_addr().unwrap());
@@ -305,7 +304,7 @@ fn no_host_is_tried_for_a_call_that_was_cancelled() {
 }
 
 #[test]
-fn connecting_to_all_hosts_takes_as_long_as_clients_wait() {
+fn connecting_to_all_hosts_takes_no_longer_than_clients_wait() {
     assert_eq!(longest_connect(1), LONGEST_CONNECT);
     for hosts in 2..=16 {
         let each = longest_connect(hosts as usize);

@@ -1,4 +1,4 @@
-//! The connection against a host that plays a script.
+//! The connection to a host that plays a script.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
@@ -23,19 +23,19 @@ use crate::settings::{self, Check, Secret, Trust};
 
 const SECRET: &str = "5b6e7a1c-90d2-4f83-a417-2c86f0e9d35b";
 
-/// What the host does on a connection, one after the other; then it closes it.
+/// What the host does on a connection, in turn, before it closes it.
 #[derive(Clone)]
 pub(crate) enum Step {
     /// Reads a request and answers.
     Answer(Vec<u8>),
-    /// Sends something unasked.
+    /// Sends something without a request.
     Say(&'static [u8]),
     /// Waits until the client closes.
     Hold,
 }
 use Step::{Answer, Hold, Say};
 
-/// A host on loopback that plays one script per connection and then listens no more.
+/// A host on loopback that plays one script per connection and then stops listening.
 pub(crate) struct Host {
     pub(crate) at: SocketAddr,
     thread: JoinHandle<Vec<String>>,
@@ -53,7 +53,7 @@ impl Host {
         })
     }
 
-    /// Presents these certificates of the fixtures, the server's own first.
+    /// Presents these certificates from the fixtures, the server's own first.
     pub(crate) fn tls(certificates: &str, scripts: Vec<Vec<Step>>) -> Self {
         Self::tls_of(rustls::DEFAULT_VERSIONS, certificates, scripts)
     }
@@ -101,7 +101,7 @@ impl Host {
         Self { at, thread, closed }
     }
 
-    /// The requests that came in, once the whole script was played.
+    /// Returns the requests that arrived, once the whole script was played.
     pub(crate) fn requests(self) -> Vec<String> {
         self.thread.join().unwrap()
     }
@@ -111,7 +111,7 @@ pub(crate) fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// An address that nothing listens on.
+/// Returns an address that nothing listens on.
 pub(crate) fn nowhere() -> SocketAddr {
     // Not 127.0.0.1, where another test could be given the port.
     let listener = TcpListener::bind("127.0.0.2:0").unwrap();
@@ -136,7 +136,7 @@ fn play(mut stream: impl Read + Write, script: Vec<Step>, requests: &mut Vec<Str
     }
 }
 
-/// Reads one request, head and body; `None` if the client went away or TLS failed.
+/// Reads one request, head and body; returns `None` if the client disconnected or TLS failed.
 pub(crate) fn request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
@@ -194,7 +194,7 @@ pub(crate) fn connection(tls: bool, at: SocketAddr, check: Check, listed: &[&str
 }
 
 impl Http {
-    /// Sends a request by the API token.
+    /// Sends a request with the API token.
     pub(crate) fn exchange(&self, request: &Request) -> Result<Response, Failure> {
         self.exchange_as(request, None)
     }
@@ -253,7 +253,7 @@ pub(crate) fn maybe_processed(outcome: Result<Response, Failure>) -> String {
     }
 }
 
-/// Calls a host with this certificate once; the text is empty if that worked.
+/// Calls a host that has this certificate once; returns the failure, or an empty text.
 fn call_with(certificate: &str, check: Check, listed: &[&str], bundles: &[&str]) -> String {
     let host = Host::tls(certificate, vec![vec![ok("{}")]]);
     let connection = connection(true, host.at, check, listed);
@@ -281,7 +281,7 @@ pub(crate) fn assert_holds(text: &str, parts: &[&str]) {
     }
 }
 
-/// The client of a call `1` that it has cancelled.
+/// Returns the client of a call `1` that it has cancelled.
 pub(crate) fn cancelled() -> Peer {
     let line = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
     let peer = Peer::new(Box::new(&line[..]), io::sink());
@@ -294,7 +294,7 @@ thread_local! {
     static LOG: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Keeps what the calling thread logs, which is all that one `Http` does.
+/// Collects what the calling thread logs: an `Http` only logs on its own thread.
 struct Log;
 
 impl log::Log for Log {
@@ -311,7 +311,7 @@ impl log::Log for Log {
 }
 
 pub(crate) fn logged(act: impl FnOnce()) -> String {
-    // Another test may have been first.
+    // Another test may have installed the logger already.
     let _ = log::set_logger(&Log);
     log::set_max_level(log::LevelFilter::Trace);
     LOG.take();
@@ -399,7 +399,7 @@ mod trusting {
     }
 
     #[test]
-    fn verify_does_not_warn_of_a_known_issuer() {
+    fn verify_does_not_warn_about_a_known_issuer() {
         let log = logged(|| assert_eq!(call_with("server", Check::Verify, &[], &["ca"]), ""));
         assert!(!log.contains("WARN"), "{log}");
     }
@@ -421,7 +421,7 @@ mod trusting {
     }
 
     #[test]
-    fn looks_at_the_name_alone_of_a_listed_certificate() {
+    fn checks_only_the_name_of_a_listed_certificate() {
         for check in [Check::Strict, Check::Verify] {
             assert_eq!(call_with("expired", check, &["expired"], &[]), "");
             let text = call_with("elsewhere", check, &["elsewhere"], &[]);
@@ -430,7 +430,7 @@ mod trusting {
     }
 
     #[test]
-    fn refuses_dates_and_names_in_strict_and_verify_alike() {
+    fn strict_and_verify_both_refuse_wrong_dates_and_names() {
         for (certificate, why) in [
             ("expired", "expired since 2011-01-01 00:00:00Z"),
             ("future", "not yet valid, until 2125-01-01 00:00:00Z"),
@@ -471,7 +471,7 @@ mod trusting {
             assert_holds(&text, &["/etc/pve/pve-root-ca.pem. Set PROXMOX_HOST"]);
             assert!(!text.contains("PROXMOX_SSL_MODE=verify"), "{text}");
         }
-        // Where nothing but the issuer is wrong, verify would take it.
+        // `verify` would accept it only if the issuer were the only problem.
         let text = call_with("server", Check::Strict, &[], &["alone"]);
         assert_holds(&text, &["PROXMOX_SSL_MODE=verify tolerates"]);
     }
@@ -486,7 +486,7 @@ mod trusting {
     }
 
     #[test]
-    fn checks_tls_1_2_alike() {
+    fn checks_tls_1_2_in_the_same_way() {
         let only = &[&rustls::version::TLS12];
         for (check, worked) in [
             (Check::Pin(sha256_of("server")), true),
@@ -620,7 +620,7 @@ mod exchanging {
         let http = plain(&host);
         let reply = http.exchange(&get()).unwrap();
         assert_eq!(reply.body, json!({"data": ["no content"]}));
-        // And the connection is kept.
+        // The connection is kept, too.
         http.exchange(&get()).unwrap();
         for request in host.requests() {
             assert!(
@@ -691,7 +691,7 @@ mod exchanging {
     }
 
     #[test]
-    fn tells_the_clock_of_the_host_where_the_answer_does() {
+    fn returns_the_date_of_the_answer_if_it_has_one() {
         let dated =
             "HTTP/1.1 200 OK\r\nDate: Tue, 29 Feb 2000 00:00:00 GMT\r\nContent-Length: 2\r\n\r\n{}";
         let host = Host::plain(vec![vec![raw(dated), ok("{}")]]);
@@ -735,9 +735,9 @@ mod exchanging {
     }
 
     #[test]
-    fn sends_nothing_again_after_the_connection_broke() {
+    fn does_not_repeat_a_request_after_the_connection_broke() {
         for request in [get(), post()] {
-            // Once on a new connection and once on a kept one. One more is there to be misused.
+            // Once on a new connection and once on a kept one. The last connection is there to be misused.
             for kept in [vec![], vec![ok("{}")]] {
                 let first = [kept.clone(), vec![raw("")]].concat();
                 let host = Host::tls("server", vec![first, vec![ok("{}")]]);
@@ -761,7 +761,7 @@ mod exchanging {
     }
 
     #[test]
-    fn takes_a_cut_or_foreign_success_for_a_failure() {
+    fn treats_a_truncated_or_foreign_success_as_a_failure() {
         for (answer, why) in [
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"data\":[",
@@ -840,7 +840,7 @@ mod exchanging {
     }
 
     #[test]
-    fn a_host_that_has_spoken_http_is_not_taken_for_one_of_tls() {
+    fn does_not_suspect_tls_of_a_host_that_has_spoken_http() {
         let host = Host::plain(vec![vec![ok("{}"), Answer(Vec::new())]]);
         let http = plain(&host);
         http.exchange(&get()).unwrap();
@@ -853,7 +853,7 @@ mod exchanging {
     }
 
     #[test]
-    fn takes_an_empty_success_and_a_foreign_error_for_null() {
+    fn reads_an_empty_success_and_a_foreign_error_as_null() {
         for (answer, status) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200),
             ("HTTP/1.1 502 Bad\r\nContent-Length: 6\r\n\r\n<html>", 502),
@@ -866,7 +866,7 @@ mod exchanging {
     }
 
     #[test]
-    fn does_not_follow_a_redirection_nor_repeat_what_it_says() {
+    fn neither_follows_a_redirection_nor_repeats_its_text() {
         let answer = "HTTP/1.1 301 Moved\r\n\
                       Location: https://u:secret@pve1:8006/?secret#secret\r\n\
                       Content-Length: 0\r\n\r\n";
@@ -877,7 +877,7 @@ mod exchanging {
     }
 
     #[test]
-    fn reads_an_answer_of_just_the_limit_and_no_byte_more() {
+    fn reads_an_answer_up_to_the_limit_and_no_byte_more() {
         for (limit, fits) in [(10, true), (9, false)] {
             let host = Host::plain(vec![vec![ok("[\"12345\"] ")]]);
             let connection = connection(false, host.at, Check::Strict, &[]);
@@ -1015,7 +1015,7 @@ pub(crate) mod failing {
         assert_holds(&text, &["not complete within 0.05 s"]);
     }
 
-    /// Plays a host of its own making on one connection.
+    /// Runs a host of the test's own on one connection.
     pub(crate) fn host(play: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
         let listener = listener();
         let at = listener.local_addr().unwrap();
@@ -1048,7 +1048,7 @@ pub(crate) mod failing {
     }
 
     #[test]
-    fn bounds_an_answer_that_comes_a_byte_at_a_time() {
+    fn bounds_an_answer_that_arrives_a_byte_at_a_time() {
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n";
         for begun in [head, &head[..13]] {
             let at = host(move |mut socket| {
@@ -1063,7 +1063,7 @@ pub(crate) mod failing {
         }
     }
 
-    /// A client whose lines come from a test, and what it was answered.
+    /// Returns a client: where the test sends its lines, its peer, and what the peer was sent.
     pub(crate) fn client() -> (Sender<&'static str>, Peer, Output) {
         struct Lines(Receiver<&'static str>);
         impl Read for Lines {
@@ -1091,12 +1091,12 @@ pub(crate) mod failing {
     }
 
     #[test]
-    fn hears_the_client_while_the_host_takes_the_request() {
+    fn polls_the_client_while_the_host_reads_the_request() {
         let (lines, peer, output) = client();
         let at = host(move |mut socket| {
             let mut first = [0];
             socket.read_exact(&mut first).unwrap();
-            // Part of the request was sent, so it is not broken off either.
+            // Part of the request was sent, so it is not abandoned.
             let cancel =
                 r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
             lines.send(cancel).unwrap();
@@ -1127,7 +1127,7 @@ pub(crate) mod failing {
             socket.read_exact(&mut hello).unwrap();
             let cancel = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n";
             lines.send(cancel).unwrap();
-            // A byte of a handshake message that does not come to its end.
+            // The bytes of a handshake message that never ends.
             socket.write_all(b"\x16\x03\x03\x3f\xff").unwrap();
             drip(socket);
             tell.send(()).unwrap();
@@ -1205,7 +1205,7 @@ pub(crate) mod failing {
     }
 
     #[test]
-    fn refuses_a_token_that_no_header_can_hold() {
+    fn refuses_a_token_that_is_invalid_in_a_header() {
         let mut connection = connection(false, nowhere(), Check::Strict, &[]);
         connection.token_secret = Secret::new(format!("{SECRET}\n"));
         let text = not_sent(call(&connection));
@@ -1226,7 +1226,7 @@ pub(crate) mod failing {
     }
 
     #[test]
-    fn refuses_a_host_that_is_none() {
+    fn refuses_an_invalid_host_name() {
         let mut connection = connection(true, nowhere(), Check::Strict, &[]);
         connection.hosts[0].name = "pve 1".to_owned();
         assert_holds(&not_sent(call(&connection)), &["PROXMOX_HOST"]);

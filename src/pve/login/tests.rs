@@ -1,4 +1,4 @@
-//! The login against a host that plays a script.
+//! The login to a host that plays a script.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::pve::http::tests::{Host as Server, Step, assert_holds, connection, get, ok, raw, read};
@@ -20,7 +20,7 @@ fn granted(ticket: &str) -> Step {
     ))
 }
 
-/// What Proxmox answers to a password, where a second factor is to follow, at 59 s after 1970.
+/// Proxmox's answer to the password of a user with a second factor, dated 59 s after 1970.
 fn challenged(factors: &str) -> Step {
     let factors = text::percent::encode(factors);
     let body = format!(
@@ -32,7 +32,7 @@ fn challenged(factors: &str) -> Step {
     ))
 }
 
-/// As it was recorded.
+/// The answer as recorded.
 fn refused() -> Step {
     let body = r#"{"message":"authentication failure\n","data":null}"#;
     raw(&format!(
@@ -61,8 +61,8 @@ fn factor() -> Option<Key> {
     Some(Key::new(b"12345678901234567890"))
 }
 
-/// Lets a cluster do something that asks a host in plain HTTP for these answers on one connection; returns
-/// what the host was asked.
+/// Lets a cluster do something that sends requests to a host in plain HTTP, which gives these answers on one
+/// connection; returns the requests.
 fn ask(
     user: &str,
     totp: Option<Key>,
@@ -79,7 +79,7 @@ fn ask(
     server.requests()
 }
 
-/// A read by the user who has logged in: the gate alone can send a change.
+/// Returns a read by the user who has logged in: only the gate can send a change.
 fn wanted() -> Request {
     Request {
         login: Some(Root),
@@ -135,7 +135,7 @@ fn logs_in_once_and_sends_ticket_and_csrf_token_and_no_api_token() {
 }
 
 #[test]
-fn what_needs_no_login_goes_with_the_token() {
+fn sends_the_token_unless_a_login_is_needed() {
     let requests = ask("root@pam", None, vec![done()], |_, reader| {
         reader.send(&get()).unwrap();
     });
@@ -144,7 +144,7 @@ fn what_needs_no_login_goes_with_the_token() {
 }
 
 #[test]
-fn nothing_leaves_where_the_certificate_is_only_tolerated_or_unchecked() {
+fn sends_nothing_if_the_certificate_is_only_tolerated_or_unchecked() {
     for check in [Check::Verify, Check::Insecure] {
         let server = Server::tls("server", vec![vec![granted(TICKET)]]);
         let connection = connection(true, server.at, check, &["alone"]);
@@ -167,7 +167,7 @@ fn nothing_leaves_where_the_certificate_is_only_tolerated_or_unchecked() {
 }
 
 #[test]
-fn a_certificate_that_is_trusted_will_do_whatever_the_mode() {
+fn accepts_a_trusted_certificate_in_every_mode() {
     let pin = Check::Pin(sha256(&read("server")));
     for (check, listed) in [
         (Check::Strict, &["ca"][..]),
@@ -187,7 +187,7 @@ fn a_certificate_that_is_trusted_will_do_whatever_the_mode() {
 }
 
 #[test]
-fn the_ticket_is_renewed_before_two_hours_without_the_password() {
+fn renews_the_ticket_within_two_hours_without_the_password() {
     for (age, expected) in [
         (89, &["wanted"][..]),
         (91, &["by ticket", "wanted"]),
@@ -210,7 +210,7 @@ fn the_ticket_is_renewed_before_two_hours_without_the_password() {
 }
 
 #[test]
-fn a_ticket_that_cannot_be_renewed_is_replaced_by_a_login() {
+fn logs_in_again_if_the_ticket_cannot_be_renewed() {
     let script = [granted(TICKET), done(), refused(), granted(TICKET), done()];
     let server = Server::plain(vec![script.to_vec()]);
     let connection = connection(false, server.at, Check::Strict, &[]);
@@ -244,7 +244,7 @@ fn kind(request: &str) -> &'static str {
 }
 
 #[test]
-fn a_second_factor_is_answered_by_the_clock_of_the_host() {
+fn computes_the_second_factor_by_the_clock_of_the_host() {
     let script = vec![
         challenged(r#"{"totp":true,"recovery":"high"}"#),
         granted(TICKET),
@@ -266,7 +266,7 @@ fn a_second_factor_is_answered_by_the_clock_of_the_host() {
 }
 
 #[test]
-fn says_what_a_second_factor_lacks() {
+fn says_what_is_missing_for_a_second_factor() {
     let takes_totp = r#"{"totp":true}"#;
     for (totp, script, expected) in [
         (
@@ -298,7 +298,7 @@ fn says_what_a_second_factor_lacks() {
 }
 
 #[test]
-fn a_refused_login_is_not_repeated_until_the_user_is_locked() {
+fn stops_trying_before_refusals_lock_the_user() {
     let server = Server::plain(vec![vec![refused(); 3]]);
     let connection = connection(false, server.at, Check::Strict, &[]);
     let connection = with_login(connection, "root@pam", None);
@@ -325,7 +325,7 @@ fn a_refused_login_is_not_repeated_until_the_user_is_locked() {
 }
 
 #[test]
-fn who_cannot_do_it_is_told_before_anything_is_sent() {
+fn refuses_a_user_who_can_never_do_it_before_anything_is_sent() {
     let server = Server::plain(Vec::new());
     let connection = connection(false, server.at, Check::Strict, &[]);
     let peer = Peer::none();
@@ -361,7 +361,7 @@ fn who_cannot_do_it_is_told_before_anything_is_sent() {
 }
 
 #[test]
-fn the_password_confirms_a_change_of_all_but_root_where_the_host_asks_for_that() {
+fn confirms_a_change_with_the_password_if_the_host_asks_for_it_except_for_root() {
     let version = || ok(r#"{"data":{"version":"9.2.11"}}"#);
     for (user, since, method, confirms) in [
         ("ops@pve", 8, Method::Put, true),
@@ -384,7 +384,7 @@ fn the_password_confirms_a_change_of_all_but_root_where_the_host_asks_for_that()
         let cluster = Cluster::new(&connection, peer.clone());
         let request = Request::new(method, "/access/x").by(Some(needed));
         let reader = Reader::new(&cluster, &peer);
-        // The token's connection is closed first, since the host plays one script after the other.
+        // Close the token's connection first, since the host plays one script after another.
         if user != "root@pam" {
             reader.major_version().unwrap();
         }
@@ -399,7 +399,7 @@ fn the_password_confirms_a_change_of_all_but_root_where_the_host_asks_for_that()
 }
 
 #[test]
-fn a_ticket_that_is_not_taken_is_forgotten() {
+fn forgets_a_refused_ticket() {
     let invalid =
         || raw("HTTP/1.1 401 permission denied - invalid PVE ticket\r\nConnection: close\r\n\r\n");
     let server = Server::plain(vec![
@@ -420,7 +420,7 @@ fn a_ticket_that_is_not_taken_is_forgotten() {
 }
 
 #[test]
-fn neither_an_answer_nor_an_error_repeats_what_logs_in() {
+fn neither_an_answer_nor_an_error_repeats_a_secret_of_the_login() {
     let echo = format!(r#"{{"data":"{PASSWORD} {TICKET} {CSRF_TOKEN}"}}"#);
     let fault = format!("HTTP/1.1 500 {PASSWORD} {TICKET} {CSRF_TOKEN}\r\n\r\n");
     ask(
@@ -445,7 +445,7 @@ fn neither_an_answer_nor_an_error_repeats_what_logs_in() {
 }
 
 #[test]
-fn a_browser_finds_the_host_as_it_is_set_and_the_node_behind_a_tunnel() {
+fn the_web_address_is_the_configured_host_or_the_node_behind_a_tunnel() {
     let at = "127.0.0.1:8443".parse().unwrap();
     for (tls, expected) in [
         (true, "https://127.0.0.1:8443"),

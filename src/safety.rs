@@ -1,6 +1,6 @@
 //! The gate that every change passes before it is sent: boundaries, preview, confirmation, audit.
 //!
-//! It stands where requests leave, not where tools start: a tool cannot bypass it, and it judges the request
+//! It sits where requests are sent, not where tools start: no tool can bypass it, and it judges the request
 //! that is actually sent.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`.
@@ -39,10 +39,10 @@ use facts::Facts;
 use question::require_agreement;
 use subject::Subject;
 
-/// Whether to show what would be sent instead of sending it.
+/// Whether to show what would be sent rather than send it.
 pub(crate) const DRY_RUN: Param = Param::optional("dry_run", Kind::Flag, "").about_the_call();
 
-/// The token that a call is repeated with once the user has agreed.
+/// The token to repeat a call with once the user has agreed.
 pub(crate) const CONFIRM_TOKEN: Param =
     Param::optional("confirm_token", Kind::Text(1, 100), "").about_the_call();
 
@@ -63,12 +63,12 @@ impl GateState {
     }
 }
 
-/// Who calls, and what they can do.
+/// The client that calls, and what it can do.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// Their name and version, for the audit log; they can claim any.
+    /// Its name and version for the audit log; it can claim any.
     pub(crate) name: String,
-    /// Whether a task that goes on is taken as the end of a call.
+    /// Whether its calls may end while their task still runs.
     pub(crate) follows_tasks: bool,
     /// How the user can be asked.
     pub(crate) approval: Approval,
@@ -81,15 +81,15 @@ pub(crate) struct Gate<'a> {
     name: &'static str,
     /// What the tool does.
     summary: Cell<&'static str>,
-    /// The requests that the tool has declared.
+    /// The requests that the tool declares.
     requests: Cell<Requests>,
-    /// The object that is about to be changed, as the tool has read it; null if it has not.
+    /// The object about to be changed, as the tool read it; null if it did not.
     before: RefCell<Value>,
-    /// What the tool has found out about the effects of the change, in lines.
+    /// What the tool found out about the effects of the change, in lines.
     findings: RefCell<Vec<String>>,
-    /// Whether a tool for the other kind of guest does the work, so that it must be harmless.
+    /// Whether the tool for the other kind of guest does the work, so that only harmless requests may pass.
     is_stand_in: Cell<bool>,
-    /// The error for the first risk that it would take.
+    /// The error to return instead of taking a risk.
     refusal: RefCell<Option<Error>>,
     caller: Caller,
     /// Identifies the call: tool and arguments. It can contain secrets.
@@ -101,7 +101,7 @@ pub(crate) struct Gate<'a> {
     token: RefCell<Option<String>>,
     /// What the user has agreed to, until it is used.
     consent: RefCell<Option<Consent>>,
-    /// Whether a change of this call was sent. It must not be sent again, so the user can no longer be asked.
+    /// Whether the call has sent a change, which must not be repeated, so the user can no longer be asked.
     has_sent: Cell<bool>,
     /// Whether the audit log has a line for this call.
     is_recorded: Cell<bool>,
@@ -140,13 +140,13 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Sets the declared requests of the tool, by which those that it sends are judged.
+    /// Sets the tool's declared requests, by which those that it sends are judged.
     pub(crate) fn with_requests(self, requests: Requests) -> Self {
         self.requests.set(requests);
         self
     }
 
-    /// Sets the arguments of the call, and reads the answer to a question that came with it.
+    /// Sets the arguments of the call, and reads the answer to a question if the call brings one back.
     pub(crate) fn set_call(&mut self, args: &Args, now: u64) -> Result<(), Error> {
         self.call = format!("{} {}", self.name, args.redacted(|_, value| value.into()));
         self.arguments = args.redacted(readable);
@@ -156,8 +156,8 @@ impl<'a> Gate<'a> {
         Ok(())
     }
 
-    /// Hands the call to the tool for the other kind of guest. The guest may have been mixed up, so a request
-    /// with a risk is answered with `refusal`.
+    /// Hands the call to the tool for the other kind of guest. Since the guests may have been mixed up, a
+    /// risky request returns `refusal`.
     pub(crate) fn delegate(&self, summary: &'static str, requests: Requests, refusal: Error) {
         self.summary.set(summary);
         self.requests.set(requests);
@@ -165,11 +165,11 @@ impl<'a> Gate<'a> {
         *self.refusal.borrow_mut() = Some(refusal);
     }
 
-    /// Lets `request` through or returns why not. What the decision depends on is read each time.
+    /// Lets `request` through or returns why not. Whatever the decision depends on is read each time.
     pub(crate) fn authorize(&self, client: &Reader, request: &Request) -> Result<Pass, Error> {
         let decision = match self.decide(client, request) {
             Ok(decision) => decision,
-            // The call that this is a part of has a line.
+            // The enclosing call has a line.
             Err(error) if matches!(self.caller.approval, Approval::Rehearsed { .. }) => {
                 return Err(error);
             }
@@ -215,12 +215,12 @@ impl<'a> Gate<'a> {
         self.confirm(client, request, &subject)
     }
 
-    /// Whether the call only shows what it would send.
+    /// Returns whether the call only shows what it would send.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.is_dry_run
     }
 
-    /// Whether there is anyone to ask.
+    /// Returns whether there is anyone to ask.
     pub(crate) fn can_ask(&self) -> bool {
         self.caller.approval.can_ask()
     }
@@ -230,7 +230,7 @@ impl<'a> Gate<'a> {
         &self.caller.name
     }
 
-    /// Leaves the audit log to the calls that this one consists of.
+    /// Leaves the audit log to the calls that make up this one.
     pub(crate) fn leave_record_to_parts(&self) {
         self.is_recorded.set(true);
     }
@@ -257,7 +257,8 @@ impl<'a> Gate<'a> {
         line.end(&fields);
     }
 
-    /// Lets an elevated call that only reads start, if what it names is within the boundaries.
+    /// Lets an elevated call that only reads start if the node and guest that it names are within the
+    /// boundaries.
     pub(crate) fn authorize_read(&self, client: &Reader, args: &Args) -> Result<Pass, Error> {
         let subject = Subject::of_read(args.named("node"), args.named("vmid"));
         if !subject.nodes.is_empty() {
@@ -283,7 +284,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Records a call that has no line yet because nothing was sent. If that fails, so does the call.
+    /// Records a call that has no line yet because nothing was sent. If recording fails, so does the call.
     pub(crate) fn record_unsent<T>(
         &self,
         now: u64,
@@ -370,7 +371,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Shows what would be sent and what that would do.
+    /// Shows what would be sent, and its effects.
     fn preview(
         &self,
         client: &Reader,
@@ -406,7 +407,7 @@ impl<'a> Gate<'a> {
                 let facts = Facts::read(client, request, subject)?;
                 let sentence = facts.sentence(risk);
                 let note = match (self.safety.confirm, facts.destroys(risk)) {
-                    _ if facts.is_harmless => "\nAs things are, it does no harm.",
+                    _ if facts.is_harmless => "\nIt is harmless at present.",
                     (Confirm::Never, true) => "\nIt cannot be undone.",
                     (Confirm::Never, false) => "",
                     (_, true) => "\nIt cannot be undone; it may have to be confirmed.",
@@ -438,10 +439,10 @@ mod tests {
     use crate::settings::boundaries::{Guests, Nodes};
     use crate::tools;
 
-    /// Returns why a request of a tool is not let through.
+    /// Returns why the gate stops a request, if it does.
     fn refusal(safety: &Safety, approval: Approval, request: &Request) -> Option<ErrorKind> {
         let state = GateState::new(safety);
-        let entry = tools::find("proxmox_delete_vm").expect("it is there");
+        let entry = tools::find("proxmox_delete_vm").expect("it exists");
         let caller = Caller {
             name: String::new(),
             follows_tasks: false,
@@ -494,7 +495,7 @@ mod tests {
             .collect()
     }
 
-    /// What the gate makes of a request of [`JOBS`]: `allowed`, or why not.
+    /// Returns the gate's verdict on a request of [`JOBS`]: `allowed`, or why not.
     fn judge(safety: &Safety, request: &Request, job: &Value) -> String {
         judge_among(Requests::Rows(&JOBS), safety, request, job)
     }
@@ -528,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_what_is_confirmed_as_what() {
+    fn a_row_decides_what_is_confirmed() {
         let always = Safety {
             confirm: Confirm::Always,
             ..Safety::default()
@@ -575,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_about_a_guest_whose_change_was_not_read_shows_the_guest() {
+    fn a_question_shows_the_guest_unless_the_changed_object_was_read() {
         static STEPS: &[Step] = &[Step::change(
             Post,
             "/nodes/{node}/qemu/{vmid}/unplug",
@@ -600,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_which_guests_the_boundaries_are_about() {
+    fn a_row_decides_which_guests_the_boundaries_apply_to() {
         let safety = Safety {
             protected: Guests::parse("100").ok(),
             confirm: Confirm::Never,
@@ -627,9 +628,9 @@ mod tests {
         }
     }
 
-    /// Each of its places as well, of which few are recorded.
+    /// Covers places that no recording has, too.
     #[test]
-    fn every_change_that_a_tool_declares_is_stopped_by_each_setting_that_is_about_it() {
+    fn each_setting_stops_every_declared_change_that_it_applies_to() {
         let unasked = Safety {
             confirm: Confirm::Never,
             ..Safety::default()
@@ -707,7 +708,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_change_is_not_asked_about_because_the_first_would_be_sent_again() {
+    fn never_asks_about_a_second_change_since_the_first_would_be_sent_again() {
         let safety = Safety::default();
         let state = GateState::new(&safety);
         let cluster = Cluster::demo(Demonstration::new(RECORDED));
@@ -725,7 +726,7 @@ mod tests {
                 follows_tasks: false,
                 approval,
             };
-            let start = tools::find("proxmox_start_vm").expect("it is there");
+            let start = tools::find("proxmox_start_vm").expect("it exists");
             let gate = Gate::new(&safety, &state, ("tool", "Does."), caller)
                 .with_requests(start.tool.declared_requests());
             let pass = gate.authorize(&reader, &first).expect("it is let through");

@@ -1,7 +1,7 @@
 //! The audit log: what elevated tools were asked to do, what was decided, and the outcome.
 //!
-//! The first part of a line is on disk before its request is sent, the rest is written when the answer is
-//! there. A line without its end is a request whose outcome is unknown.
+//! A line's first part is on disk before the request is sent; the rest follows with the answer. A line
+//! without an end is a request whose outcome is unknown.
 
 #[cfg(unix)]
 use std::fs::Permissions;
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::mcp::connection::{Interruption, Peer};
 use crate::text;
 
-/// How long to wait for another process to finish its line, which takes as long as its request.
+/// How long to wait for another process to finish its line, which it holds during its request.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 const DELAY: Duration = Duration::from_millis(100);
@@ -37,14 +37,15 @@ impl Audit {
         Self { path }
     }
 
-    /// Begins a line with these fields; when it returns they are on disk. If it fails, nothing may be sent.
+    /// Begins a line with these fields, which are on disk when this returns. If it fails, nothing may be
+    /// sent.
     pub(crate) fn begin(&self, peer: &Peer, fields: &Map<String, Value>) -> Result<Line, Error> {
         let refused = |err: io::Error| {
             Error::impossible(
                 "the audit log cannot be written, nothing was sent",
                 format!("PROXMOX_AUDIT_LOG ({}): {err}", self.path.display()),
             )
-            .hint("The user must fix it: no elevated tool works without its record.")
+            .hint("The user must fix it: no elevated tool works without a record.")
         };
         let mut file = open(&self.path).map_err(refused)?;
         lock(&file, peer).map_err(|problem| match problem {
@@ -54,7 +55,7 @@ impl Audit {
         let line = json(fields);
         let start = line.strip_suffix('}').unwrap_or(&line);
         let begin = |file: &mut File| {
-            // A process that was killed has left its line unfinished.
+            // A process that was killed may have left its line unfinished.
             let gap = if is_unfinished(file)? { "\n" } else { "" };
             file.write_all(format!("{gap}{start}").as_bytes())?;
             file.sync_data()
@@ -71,13 +72,13 @@ impl Line {
         let rest = fields.strip_prefix('{').unwrap_or(&fields);
         let ended = self.file.write_all(format!(",{rest}\n").as_bytes());
         if let Err(err) = ended.and_then(|()| self.file.sync_data()) {
-            log::error!("a line of the audit log could not be ended: {err}");
+            log::error!("a line of the audit log could not be finished: {err}");
         }
     }
 }
 
-/// Returns `fields` as JSON without characters that hide, reorder or break text for a reader without a JSON
-/// parser.
+/// Returns `fields` as JSON, escaping characters that hide, reorder or break the text for someone who reads
+/// it without a JSON parser.
 fn json(fields: &Map<String, Value>) -> String {
     let mut line = String::new();
     for c in Value::Object(fields.clone()).to_string().chars() {
@@ -103,9 +104,9 @@ fn open(path: &Path) -> io::Result<File> {
         options.mode(0o600);
     }
     let file = options.open(path)?;
-    // It may have become a link in the meantime.
+    // It may have become a link in between.
     refuse_link(path)?;
-    // A terminal could be the one that messages go to.
+    // A terminal could be the one that shows messages.
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(not_a_file());
@@ -124,15 +125,15 @@ fn open(path: &Path) -> io::Result<File> {
 pub(crate) fn can_be_written(path: &Path) -> io::Result<()> {
     refuse_link(path)?;
     match fs::metadata(path) {
-        // A pipe would wait for its other end.
+        // Opening a pipe would wait for its other end.
         Ok(found) if !found.is_file() => Err(not_a_file()),
         Ok(found) => {
             let file = OpenOptions::new().read(true).append(true).open(path)?;
-            // `open` restricts its mode, which only its owner may do.
+            // `open` may have to restrict the mode, which only the owner can.
             file.set_permissions(found.permissions())
         }
         Err(err) if err.kind() == ErrorKind::NotFound => {
-            // The file itself could get its first line in the meantime and would be removed with it.
+            // The file itself could get its first line in between, and would be removed with it.
             let mut name = path.as_os_str().to_owned();
             name.push(format!(".check-{}", process::id()));
             OpenOptions::new()
@@ -160,7 +161,7 @@ fn not_a_file() -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, "it is not a file")
 }
 
-/// Waits until no other process is writing. The error is `None` if the client has cancelled.
+/// Waits until no other process is writing. The error is `None` if the client has cancelled its call.
 fn lock(file: &File, peer: &Peer) -> Result<(), Option<io::Error>> {
     let mut waited = Duration::ZERO;
     loop {
@@ -186,7 +187,7 @@ fn lock(file: &File, peer: &Peer) -> Result<(), Option<io::Error>> {
     }
 }
 
-/// Returns true if the last line is not finished.
+/// Returns whether the last line is unfinished.
 fn is_unfinished(file: &mut File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {
         return Ok(false);
@@ -205,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// A path of its own for each test.
+    /// Returns a path of its own for each test.
     fn path(name: &str) -> PathBuf {
         let path = env::temp_dir().join(format!("proxmox-mcp-audit-{name}-{}", process::id()));
         let _ = fs::remove_file(&path);
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_on_disk_before_it_is_finished_and_is_json_then() {
+    fn a_line_is_on_disk_before_it_is_finished_and_is_json_when_it_is() {
         let path = path("line");
         let audit = Audit::new(path.clone());
         let line = audit.begin(
@@ -252,7 +253,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn others_cannot_read_it_and_only_a_file_is_accepted() {
+    fn only_accepts_a_file_and_keeps_others_from_reading_it() {
         use std::os::unix::fs::PermissionsExt;
 
         let path = path("mode");
@@ -277,7 +278,7 @@ mod tests {
     }
     #[cfg(unix)]
     #[test]
-    fn a_symbolic_link_is_refused_and_its_target_is_not_changed() {
+    fn refuses_a_symbolic_link_and_leaves_its_target_alone() {
         use std::os::unix::fs::{PermissionsExt, symlink};
 
         let link = path("link");

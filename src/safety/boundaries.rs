@@ -1,4 +1,4 @@
-//! Boundaries: the guests and command lines that the user limits elevated tools to.
+//! Boundaries: the guests and command lines that the user restricts elevated tools to.
 
 use super::Gate;
 use super::question::command_line;
@@ -59,13 +59,13 @@ impl Gate<'_> {
                 let is_new = matches!(guest.impact, Impact::Created { .. });
                 match (set.contain(&known), protects) {
                     (Some(inside), _) if inside != protects => (),
-                    // A new guest can be protected only by its VMID: it replaces none.
+                    // Proxmox refuses to create a guest over another, so only its VMID can protect it.
                     (None, true) if is_new => (),
                     (Some(_), true) => {
                         return Err(denied(
                             format!("guest {} is protected", guest.vmid),
                             format!(
-                                "PROXMOX_PROTECTED ({}) names it: no tool may stop, change or destroy it.",
+                                "PROXMOX_PROTECTED ({}) includes it: no tool may stop, change or destroy it.",
                                 set.text()
                             ),
                         ));
@@ -74,7 +74,7 @@ impl Gate<'_> {
                         return Err(denied(
                             format!("guest {} is out of bounds", guest.vmid),
                             format!(
-                                "PROXMOX_GUESTS bounds elevated tools to {}.{}",
+                                "PROXMOX_GUESTS restricts elevated tools to {}.{}",
                                 set.text(),
                                 match is_new {
                                     true => " Give the new guest a VMID or pool within it.",
@@ -101,8 +101,8 @@ impl Gate<'_> {
         else {
             return Ok(());
         };
-        // Standard input can be a command as well, so a `*` at the end of a pattern does not allow it, and a
-        // pattern with standard input does not allow a command without.
+        // Standard input can be a command as well, so a trailing `*` does not cover it, and a pattern with
+        // standard input does not allow a command without any.
         let (line, has_input) = match input {
             Some(input) => (format!("{} < {input}", command_line(argv)), true),
             None => (command_line(argv), false),
@@ -133,8 +133,8 @@ pub(super) fn denied(what: impl Into<String>, why: impl Into<String>) -> Error {
     )
 }
 
-/// Reads pool and tags of a guest; `None` if the token does not see it. For protection, a guest that is created
-/// has neither yet.
+/// Reads the pool and tags of a guest; returns `None` if the token does not see it. A guest that is being
+/// created has neither yet where protection is concerned.
 fn labels(client: &Reader, guest: &Guest, protects: bool) -> Result<Option<Labels>, Error> {
     let of = |vmid| -> Result<Option<Labels>, Error> {
         let row = guests::guest_row(client, vmid)?;
@@ -147,7 +147,7 @@ fn labels(client: &Reader, guest: &Guest, protects: bool) -> Result<Option<Label
             tags: given,
             copy_of,
         } => {
-            // If the guest exists after all, its own pool and tags count.
+            // If the guest already exists, its own pool and tags count.
             let existing = of(guest.vmid)?;
             if existing.is_some() || protects {
                 return Ok(existing);

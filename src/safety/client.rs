@@ -1,4 +1,4 @@
-//! The cluster as tools see it: reads go straight to it, changes pass the gate.
+//! The cluster as tools see it: reads go straight to it, changes go through the gate.
 
 use std::ops::Deref;
 
@@ -21,8 +21,8 @@ impl<'a> Client<'a> {
         Self { reader, gate }
     }
 
-    /// Sends a request that changes something and returns the `data` of the answer, which always is that of
-    /// an accepted change.
+    /// Sends a request that changes something and returns the `data` of the answer, which always confirms the
+    /// change.
     pub(crate) fn change(&self, request: &Request, reply: Reply) -> Result<Value, Error> {
         let pass = self.gate.authorize(&self.reader, request)?;
         let outcome = self.gate.state.changes.send(&self.reader, request, reply);
@@ -32,18 +32,17 @@ impl<'a> Client<'a> {
 }
 
 impl Client<'_> {
-    /// The files of this machine that may be sent or made.
+    /// Returns the files of this machine that may be sent or created.
     pub(crate) fn files(&self) -> Files<'_> {
         Files(&self.gate.safety.upload_dirs)
     }
 
-    /// Passes on the object that is about to be changed: question and preview show it, and the loss can depend
-    /// on it.
+    /// Sets the object about to be changed: question and preview show it, and the loss may depend on it.
     pub(crate) fn show_before(&self, object: &Value) {
         object.clone_into(&mut self.gate.before.borrow_mut());
     }
 
-    /// Notes what was found out about what the change may do, for the same.
+    /// Sets what was found out about the effects of the change, for the question and the preview.
     pub(crate) fn show_findings(&self, lines: &[String]) {
         lines.clone_into(&mut self.gate.findings.borrow_mut());
     }

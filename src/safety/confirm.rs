@@ -15,26 +15,26 @@ use crate::pve::trust::sha256;
 use crate::request::Request;
 use crate::settings::Confirm;
 
-/// The maximum length, in characters, of what the user is asked to confirm. It is always shown in full.
+/// The longest text that the user is asked to confirm, in characters. It is always shown in full.
 const MAX_SENTENCE: usize = 4_000;
 
-/// The same, of up to 50 guests.
+/// The same, for up to 50 guests.
 const MAX_SENTENCES: usize = 8_000;
 
-/// What the user is to agree to.
+/// What the user is asked to agree to.
 struct Asked {
-    /// What is done, of at most `most` characters.
+    /// What is done, in at most `most` characters.
     sentence: String,
     most: usize,
     /// What else they need to know, in lines.
     rest: Vec<String>,
     /// The name of the value in the answer.
     field: &'static str,
-    /// What is kept until they answer.
+    /// What is stored until they answer.
     consent: Consent,
 }
 
-/// A digest of what the user is shown of a request.
+/// Returns a digest of what the user is shown about a request.
 fn digest(request: &Request, facts: &Facts) -> [u8; 32] {
     sha256(format!("{request}\n{}", facts.basis).as_bytes())
 }
@@ -71,7 +71,8 @@ impl Gate<'_> {
         )
     }
 
-    /// Returns what the user has to agree to, with what they need to know; `None` if it is allowed as it is.
+    /// Returns what the user has to agree to, and what they need to know; `None` if no confirmation is
+    /// needed.
     fn to_confirm<'r>(
         &self,
         client: &Reader,
@@ -93,7 +94,7 @@ impl Gate<'_> {
         Ok((!facts.is_harmless).then_some((risk, facts)))
     }
 
-    /// Returns what one of several requests would do.
+    /// Returns what a request would do, for the question about several at once.
     pub(super) fn rehearse(
         &self,
         client: &Reader,
@@ -123,7 +124,7 @@ impl Gate<'_> {
         })
     }
 
-    /// Has the user agree to several changes at once, each in a line: they type how many guests it is about.
+    /// Asks the user to agree to several changes at once, one a line, by typing the number of guests.
     pub(crate) fn confirm_together(
         &self,
         client: &Reader,
@@ -138,7 +139,7 @@ impl Gate<'_> {
                 sentence: Some(sentence),
                 ..
             }) => sentence.clone(),
-            _ => format!("{who}: as things are, it does no harm."),
+            _ => format!("{who}: harmless at present."),
         });
         let lines: Vec<String> = lines.collect();
         let mut rest: Vec<String> = Vec::new();
@@ -170,7 +171,7 @@ impl Gate<'_> {
         Ok(())
     }
 
-    /// Asks the user, unless they have agreed; `what` is about to be sent.
+    /// Asks the user unless they have already agreed; `what` is about to be sent.
     fn ask(&self, client: &Reader, what: &str, asked: Asked) -> Result<&'static str, Error> {
         let Asked {
             sentence,
@@ -186,7 +187,7 @@ impl Gate<'_> {
         };
         if sentence.chars().count() > most {
             return Err(Error::declined(format!(
-                "It is too long to be shown to the user in full: at most {most} characters."
+                "It is too long to show to the user in full: at most {most} characters."
             )));
         }
         let lines: Vec<String> = iter::once(sentence).chain(rest).collect();
@@ -208,7 +209,7 @@ impl Gate<'_> {
                     question.message
                 )))
             }
-            // The answer comes with a repeated call, which would send its first change again.
+            // The answer would come with a repeated call, which would send the first change again.
             _ if self.has_sent.get() => Err(Error::impossible(
                 format!("{what} was not sent"),
                 format!(
@@ -224,7 +225,7 @@ impl Gate<'_> {
         }
     }
 
-    /// Confirms by a repeated call with the token that came with the question, if the user cannot be asked.
+    /// If the user cannot be asked, confirms a call that is repeated with the token from the question.
     fn confirm_by_token(
         &self,
         client: &Reader,
@@ -243,14 +244,14 @@ impl Gate<'_> {
             if given.is_some_and(|given| given.shown == consent.shown) {
                 return Ok("confirmed");
             }
-            notice = "That confirm_token does not count: it is for one call with the same arguments, for 5 minutes, and for what was shown.\n";
+            notice = "That confirm_token is not valid: it is for one call with the same arguments, within 5 minutes, and for what was shown.\n";
         }
         let token = self.keep(client, TokenKind::ConfirmToken, consent)?;
         let question = format!("{notice}{}", question.message);
         Err(Error::unconfirmed(question, &token))
     }
 
-    /// Stores what the user is shown until they answer, and returns the token for it.
+    /// Stores what the user was shown until they answer, and returns its token.
     fn keep(&self, client: &Reader, kind: TokenKind, consent: Consent) -> Result<String, Error> {
         let now = client.now();
         let token = self.state.pending.add(kind, &self.call, consent, now);

@@ -1,4 +1,4 @@
-//! Questions that are not answered yet. Each is bound to one call and can be answered once.
+//! Open questions. Each belongs to one call and can be answered once.
 
 use std::cell::RefCell;
 
@@ -6,29 +6,29 @@ use rustls::crypto::ring;
 
 use crate::pve::trust::sha256;
 
-/// For how long, in seconds, a question can be answered.
+/// How many seconds a question stays open.
 pub(crate) const LIFETIME: u64 = 300;
 
 /// The maximum number of open questions; a new one replaces the oldest.
 const MAX_OPEN: usize = 64;
 
-/// How the user can be asked to approve a change, and what they have answered.
+/// How the user can be asked to approve a change, and their answer.
 #[derive(Debug)]
 pub(crate) enum Approval {
-    /// By a result that the client answers by repeating the call; this may be the repeated call.
+    /// By a result, which the client answers by repeating the call; this may be the repeated call.
     ByResult(Option<Returned>),
-    /// By a question that ends the call, which is then repeated with the answer, within a session or on the
-    /// terminal. For the client it is one call; this may be the repeated one.
+    /// By a question within a session or on the terminal. It ends the call, which is repeated with the answer;
+    /// the client sees one call. This may be the repeated one.
     WithinCall(Option<Returned>),
     /// Not at all.
     Unavailable,
     /// Only in advance, by `--yes` on the command line.
     ByFlag { is_given: bool },
-    /// Not for this call, which is one of several: it ends with what it would do, before the first of them is
-    /// sent.
+    /// Not in this call, which is one of several: before any of them sends a change, it ends with what it
+    /// would do.
     Rehearsed { can_ask: bool },
-    /// Already, together with others: `shown` is a digest of what they agreed to, if they were asked about this
-    /// one.
+    /// Already, together with others. `shown` is a digest of what they agreed to, if they were asked about
+    /// this call.
     Together {
         can_ask: bool,
         shown: Option<[u8; 32]>,
@@ -36,7 +36,7 @@ pub(crate) enum Approval {
 }
 
 impl Approval {
-    /// Whether there is anyone to ask.
+    /// Returns whether there is anyone to ask.
     pub(crate) fn can_ask(&self) -> bool {
         match self {
             Approval::ByResult(_) | Approval::WithinCall(_) | Approval::ByFlag { .. } => true,
@@ -62,20 +62,20 @@ pub(crate) enum UserReply {
     Accepted(String),
     /// No, or they closed it.
     Declined,
-    /// None, and why.
+    /// Neither, and why.
     Unanswered(&'static str),
 }
 
-/// What the user was shown before a call.
+/// What the user was shown before agreeing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Consent {
-    /// A digest of all of it.
+    /// A digest of the whole text.
     pub(super) shown: [u8; 32],
-    /// What they are to type.
+    /// The word that they have to type.
     pub(super) word: String,
 }
 
-/// How the token of a question comes back; it is not valid the other way.
+/// How a question's token comes back. It is only valid that way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
     /// As `requestState` of MCP.
@@ -98,8 +98,8 @@ struct OpenQuestion {
 }
 
 impl Pending {
-    /// Stores a question and returns the token that answers it, 16 hexadecimal digits; `None` if the system has
-    /// no source of randomness.
+    /// Stores a question and returns its token, 16 hexadecimal digits; `None` if the system has no source of
+    /// randomness.
     pub(super) fn add(
         &self,
         kind: TokenKind,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_question_replaces_the_oldest_of_too_many() {
+    fn a_new_question_replaces_the_oldest_if_too_many_are_open() {
         let pending = Pending::default();
         let tokens: Vec<String> = (0..=MAX_OPEN)
             .map(|_| asked(&pending, TokenKind::ConfirmToken))

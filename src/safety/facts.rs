@@ -1,4 +1,4 @@
-//! What the user needs to know about an object before they confirm a change of it.
+//! What the user needs to know about an object before they confirm a change to it.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::row::{Loss, Step, needs};
 use crate::text;
 use crate::text::slot::Slot;
 
-/// The requests that read the facts, whichever tool is called.
+/// The requests that read the facts, for every tool.
 pub(crate) const REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/{type}/{vmid}/status/current", needs::AUDIT),
     Step::read("/nodes/{node}/{type}/{vmid}/config", needs::AUDIT),
@@ -30,7 +30,7 @@ pub(crate) const REQUESTS: &[Step] = &[
     RESOURCES_REQUEST,
 ];
 
-/// The maximum number of disks or snapshots that are listed.
+/// The maximum number of disks or snapshots in a list.
 const MAX_LISTED: usize = 12;
 
 /// The maximum length of a name, in characters.
@@ -40,21 +40,21 @@ const MAX_NAME: usize = 60;
 pub(super) struct Facts {
     /// `VM 100 web01 on pve1`
     pub(super) object: String,
-    /// What is done to it, if that depends on its present state.
+    /// What is done to it, if that depends on its current state.
     loss: Option<Loss>,
-    /// One fact a line.
+    /// One fact per line.
     pub(super) lines: Vec<String>,
-    /// What the answer of the user is based on: if it changes, they are asked again.
+    /// What the user's answer is based on: if this changes, they are asked again.
     pub(super) basis: String,
-    /// Whether the request is harmless at the moment: it stops a guest that does not run.
+    /// Whether the request is harmless at the moment because the guest that it stops is not running.
     pub(super) is_harmless: bool,
-    /// What the user types to agree: the VMID, if it is about a guest.
+    /// What the user types to agree, if a guest is concerned.
     pub(super) vmid: Option<u64>,
 }
 
 impl Facts {
-    /// Reads the facts. What the token cannot read is shown as unknown; only what makes the whole request
-    /// pointless is an error.
+    /// Reads the facts. What the token cannot read is shown as unknown; an error means that the whole request
+    /// is pointless.
     pub(super) fn read(
         client: &Reader,
         request: &Request,
@@ -63,7 +63,7 @@ impl Facts {
         client.without_advancing(|| Self::of(client, request, subject))
     }
 
-    /// Returns what `risk` does to it, as a sentence.
+    /// Describes what `risk` does to the object in a sentence.
     pub(super) fn sentence(&self, risk: &Risk) -> String {
         match &self.loss {
             Some(loss) => loss.sentence.clone(),
@@ -71,7 +71,7 @@ impl Facts {
         }
     }
 
-    /// Returns true if `risk` destroys data of it.
+    /// Returns whether `risk` destroys data of the object.
     pub(super) fn destroys(&self, risk: &Risk) -> bool {
         match &self.loss {
             Some(loss) => loss.destroys,
@@ -93,13 +93,13 @@ impl Facts {
             }
             (Some(Risk::Loss { does, loss, before }), guest) => {
                 let mut facts = match guest {
-                    // Its sentence does not say which guest.
+                    // The sentence does not say which guest.
                     Some((place, guest)) if before.is_empty() => {
                         let mut facts = of_guest(client, request, None, place, guest)?;
                         facts.lines.insert(0, facts.object.clone());
                         facts
                     }
-                    // What it changes was read by the tool.
+                    // The tool has read what it changes.
                     _ => Self::unread(subject),
                 };
                 let does = does.as_deref().unwrap_or_default();
@@ -111,7 +111,7 @@ impl Facts {
         }
     }
 
-    /// Returns the facts about an object that nothing can be read of.
+    /// Returns the facts about an object that cannot be read.
     fn unread(subject: &Subject) -> Self {
         Self {
             object: match subject.nodes.first() {
@@ -243,7 +243,7 @@ fn of_guest(
             lines.push(format!("in no slot, deleted too: {others}"));
         }
     }
-    // All but the uptime.
+    // Everything but the uptime.
     let basis = [
         name.clone(),
         plain(&status.value()["status"]),
@@ -279,7 +279,7 @@ fn of_volume(
         lines.push(format!(
             "belongs to: {vmid} {}",
             guests.show(|guest| match guest {
-                Value::Null => "(no such guest is seen)".to_owned(),
+                Value::Null => "(the token sees no such guest)".to_owned(),
                 guest => text::cut(&plain(&guest["name"]), MAX_NAME),
             })
         ));
@@ -311,7 +311,7 @@ fn of_volume(
     })
 }
 
-/// Returns what removing `slots` of a guest does: a sentence for each fate of the volumes in them.
+/// Describes what removing `slots` of a guest does: one sentence for each fate of the volumes in them.
 fn removal(object: &str, config: &Value, vmid: &str, slots: &[String], erases: bool) -> Loss {
     let of = |fate: Fate| {
         let slots = slots
@@ -330,7 +330,7 @@ fn removal(object: &str, config: &Value, vmid: &str, slots: &[String], erases: b
             Fate::Erased => format!("Erase {slots} of {object}, for good."),
             Fate::Kept => format!("Detach {slots} from {object}; the volume is kept."),
             Fate::Untouched => format!(
-                "Detach {slots} from {object}; the data is untouched, since it is not the guest's own."
+                "Detach {slots} from {object}; the data is untouched, since it does not belong to the guest."
             ),
         });
     }
@@ -347,7 +347,7 @@ enum Fact {
 }
 
 impl Fact {
-    /// Returns the error only if continuing is pointless: the host does not answer, or the client has
+    /// Returns an error only if continuing is pointless: the host does not answer, or the client has
     /// cancelled.
     fn of(read: Result<Value, Error>) -> Result<Self, Error> {
         match read {
@@ -377,7 +377,7 @@ impl Fact {
     }
 }
 
-/// `scsi0 local-lvm:vm-100-disk-0 32G`, one after the other.
+/// Lists the disks: `scsi0 local-lvm:vm-100-disk-0 32G`.
 fn disks(config: &Value) -> String {
     let slots = config.as_object().into_iter().flatten();
     let disks = slots

@@ -1,5 +1,5 @@
-//! The files of this machine that tools may send or make: those below the directories that the user names in
-//! `PROXMOX_UPLOAD_DIRS`, symbolic links resolved first.
+//! The files of this machine that tools may send or create: those below the directories in the user's
+//! `PROXMOX_UPLOAD_DIRS`, after symbolic links are resolved.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::request::Transfer;
 use crate::text;
 
-/// The directories, as the user wrote them.
+/// The directories as the user wrote them.
 pub(crate) struct Files<'a>(pub(super) &'a [PathBuf]);
 
 /// A file to send.
@@ -19,11 +19,11 @@ pub(crate) struct Files<'a>(pub(super) &'a [PathBuf]);
 pub(crate) struct Source {
     file: Arc<File>,
     size: u64,
-    /// Without symbolic links.
+    /// The path without symbolic links.
     path: PathBuf,
 }
 
-/// A new file. It is removed again unless it is kept.
+/// A new file, which is removed again unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Target {
     file: Arc<File>,
@@ -32,15 +32,15 @@ pub(crate) struct Target {
 }
 
 impl Files<'_> {
-    /// Opens the file at `given`, a path from the root or from one of the directories.
+    /// Opens the file at `given`, an absolute path or one relative to any of the directories.
     ///
-    /// Does not reveal whether a file exists elsewhere.
+    /// It does not reveal whether a file exists elsewhere.
     pub(crate) fn open(&self, given: &str) -> Result<Source, Error> {
         let roots = self.roots()?;
         let real = places(&roots, given)
             .filter_map(|place| fs::canonicalize(place).ok())
             .find(|real| is_below(real, &roots));
-        // What is not a regular file, such as a pipe, could keep its reader waiting for ever.
+        // Anything but a regular file, such as a pipe, could keep its reader waiting forever.
         let is_file = |real: &PathBuf| fs::metadata(real).is_ok_and(|real| real.is_file());
         let Some(path) = real.filter(is_file) else {
             return Err(self.refusal(&format!("there is no file {}", text::inline(given))));
@@ -49,7 +49,7 @@ impl Files<'_> {
         let (size, file) = opened.map_err(|err| {
             Error::impossible(
                 format!("{} cannot be read", shown(&path)),
-                format!("{err}\nThe user that proxmox-mcp runs as needs the right to."),
+                format!("{err}\nThe user that proxmox-mcp runs as needs permission."),
             )
         })?;
         Ok(Source {
@@ -59,7 +59,7 @@ impl Files<'_> {
         })
     }
 
-    /// Makes a new file at `given`, a path from the root or from the first of the directories.
+    /// Creates a file at `given`, an absolute path or one relative to the first of the directories.
     pub(crate) fn create(&self, given: &str) -> Result<Target, Error> {
         let roots = self.roots()?;
         let place = places(&roots, given).next().unwrap_or_default();
@@ -67,10 +67,10 @@ impl Files<'_> {
         let folder = folder.filter(|at| roots.contains(at) || is_below(at, &roots));
         let (Some(folder), Some(name)) = (folder, place.file_name()) else {
             let place = text::inline(given);
-            return Err(self.refusal(&format!("no directory can take {place}")));
+            return Err(self.refusal(&format!("{place} cannot be created")));
         };
         let path = folder.join(name);
-        // This follows no symbolic link, and fails where anything has that name.
+        // This does not follow symbolic links, and fails if anything has that name.
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => Ok(Target {
                 file: Arc::new(file),
@@ -79,21 +79,21 @@ impl Files<'_> {
             }),
             Err(err) if err.kind() == ErrorKind::AlreadyExists => Err(Error::impossible(
                 format!("{} exists already, nothing was written", shown(&path)),
-                "Nothing is ever overwritten here: name another file.",
+                "Existing files are never overwritten: name another file.",
             )),
             Err(err) => Err(Error::impossible(
                 format!("{} cannot be written", shown(&path)),
-                format!("{err}\nThe user that proxmox-mcp runs as needs the right to."),
+                format!("{err}\nThe user that proxmox-mcp runs as needs permission."),
             )),
         }
     }
 
-    /// The directories that exist, without symbolic links.
+    /// Returns the directories that exist, without symbolic links.
     fn roots(&self) -> Result<Vec<PathBuf>, Error> {
         if self.0.is_empty() {
             return Err(Error::denied(
                 "files of this machine are out of reach, nothing was sent",
-                "PROXMOX_UPLOAD_DIRS is not set: there the user names the directories that files are uploaded from and restored to.",
+                "PROXMOX_UPLOAD_DIRS is not set: it names the directories that files are uploaded from and restored to.",
             ));
         }
         let roots = self.0.iter().filter_map(|root| fs::canonicalize(root).ok());
@@ -109,7 +109,7 @@ impl Files<'_> {
         Error::impossible(
             format!("{what}, nothing was sent"),
             format!(
-                "It must be in a directory of PROXMOX_UPLOAD_DIRS, symbolic links resolved: {}",
+                "It must be in a directory of PROXMOX_UPLOAD_DIRS after resolving symbolic links: {}",
                 text::cut(&roots.join(", "), 1_000)
             ),
         )
@@ -121,13 +121,13 @@ impl Source {
         self.size
     }
 
-    /// Without the directories.
+    /// Returns the file's name without directories.
     pub(crate) fn name(&self) -> String {
         let name = self.path.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
 
-    /// The file as it travels with a request.
+    /// Returns the file for a request that sends it.
     pub(crate) fn sent(self) -> Transfer {
         Transfer::Sends {
             file: self.file,
@@ -138,7 +138,7 @@ impl Source {
 }
 
 impl Target {
-    /// The file as it travels with a request.
+    /// Returns the file for a request that saves to it.
     pub(crate) fn saved(&self) -> Transfer {
         Transfer::Saves {
             file: self.file.clone(),
@@ -146,7 +146,7 @@ impl Target {
         }
     }
 
-    /// Leaves the file where it is; returns its path.
+    /// Keeps the file and returns its path.
     pub(crate) fn keep(mut self) -> String {
         self.is_kept = true;
         shown(&self.path)
@@ -163,17 +163,17 @@ impl Drop for Target {
     }
 }
 
-/// What can be done with a directory.
+/// What may be done with a directory.
 pub(crate) enum Access {
     Full,
-    /// Files can be uploaded from it, and not restored to it.
+    /// Files can be uploaded from it, but not restored to it.
     ReadOnly,
-    /// Nothing: why.
+    /// Nothing, for this reason.
     None(io::Error),
 }
 
 impl Access {
-    /// Tries it, and leaves the directory as it is.
+    /// Tries it out, and leaves the directory unchanged.
     pub(crate) fn of(dir: &Path) -> Self {
         if let Err(err) = fs::read_dir(dir) {
             return Access::None(err);
@@ -187,9 +187,9 @@ impl Access {
     }
 }
 
-/// Where `given` may be meant.
+/// Returns the paths that `given` may mean.
 fn places<'a>(roots: &'a [PathBuf], given: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-    // Joined to a path from the root, a directory has no effect.
+    // Joining an absolute path discards the directory.
     roots.iter().map(move |root| root.join(given))
 }
 
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// `inside/x.iso`, `inside/below/y.iso`, `outside/secret`, and links between them.
+    /// A directory with `inside/x.iso`, `inside/below/y.iso`, `outside/secret`, and links between them.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_what_is_below_a_directory_and_nothing_else() {
+    fn only_opens_files_below_a_directory() {
         let folder = Folder::new("open");
         let inside = folder.dirs(&["inside"]);
         let alias = folder.dirs(&["nowhere", "alias"]);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_a_new_file_below_a_directory_and_never_over_another() {
+    fn creates_files_below_a_directory_and_never_overwrites() {
         let folder = Folder::new("create");
         let dirs = folder.dirs(&["inside"]);
         let files = Files(&dirs);
@@ -312,14 +312,14 @@ mod tests {
         assert!(!absolute.exists());
         let new = folder.0.join("inside/below/new");
         drop(files.create("below/new").unwrap());
-        assert!(!new.exists(), "what is not kept is removed");
+        assert!(!new.exists(), "it is removed unless it is kept");
         let kept = files.create("below/new").unwrap().keep();
         assert!(kept.ends_with("inside/below/new") && new.exists());
         assert_eq!(fs::read(folder.0.join("inside/x.iso")).unwrap(), b"x");
     }
 
     #[test]
-    fn without_directories_it_is_said_what_the_user_can_set() {
+    fn names_the_setting_if_there_are_no_directories() {
         for refused in [
             Files(&[]).open("x.iso").unwrap_err(),
             Files(&[]).create("x.iso").unwrap_err(),

@@ -1,4 +1,4 @@
-//! Nodes by their own names: the API accepts aliases, which a boundary would not recognize.
+//! Nodes by their own names: the API accepts an alias, which a boundary would not recognize.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ use crate::param::Args;
 use crate::pve::reader::Reader;
 use crate::text;
 
-/// The API takes this for the connected node.
+/// The API's alias for the connected node.
 const ALIAS: &str = "localhost";
 
 /// The maximum number of nodes that an error lists.
 const MAX_LISTED: usize = 20;
 
-/// Refuses [`ALIAS`] for all tools: another node may be connected the next time.
+/// Refuses [`ALIAS`] for all tools: next time another node may be connected.
 pub(crate) fn refuse_alias(client: &Reader, args: &Args) -> Result<(), Error> {
     if !args.nodes().any(|node| node.eq_ignore_ascii_case(ALIAS)) {
         return Ok(());
@@ -33,7 +33,7 @@ pub(crate) fn refuse_alias(client: &Reader, args: &Args) -> Result<(), Error> {
         local.map(|row| plain(&row["name"]))
     });
     let way_out = match (connected, rows("/nodes")) {
-        (Some(node), _) => format!("It stands for {} now: give that.", text::inline(&node)),
+        (Some(node), _) => format!("It stands for {} now: use that name.", text::inline(&node)),
         (None, Ok(nodes)) => format!("The nodes are {}.", names(&nodes)),
         (None, Err(_)) => "proxmox_get_nodes lists the nodes.".to_owned(),
     };
@@ -44,12 +44,17 @@ pub(crate) fn refuse_alias(client: &Reader, args: &Args) -> Result<(), Error> {
 }
 
 impl Gate<'_> {
-    /// Refuses a request that names a node outside the boundary, or a name that is not a node's.
+    /// Refuses a request that names a node outside the boundary, or something that is not a node.
     pub(super) fn check_nodes(&self, client: &Reader, subject: &Subject) -> Result<(), Error> {
         let Some(bounds) = &self.safety.nodes else {
             return Ok(());
         };
-        let bounded = || format!("PROXMOX_NODES bounds elevated tools to {}.", bounds.text());
+        let bounded = || {
+            format!(
+                "PROXMOX_NODES restricts elevated tools to {}.",
+                bounds.text()
+            )
+        };
         if subject.nodes.is_empty() {
             return Err(denied("this acts on the whole cluster", bounded()));
         }
@@ -79,7 +84,7 @@ impl Gate<'_> {
     }
 }
 
-/// `pve1, pve2`
+/// Returns the sorted names, `pve1, pve2`.
 fn names(nodes: &[Value]) -> String {
     let mut names: Vec<String> = nodes
         .iter()

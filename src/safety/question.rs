@@ -1,4 +1,4 @@
-//! Questions to the user: their text, and the answers.
+//! Questions to the user: their texts, and the answers.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Question};
 use crate::request::Request;
 use crate::text;
 
-/// Reads the answer of the user from the result of `elicitation/create`.
+/// Reads the user's answer from the result of `elicitation/create`.
 pub(crate) fn elicited_reply(result: &Value) -> UserReply {
     let typed = FIELDS.iter().find_map(|field| result["content"].get(field));
     match typed.filter(|_| result["action"] == "accept") {
@@ -27,7 +27,7 @@ pub(super) fn require_agreement(reply: &UserReply, word: &str) -> Result<(), Err
     match reply {
         UserReply::Accepted(typed) if typed == word => Ok(()),
         UserReply::Accepted(_) => Err(Error::declined(format!(
-            "What was typed is not {word}. Do not call again unless the user asks for it."
+            "The user did not type {word}. Do not call again unless the user asks for it."
         ))),
         UserReply::Declined => Err(Error::declined(
             "The user did not agree. Do not call again unless they ask for it.",
@@ -48,7 +48,7 @@ pub(crate) fn ask_on_terminal(question: &Question) -> UserReply {
     }
 }
 
-/// Returns the other parameters of a request, `with: purge=1`, without those that its sentence names.
+/// Returns the parameters of a request that its sentence does not mention, `with: purge=1`.
 pub(super) fn options(request: &Request, risk: &Risk) -> Option<String> {
     const NAMED: &[&str] = &[
         "archive",
@@ -74,7 +74,7 @@ pub(super) fn options(request: &Request, risk: &Risk) -> Option<String> {
 }
 
 impl Risk {
-    /// Returns what it does to `object`, as a sentence.
+    /// Describes what it does to `object` in a sentence.
     pub(super) fn sentence(&self, object: &str) -> String {
         match self {
             Risk::Command { argv, input } => {
@@ -111,7 +111,7 @@ impl Risk {
                 slots,
                 erases: true,
             } => format!(
-                "Remove {} of {object}; a volume of its own is erased, for good.",
+                "Remove {} of {object}; its own volumes are erased, for good.",
                 slots.join(", ")
             ),
             Risk::RemoveDisks { slots, .. } => {
@@ -127,7 +127,7 @@ impl Risk {
             ),
             Risk::Stop => format!("Stop {object} hard: unsaved data is lost."),
             Risk::Unknown(request) => {
-                format!("Send {request}: what that changes or destroys is not known here.")
+                format!("Send {request}: what that changes or destroys is unknown.")
             }
         }
     }
@@ -141,14 +141,14 @@ impl GuestOption {
                 text::inline(script)
             ),
             GuestOption::Hookscript(None) => {
-                format!("Run no script any more when {object} starts or stops.")
+                format!("No longer run a script when {object} starts or stops.")
             }
             GuestOption::Lock(Some(lock)) => format!(
                 "Lock {object} ({}): nothing else can be done to it until that is removed.",
                 text::inline(lock)
             ),
             GuestOption::Lock(None) => {
-                format!("Remove the lock of {object}, though a task may be at work on it.")
+                format!("Remove the lock of {object}, although a task may still be working on it.")
             }
             GuestOption::Protection => {
                 format!("Lift the protection of {object}: it can then be deleted.")
@@ -157,8 +157,8 @@ impl GuestOption {
     }
 }
 
-/// Returns `argv` as a person would type it. Arguments with blanks, quotes or `<` are quoted, so that no two
-/// vectors look the same and no argument looks like standard input.
+/// Returns `argv` as a person would type it. Arguments with spaces, quotes or `<` are quoted, so that
+/// different vectors look different and no argument looks like standard input.
 pub(super) fn command_line(argv: &[String]) -> String {
     let parts = argv.iter().map(|part| {
         let is_plain = !part.is_empty() && !part.contains([' ', '\t', '\'', '"', '<']);

@@ -1,19 +1,19 @@
-//! What a request risks: what its user may have to confirm first.
+//! What a request risks, which its user may have to confirm first.
 //!
-//! The harm that its declaration speaks of, judged for the one request that is about to be sent.
+//! A risk is the declared harm, judged for the request that is about to be sent.
 
 use crate::row::Loss;
 
-/// What a request loses, interrupts or runs.
+/// What a request destroys, interrupts or runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Risk {
-    /// A program runs inside the guest, with this as its standard input.
+    /// A program runs inside the guest with this standard input.
     Command {
         argv: Vec<String>,
         input: Option<String>,
     },
-    /// As its declaration says: what it does, unless the sentence of the loss says so, what is lost, and the
-    /// object before the change.
+    /// The declared harm: what the request does, unless the sentence of the loss says so, what is lost, and
+    /// the object before the change.
     Loss {
         does: Option<String>,
         loss: Loss,
@@ -21,46 +21,46 @@ pub(super) enum Risk {
     },
     DeleteGuest,
     DeleteSnapshot(String),
-    /// On a storage of a node, by its volume ID.
+    /// A volume on a storage of a node.
     DeleteVolume {
         storage: String,
         volume: String,
     },
     /// Options are changed that protect the guest or run something on its node.
     Options(Vec<GuestOption>),
-    /// Disks or mount points of the guest, by their slots; whether their volumes are erased.
+    /// Disks or mount points are removed from these slots of the guest; whether their volumes are erased.
     RemoveDisks {
         slots: Vec<String>,
         erases: bool,
     },
-    /// An existing guest is replaced by this backup.
+    /// This backup replaces an existing guest.
     RestoreOver(String),
     Rollback(String),
-    /// The guest is stopped hard, if it runs.
+    /// The guest is stopped hard, if it is running.
     Stop,
     /// Nothing is known about this request.
     Unknown(String),
 }
 
-/// An option that is changed, with its new value unless it is removed.
+/// An option that is changed, and its new value unless it is removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GuestOption {
     Hookscript(Option<String>),
     Lock(Option<String>),
-    /// It is removed.
+    /// It is lifted.
     Protection,
 }
 
-/// One kind of risk that this program knows by itself, for `src/settings/README.md`.
+/// A kind of risk that this program knows by itself, for `src/settings/README.md`.
 #[cfg(test)]
 pub(crate) struct Kind {
-    /// Whether data is lost for good; if not, something is interrupted or runs.
+    /// Whether data is lost for good. If not, something is interrupted or run.
     pub(crate) destroys: bool,
-    /// To follow "is confirmed:".
+    /// The words that follow "is confirmed:".
     pub(crate) words: &'static str,
 }
 
-/// Writes the list of kinds and `Risk::destroys` from the same lines.
+/// Generates the list of kinds and `Risk::destroys` from the same lines.
 macro_rules! kinds {
     ($($destroys:literal $words:literal: $pattern:pat,)+) => {
         #[cfg(test)]

@@ -1,8 +1,7 @@
-//! What a request that changes something is about: its nodes, its guests, and what it risks.
+//! What a changing request concerns: its nodes, its guests, and what it risks.
 //!
-//! The declaration of the request says so; what depends on its parameters is taken from the request that is
-//! about to be sent. A request that its tool has not declared is taken to touch any guest and to destroy
-//! anything.
+//! This comes from the request's declaration, and from the parameters of the request that is about to be
+//! sent. An undeclared request is assumed to touch any guest and destroy anything.
 
 use serde_json::Value;
 
@@ -17,10 +16,10 @@ use crate::text::percent::decode;
 use crate::text::slot::Slot;
 use crate::text::upid::Upid;
 
-/// What a changing request is about.
+/// What a changing request concerns.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// The nodes that it names, as it names them.
+    /// The nodes that it names, spelled as in the request.
     pub(super) nodes: Vec<String>,
     pub(super) guests: Vec<Guest>,
     pub(super) unnamed: UnnamedGuests,
@@ -29,7 +28,7 @@ pub(super) struct Subject {
     pub(super) does: Option<String>,
 }
 
-/// A guest that a request is about.
+/// A guest that a request concerns.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Guest {
     pub(super) vmid: u64,
@@ -39,15 +38,15 @@ pub(super) struct Guest {
 /// What happens to a guest.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Impact {
-    /// It, or a part of it, is stopped, changed or destroyed.
+    /// It or a part of it is stopped, changed or destroyed.
     Changed,
-    /// It is started, backed up or copied, and stays what it is.
+    /// It is started, backed up or copied, but not changed.
     Unchanged,
     /// It is created; Proxmox refuses if it exists.
     Created {
         pool: String,
         tags: String,
-        /// The guest that it is a copy of, whose tags it inherits.
+        /// The guest that it copies, whose tags it inherits.
         copy_of: Option<u64>,
     },
 }
@@ -56,13 +55,13 @@ pub(super) enum Impact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum UnnamedGuests {
     Untouched,
-    /// Something of them is read.
+    /// Something of theirs is read.
     Read,
     Changed,
 }
 
-/// The services without which a node of a cluster is fenced, or containers lose their view of the system.
-/// Some of them cannot reload, and restart instead.
+/// The services without which a cluster node is fenced, or containers lose their view of the system. Some of
+/// them cannot reload, and restart instead.
 const VITAL_SERVICES: &[&str] = &[
     "corosync",
     "lxcfs",
@@ -71,14 +70,14 @@ const VITAL_SERVICES: &[&str] = &[
     "pve-ha-lrm",
 ];
 
-/// The parameters that name more nodes in a request of a node.
+/// The parameters that name further nodes in a request to a node.
 const FURTHER_NODES: &[&str] = &["node", "nodes", "target"];
 
-/// The options of an object of the cluster that say where it has an effect, by the beginning of its path: one of
-/// the first is what limits it to nodes, the others name more of them. The same names mean other things
-/// elsewhere, such as the target of an iSCSI storage or the source of a firewall rule.
+/// By the beginning of its path, the options of a cluster object that say where it takes effect: the first
+/// list limits it to nodes, the second names further ones. The same names mean something else in other
+/// objects, such as the target of an iSCSI storage or the source of a firewall rule.
 const LIMITS: &[(&str, &[&str], &[&str])] = &[
-    // The guests that move there leave nodes that it does not name.
+    // Guests that move there leave nodes that the request does not name.
     ("/cluster/ha/", &[], &[]),
     ("/cluster/replication", &["source"], &["target"]),
     ("/", &["node", "nodes"], &["exitnodes", "exitnodes-primary"]),
@@ -100,8 +99,8 @@ impl Subject {
         subject
     }
 
-    /// Judges a request that changes something by its declaration among `requests`. `before` is the object
-    /// that it changes, null if it was not read.
+    /// Judges a changing request by its declaration among `requests`. `before` is the object that it changes,
+    /// null if that was not read.
     pub(super) fn of(request: &Request, requests: &Requests, before: &Value) -> Self {
         let mut subject = Self::of_read(None, None);
         subject.add_nodes(request, before);
@@ -198,7 +197,7 @@ impl Subject {
                 Some(Risk::Command { argv, input })
             }
             Harm::Stops => Some(Risk::Stop),
-            // After the timeout a container is killed, and so is a VM under high availability.
+            // After the timeout, a container is killed, and so is a VM under high availability.
             Harm::StopsIfForced => {
                 let kills = is_set(request, "forceStop") || is_impatient(value(request, "timeout"));
                 kills.then_some(Risk::Stop)
@@ -212,7 +211,7 @@ impl Subject {
         self.risk = self.risk.take().or(risk);
     }
 
-    /// Adds the guests that a request names elsewhere in its parameters.
+    /// Adds the guests that the request names elsewhere in its parameters.
     fn add_named_elsewhere(&mut self, request: &Request) {
         for (_, line) in request
             .form
@@ -230,7 +229,7 @@ impl Subject {
         }
     }
 
-    /// Adds what the tool has found out about the effects of the change.
+    /// Adds what the tool found out about the effects of the change.
     pub(super) fn add_findings(&mut self, findings: &[String]) {
         if let Some(Risk::Loss { loss, .. }) = &mut self.risk {
             for finding in findings {
@@ -246,9 +245,9 @@ impl Subject {
         self.name(vmid, Impact::Changed);
     }
 
-    /// Adds the nodes that it names in its path and parameters. A change of an object of the cluster is one of the
-    /// nodes that the object is limited to, before and after; if it is not limited, none is named: the change is
-    /// one of the whole cluster.
+    /// Adds the nodes that the request names in its path and parameters. A change to a cluster object
+    /// concerns the nodes that the object is limited to before and after. If it is not limited, no node is
+    /// added: the change concerns the whole cluster.
     fn add_nodes(&mut self, request: &Request, before: &Value) {
         let mut parts = request.path.split('/').skip(1);
         if let (Some("nodes"), Some(node)) = (parts.next(), parts.next()) {
@@ -283,12 +282,12 @@ impl Subject {
         }
     }
 
-    /// Adds a guest that is created or restored.
+    /// Adds a guest that is being created or restored.
     fn add_new_guest(&mut self, request: &Request) {
         if value(request, "vmid").is_none() {
             self.unnamed = UnnamedGuests::Changed;
         }
-        // A guest that is overwritten is not a new one.
+        // A guest that is overwritten is not new.
         let replaces = is_set(request, "force");
         for vmid in values(request, "vmid") {
             let impact = match replaces {
@@ -305,7 +304,7 @@ impl Subject {
     }
 
     fn add_backed_up(&mut self, request: &Request) {
-        // Older backups of the guest may be removed for the new one.
+        // Older backups of the guest may be removed to make room.
         let removes = value(request, "remove") != Some("0");
         if value(request, "vmid").is_none() {
             self.unnamed = UnnamedGuests::Changed;
@@ -319,9 +318,9 @@ impl Subject {
         }
     }
 
-    /// Adds the guest of a task that is aborted.
+    /// Adds the guest of a task that is being aborted.
     fn add_task(&mut self, upid: &str) {
-        /// How the types of tasks begin whose id is a guest.
+        /// The beginnings of the task types whose ID names a guest.
         const OF_GUEST: &[&str] = &[
             "ha",
             "img",
@@ -348,7 +347,7 @@ impl Subject {
             return;
         }
         if OF_GUEST.iter().any(|start| kind.starts_with(start)) {
-            // `100@local-lvm` is the id of a task about a volume.
+            // A task about a volume has an ID like `100@local-lvm`.
             self.name(id.split('@').next().unwrap_or_default(), Impact::Changed);
         } else if kind.starts_with("srv") {
             if VITAL_SERVICES.contains(&id) || id == "networking" {
@@ -359,9 +358,9 @@ impl Subject {
         }
     }
 
-    /// Adds the owners of the volumes that a line of a configuration attaches to a guest. The guest that a
-    /// volume is attached to writes to it, unless it is a CD image. To a cloud-init drive Proxmox itself writes,
-    /// and erases it once it is detached.
+    /// Adds the owners of the volumes that a configuration line attaches to a guest. That guest writes to the
+    /// volume unless it is a CD image. A cloud-init drive is written by Proxmox itself, and erased once it is
+    /// detached.
     fn add_disk(&mut self, disk: &PropertyString) {
         let is_cd = disk.get("media") == Some("cdrom");
         for key in ["", "file", "volume", "import-from"] {
@@ -380,7 +379,7 @@ impl Subject {
         }
     }
 
-    /// Adds the owner of a volume that exists. If its name does not say whose it is, it may be any guest's.
+    /// Adds the owner of an existing volume. If the volume's name does not tell, it may be any guest's.
     fn add_volume(&mut self, volume: &str, impact: Impact) {
         match owner(volume) {
             "" if is_shared(volume) => (),
@@ -392,7 +391,7 @@ impl Subject {
         }
     }
 
-    /// Adds a guest. Anything but a VMID may stand for any guest.
+    /// Adds a guest. Anything but a VMID may mean any guest.
     fn name(&mut self, vmid: &str, impact: Impact) {
         match vmid.trim().parse() {
             Ok(vmid) if vmid >= 100 => self.guests.push(Guest { vmid, impact }),
@@ -400,24 +399,24 @@ impl Subject {
         }
     }
 
-    /// Assumes that it touches any guest and destroys anything.
+    /// Assumes that the request touches any guest and destroys anything.
     fn risks_anything(&mut self, request: &Request) {
         self.unnamed = UnnamedGuests::Changed;
         self.risk = Some(Risk::Unknown(request.to_string()));
     }
 
-    /// Returns the guest that it is mainly about.
+    /// Returns the guest that the request mainly concerns.
     pub(super) fn guest(&self) -> Option<u64> {
         self.guests.first().map(|guest| guest.vmid)
     }
 
-    /// Returns true if nothing is known about the request.
+    /// Returns whether nothing is known about the request.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self.risk, Some(Risk::Unknown(_)))
     }
 }
 
-/// Returns the values of a parameter, which may be repeated.
+/// Returns the values of a parameter, which may occur several times.
 fn values<'a>(request: &'a Request, name: &str) -> impl Iterator<Item = &'a str> {
     let pairs = request.form.iter().filter(move |(key, _)| *key == name);
     pairs.map(|(_, value)| value)
@@ -432,7 +431,7 @@ pub(super) fn listed<'a>(request: &'a Request, name: &str) -> impl Iterator<Item
     values(request, name).flat_map(items)
 }
 
-/// Returns true if a flag is set. Proxmox takes the spellings in `is_false` for false (`PVE/JSONSchema.pm`).
+/// Returns whether a flag is set. Proxmox reads the spellings in `is_false` as false (`PVE/JSONSchema.pm`).
 fn is_set(request: &Request, name: &str) -> bool {
     value(request, name).is_some_and(|value| !is_false(value))
 }
@@ -450,7 +449,7 @@ fn created(request: &Request, copy_of: Option<u64>) -> Impact {
     }
 }
 
-/// Returns the backup that is restored over an existing guest.
+/// Returns the backup that is restored over an existing guest, if any.
 fn replaced_by(request: &Request) -> Option<&str> {
     let template = value(request, "ostemplate").filter(|_| is_set(request, "restore"));
     let archive = value(request, "archive").or(template);
@@ -487,7 +486,7 @@ fn risk_of_options(request: &Request) -> Option<Risk> {
     (!options.is_empty()).then_some(Risk::Options(options))
 }
 
-/// Returns true if a guest is given less time to shut down than Proxmox gives it by default.
+/// Returns whether a guest gets less time to shut down than Proxmox's default.
 fn is_impatient(timeout: Option<&str>) -> bool {
     const DEFAULT: u64 = 60;
     let is_enough = |timeout: &str| {
@@ -498,17 +497,17 @@ fn is_impatient(timeout: Option<&str>) -> bool {
     timeout.is_some_and(|timeout| !is_enough(timeout))
 }
 
-/// Returns true if a volume is of a kind that does not belong to a guest.
+/// Returns whether a volume is of a kind that belongs to no guest.
 fn is_shared(volume: &str) -> bool {
     let name = volume.split_once(':').map_or(volume, |(_, name)| name);
     let kinds = ["import/", "iso/", "snippets/", "vztmpl/"];
     kinds.iter().any(|kind| name.starts_with(kind))
 }
 
-/// Returns true if a disk is created, `local-lvm:32`, or is an empty drive or the drive of the node.
+/// Returns whether this creates a disk, `local-lvm:32`, or is an empty drive or the node's drive.
 fn is_new(volume: &str) -> bool {
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    // More parts are the name of a LUN: `0.0.0.1`.
+    // With more parts, it is the name of a LUN: `0.0.0.1`.
     let is_size = |name: &str| {
         is_number(name.split_once('.').map_or(name, |(whole, _)| whole))
             && is_number(name.split_once('.').map_or("", |(_, rest)| rest))
@@ -532,7 +531,7 @@ mod tests {
     use crate::tool::{Effect, Tool};
     use crate::tools;
 
-    /// Of a request as the first tool sends it that has declared it.
+    /// Returns the subject of a request, by the declaration of the first tool that has one.
     fn subject(method: Method, path: &str, form: &[(&str, &str)]) -> Subject {
         let request = form
             .iter()
@@ -568,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_timeout_counts_as_none_at_all() {
+    fn an_invalid_timeout_counts_as_impatient() {
         for (timeout, expected) in [
             (None, false),
             (Some("60"), false),
@@ -581,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_the_cluster_is_of_the_nodes_that_it_is_limited_to_before_and_after() {
+    fn a_cluster_object_concerns_the_nodes_that_limit_it_before_and_after() {
         let on = |key: &str, nodes: &str| json!({ key: nodes });
         let (none, new) = (json!({}), Value::Null);
         let job = "/cluster/backup/j1";
@@ -595,7 +594,7 @@ mod tests {
                 "pve2,pve1",
             ),
             (job, &[("mode", "stop")], on("node", "pve2"), "pve2,pve2"),
-            // It was on all nodes, or is from now on.
+            // The job was on all nodes, or is from now on.
             (job, &[("node", "pve1")], none.clone(), ""),
             (job, &[("delete", "comment;node")], on("node", "pve1"), ""),
             (
@@ -643,7 +642,7 @@ mod tests {
                 new.clone(),
                 "",
             ),
-            // It runs on the node of its guest, which is not known.
+            // It runs on its guest's node, which is not known.
             (
                 "/cluster/replication",
                 &[("target", "pve1")],
@@ -743,7 +742,7 @@ mod tests {
             ),
             ("pve1".into(), vec![unchanged(100)])
         );
-        // Older backups may go.
+        // Older backups may be removed.
         assert_eq!(
             of(Post, "/nodes/pve1/vzdump", &[("vmid", "100")]),
             ("pve1".into(), vec![changed(100)])
@@ -794,7 +793,7 @@ mod tests {
             (Delete, "/cluster/ha/resources/vm%3A100/undeclared", vec![]),
             (Post, "/nodes/pve1/services/corosync/erase", vec![]),
             (Put, "/nodes/pve1/storage/local/undeclared", vec![]),
-            // They may touch other guests than the one that they name.
+            // These may touch guests other than the one that they name.
             (Post, "/nodes/pve1/qemu/100/swap", vec![changed(100)]),
             (Put, "/nodes/pve1/lxc/100/status/stop", vec![changed(100)]),
             (Delete, "/nodes/pve1/qemu/100/config", vec![changed(100)]),
@@ -810,7 +809,7 @@ mod tests {
         }
     }
 
-    /// What the gate makes of requests that tools have declared, with every part of their paths filled in.
+    /// The gate's verdict on declared requests, with every part of their paths filled in.
     const DECLARED: &[(&str, &str)] = &[
         ("DELETE /nodes/{node}/lxc/{vmid}", "changes 100, destroys"),
         (
@@ -887,7 +886,7 @@ mod tests {
         ("PUT /nodes/{node}/qemu/{vmid}/resize", "changes 100"),
     ];
 
-    /// A request as its tool declares it, with every part of its path filled in.
+    /// Returns a declared request, with every part of its path filled in.
     fn filled_in(declared: &str) -> Request {
         let (method, path) = declared.split_once(' ').expect("a method and a path");
         let method = match method {
@@ -916,14 +915,14 @@ mod tests {
             request.segment(name, value)
         });
         assert!(!request.path.contains('{'), "{request}");
-        // These have their guest in the form.
+        // These name their guest in the form.
         match path.ends_with("/qemu") || path.ends_with("/lxc") || path.ends_with("/vzdump") {
             true => request.with("vmid", "100"),
             false => request,
         }
     }
 
-    /// A subject in words: `changes 100, destroys`.
+    /// Describes a subject in words: `changes 100, destroys`.
     fn words(subject: &Subject) -> String {
         let guests = subject.guests.iter().map(|guest| {
             let impact = match guest.impact {
@@ -941,7 +940,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tool_that_declares_a_request_has_it_judged_in_the_same_way() {
+    fn a_request_is_judged_in_the_same_way_for_each_tool_that_declares_it() {
         for (declared, expected) in DECLARED {
             let request = filled_in(declared);
             let requests = tools().map(|(name, tool)| (name, tool.declared_requests()));
@@ -963,7 +962,7 @@ mod tests {
         }
     }
 
-    /// A request of a row, with a value for all that it needs.
+    /// Returns a request of a row, with a value for everything that it requires.
     fn filled_row(declared: &Declared) -> Request {
         let value = |name: &str| match name {
             "sid" => "vm:100",
@@ -986,7 +985,7 @@ mod tests {
         })
     }
 
-    /// Whether `subject` is about the guests that a declaration says; what code decides is not looked at.
+    /// Returns whether `subject` concerns the declared guests; what code decides is not checked.
     fn touches(subject: &Subject, touches: Touches) -> bool {
         let guests: Vec<u64> = subject.guests.iter().map(|guest| guest.vmid).collect();
         match touches {
@@ -1012,7 +1011,7 @@ mod tests {
         }
     }
 
-    /// Whether the risk of `subject` is what a declaration says, which always is what is confirmed.
+    /// Returns whether the risk of `subject` is the declared one, and is to be confirmed in any case.
     fn risks(subject: &Subject, harm: Harm) -> bool {
         let risk = subject.risk.as_ref();
         let is_whole = match risk {
@@ -1064,7 +1063,7 @@ mod tests {
         }
     }
 
-    /// The change that is recorded in an exchange.
+    /// Returns the change that an exchange records, if it does.
     fn recorded(exchange: &Value) -> Option<Request> {
         let (method, path) = exchange["request"].as_str()?.split_once(' ')?;
         let methods = [Delete, Post, Put];
@@ -1078,7 +1077,7 @@ mod tests {
         )
     }
 
-    /// What may have been the object of a change: all that was read in the same case.
+    /// Returns what a change may have changed: everything that was read in the same case.
     fn objects(exchanges: &[Value]) -> Vec<Value> {
         let reads = exchanges
             .iter()
@@ -1092,7 +1091,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tools_that_destroy_are_those_whose_requests_do() {
+    fn a_tool_destroys_if_and_only_if_its_requests_do() {
         for (name, tool) in tools() {
             let package = env!("CARGO_MANIFEST_DIR");
             let fixture = fs::read_to_string(format!("{package}/fixtures/tools/{name}.json"));
@@ -1150,7 +1149,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_out_whether_a_request_touches_guests_that_it_does_not_name() {
+    fn recognises_requests_that_touch_guests_they_do_not_name() {
         use UnnamedGuests::{Changed, Read, Untouched};
         for (method, path, form, expected) in [
             (Post, "/nodes/pve1/vzdump", &[("all", "1")][..], Changed),
@@ -1176,7 +1175,7 @@ mod tests {
             ),
             (Post, "/nodes/pve1/services/pve-ha-crm/reload", &[], Changed),
             (Post, "/nodes/pve1/services/pve-ha-lrm/reload", &[], Changed),
-            // The rules of its firewall count at once.
+            // Rules of its firewall take effect at once.
             (Post, "/cluster/sdn/vnets/a/firewall/rules", &[], Changed),
             (
                 Post,

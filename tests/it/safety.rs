@@ -1610,7 +1610,7 @@ fn a_question_shows_the_whole_change() {
         "proxmox_execute_vm_command",
         run("sh", "x".repeat(5_000).into()),
     );
-    assert!(question.contains("too long to be shown"), "{question}");
+    assert!(question.contains("too long to show"), "{question}");
     let question = ask("proxmox_delete_vm", json!({ "vmid": 100, "purge": true }));
     assert!(question.contains("\nwith: purge=1\n"), "{question}");
     let question = ask(
@@ -1928,7 +1928,7 @@ fn asks_about_changes_that_weaken_a_guest() {
         ),
         (
             json!({ "delete": ["lock"] }),
-            "Remove the lock of VM 100 web01 on pve1, though a task may be at work on it.\n",
+            "Remove the lock of VM 100 web01 on pve1, although a task may still be working on it.\n",
         ),
         (
             json!({ "set": { "lock": "backup", "onboot": "1" } }),

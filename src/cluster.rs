@@ -1,4 +1,4 @@
-//! What several tools read from the cluster: guests, tasks, volumes.
+//! What several tools read from the cluster: guests, tasks and volumes.
 //!
 //! May import: `text`, `request`, `settings`, `error`, `pve`, `param`, `answer`, `row`.
 

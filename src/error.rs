@@ -24,16 +24,16 @@ pub(crate) struct Error {
     pub(crate) kind: ErrorKind,
     /// What failed.
     pub(crate) what: String,
-    /// Why.
+    /// Why it failed.
     pub(crate) cause: String,
-    /// What to do first: the usual advice for such a failure until a caller knows better.
+    /// What to do first: the usual advice for such a failure, until a caller knows better.
     advice: Option<String>,
     is_advised: bool,
-    /// Further lines of advice and facts, in the order in which callers added them.
+    /// More advice and facts, one per line, in the order in which they were added.
     hints: Vec<String>,
 }
 
-/// Which failure it is, with the data that callers act on.
+/// The kind of failure, with the data that callers act on.
 #[derive(Debug)]
 pub(crate) enum ErrorKind {
     /// The arguments are invalid. Nothing was sent.
@@ -46,13 +46,13 @@ pub(crate) enum ErrorKind {
     Declined,
     /// The settings do not allow the call. Nothing was changed.
     Denied,
-    /// A dry run reached the first change: what it would send. This is not a failure.
+    /// A dry run reached the first change: what would be sent. This is not a failure.
     DryRun(Box<Preview>),
     /// The call cannot succeed in the current state.
     Impossible,
-    /// The answer to a question that came with the call does not belong to it.
+    /// The answer to a question came back with a call that it does not belong to.
     InvalidRequestState,
-    /// The demonstration does not know the request.
+    /// The demonstration has no answer to the request.
     NotRecorded,
     /// The guest, given as its row of `/cluster/resources`, is a container and the tool is for VMs, or the
     /// reverse. Nothing was done, and the tool for the other kind may take over.
@@ -69,19 +69,19 @@ pub(crate) enum ErrorKind {
     Unconfirmed,
 }
 
-/// What a dry run shows instead of sending it: a text, and the same as data.
+/// What a dry run shows instead of sending it, as text and as data.
 #[derive(Debug)]
 pub(crate) struct Preview {
     pub(crate) text: String,
     pub(crate) data: Map<String, Value>,
 }
 
-/// What one of several changes would do, found out before the first is sent.
+/// What one of several changes would do, determined before the first is sent.
 #[derive(Debug)]
 pub(crate) struct Rehearsal {
     /// `POST /nodes/pve1/qemu/100/status/stop`
     pub(crate) request: String,
-    /// What it does, in one line, if the user has to agree to it.
+    /// Its effect in one line, if the user has to agree to it.
     pub(crate) sentence: Option<String>,
     /// Its other parameters: `with: purge=1`.
     pub(crate) options: Option<String>,
@@ -98,9 +98,9 @@ pub(crate) enum Failure {
         cause: String,
         remedy: String,
     },
-    /// The demonstration does not know the request.
+    /// The demonstration has no answer to the request.
     NotRecorded { cause: String, remedy: String },
-    /// The request was sent and may have been processed; `what` is written to follow its name.
+    /// The request was sent and may have been processed; `what` follows its name in the text.
     MaybeProcessed {
         what: &'static str,
         cause: String,
@@ -119,7 +119,7 @@ pub(crate) struct Refusal {
     /// The parameters as sent.
     form: Form,
     status: u16,
-    /// The message of Proxmox: `message`, else the reason phrase, else empty.
+    /// Proxmox's message: `message`, else the reason phrase, else empty.
     message: String,
     /// The errors of single parameters: name and text.
     errors: Vec<(String, String)>,
@@ -275,7 +275,7 @@ impl Error {
         Self::new(kind, "nothing was changed", request)
     }
 
-    /// Returns the same error for a guest of the other kind.
+    /// Turns this into the error for a guest of the other kind.
     pub(crate) fn of_other_kind(self, guest: Value) -> Self {
         Self {
             kind: ErrorKind::OtherKind(Box::new(guest)),
@@ -289,14 +289,14 @@ impl Error {
         self
     }
 
-    /// Replaces the advice of a failure by that of a caller who knows more about it.
+    /// Replaces the advice by that of a caller who knows more.
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self.is_advised = true;
         self
     }
 
-    /// Returns true if the advice is no longer the usual one.
+    /// Returns whether a caller replaced the usual advice.
     pub(crate) fn is_advised(&self) -> bool {
         self.is_advised
     }
@@ -324,27 +324,27 @@ impl Error {
         }
     }
 
-    /// Returns true if Proxmox refused.
+    /// Returns whether Proxmox refused.
     pub(crate) fn is_refused(&self) -> bool {
         self.refusal().is_some()
     }
 
-    /// Returns true if Proxmox refused with a message that contains `part`.
+    /// Returns whether Proxmox refused with a message that contains `part`.
     pub(crate) fn says(&self, part: &str) -> bool {
         self.refusal().is_some_and(|refusal| refusal.says(part))
     }
 
-    /// Returns true if the client no longer wants an answer.
+    /// Returns whether the client no longer wants an answer.
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self.kind, ErrorKind::Cancelled)
     }
 
-    /// Returns true if the user must be asked, by the client or by the model.
+    /// Returns whether the user must be asked, by the client or by the model.
     pub(crate) fn asks_user(&self) -> bool {
         matches!(self.kind, ErrorKind::Asked(_) | ErrorKind::Unconfirmed)
     }
 
-    /// Masks `secrets` in the error: hosts, and proxies in front of them, repeat what they were sent.
+    /// Masks `secrets` in the error: hosts, and proxies in front of them, may repeat what they received.
     pub(crate) fn without(mut self, secrets: &[&str]) -> Self {
         let mut texts = vec![&mut self.what, &mut self.cause];
         texts.extend(&mut self.advice);
@@ -360,12 +360,12 @@ impl Error {
         self
     }
 
-    /// Returns what failed and why, to be part of another text.
+    /// Returns what failed and why, for use in another text.
     pub(crate) fn summary(&self) -> String {
         format!("{}: {}", self.what, self.cause)
     }
 
-    /// Returns what failed, why and what to do, to be part of another text.
+    /// Returns what failed, why and what to do, for use in another text.
     pub(crate) fn details(&self) -> String {
         let lines = [self.summary()];
         let hints = self.hints().map(str::to_owned);
@@ -376,17 +376,17 @@ impl Error {
             .join("\n")
     }
 
-    /// Returns only why, in one short line, for an error that is one of several.
+    /// Returns the cause in one short line, for a list of errors.
     pub(crate) fn brief(&self) -> String {
         text::cut(self.cause.lines().next().unwrap_or_default(), 200)
     }
 }
 
-/// What failed if a change was not confirmed.
+/// The headline for a change that was not confirmed.
 const NOT_CONFIRMED: &str = "not confirmed, nothing was changed";
 
-/// `❌ Error: <what failed>`, a blank line, `Cause: <details>`; if the settings do not allow the call,
-/// `🚫 Permission Denied: <what>`, a blank line, `<details>`. The hints follow, each on its own lines.
+/// Writes `❌ Error: <what failed>`, a blank line and `Cause: <details>`; if the settings do not allow the
+/// call, `🚫 Permission Denied: <what>`, a blank line and `<details>`. The hints follow on lines of their own.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, cause) = (
@@ -406,8 +406,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// What an error of a parameter is about: in a schema that depends on another parameter, Proxmox calls it
-/// `oneOf[node-affinity].nodes`.
+/// Returns the name of the parameter that an error is about. If its schema depends on another parameter,
+/// Proxmox calls it `oneOf[node-affinity].nodes`.
 fn about(name: &str) -> String {
     let of_case = name
         .strip_prefix("oneOf[")
@@ -418,9 +418,8 @@ fn about(name: &str) -> String {
     }
 }
 
-/// Takes apart a message with an error of parameters inside, which code that checks them itself reports
-/// with status 500: `create sdn vnet object failed: 400 Parameter verification failed.`, and a line for
-/// each of them.
+/// Splits a message that contains errors of parameters. Code that checks parameters itself reports them with
+/// status 500: `create sdn vnet object failed: 400 Parameter verification failed.`, then a line for each.
 fn embedded(message: &str) -> Option<(String, Vec<(String, String)>)> {
     let (first, rest) = message.split_once('\n')?;
     let (before, what) = match first.strip_prefix("400 ") {
@@ -440,7 +439,7 @@ fn embedded(message: &str) -> Option<(String, Vec<(String, String)>)> {
 }
 
 impl Refusal {
-    /// Reads an error response; before PVE 8.4, only its reason phrase says what is wrong.
+    /// Reads an error response; before PVE 8.4, only the reason phrase says what is wrong.
     pub(crate) fn new(request: &Request, reply: &Response, token_id: &str) -> Self {
         let body = &reply.body;
         let message = body["message"]
@@ -477,7 +476,7 @@ impl Refusal {
         self.status
     }
 
-    /// Returns true if the message or an error of a parameter contains `part`.
+    /// Returns whether the message or an error of a parameter contains `part`.
     pub(crate) fn says(&self, part: &str) -> bool {
         self.message.contains(part) || self.errors.iter().any(|(_, why)| why.contains(part))
     }
@@ -504,13 +503,12 @@ impl Refusal {
         &self.token_id
     }
 
-    /// Returns true if the answer comes from a proxy in between, and the host may still be processing the
-    /// request.
-    pub(crate) fn may_go_on(&self) -> bool {
-        self.transit().may_go_on()
+    /// Returns whether a proxy answered while the host may still be processing the request.
+    pub(crate) fn may_be_running(&self) -> bool {
+        self.transit().may_be_running()
     }
 
-    /// Returns the failure in the form that remedies are looked up by.
+    /// Returns the failure in the form in which remedies are looked up.
     pub(crate) fn case(&self) -> Case {
         let errors = self
             .errors
@@ -604,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_and_the_kind_of_an_answer_show_who_answered() {
+    fn time_and_type_of_an_answer_show_who_answered() {
         let text = |reply: &Response| refused(Method::Get, "/nodes/pve2/status", reply).to_string();
         let broken = Response::at_once(596, "Connection timed out", Value::Null);
         assert!(text(&broken).contains("The connection to node pve2 broke"));
@@ -649,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_follow_the_cause_in_order_and_once_each() {
+    fn hints_follow_the_cause_in_order_and_without_repetition() {
         let error = Error::impossible("it failed", "a")
             .hint("first")
             .hint("second")
@@ -664,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_replaces_the_usual_one_and_leaves_other_hints() {
+    fn advice_replaces_the_usual_advice_and_keeps_other_hints() {
         let error = || {
             let root = Response::at_once(401, "invalid token value!", Value::Null);
             refused(Method::Get, "/nodes", &root).hint("made up: x")
@@ -713,7 +711,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_the_message_of_proxmox_and_what_to_do() {
+    fn shows_the_message_of_proxmox_and_the_remedy() {
         let cases = [
             (
                 refusal(
@@ -777,7 +775,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_what_an_error_of_a_parameter_is_about() {
+    fn shows_which_parameter_an_error_is_about() {
         for (message, errors, shown) in [
             (
                 "400 Parameter verification failed.\nvmid: property is missing\n",
@@ -852,7 +850,7 @@ mod tests {
             }
             assert!(!text.contains("pveum"), "{text}");
         }
-        // A task ends with such words as well.
+        // A task can end with the same words.
         let exit = "only root can set 'args' config";
         let remedy = Case::of_task("", exit, &[]).remedy();
         assert!(remedy.is_some_and(|remedy| remedy.starts_with(root)));

@@ -223,7 +223,7 @@ impl<'a> Server<'a> {
             false => {
                 let state = match self.peer.has_closed() {
                     true => wait.leave(),
-                    false => wait.look(),
+                    false => wait.poll(),
                 };
                 self.handle(&mut request, state)
             }

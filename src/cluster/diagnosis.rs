@@ -1,4 +1,4 @@
-//! Further reading to explain a failure: which task holds a lock, which volume cannot have snapshots.
+//! Explains failures by reading more: which task holds a lock, which volume cannot have snapshots.
 
 use serde_json::Value;
 
@@ -13,17 +13,17 @@ use crate::text;
 use crate::text::slot::Slot;
 use crate::text::upid::Upid;
 
-/// The requests that a diagnosis may send, whatever the tool.
+/// The requests that a diagnosis may send, for every tool.
 pub(crate) const REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/tasks", &[]),
     Step::read("/nodes/{node}/{type}/{vmid}/config", needs::AUDIT),
     Step::read("/cluster/resources", &[]),
 ];
 
-/// The maximum number of volumes named.
+/// The maximum number of volumes to name.
 const MOST: usize = 4;
 
-/// Adds the diagnosis, if there is one, to `error`.
+/// Adds a diagnosis to `error`, if there is one.
 pub(crate) fn explain(client: &Reader, error: Error) -> Error {
     let refusal = error.refusal().filter(|_| !error.is_advised());
     match refusal.and_then(|refusal| inspect(client, &refusal.case())) {
@@ -32,12 +32,12 @@ pub(crate) fn explain(client: &Reader, error: Error) -> Error {
     }
 }
 
-/// Returns what to do about a failure: the diagnosis, or else the remedy of the table.
+/// Returns what to do about a failure: the diagnosis, or else the remedy from the table.
 pub(crate) fn remedy(client: &Reader, case: &Case) -> Option<String> {
     inspect(client, case).or_else(|| case.remedy())
 }
 
-/// Reads what explains the failure; `None` if nothing needs to be read or nothing was found.
+/// Reads what explains the failure; returns `None` if there is nothing to read or nothing was found.
 fn inspect(client: &Reader, case: &Case) -> Option<String> {
     let advice = case.advice()?;
     client.without_advancing(|| match advice {
@@ -47,7 +47,7 @@ fn inspect(client: &Reader, case: &Case) -> Option<String> {
     })
 }
 
-/// Says which task holds the lock, or that none does.
+/// Says which task holds the lock, or that none is known to.
 fn lock_holder(client: &Reader, case: &Case) -> Option<String> {
     let (node, vmid) = (case.node.as_deref()?, case.vmid.as_deref()?);
     let request = Request::new(Get, "/nodes/{node}/tasks")
@@ -62,7 +62,7 @@ fn lock_holder(client: &Reader, case: &Case) -> Option<String> {
         })
     };
     let of_guest = running().find(|(task, _)| plain(&task["id"]) == vmid);
-    // A backup of several guests names none of them, and a copy is locked by the task of its source.
+    // A backup of several guests names none of them, and a copy is locked by its source's task.
     let of_several = |task: &Value| {
         let kind = task["type"].as_str().unwrap_or_default();
         kind.ends_with("clone") || (kind == "vzdump" && plain(&task["id"]).is_empty())
@@ -76,7 +76,7 @@ fn lock_holder(client: &Reader, case: &Case) -> Option<String> {
             "No task of {vmid} that this token sees is running (Sys.Audit on /nodes/{node} shows all). If none is, {}.",
             match case.advice() {
                 Some(Advice::LockFile) => case.hung(),
-                _ => format!("the lock is stale and stays: {}", case.unlock()),
+                _ => format!("the lock is stale: {}", case.unlock()),
             }
         ),
     })
@@ -131,20 +131,20 @@ fn without_snapshots(client: &Reader, case: &Case) -> Option<String> {
     ))
 }
 
-/// Returns true if a slot holds a volume that snapshots include, which unused ones are not.
+/// Returns whether a slot holds a volume that snapshots include, which excludes unused ones.
 fn is_volume(slot: &str) -> bool {
     Slot::of(slot).holds_volume() && !slot.starts_with("unused") && slot != "vmstate"
 }
 
-/// Says why a volume cannot have snapshots (`volume_has_feature` in the plugins of PVE::Storage); `None` if
-/// it can, or if that is unknown.
+/// Explains why a volume cannot have snapshots (`volume_has_feature` in the plugins of PVE::Storage); returns
+/// `None` if it can, or if that is unknown.
 fn lacks_snapshots<'a>(volume: &str, type_of: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let Some((storage, name)) = volume.split_once(':').filter(|_| !volume.starts_with('/')) else {
         return Some("is a device or folder of the node, which has no snapshots".to_owned());
     };
     let format = match name.rsplit_once('.') {
         Some((_, format @ ("qcow2" | "raw" | "subvol" | "vmdk"))) => format,
-        // Not a file: the storage alone decides.
+        // Not a file: only the storage decides.
         _ => "raw",
     };
     match type_of(storage) {
@@ -155,7 +155,7 @@ fn lacks_snapshots<'a>(volume: &str, type_of: impl Fn(&str) -> Option<&'a str>) 
         Some("lvm") if format != "qcow2" => Some("is on LVM, which has no snapshots".to_owned()),
         Some("iscsi" | "iscsidirect") => Some("is on iSCSI, which has no snapshots".to_owned()),
         Some(_) => None,
-        // Only the names of files contain a folder.
+        // Only names of files contain a folder.
         None if name.contains('/') && format != "qcow2" => {
             Some(format!("has the format {format}, qcow2 has snapshots"))
         }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_volume_lacks_snapshots_for_its_format_or_its_storage() {
+    fn a_volume_lacks_snapshots_because_of_its_format_or_storage() {
         let type_of = |storage: &str| match storage {
             "local" => Some("dir"),
             "vg" => Some("lvm"),

@@ -1,4 +1,4 @@
-//! Guests: their rows in the list of the cluster, how a call finds one, and free VMIDs.
+//! Guests: their rows in the cluster's list, how a call finds one, and free VMIDs.
 
 use serde_json::Value;
 
@@ -17,13 +17,13 @@ pub(crate) const NODE: Param = Param::optional("node", Kind::Format(&format::NOD
 
 pub(crate) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or name.");
 
-/// For changes that can be made to several guests at once, which [`GUESTS`] names in its place.
+/// For changes that can be made to several guests, which [`GUESTS`] names instead.
 pub(crate) const VMID_OR_GUESTS: Param = VMID.required_unless(&["guests"]);
 
-/// Several guests, in the place of one.
+/// Several guests instead of one.
 pub(crate) const GUESTS: Param = Param::optional("guests", Kind::List, "").local();
 
-/// The most guests of one call.
+/// The maximum number of guests in one call.
 pub(crate) const MOST: usize = 50;
 
 /// For tools that list what belongs to one guest, or to all if absent.
@@ -35,18 +35,18 @@ pub(crate) const TYPE: Param = Param::optional("type", Kind::GuestType, "");
 pub(crate) const NEW_VMID: Param =
     Param::optional("vmid", Kind::NewGuest, "Next free VMID if absent.");
 
-/// Honoured only if the caller names the guest: see [`with_free_vmid`].
+/// Takes effect only if the caller gave the VMID: see [`with_free_vmid`].
 pub(crate) const OVERWRITE: Param = Param::optional(
     "force",
     Kind::Flag,
     "Overwrite the stopped guest with this VMID.",
 );
 
-/// The tool that lists all guests; its recording answers the lookup in the demonstration.
+/// The tool that lists all guests; the demonstration answers lookups from its recording.
 const LISTING: &str = "proxmox_get_vms";
 
-/// Completes the arguments of a call that names a guest: replaces its name by its VMID and, if the call
-/// requires a guest, fills in an absent node and type. Sends one request if anything is missing, else none.
+/// Completes the arguments of a call that names a guest: replaces a name by the VMID and, if the call
+/// requires a guest, fills in a missing node and type. Sends one request if anything is missing.
 pub(crate) fn resolve_guest(
     client: &Reader,
     of: Option<Twins>,
@@ -59,7 +59,7 @@ pub(crate) fn resolve_guest(
         return Ok(());
     };
     let is_name = wanted.parse::<u64>().is_err();
-    // A list of what belongs to the guest may cover any node.
+    // A list of what belongs to the guest may span all nodes.
     let is_about_it = param.is_required_by_request();
     let takes_type = is_about_it && args.params().any(Param::is_guest_type);
     let missing: Vec<&str> = [(&NODE, is_about_it), (&TYPE, takes_type)]
@@ -104,7 +104,7 @@ pub(crate) fn resolve_guest(
     Ok(())
 }
 
-/// Lists the guests that a call can be about.
+/// Lists the guests that a call can concern.
 fn all(client: &Reader) -> Result<Vec<Value>, Error> {
     client.begin(LISTING);
     let mut found = resources(client, "vm")?;
@@ -114,7 +114,7 @@ fn all(client: &Reader) -> Result<Vec<Value>, Error> {
     Ok(found)
 }
 
-/// Whether a guest has this VMID or name.
+/// Returns whether a guest has this VMID or name.
 fn is_called(guest: &Value, wanted: &str) -> bool {
     match wanted.parse::<u64>() {
         Ok(_) => plain(&guest["vmid"]) == wanted,
@@ -122,8 +122,9 @@ fn is_called(guest: &Value, wanted: &str) -> bool {
     }
 }
 
-/// Finds the guests that VMIDs, names and selectors mean (`pool:dev`, `tag:web`, `node:pve1`): their rows, each
-/// once, in the order in which they are named. Two guests of one name are both meant only where nothing changes.
+/// Finds the guests that VMIDs, names and selectors (`pool:dev`, `tag:web`, `node:pve1`) match: their rows
+/// without repetition, in the order in which they are named. A name that two guests share matches both only
+/// if nothing changes.
 pub(crate) fn find_several(
     client: &Reader,
     wanted: &[String],
@@ -154,14 +155,14 @@ pub(crate) fn find_several(
     }
     match found.len() {
         count if count > MOST => Err(Error::impossible(
-            format!("{count} guests are meant, nothing was done"),
-            format!("One call can be about {MOST}: name fewer."),
+            format!("{count} guests match, nothing was done"),
+            format!("One call takes at most {MOST}: name fewer."),
         )),
         _ => Ok(found.into_iter().cloned().collect()),
     }
 }
 
-/// What names guests: one by its VMID or name, or several by what they have in common.
+/// Selects guests: one by its VMID or name, or several by what they have in common.
 enum Selector<'a> {
     Called(&'a str),
     Node(&'a str),
@@ -198,7 +199,7 @@ impl<'a> Selector<'a> {
     }
 }
 
-/// The error for guests that were not found.
+/// Returns the error for guests that were not found.
 pub(crate) fn unseen(missing: &[String]) -> Error {
     Error::impossible(
         format!("not found: {}", missing.join(", ")),
@@ -236,13 +237,13 @@ fn several_guests(wanted: &str, several: &[Value]) -> Error {
             several.len()
         ),
         format!(
-            "Call again with the vmid of the one that is meant:\n{}",
+            "Call again with the vmid of the one you mean:\n{}",
             candidates.join("\n")
         ),
     )
 }
 
-/// Refuses a guest that is not of the kind that the tool, or the given type, is for.
+/// Returns the error for a guest of the kind that the tool, or the given type, is not for.
 fn wrong_kind(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
     let kind = Guest::of(guest);
     let [vmid, of_type, node] = ["vmid", "type", "node"].map(|key| plain(&guest[key]));
@@ -260,13 +261,13 @@ fn wrong_kind(of: Option<Twins>, takes_type: bool, guest: &Value) -> Error {
     .advise(way_out)
 }
 
-/// The number of free VMIDs tried before the call fails: another client can be faster each time.
+/// How many free VMIDs are tried before the call fails: another client may be faster each time.
 const ATTEMPTS: u32 = 3;
 
 /// Runs `call`, with a free VMID for the guest to create if the caller gave none.
 ///
-/// Proxmox reserves no VMID: one that another client takes in the meantime is refused before anything is
-/// created, and the next one is tried.
+/// Proxmox does not reserve VMIDs. If another client takes one first, Proxmox refuses before it creates
+/// anything, and the next one is tried.
 pub(crate) fn with_free_vmid(
     client: &Reader,
     args: &mut Args,
@@ -276,7 +277,7 @@ pub(crate) fn with_free_vmid(
     let Some(param) = new.filter(|param| args.get(param).is_none()) else {
         return call(args);
     };
-    // If another client was faster, its guest has this VMID and must not be overwritten.
+    // If another client was faster, this VMID is its guest's, which must not be overwritten.
     let overwrites = args.flag(&OVERWRITE);
     args.unset(&OVERWRITE);
     let mut taken = None;
@@ -311,15 +312,15 @@ pub(crate) fn with_free_vmid(
     }
 }
 
-/// Returns true if Proxmox refused to create a guest because its VMID is taken. The second message is that
-/// of two clients at the same moment.
+/// Returns whether Proxmox refused to create a guest because its VMID is taken. The second message appears if
+/// two clients create guests at the same moment.
 fn says_vmid_taken(error: &Error, id: u64) -> bool {
     [" already exists", ": config file already exists"]
         .iter()
         .any(|words| error.says(&format!("{id}{words}")))
 }
 
-/// The number of VMIDs after a taken one that are tried.
+/// How many VMIDs after a taken one are tried.
 const PROBES: u64 = 10;
 
 /// Returns the next free VMID, above `taken` if that was found to be taken.
@@ -353,7 +354,7 @@ fn next_vmid(client: &Reader, wanted: Option<u64>) -> Result<u64, Error> {
     })
 }
 
-/// The kind of guest that a tool is for, and the tool that does the same for the other kind.
+/// The kind of guest that a tool is for, and its twin: the tool that does the same for the other kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Twins {
     pub(crate) kind: Guest,
@@ -379,7 +380,7 @@ impl Guest {
         }
     }
 
-    /// The suffix in the names of tools for this kind only.
+    /// Returns the suffix in the names of tools for this kind only.
     pub(crate) fn suffix(self) -> &'static str {
         match self {
             Guest::Container => "_lxc",
@@ -402,7 +403,7 @@ impl Guest {
         }
     }
 
-    /// Returns the path template of something below a guest, such as `config`.
+    /// Returns the path template of a part of a guest, such as `config`.
     pub(crate) fn path(self, part: &str) -> String {
         format!("/nodes/{{node}}/{}/{{vmid}}/{part}", self.api_type())
     }
@@ -427,7 +428,7 @@ pub(crate) fn guest_row(client: &Reader, vmid: u64) -> Result<Value, Error> {
     Ok(find(client, &vmid.to_string())?.unwrap_or_default())
 }
 
-/// Lists all guests, of which there may be tens of thousands.
+/// Lists all guests; there may be tens of thousands.
 pub(crate) fn list(client: &Reader) -> Result<Rows, Error> {
     client.rows(Request::new(Get, "/cluster/resources").with("type", "vm"))
 }
@@ -438,9 +439,9 @@ pub(crate) fn resources(client: &Reader, of_type: &str) -> Result<Vec<Value>, Er
     client.send(&request).map(answer::rows)
 }
 
-/// Adds to `error` where the guest is, if Proxmox says that it is not where `args` say.
+/// Adds the guest's location to `error`, if Proxmox says that it is not where `args` say.
 ///
-/// Proxmox calls a VMID "not running" even if its guest is of the other kind.
+/// Proxmox says "not running" of a VMID even if its guest is of the other kind.
 pub(crate) fn with_location(
     client: &Reader,
     of: Option<Twins>,
@@ -473,7 +474,8 @@ pub(crate) fn with_location(
     }
 }
 
-/// Returns how to call again where the guest really is: a tool for guests of one kind, or of both by `type`.
+/// Says how to call again where the guest really is; `kind` is that of the tool, unless it takes both by
+/// `type`.
 pub(crate) fn call_again(guest: &Value, kind: Option<Guest>) -> String {
     let also = match kind {
         None => format!(", type={}", plain(&guest["type"])),
@@ -483,7 +485,7 @@ pub(crate) fn call_again(guest: &Value, kind: Option<Guest>) -> String {
     format!("Call again with node={}{also}.", plain(&guest["node"]))
 }
 
-/// `102 is the VM db01 on node pve2`
+/// Describes a guest: `102 is the VM db01 on node pve2`.
 pub(crate) fn identified(guest: &Value) -> String {
     format!(
         "{} is the {} {} on node {}",

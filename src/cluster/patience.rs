@@ -9,7 +9,8 @@ use crate::pve::reader::Reader;
 /// The default limit in seconds: clients give up on a call after 60 s.
 const PATIENCE: u64 = 45;
 
-/// The longest wait in seconds for a client that receives no progress and may take the server for dead.
+/// The longest wait in seconds for a client without progress reports, which may think that the server is
+/// dead.
 const PATIENCE_WITHOUT_PROGRESS: u64 = 50;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -24,7 +25,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Returns the wait that `args` request; `None` if they request none.
+    /// Returns the wait that `args` request, if they request one.
     pub(crate) fn asked(client: &Reader, args: &Args) -> Option<Self> {
         let seconds = args.integer(&WAIT_TIMEOUT);
         let waits = match args.get(&WAIT) {
@@ -34,7 +35,7 @@ impl Patience {
         waits.then(|| Self::of(client, seconds))
     }
 
-    /// Waits for this many seconds, or the default.
+    /// Returns a wait of this many seconds, or of the default.
     pub(crate) fn of(client: &Reader, seconds: Option<u64>) -> Self {
         let seconds = seconds.unwrap_or(PATIENCE);
         let most = match client.peer().wants_progress() {
@@ -47,7 +48,7 @@ impl Patience {
         }
     }
 
-    /// ` after 45 s`, to follow what had not happened by then.
+    /// Returns ` after 45 s`, to follow what had not happened by then.
     pub(super) fn elapsed(self) -> String {
         let seconds = self.limit.as_secs();
         match self.is_cut {
@@ -94,12 +95,12 @@ impl Pace {
         pace
     }
 
-    /// When the next poll is due.
+    /// Returns when the next poll is due.
     pub(crate) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Returns true if the limit was reached with the poll that was due.
+    /// Returns whether the limit was reached with the last poll.
     pub(crate) fn is_over(&self) -> bool {
         self.waited() >= self.patience.limit
     }
@@ -111,7 +112,7 @@ impl Pace {
         self
     }
 
-    /// Polls something else within the same limit.
+    /// Starts polling something else within the same limit.
     pub(crate) fn restarted(mut self) -> Self {
         self.delay = FIRST_DELAY;
         self.schedule();
@@ -124,8 +125,8 @@ impl Pace {
         self.paused += self.delay;
     }
 
-    /// Time beyond the planned delays counts in whole seconds only, so that the number of polls does not depend
-    /// on how busy the machine is.
+    /// Returns how long the call has waited. Time beyond the planned delays only counts in whole seconds, so
+    /// that the number of polls does not depend on how busy the machine is.
     fn waited(&self) -> Duration {
         let other = self.since.elapsed().saturating_sub(self.paused);
         self.paused + Duration::from_secs(other.as_secs())

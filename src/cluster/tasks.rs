@@ -18,7 +18,7 @@ use crate::text::upid::Upid;
 /// Whether to wait for the task that a call starts.
 pub(crate) const WAIT: Param = Param::optional("wait", Kind::Flag, "").local();
 
-/// How long to wait; requests a wait as well.
+/// How long to wait; implies `wait`.
 pub(crate) const WAIT_TIMEOUT: Param = Param::optional(
     "wait_timeout",
     Kind::Integer(1, 600),
@@ -36,19 +36,19 @@ pub(crate) const REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/{type}/{vmid}/status/current", needs::AUDIT),
 ];
 
-/// The seconds after which a guest that a reboot has shut down will not come up again.
+/// After this many seconds, a guest that a reboot has shut down will not come up again.
 const LONGEST_REBOOT: u64 = 600;
 
-/// The number of last log lines that explain a failure.
+/// How many of the last log lines explain a failure.
 const LAST_LINES: u64 = 8;
 
 /// What is known about a task.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
-    /// It was started, and is not polled (any more).
+    /// It was started, and is not or no longer polled.
     Started,
-    /// It is running as far as is known; `look_error` says why the last poll failed.
-    Running { look_error: Option<String> },
+    /// It is running as far as is known; `poll_error` says why the last poll failed.
+    Running { poll_error: Option<String> },
     /// It succeeded: `OK`, or `WARNINGS: 1` with the last lines of the log.
     Ended {
         exit: String,
@@ -65,14 +65,14 @@ pub(crate) enum State {
 pub(crate) enum Sequel {
     /// Nothing, as far as is known.
     None,
-    /// The guest was to run but was not seen running; whether it still may.
+    /// The guest should run but was not seen running; whether it still may.
     Unseen { is_due: bool },
     /// The task that starts the guest, and its state.
     Start(Task, Box<State>),
 }
 
 impl State {
-    /// Returns true if more may follow.
+    /// Returns whether more may follow.
     pub(crate) fn is_open(&self) -> bool {
         match self {
             State::Started | State::Running { .. } => true,
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// Returns the final exit status: that of the start that follows if it failed.
+    /// Returns the final exit status: that of the start that follows, if it failed.
     pub(crate) fn exit(&self) -> Option<&str> {
         match self {
             State::Started | State::Running { .. } => None,
@@ -98,12 +98,12 @@ impl State {
     }
 }
 
-/// A task that a call follows to its end, and to the end of what follows. If it only files a request with
-/// the HA manager, the call follows the task that the manager starts.
+/// A task that a call follows to its end, and to the end of what follows it. If the task only files a request
+/// with the HA manager, the call follows the task that the manager starts.
 pub(crate) struct FollowedTask {
     /// The task that was started.
     pub(crate) task: Task,
-    /// The task that is polled: the same, or the one that the HA manager started for it.
+    /// The task that is polled: the same one, or the one that the HA manager started for it.
     followed: Task,
     /// Its final state, once known.
     ended: Option<State>,
@@ -127,7 +127,7 @@ impl FollowedTask {
     }
 
     /// Polls it once, and reports progress to the client if it is still running.
-    pub(crate) fn look(&mut self, client: &Reader) -> Result<State, Error> {
+    pub(crate) fn poll(&mut self, client: &Reader) -> Result<State, Error> {
         let mut state = match self.ended.take() {
             Some(ended) => ended,
             None => self.followed.step(client)?,
@@ -165,7 +165,7 @@ impl Task {
         }
     }
 
-    /// A task that may have been started elsewhere, described by its type.
+    /// Creates a task that may have been started elsewhere, described by its type.
     pub(crate) fn found(upid: &str) -> Self {
         let task = Self::new("", upid);
         let kind = Upid::parse(upid).map_or("task", |upid| upid.kind);
@@ -176,7 +176,7 @@ impl Task {
         Self { what, ..task }
     }
 
-    /// Marks the VMID of its guest as chosen here, which text and data then say.
+    /// Records that this program chose the VMID of its guest, for text and data.
     pub(crate) fn with_chosen_vmid(self, id: u64) -> Self {
         Self {
             what: self.what + " (the next free VMID)",
@@ -231,7 +231,7 @@ impl Task {
         client.send(&self.request("/nodes/{node}/tasks/{upid}/status"))
     }
 
-    /// Reads lines of its log from `start` on; returns the whole reply, `total` included.
+    /// Reads lines of its log, beginning at `start`; returns the whole answer, including `total`.
     fn log(&self, client: &Reader, start: u64, limit: u64) -> Result<Value, Error> {
         let request = self.request("/nodes/{node}/tasks/{upid}/log");
         client.answer(
@@ -241,7 +241,8 @@ impl Task {
         )
     }
 
-    /// Reads lines of its log, by default the last ones; returns also how many precede them and how many there are.
+    /// Reads lines of its log, by default the last ones; also returns how many precede them and how many
+    /// there are.
     pub(crate) fn log_lines(
         &self,
         client: &Reader,
@@ -258,7 +259,8 @@ impl Task {
         Ok((answer::log_lines(page["data"].take()), start, total))
     }
 
-    /// Returns when it ended, in seconds since 1970; `None` if that cannot be read. Only the list of tasks has it.
+    /// Returns when it ended, in seconds since 1970; `None` if that cannot be read. Only the list of tasks
+    /// says so.
     pub(crate) fn ended(&self, client: &Reader) -> Option<u64> {
         let started = self.started().to_string();
         let request = self
@@ -272,10 +274,10 @@ impl Task {
     }
 
     /// Polls it once.
-    pub(crate) fn look(&self, client: &Reader) -> Result<State, Error> {
+    pub(crate) fn poll(&self, client: &Reader) -> Result<State, Error> {
         let status = self.status(client)?;
         if status["status"] != "stopped" {
-            return Ok(State::Running { look_error: None });
+            return Ok(State::Running { poll_error: None });
         }
         let exit = status["exitstatus"].as_str().unwrap_or("no exit status");
         let exit = text::inline(exit);
@@ -298,7 +300,7 @@ impl Task {
         })
     }
 
-    /// Returns `state` with what follows if the task succeeded.
+    /// Adds what follows to `state`, if the task succeeded.
     pub(crate) fn followed_up(&self, client: &Reader, state: State) -> Result<State, Error> {
         Ok(match state {
             State::Ended { exit, log, .. } => State::Ended {
@@ -328,8 +330,8 @@ impl Task {
             start.starts = Some(false);
             client.note_followed(&start.upid);
             let state = start
-                .look(client)
-                .or_else(|error| start.look_error(error))?;
+                .poll(client)
+                .or_else(|error| start.poll_error(error))?;
             return Ok(Sequel::Start(start, Box::new(state)));
         }
         let runs = || Ok(self.guest_state(client)?.as_deref() == Some("running"));
@@ -340,13 +342,13 @@ impl Task {
         Ok(Sequel::Unseen { is_due })
     }
 
-    /// Returns when it ended, if `tasks` say.
+    /// Returns when it ended, if `tasks` say so.
     fn end_among(&self, tasks: &[Value]) -> Option<f64> {
         let own = tasks.iter().find(|task| task["upid"] == *self.upid)?;
         number(&own["endtime"])
     }
 
-    /// Lists the tasks of its guest on its node that were started since, as far as the token sees them.
+    /// Lists the tasks that were started since for its guest on its node, as far as the token sees them.
     fn tasks_since(&self, client: &Reader) -> Result<Vec<Value>, Error> {
         let Some(guest) = self.guest() else {
             return Ok(Vec::new());
@@ -360,7 +362,7 @@ impl Task {
     }
 
     /// Returns the first of `tasks` that starts its guest. A start after the end of the task that created the
-    /// guest is unrelated to it.
+    /// guest is unrelated.
     fn start_among(&self, tasks: &[Value]) -> Option<Task> {
         let (family, verb) = self.verb()?;
         let started = |task: &Value| number(&task["starttime"]).unwrap_or_default();
@@ -377,17 +379,17 @@ impl Task {
         Some(Task::found(upid))
     }
 
-    /// Polls it once; if it only files a request with the HA manager, polls the outcome of that.
+    /// Polls it once; if it only filed a request with the HA manager, polls the outcome of that.
     fn step(&mut self, client: &Reader) -> Result<State, Error> {
-        let state = match self.look(client) {
-            Err(error) => return self.look_error(error),
+        let state = match self.poll(client) {
+            Err(error) => return self.poll_error(error),
             Ok(state) => state,
         };
         if !matches!(state, State::Ended { .. }) || self.ha_goal().is_none() {
             return Ok(state);
         }
         match self.ha_outcome(client)? {
-            HaOutcome::Pending => Ok(State::Running { look_error: None }),
+            HaOutcome::Pending => Ok(State::Running { poll_error: None }),
             HaOutcome::Reached => Ok(state),
             HaOutcome::Worker(worker) => {
                 client.note_followed(&worker);
@@ -397,9 +399,9 @@ impl Task {
         }
     }
 
-    /// The state after a failed poll: the task may well be running. Only what a further poll cannot change is an
-    /// error.
-    fn look_error(&self, error: Error) -> Result<State, Error> {
+    /// Returns the state after a failed poll: the task may well be running. It is an error only if polling
+    /// again cannot help.
+    fn poll_error(&self, error: Error) -> Result<State, Error> {
         match &error.kind {
             ErrorKind::Refused(refusal) if refusal.says("no such task") => Err(Error::impossible(
                 format!("how this ended is unknown: {}", self.what),
@@ -408,20 +410,20 @@ impl Task {
             .hint(format!("upid: {}", self.upid))),
             ErrorKind::Refused(_) | ErrorKind::Unanswered | ErrorKind::NotRecorded => {
                 Ok(State::Running {
-                    look_error: Some(error.details()),
+                    poll_error: Some(error.details()),
                 })
             }
             _ => Err(error),
         }
     }
 
-    /// Returns true if another task does the actual work.
+    /// Returns whether another task does the actual work.
     pub(crate) fn only_files_a_request(&self) -> bool {
         self.ha_goal().is_some()
     }
 
-    /// For a task that files a request with the HA manager: the types of the task that does the work, and the state that
-    /// it brings about.
+    /// For a task that files a request with the HA manager, returns the types of the task that does the work,
+    /// and the resulting state of the guest.
     fn ha_goal(&self) -> Option<(&'static [&'static str], Option<&'static str>)> {
         match self.parts()?.kind {
             "hastart" => Some((&["qmstart", "vzstart"], Some("running"))),
@@ -434,8 +436,8 @@ impl Task {
         }
     }
 
-    /// Reads what came of a request filed with the HA manager: the task that it started or, if the token may not
-    /// see that, the state of the guest.
+    /// Reads the outcome of a request filed with the HA manager: the task that it started or, if the token
+    /// may not see that, the state of the guest.
     fn ha_outcome(&self, client: &Reader) -> Result<HaOutcome, Error> {
         let (Some((types, wanted)), Some(vmid)) = (self.ha_goal(), self.guest()) else {
             return Ok(HaOutcome::Reached);
@@ -459,7 +461,7 @@ impl Task {
         let guest = guests.iter().find(|guest| plain(&guest["vmid"]) == vmid);
         let is_reached = guest.is_some_and(|guest| match wanted {
             Some(wanted) => guest["status"] == wanted,
-            // The node of the request is the one that the guest leaves, which is updated last.
+            // The request names the node that the guest leaves; the list is updated last.
             None => guest["node"].is_string() && guest["node"] != *self.node(),
         });
         Ok(if is_reached {
@@ -469,7 +471,7 @@ impl Task {
         })
     }
 
-    /// Returns what the call says about it; `answer` contains what else there is to say.
+    /// Returns the result of the call; `answer` has the rest of its text and data.
     pub(crate) fn report(
         &self,
         client: &Reader,
@@ -512,14 +514,14 @@ impl Task {
                     "✅ {what}: task started on {node}, not finished yet.\nupid: {upid}\n{next}"
                 )
             }
-            State::Running { look_error } => {
+            State::Running { poll_error } => {
                 data["status"] = "running".into();
                 let waited = patience.map(Patience::elapsed).unwrap_or_default();
-                let look_error = look_error
-                    .map(|look_error| format!("\nThe last look at it failed: {look_error}"));
+                let poll_error =
+                    poll_error.map(|poll_error| format!("\nThe last poll failed: {poll_error}"));
                 format!(
                     "✅ {what}: started on {node}, not finished{waited}.{}\nupid: {upid}\nproxmox_wait_task with this upid goes on waiting.",
-                    look_error.unwrap_or_default()
+                    poll_error.unwrap_or_default()
                 )
             }
             State::Ended { exit, log, sequel } => {
@@ -606,7 +608,7 @@ impl Task {
         })
     }
 
-    /// Returns the error of a failed task: its exit status, last log lines and remedy.
+    /// Returns the error for a failed task: its exit status, last log lines and remedy.
     fn failure(&self, client: &Reader, what: String, exit: &str, log: &[String]) -> Error {
         let mut cause = exit.to_owned();
         for line in log {
@@ -620,7 +622,7 @@ impl Task {
 
     /// Returns the backup that it created, if it backed up a single guest.
     fn backup(&self, client: &Reader) -> Result<Option<Backup>, Error> {
-        /// The archive is named before the data is written, after a line for each disk.
+        /// The line that names the archive precedes the data, and follows a line for each disk.
         const LINES: u64 = 500;
         if self.parts().is_none_or(|upid| upid.kind != "vzdump") || self.guest().is_none() {
             return Ok(None);
@@ -636,7 +638,7 @@ impl Task {
             None if self.parts().is_some_and(|upid| upid.kind == "hastart") => {
                 Ok(Some("running".to_owned()))
             }
-            // Nothing follows any more, so the guest was seen running.
+            // Nothing more follows, so the guest was seen running.
             Some((_, "reboot")) => Ok(Some("running".to_owned())),
             Some((_, "start" | "resume" | "rollback" | "create" | "restore")) => {
                 self.guest_state(client)
@@ -645,7 +647,7 @@ impl Task {
         }
     }
 
-    /// Splits its type into `qm` or `vz` and a verb such as `start`.
+    /// Splits its type into `qm` or `vz`, and a verb such as `start`.
     fn verb(&self) -> Option<(&'static str, &str)> {
         let kind = self.parts()?.kind;
         let of = |family| Some((family, kind.strip_prefix(family)?));
@@ -671,7 +673,8 @@ impl Task {
     }
 }
 
-/// Returns true if the guest may still come up after a task that ended at `ended`, both in seconds since 1970.
+/// Returns whether the guest may still come up after a task that ended at `ended`, both in seconds since
+/// 1970.
 fn may_still_start(ended: Option<f64>, now: Option<u64>) -> bool {
     match (ended, now) {
         (Some(ended), Some(now)) => now < (ended as u64).saturating_add(LONGEST_REBOOT),
@@ -707,7 +710,7 @@ fn quoted(log: &[String]) -> String {
 /// The backup of one guest that a task created.
 #[derive(Debug, PartialEq)]
 struct Backup {
-    /// The volume id, or the path of a file outside all storages.
+    /// The volume ID, or the path of a file outside all storages.
     volume: String,
     /// How it was made: a stopped guest is never backed up in snapshot mode.
     mode: Option<String>,
@@ -760,7 +763,7 @@ enum HaOutcome {
 struct Progress {
     /// The task whose log is read.
     upid: String,
-    /// The first line of the log that has not been read.
+    /// The first line of the log that was not read yet.
     next: u64,
     line: String,
     percent: Option<f64>,
@@ -782,7 +785,7 @@ impl Progress {
         };
         let lines = answer::log_lines(page["data"].take());
         self.next += lines.len() as u64;
-        // A log that is long already, or grows fast, is not read in full: only its end is news.
+        // A long or fast-growing log is not read in full: only its end is news.
         let total = number(&page["total"]).unwrap_or_default() as u64;
         self.next = self.next.max(total.saturating_sub(PAGE));
         self.percent = lines

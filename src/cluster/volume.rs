@@ -1,4 +1,4 @@
-//! Volumes of guests: which guest owns them, and what becomes of them.
+//! Volumes of guests: which guest owns them, and what happens to them.
 
 use serde_json::Value;
 
@@ -6,20 +6,20 @@ use crate::pve::property::PropertyString;
 use crate::text;
 use crate::text::slot::Slot;
 
-/// What becomes of a disk or mount point when its slot is removed from the guest.
+/// What happens to a disk or mount point when its slot is removed from the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Its volume is erased for good.
     Erased,
     /// Its volume is kept with the guest, as unusedN.
     Kept,
-    /// It is detached and its data untouched, since the guest does not own it.
+    /// It is detached but its data stays, since the guest does not own it.
     Untouched,
 }
 
 impl Fate {
-    /// Returns the fate of what `slot` of the guest `vmid` contains according to its `line`. `erases` is whether
-    /// Proxmox is asked to erase it, which it does only to volumes that the guest owns (`PVE/QemuServer.pm`,
+    /// Returns the fate of the volume that `line` puts into `slot` of the guest `vmid`. `erases` is whether
+    /// Proxmox is asked to erase it, which it only does to volumes that the guest owns (`PVE/QemuServer.pm`,
     /// `try_deallocate_drive`; `PVE/LXC.pm`, `delete_mountpoint_volume`).
     pub(crate) fn of(vmid: &str, slot: &str, line: &str, erases: bool) -> Self {
         let line = PropertyString::parse(line);
@@ -27,7 +27,7 @@ impl Fate {
         if volume.starts_with('/') || owner(volume) != vmid {
             return Fate::Untouched;
         }
-        // Proxmox recreates it from the configuration, so it keeps none.
+        // Proxmox recreates it from the configuration, so it does not keep it.
         if volume.contains("-cloudinit") {
             return Fate::Erased;
         }
@@ -41,13 +41,14 @@ impl Fate {
     }
 }
 
-/// Returns the volume of a disk or mount point, its device or folder on the node, or `none` for an empty drive.
+/// Returns the volume of a disk or mount point, its device or folder on the node, or `none` for an empty
+/// drive.
 pub(crate) fn volume(line: &PropertyString) -> &str {
     let named = ["", "file", "volume"].iter().find_map(|key| line.get(key));
     named.unwrap_or_default()
 }
 
-/// Lists what is not deleted with the guest of this configuration, since the guest does not own it:
+/// Lists what survives the deletion of a guest with this configuration, since the guest does not own it:
 /// `scsi1 /dev/disk/by-id/…`. Discs in CD drives are omitted.
 pub(crate) fn not_owned(config: &Value, vmid: &str) -> Vec<String> {
     let slots = config.as_object().into_iter().flatten();
@@ -65,8 +66,8 @@ pub(crate) fn not_owned(config: &Value, vmid: &str) -> Vec<String> {
 /// Returns the VMID of the guest that owns a volume; empty if its name contains none.
 ///
 /// On directory storages the folder decides (`local:100/data.qcow2`), on others the name
-/// (`local-lvm:vm-100-disk-0`); before them may stand the image that a linked clone is based on
-/// (`local:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`). Backups belong to a guest as well:
+/// (`local-lvm:vm-100-disk-0`). The image that a linked clone is based on may come first
+/// (`local:9000/base-9000-disk-0.qcow2/100/vm-100-disk-0.qcow2`). Backups belong to a guest, too:
 /// `vzdump-qemu-100-….vma.zst`, or `backup/vm/100/…` on a backup server (`parse_volname` in
 /// `PVE/Storage/*.pm`).
 pub(crate) fn owner(volume: &str) -> &str {
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_guest_owns_is_erased() {
+    fn only_volumes_that_the_guest_owns_are_erased() {
         use Fate::{Erased, Kept, Untouched};
         for (slot, line, detached, erased) in [
             ("scsi1", "local-lvm:vm-100-disk-2,size=50G", Kept, Erased),

@@ -1,4 +1,4 @@
-//! The contents of storages, read from one storage or from all that hold a kind of content.
+//! The contents of one storage, or of all storages that hold a kind of content.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(crate) struct Volumes {
 }
 
 impl Volumes {
-    /// Reads the volumes of a kind of `content`, or all, on the given storage and node. If one is absent, reads
-    /// all storages that hold such content, shared ones once.
+    /// Reads volumes of this kind of `content`, or of all kinds, on the given storage and node. If either is
+    /// absent, reads all storages that hold such content, and shared ones only once.
     ///
     /// A storage that cannot be read is named in a note; it is an error only if none can be read.
     pub(crate) fn read(
@@ -86,8 +86,8 @@ impl Volumes {
     }
 }
 
-/// Lists the ids of the volumes of a guest that no slot of its configuration names, and notes on the storages
-/// that could not be read.
+/// Returns the IDs of a guest's volumes that no slot of its configuration names, and notes on storages that
+/// could not be read.
 pub(crate) fn unreferenced(
     client: &Reader,
     of_type: &str,
@@ -113,7 +113,7 @@ pub(crate) fn unreferenced(
     Ok((unreferenced.collect(), notes))
 }
 
-/// The arguments that select the volumes of a guest.
+/// Returns the arguments that select the volumes of a guest.
 fn of_guest(vmid: impl Into<Value>) -> Result<Args, Error> {
     const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
     let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
@@ -149,8 +149,8 @@ struct Location {
     node: String,
 }
 
-/// Returns where to read: each storage with a node, a shared one with one node that reaches it; and those that
-/// are unavailable.
+/// Returns where to read: each storage with a node (a shared one with a single node that reaches it), and the
+/// storages that are unavailable.
 fn locations(
     client: &Reader,
     args: &Args,
@@ -173,7 +173,7 @@ fn locations(
     }
     if seen.is_empty() {
         return match storage {
-            // The token may have access to it nevertheless; the connected node knows.
+            // The token may still have access to it; the connected node knows.
             Some(storage) => {
                 let node = args.get(&ON_NODE).unwrap_or("localhost").to_owned();
                 let storage = storage.to_owned();

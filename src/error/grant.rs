@@ -1,5 +1,4 @@
-//! The commands that grant an API token missing privileges, shown by `check` and when Proxmox refuses a
-//! request.
+//! The commands that grant an API token its missing privileges, shown by `check` and after a refusal.
 
 use crate::text::shell_quoted;
 
@@ -11,7 +10,7 @@ pub(crate) struct Grant<'a> {
     pub(crate) before: Before<'a>,
 }
 
-/// What a token can do on a path before the grant. A role on a path replaces the roles that the token
+/// What the token can do on a path before the grant. A role on a path replaces the roles that the token
 /// inherits there (`PVE/AccessControl.pm`, `roles`: "overwrite previous settings").
 pub(crate) enum Before<'a> {
     /// The token has roles on the path itself, which stay, or none at all.
@@ -22,9 +21,9 @@ pub(crate) enum Before<'a> {
 }
 
 impl Grant<'_> {
-    /// Returns one line for a shell on a node, which may be run again. It grants to the user as well, since a
-    /// token with privilege separation can only do what both may do. Each path has its own role, so that a
-    /// later grant on one path does not extend those on others.
+    /// Returns one line for a shell on a node, which can be run repeatedly. It also grants to the user, since
+    /// a token with privilege separation can only do what both may do. Each path has its own role, so that a
+    /// later grant on one path does not extend the others.
     pub(crate) fn line(&self, token_id: &str) -> String {
         let (user, token) = owners(token_id);
         let inherited = match &self.before {
@@ -53,7 +52,7 @@ impl Grant<'_> {
     }
 }
 
-/// Returns true if these are the privileges of PVEAuditor, which differ between versions
+/// Returns whether these are the privileges of PVEAuditor, which differ between versions
 /// (`PVE/AccessControl.pm`).
 fn is_auditor(privileges: &[&str]) -> bool {
     let has = |name| privileges.contains(&name);
@@ -63,7 +62,7 @@ fn is_auditor(privileges: &[&str]) -> bool {
         && privileges.iter().all(|name| name.ends_with(".Audit"))
 }
 
-/// Returns the user and the token to grant to: `--users mcp@pve `, empty for root@pam, which needs no grant,
+/// Returns the user and the token to grant to: `--users mcp@pve ` (empty for root@pam, which needs no grant)
 /// and `'mcp@pve!mcp'`.
 pub(crate) fn owners(token_id: &str) -> (String, String) {
     let user = match user(token_id) {
@@ -73,16 +72,16 @@ pub(crate) fn owners(token_id: &str) -> (String, String) {
     (user, shell_quoted(token_id))
 }
 
-/// Returns the user of a token, if the user needs the same privileges; root@pam does not.
+/// Returns the user of a token, unless it is root@pam, who needs no privileges.
 pub(crate) fn user(token_id: &str) -> Option<&str> {
     let (user, _) = token_id.split_once('!')?;
     Some(user).filter(|user| *user != "root@pam")
 }
 
-/// The check that made Proxmox refuse a request.
+/// The check that failed when Proxmox refused a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Checked<'a> {
-    /// A path, and the privileges any of which suffices there.
+    /// A path, and the privileges of which any one is enough there.
     On(&'a str, Vec<&'a str>),
     /// Proxmox does not say what it checked.
     Something,
@@ -93,7 +92,7 @@ pub(crate) enum Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    /// Parses a message of Proxmox; `None` if it is about something else.
+    /// Parses a message of Proxmox; returns `None` if it is about something else.
     pub(crate) fn of(said: &'a str) -> Option<Self> {
         let lower = said.to_ascii_lowercase();
         if ["user != root@pam", "for root@pam", "only root"]
@@ -112,7 +111,7 @@ impl<'a> Checked<'a> {
         let (inner, _) = rest.strip_prefix(" (")?.split_once(')')?;
         let (path, privileges) = inner.split_once(", ")?;
         let privileges: Vec<&str> = privileges.split('|').collect();
-        // The message comes from a host, and these parts go into a line for a shell.
+        // The message comes from a host, and these parts become part of a shell command.
         let is_path = path.starts_with('/')
             && path
                 .chars()
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_grant_to_token_and_user_and_may_be_run_again() {
+    fn the_commands_grant_to_token_and_user_and_can_be_repeated() {
         assert_eq!(
             line("/vms/100", Before::Kept, "mcp@pve!mcp"),
             "pveum role add MCP-vms-100; \

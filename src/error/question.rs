@@ -1,4 +1,4 @@
-//! A question to the user, as plain data: part of the error that a call needs an answer first.
+//! A question to the user, as plain data in the error of a call that needs an answer first.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(crate) struct Question {
     pub(crate) state: String,
 }
 
-/// The names of the only value in an answer: for a guest, for several, and otherwise.
+/// The names of that value: for one guest, for several, and otherwise.
 pub(crate) const FIELDS: [&str; 3] = ["vmid", "count", "confirm"];
 
 impl Question {

@@ -1,5 +1,5 @@
-//! What to do about a failure that Proxmox reported, chosen by the request or task that failed and the
-//! pattern of a whole line of the message; a single word is never enough.
+//! What to do about a failure that Proxmox reported. The advice depends on the request or task that failed,
+//! and on the pattern of a whole line of the message; a single word is never enough.
 
 mod transit;
 
@@ -14,7 +14,7 @@ pub(crate) use transit::Transit;
 pub(crate) struct Case {
     /// `POST /nodes/pve1/qemu/100/status/shutdown`, or the type of a task: `qmshutdown`.
     pub(crate) what: String,
-    /// The message, or the exit status of the task and then its log, the last line first.
+    /// The message; for a task, its exit status and then its log from the last line to the first.
     pub(crate) said: String,
     pub(crate) node: Option<String>,
     /// `qemu` or `lxc`, if known.
@@ -32,19 +32,19 @@ const KINDS: &[(&str, &str)] = &[("qm", "qemu"), ("vz", "lxc")];
 pub(crate) enum Advice {
     /// A sentence.
     Say(&'static str),
-    /// The guest's configuration has a lock, which a task holds or has left behind.
+    /// A lock in the guest's configuration, which a task holds or left behind.
     GuestLock,
-    /// A process holds the guest's lock file, until it ends.
+    /// The guest's lock file, which a process holds until it ends.
     LockFile,
-    /// A volume of the guest cannot have snapshots.
+    /// A volume of the guest that cannot have snapshots.
     NoSnapshots,
 }
 
 /// What failed, how Proxmox reports it, and the advice.
 struct Row {
-    /// Globs for [`Case::what`]; none for any.
+    /// Globs for [`Case::what`]; an empty list matches anything.
     of: &'static [&'static str],
-    /// Globs, one of which a whole line matches.
+    /// Globs, one of which must match a whole line.
     said: &'static [&'static str],
     advice: Advice,
 }
@@ -76,7 +76,7 @@ const EXISTS: Advice = Say("action=update changes it; a new one needs another na
 const FULL: Advice =
     Say("A storage is full: proxmox_get_storage shows which. Free space there, or use another.");
 
-/// The first row that matches counts. The messages are those in the source of Proxmox VE.
+/// The first matching row counts. The messages are those in the source of Proxmox VE.
 static ROWS: &[Row] = &[
     Row {
         of: ANYWHERE,
@@ -87,7 +87,7 @@ static ROWS: &[Row] = &[
         of: &["GET */file-restore/*"],
         said: &["*Only PBS storages supported for file-restore."],
         advice: Say(
-            "From other backups single files cannot be read: restore the whole of it as another guest, and take them from there.",
+            "Other backups can only be restored whole: restore this one as another guest, and take the files from there.",
         ),
     },
     Row {
@@ -115,12 +115,12 @@ static ROWS: &[Row] = &[
             "Ceph, or this part of it, is not set up there: name a node that has it, or have an administrator run pveceph install and pveceph init on this one.",
         ),
     },
-    // No answer: QMPClient.pm reports "got timeout" only for the agent and for QEMU.
+    // QMPClient.pm reports "got timeout" only for the agent and for QEMU.
     Row {
         of: AGENT,
         said: &["VM * command 'guest-*' failed - got timeout"],
         advice: Say(
-            "qemu-guest-agent did not answer: see whether the guest hangs, or restart that service inside it. What it was asked to do may have been done.",
+            "qemu-guest-agent did not answer: see whether the guest hangs, or restart that service inside it. The command may have been carried out.",
         ),
     },
     Row {
@@ -131,7 +131,7 @@ static ROWS: &[Row] = &[
             "*unable to freeze guest fs - *",
         ],
         advice: Say(
-            "qemu-guest-agent did not freeze the guest's file systems: restart that service inside the guest, or leave freezing out with freeze-fs-on-backup=0 in the option agent.",
+            "qemu-guest-agent did not freeze the guest's file systems: restart that service inside the guest, or turn freezing off with freeze-fs-on-backup=0 in the option agent.",
         ),
     },
     Row {
@@ -192,7 +192,7 @@ static ROWS: &[Row] = &[
         said: &["VM is paused - cannot shutdown"],
         advice: Say("Continue it first (proxmox_resume_vm)."),
     },
-    // Locks. Two of them are states that a user has put the guest into.
+    // Locks. Two of them are states that a user put the guest into.
     Row {
         of: ANYWHERE,
         said: &["*VM is locked (suspended)"],
@@ -203,9 +203,7 @@ static ROWS: &[Row] = &[
     Row {
         of: ANYWHERE,
         said: &["*CT is locked (mounted)"],
-        advice: Say(
-            "The file systems of the container are mounted on its node: pct unmount there ends that.",
-        ),
+        advice: Say("The container's file systems are mounted on its node: run pct unmount there."),
     },
     Row {
         of: ANYWHERE,
@@ -225,14 +223,14 @@ static ROWS: &[Row] = &[
             "*error during cfs-locked '*' operation: got lock request timeout",
         ],
         advice: Say(
-            "Another task holds that lock of the cluster: proxmox_list_cluster_tasks shows what runs; repeat this when it has ended. When none runs, the lock is stale and expires within two minutes.",
+            "Another task holds that cluster lock: proxmox_list_cluster_tasks shows what is running; repeat this when it has ended. If none is, the lock is stale and expires within two minutes.",
         ),
     },
     Row {
         of: ANYWHERE,
         said: &["*can't acquire lock '*vzdump.lock' - got timeout*"],
         advice: Say(
-            "Another backup runs on that node: proxmox_get_node_tasks shows it. Repeat this when it has ended.",
+            "Another backup is running on that node: proxmox_get_node_tasks shows it. Repeat this when it has ended.",
         ),
     },
     Row {
@@ -298,7 +296,7 @@ static ROWS: &[Row] = &[
     },
     Row {
         of: ANYWHERE,
-        // A full disk or missing file is then one inside the guest.
+        // A full disk or a missing file is one inside the guest, then.
         said: &["Agent error: *"],
         advice: Say("The error comes from inside the guest: fix it there."),
     },
@@ -379,7 +377,7 @@ static ROWS: &[Row] = &[
         of: ANYWHERE,
         said: &["*Cannot allocate memory*"],
         advice: Say(
-            "The node has not enough free memory: stop a guest there, or use another node (proxmox_get_nodes shows how much each has).",
+            "The node does not have enough free memory: stop a guest there, or use another node (proxmox_get_nodes shows how much each has).",
         ),
     },
     // Migration and templates.
@@ -402,7 +400,7 @@ static ROWS: &[Row] = &[
         of: MIGRATION,
         said: &["*Can't connect to destination address using public key"],
         advice: Say(
-            "The node does not reach the target by SSH: see whether that is online (proxmox_get_nodes); if it is, pvecm updatecerts on both, as root, renews the keys.",
+            "The node cannot reach the target by SSH: see whether that is online (proxmox_get_nodes); if so, pvecm updatecerts on both, as root, renews the keys.",
         ),
     },
     Row {
@@ -419,7 +417,7 @@ static ROWS: &[Row] = &[
         of: &["GET */rrddata"],
         said: &["RRD error: opening '*': No such file or directory"],
         advice: Say(
-            "Nothing is recorded of it, so it may not exist: proxmox_get_vms, proxmox_get_nodes and proxmox_get_storage list what does.",
+            "No data was recorded for it, so it may not exist: proxmox_get_vms, proxmox_get_nodes and proxmox_get_storage list what does.",
         ),
     },
     Row {
@@ -497,7 +495,7 @@ static ROWS: &[Row] = &[
     Row {
         of: ANYWHERE,
         said: &["schedule: invalid format - *"],
-        advice: Say("Schedules are such as sat 02:00, mon..fri 22:30 or */6:00."),
+        advice: Say("Valid schedules look like sat 02:00, mon..fri 22:30 or */6:00."),
     },
     Row {
         of: &["POST /cluster/replication"],
@@ -506,7 +504,7 @@ static ROWS: &[Row] = &[
             "No replicatable volumes found",
         ],
         advice: Say(
-            "Only volumes on ZFS can be replicated: move its disks there (proxmox_move_disk_vm, proxmox_move_disk_lxc), or leave one out with its option replicate=0.",
+            "Only volumes on ZFS can be replicated: move its disks there (proxmox_move_disk_vm, proxmox_move_disk_lxc), or exclude one with its option replicate=0.",
         ),
     },
     Row {
@@ -587,7 +585,7 @@ static ROWS: &[Row] = &[
         of: SDN,
         said: &["*zone * is used by vnet *"],
         advice: Say(
-            "Delete its vnets first: proxmox_list_sdn with kind=vnets lists them; what was applied goes with proxmox_apply_sdn.",
+            "Delete its vnets first: proxmox_list_sdn with kind=vnets lists them; applied ones are removed by proxmox_apply_sdn.",
         ),
     },
     Row {
@@ -608,7 +606,7 @@ static ROWS: &[Row] = &[
     Row {
         of: SDN,
         said: &["*sdn '*' does not exist", "*sdn * '*' does not exist"],
-        advice: Say("proxmox_list_sdn lists what there is, config=running what is applied."),
+        advice: Say("proxmox_list_sdn lists what exists; config=running, what is applied."),
     },
     Row {
         of: SDN,
@@ -628,7 +626,7 @@ static ROWS: &[Row] = &[
     Row {
         of: SDN,
         said: &["Currently only PVE IPAM is supported!*"],
-        advice: Say("Give id=pve: the addresses of others are not kept here."),
+        advice: Say("Give id=pve: Proxmox does not store the addresses of others."),
     },
     // Definitions of storages.
     Row {
@@ -708,7 +706,7 @@ static ROWS: &[Row] = &[
 ];
 
 impl Case {
-    /// Describes a failed request; `path` is as it was sent.
+    /// Describes a failed request; `path` is the path as sent.
     pub(crate) fn of_request(method: Method, path: &str, said: String) -> Self {
         let mut parts = path.split('/').skip(1);
         let node = parts
@@ -729,7 +727,7 @@ impl Case {
         }
     }
 
-    /// Describes a task that ended with the status `exit`; `log` is the last lines of its log.
+    /// Describes a task that ended with the status `exit`; `log` is the end of its log.
     pub(crate) fn of_task(upid: &str, exit: &str, log: &[String]) -> Self {
         let task = Upid::parse(upid);
         let what = task.map_or("", |task| task.kind);
@@ -748,30 +746,30 @@ impl Case {
         }
     }
 
-    /// Returns the advice, if the table has some.
+    /// Returns the advice, if the table has any.
     pub(crate) fn advice(&self) -> Option<Advice> {
         self.row().map(|row| row.advice)
     }
 
     fn row(&self) -> Option<&'static Row> {
-        // The first line matters most, so all rows are tried on it before the next line.
+        // The first line matters most, so it is tried on all rows before the next line.
         let lines = self.said.lines().map(str::trim);
         let mut rows =
             lines.filter_map(|line| ROWS.iter().find(|row| row.matches(&self.what, line)));
         rows.next()
     }
 
-    /// Returns the advice in words, without looking up what holds a lock or which volume has no snapshots.
+    /// Returns the advice in words, without reading what holds a lock or which volume cannot have snapshots.
     pub(crate) fn remedy(&self) -> Option<String> {
         if let Some(checked) = Checked::of(&self.said) {
             return Some(of_permission(&checked).to_owned());
         }
         Some(match self.advice()? {
             Say(text) => text.to_owned(),
-            // If the tasks can be read, `cluster::diagnosis` says more than these two.
+            // If the tasks can be read, `cluster::diagnosis` can say more than these two.
             GuestLock => format!(
                 "A task holds the lock: proxmox_get_node_tasks with running=true shows it; call again when it has ended. \
-                 If no task of the guest runs, the lock is stale and stays: {}.",
+                 If no task of the guest runs, the lock is stale: {}.",
                 self.unlock()
             ),
             LockFile => format!(
@@ -785,9 +783,9 @@ impl Case {
         })
     }
 
-    /// How a person ends a lock that nothing ends.
+    /// Returns how an administrator removes a stale lock.
     pub(crate) fn unlock(&self) -> String {
-        // Messages name the kind of guest, tasks such as vzdump do not.
+        // Messages name the kind of guest; tasks such as vzdump do not.
         let command = if self.said.contains("CT is locked") {
             "pct"
         } else {
@@ -800,10 +798,10 @@ impl Case {
         )
     }
 
-    /// Who holds a lock file that no task holds.
+    /// Says what holds a lock file that no task holds.
     pub(crate) fn hung(&self) -> String {
         format!(
-            "the lock is stale: a process that hangs on {} holds it",
+            "the lock is stale: a hung process on {} holds it",
             self.on_node()
         )
     }
@@ -814,8 +812,8 @@ impl Case {
     }
 }
 
-/// What to do about a refusal for want of privileges, where no more is known of the call. The lines that
-/// grant them need what the token has: see `privileges::explained`.
+/// Returns what to do about missing privileges if nothing more is known about the call. The commands that
+/// grant them depend on what the token has: see `privileges::explained`.
 pub(crate) fn of_permission(checked: &Checked) -> &'static str {
     match checked {
         Checked::Root => {
@@ -851,8 +849,8 @@ mod tests {
     const COPY: &str = "POST /nodes/pve1/qemu/100/clone";
     const CREATE: &str = "POST /nodes/pve1/qemu";
 
-    /// What failed, what Proxmox says (recorded, or with the form of its sources), and how the advice
-    /// begins: at least one of each glob.
+    /// What failed, the message of Proxmox (recorded, or in the form of its source), and the beginning of the
+    /// advice. There is at least one case for each glob.
     const CASES: &[(&str, &str, &str)] = &[
         (
             "GET /nodes/pve1/storage/pbs1/file-restore/list",
@@ -862,7 +860,7 @@ mod tests {
         (
             "GET /nodes/pve1/storage/local/file-restore/list",
             "Parameter verification failed.\nstorage: Only PBS storages supported for file-restore.",
-            "From other backups single files",
+            "Other backups can only be restored whole",
         ),
         (
             "POST /nodes/pve1/aplinfo",
@@ -979,7 +977,7 @@ mod tests {
         (
             "POST /nodes/pve1/lxc/200/status/start",
             "CT is locked (mounted)",
-            "The file systems of the container",
+            "The container's file systems",
         ),
         (START, "VM is locked (backup)", "A task holds the lock"),
         (
@@ -1005,17 +1003,17 @@ mod tests {
         (
             "qmcreate",
             "unable to create VM 110 - cfs-lock 'storage-nas' error: got lock request timeout",
-            "Another task holds that lock of the cluster",
+            "Another task holds that cluster lock",
         ),
         (
             "vzcreate",
             "error during cfs-locked 'storage-nas' operation: got lock request timeout",
-            "Another task holds that lock of the cluster",
+            "Another task holds that cluster lock",
         ),
         (
             "vzdump",
             "can't acquire lock '/var/run/vzdump.lock' - got timeout",
-            "Another backup runs",
+            "Another backup is running",
         ),
         (
             START,
@@ -1135,7 +1133,7 @@ mod tests {
         (
             "vzmigrate",
             "migration aborted\n2026-11-28 16:24:59 ERROR: migration aborted (duration 00:00:00): Can't connect to destination address using public key",
-            "The node does not reach the target",
+            "The node cannot reach the target",
         ),
         (
             "POST /nodes/pve1/lxc/201/template",
@@ -1150,7 +1148,7 @@ mod tests {
         (
             "GET /nodes/pve1/storage/nope/rrddata",
             "RRD error: opening '/var/lib/rrdcached/db/pve-storage-9.0/pve1/nope': No such file or directory",
-            "Nothing is recorded of it",
+            "No data was recorded for it",
         ),
         (
             "qmdestroy",
@@ -1205,7 +1203,7 @@ mod tests {
         (
             "qmstart",
             "start failed: QEMU exited with code 1\nTASK ERROR: start failed: QEMU exited with code 1\nkvm: cannot set up guest memory 'pc.ram': Cannot allocate memory",
-            "The node has not enough free memory",
+            "The node does not have enough free memory",
         ),
         (
             "DELETE /nodes/pve1/qemu/110",
@@ -1285,7 +1283,7 @@ mod tests {
         (
             "PUT /cluster/backup/job1",
             "Parameter verification failed.\nschedule: invalid format - invalid calendar event 'every day' - unable to parse weekday - 'every day'",
-            "Schedules are such as",
+            "Valid schedules look like",
         ),
         (
             "POST /cluster/replication",
@@ -1400,12 +1398,12 @@ mod tests {
         (
             "GET /cluster/sdn/zones/z1",
             "sdn 'z1' does not exist",
-            "proxmox_list_sdn lists what there is",
+            "proxmox_list_sdn lists what exists",
         ),
         (
             "GET /cluster/sdn/vnets/v1",
             "sdn vnet 'v1' does not exist",
-            "proxmox_list_sdn lists what there is",
+            "proxmox_list_sdn lists what exists",
         ),
         (
             "POST /cluster/sdn/zones",
@@ -1524,7 +1522,7 @@ mod tests {
         ),
     ];
 
-    /// Messages that contain the words of a row, but mean something else.
+    /// Messages that contain the words of a row but mean something else.
     const OTHERS: &[(&str, &str)] = &[
         ("GET /cluster/resources", "got timeout"),
         (
@@ -1614,7 +1612,7 @@ mod tests {
             let Say(text) = row.advice else { continue };
             let advises = text.contains("longer timeout") || text.contains("force");
             let ends_guest = [SHUTDOWN, REBOOT, PAUSED].contains(&row.of);
-            // Deleting a running guest has its own parameter to force it.
+            // Deleting a running guest has a parameter of its own to force it.
             assert!(
                 ends_guest || !advises || text.contains("force=true"),
                 "{text}"
@@ -1642,7 +1640,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_status_counts_before_the_log_and_its_last_line_before_the_others() {
+    fn the_exit_status_takes_precedence_over_the_log_and_its_last_line_over_the_others() {
         let upid = "UPID:pve1:0012B0AA:03B71B44:6A55F95E:qmsnapshot:103:root@pam!mcp:";
         let log = [
             "VM 103 qga command 'guest-fsfreeze-freeze' failed - got timeout",

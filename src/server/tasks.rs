@@ -58,7 +58,7 @@ pub(super) fn created(context: &Context, task: &Task) -> Value {
 pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Option<Value>, Fault> {
     let (id, task) = open(context, params)?;
     let client = context.reader().map_err(internal)?;
-    match look(&client, id, &task) {
+    match poll(&client, id, &task) {
         Ok(result) => Ok(Some(result)),
         Err(error) if error.is_cancelled() => Ok(None),
         Err(error) if error.says("no such task") => Err(unknown()),
@@ -95,8 +95,8 @@ pub(super) fn update(context: &Context, params: &Map<String, Value>) -> Result<V
 }
 
 /// Reads the current state of the task.
-fn look(client: &Reader, id: &str, task: &Task) -> Result<Value, Error> {
-    let state = task.followed_up(client, task.look(client)?)?;
+fn poll(client: &Reader, id: &str, task: &Task) -> Result<Value, Error> {
+    let state = task.followed_up(client, task.poll(client)?)?;
     let Some(exit) = state.exit().filter(|_| !state.is_open()) else {
         let message = match &state {
             State::Ended { sequel, .. } => match sequel {

@@ -133,7 +133,7 @@ impl CallState<'_> {
                 CallState::Ended(end) => return end,
                 CallState::Waits(waiting) => {
                     thread::sleep(waiting.due().saturating_duration_since(Instant::now()));
-                    state = waiting.look();
+                    state = waiting.poll();
                 }
             }
         }
@@ -150,7 +150,7 @@ impl<'a> WaitingCall<'a> {
     }
 
     /// Polls what the call waits for.
-    pub(crate) fn look(self: Box<Self>) -> CallState<'a> {
+    pub(crate) fn poll(self: Box<Self>) -> CallState<'a> {
         host::naming_host(self.context(), || self.advance())
     }
 
@@ -176,8 +176,8 @@ impl<'a> WaitingCall<'a> {
 
     fn advance(self) -> CallState<'a> {
         match self {
-            WaitingCall::One(job) => job.step(Job::look),
-            WaitingCall::Several(several) => several.look(),
+            WaitingCall::One(job) => job.step(Job::poll),
+            WaitingCall::Several(several) => several.poll(),
         }
     }
 
@@ -328,7 +328,7 @@ impl<'a> Oversight<'a> {
                     pace,
                 };
                 return match waiting.oversight.context.is_demo() {
-                    true => waiting.step(Job::look),
+                    true => waiting.step(Job::poll),
                     false => CallState::Waits(Box::new(WaitingCall::One(waiting))),
                 };
             }
@@ -437,7 +437,7 @@ impl Job {
     }
 
     /// Polls what the call waits for.
-    fn look(&self, client: &Client, awaited: Awaited, pace: Pace) -> Result<JobState, Error> {
+    fn poll(&self, client: &Client, awaited: Awaited, pace: Pace) -> Result<JobState, Error> {
         let mut awaited = match awaited {
             Awaited::Task(awaited) => awaited,
             Awaited::Other(wait) => {
@@ -451,7 +451,7 @@ impl Job {
                 };
             }
         };
-        let state = match awaited.following.look(client) {
+        let state = match awaited.following.poll(client) {
             Ok(state) if state.is_open() && !pace.is_over() => {
                 return Ok(JobState::Waits(Awaited::Task(awaited), pace.advanced()));
             }

@@ -213,7 +213,7 @@ fn add_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
     match added {
         Ok(_) => (),
         // Creating a large volume takes longer than pveproxy waits, and succeeds nevertheless.
-        Err(error) if error.refusal().is_some_and(Refusal::may_go_on) => {
+        Err(error) if error.refusal().is_some_and(Refusal::may_be_running) => {
             let made = Config::read(client, args, Guest::Container)
                 .is_ok_and(|config| config.get(slot).is_some());
             if !made {

@@ -1,5 +1,5 @@
 //! Statuses that do not come from the API itself: those of pveproxy when it forwards a request to another
-//! daemon or node (595 to 599), and those of any other server at the address.
+//! daemon or node (595 to 599), and those of other servers at the address.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) struct Transit<'a> {
 
 /// What to do about a status.
 enum Then {
-    /// Call again, unless the work may still be going on.
+    /// Call again, unless the request may still be running.
     CallAgain,
     /// This, as a sentence.
     Do(&'static str),
@@ -33,8 +33,8 @@ enum Then {
 }
 
 impl Transit<'_> {
-    /// Returns true if the request may have reached its handler, which may still be processing it.
-    pub(crate) fn may_go_on(&self) -> bool {
+    /// Returns whether the request may have reached its handler, and may still be running.
+    pub(crate) fn may_be_running(&self) -> bool {
         match self.status {
             596 => !self.is_untrusted(),
             502 | 504 | 597..=599 => true,
@@ -52,7 +52,7 @@ impl Transit<'_> {
                 Then::Do("Wait a minute, then call again."),
             ),
             502 => (
-                "A proxy answered that could not reach Proxmox VE".to_owned(),
+                "A proxy answered, but could not reach Proxmox VE".to_owned(),
                 Then::Do(
                     "Check that pveproxy runs, or set PROXMOX_HOST and PROXMOX_PORT to a node itself.",
                 ),
@@ -64,7 +64,7 @@ impl Transit<'_> {
                 ),
             ),
             504 => (
-                "A proxy answered that did not wait for Proxmox VE".to_owned(),
+                "A proxy answered, but did not wait for Proxmox VE".to_owned(),
                 Then::Do("Narrow the request, or raise the timeout of the proxy."),
             ),
             _ if self.is_page => (
@@ -89,7 +89,7 @@ impl Transit<'_> {
             _ => return None,
         };
         let means = capitalized(&means);
-        if !self.may_go_on() || self.method.only_reads() {
+        if !self.may_be_running() || self.method.only_reads() {
             let then = match then {
                 Then::CallAgain => "Call again.",
                 Then::Do(what) => what,
@@ -102,7 +102,7 @@ impl Transit<'_> {
             Then::CallAgain | Then::Nothing => "",
         };
         let place = match self.path.rsplit('/').next() {
-            // None of these starts a task.
+            // These do not start a task.
             Some("config") => "the configuration of the guest",
             Some("exec") => "what runs in the guest",
             Some("fsfreeze-freeze" | "fsfreeze-thaw") => {
@@ -111,8 +111,9 @@ impl Transit<'_> {
             _ if self.path.contains("/agent/") => "the guest",
             _ => "proxmox_get_node_tasks",
         };
-        let text =
-            format!("{means}. The work may go on: look at {place} before you repeat it. {then}");
+        let text = format!(
+            "{means}. It may still be running: look at {place} before you repeat it. {then}"
+        );
         Some(text.trim_end().to_owned())
     }
 
@@ -120,8 +121,8 @@ impl Transit<'_> {
         self.status == 596 && self.said.contains("certificate verify failed")
     }
 
-    /// Returns who did not answer: a request that names no node is for the host's own daemon, or for a node
-    /// that its parameters name.
+    /// Returns who did not answer: without a node in its path, a request is for the host's own daemon, or for
+    /// a node that its parameters name.
     fn who(&self) -> String {
         let node = self.path.strip_prefix("/nodes/");
         match node.and_then(|rest| rest.split('/').next()) {
@@ -230,7 +231,7 @@ mod tests {
                 502,
                 "Bad Gateway",
                 0,
-                "A proxy answered that could not reach Proxmox VE. Check that pveproxy runs, or set PROXMOX_HOST and PROXMOX_PORT to a node itself.",
+                "A proxy answered, but could not reach Proxmox VE. Check that pveproxy runs, or set PROXMOX_HOST and PROXMOX_PORT to a node itself.",
             ),
             (
                 NODE,
@@ -244,7 +245,7 @@ mod tests {
                 504,
                 "Gateway Time-out",
                 60,
-                "A proxy answered that did not wait for Proxmox VE. Narrow the request, or raise the timeout of the proxy.",
+                "A proxy answered, but did not wait for Proxmox VE. Narrow the request, or raise the timeout of the proxy.",
             ),
         ];
         for (path, status, said, seconds, expected) in cases {
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_is_reported_as_one_unless_its_status_says_more() {
+    fn reports_a_web_page_as_one_unless_its_status_says_more() {
         let page = |status| {
             Transit {
                 is_page: true,
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_may_still_run_is_not_to_be_repeated() {
+    fn says_not_to_repeat_a_change_that_may_still_be_running() {
         const START: &str = "/nodes/pve2/qemu/100/status/start";
         for (status, said, seconds, goes_on) in [
             (595, "Connection refused", 0, false),
@@ -285,7 +286,7 @@ mod tests {
             (429, "Too Many Requests", 0, false),
         ] {
             assert_eq!(
-                transit(Post, START, status, said, seconds).may_go_on(),
+                transit(Post, START, status, said, seconds).may_be_running(),
                 goes_on,
                 "{status}"
             );

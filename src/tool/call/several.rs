@@ -91,7 +91,7 @@ pub(super) fn begin<'a>(
                 next: 0,
                 running: Vec::new(),
             }
-            .look()
+            .poll()
         }
     }
 }
@@ -263,7 +263,7 @@ impl<'a> Several<'a> {
     }
 
     /// Polls the calls that are due, and starts one more if it may.
-    pub(super) fn look(mut self) -> CallState<'a> {
+    pub(super) fn poll(mut self) -> CallState<'a> {
         let now = Instant::now();
         for (at, call) in mem::take(&mut self.running) {
             let state = match call.due() <= now {
@@ -285,7 +285,7 @@ impl<'a> Several<'a> {
         }
         match self.running.is_empty() && !self.starts_next() {
             true => self.end(),
-            false if self.oversight.context.is_demo() => self.look(),
+            false if self.oversight.context.is_demo() => self.poll(),
             false => CallState::Waits(Box::new(WaitingCall::Several(self))),
         }
     }

@@ -1,8 +1,8 @@
 //! The MCP server: the loop that reads messages, and how each is answered.
 //!
-//! Messages are answered one after the other, except for calls that wait for a task or for an answer of the
-//! user. These are paused, and the loop continues with whatever comes first: the next message or the next
-//! poll of a paused call.
+//! Messages are answered one after another, except for calls that wait for a task or the user. These are
+//! paused, and the loop continues with whatever comes first: the next message or the next poll of a paused
+//! call.
 //!
 //! May import: `text`, `mcp`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
@@ -31,8 +31,8 @@ use crate::text::nearest::nearest;
 use crate::tool::{CallState, Context, End, ListedTool, Outcome, WaitingCall};
 use crate::tools::{self, Definitions};
 
-/// Answers the messages of the client until its input ends or it closes the output. Each call starts before
-/// later messages are read.
+/// Answers the client's messages until its input ends or it closes the output. Each call starts before later
+/// messages are read.
 pub(crate) fn serve(context: &Context) -> io::Result<()> {
     let mut server = Server {
         context,
@@ -48,17 +48,17 @@ pub(crate) fn serve(context: &Context) -> io::Result<()> {
     }
 }
 
-/// The limits on open streams and on the length of their ids, since the ids are kept.
+/// The limits on open streams and on the length of their IDs, since the IDs are kept.
 const MOST_STREAMS: usize = 100;
 const LONGEST_STREAM_ID: usize = 1_000;
 
-/// How many calls may be paused; while that many are, further calls fail.
+/// How many calls may be paused at once; beyond that, calls fail.
 const MOST_PAUSED: usize = 250;
 
-/// How long a user may take to answer a question: less than the answer is valid for.
+/// How long a user may take to answer a question: less than the question stays open.
 const ANSWER_TIME: Duration = Duration::from_secs(consent::LIFETIME - 5);
 
-/// How often the same call may ask, since what it asks about can change in the meantime.
+/// How often a call may ask, since what it asks about can change in the meantime.
 const MOST_QUESTIONS: u32 = 3;
 
 // Why a question was not answered.
@@ -71,7 +71,7 @@ struct Server<'a> {
     peer: &'a Peer,
     /// What the last `initialize` negotiated.
     session: Option<Session>,
-    /// The requests of `subscriptions/listen`, whose result is due at the end.
+    /// The requests of `subscriptions/listen`, whose results are due at the end.
     streams: Vec<Id>,
     /// The calls that wait for a task.
     polling: Vec<Paused<Box<WaitingCall<'a>>>>,
@@ -95,7 +95,7 @@ struct PendingQuestion {
     deadline: Instant,
 }
 
-/// A request that is not answered yet, with all that is needed to answer it.
+/// A request that is not answered yet, with everything that is needed to answer it.
 struct OpenRequest {
     id: Id,
     era: Era,
@@ -129,11 +129,11 @@ enum Destination {
 /// The answers to a batch, which are sent together.
 struct Batch {
     answers: Vec<Option<Box<RawValue>>>,
-    /// How many of its messages are not done.
+    /// How many of its messages are still open.
     open: usize,
 }
 
-/// A result, as it is written.
+/// A result in the form in which it is written.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Body<'a> {
@@ -148,9 +148,9 @@ enum Body<'a> {
 
 type Answer<'i, 'a> = rpc::Answer<'i, Body<'a>>;
 
-/// What handling a request led to.
+/// The result of handling a request.
 enum Handled<'a> {
-    /// The result.
+    /// A complete result.
     Result(Body<'a>),
     /// No answer, since the client cancelled it.
     Cancelled,
@@ -249,7 +249,7 @@ impl<'a> Server<'a> {
         self.answer(request, handled)
     }
 
-    /// Drops a call that waits for a task, since the client has cancelled it.
+    /// Drops a call that waits for a task, since the client cancelled it.
     fn drop_polling(&self, paused: Paused<Box<WaitingCall<'a>>>) -> io::Result<()> {
         let Paused {
             request,
@@ -265,7 +265,7 @@ impl<'a> Server<'a> {
         self.deliver(request.destination, None)
     }
 
-    /// Drops a call that waits for the user, since the client has cancelled it.
+    /// Drops a call that waits for the user, since the client cancelled it.
     fn drop_asking(&self, paused: Paused<PendingQuestion>) -> io::Result<()> {
         let Paused {
             mut request,
@@ -274,7 +274,7 @@ impl<'a> Server<'a> {
         } = paused;
         log_orphaned_changes(&request.log_name, &call.started);
         self.peer.withdraw(&question.id);
-        // Every call has a line in the audit log.
+        // Every call gets a line in the audit log.
         let _ = self.repeat_call(&mut request, unanswered(question.state, CANCELLED));
         self.deliver(request.destination, None)
     }
@@ -404,12 +404,12 @@ impl<'a> Server<'a> {
         if !self.streams.contains(id) {
             self.streams.push(id.clone());
         }
-        // The input is not polled again here: a cancellation that it holds must find the open stream.
+        // The input is not polled again here: a cancellation in it must find the open stream.
         self.deliver(request.destination, None)
     }
 
-    /// Sends the answer of a request, unless the client has cancelled it: not everything that is done for a
-    /// cancelled request can be interrupted.
+    /// Sends the answer to a request, unless the client has cancelled it: not everything that a cancelled
+    /// request does can be interrupted.
     fn finish(
         &mut self,
         request: OpenRequest,
@@ -430,7 +430,7 @@ impl<'a> Server<'a> {
         request.can_be_cancelled && self.peer.interruption() == Some(Interruption::Cancelled)
     }
 
-    /// Sends an answer, or keeps it until its batch is complete; `None` if there is none.
+    /// Sends an answer, or keeps it until its batch is complete. `None` answers nothing.
     fn deliver(&self, destination: Destination, answer: Option<Answer>) -> io::Result<()> {
         let Destination::Batch(batch, at) = destination else {
             return answer.map_or(Ok(()), |answer| self.peer.write(&answer));
@@ -449,7 +449,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Returns true if a stream with this id may be opened.
+    /// Returns whether a stream with this ID may be opened.
     fn has_room_for(&self, id: &Id) -> bool {
         let is_short = match id {
             Id::Integer(_) => true,
@@ -524,7 +524,7 @@ impl<'a> Server<'a> {
                     rest: in_era(era, &method, json!({})),
                 }));
             }
-            // Clients ask for these whether they are declared or not, and warn where they are unknown.
+            // Clients request these even if they are not declared, and warn if they are unknown.
             (Era::Session, "prompts/list") => Some(empty_list(&params, "prompts")?),
             (Era::Session, "resources/list") => Some(empty_list(&params, "resources")?),
             (Era::Session, "resources/templates/list") => {
@@ -565,7 +565,7 @@ impl<'a> Server<'a> {
         if self.polling.len() + self.asking.len() >= MOST_PAUSED {
             let error = Error::impossible(
                 format!("{} was not called", entry.name),
-                format!("{MOST_PAUSED} calls are waiting."),
+                format!("{MOST_PAUSED} calls are already waiting."),
             )
             .hint("Call again when some have ended.");
             return self.handle(request, CallState::Ended(End::Outcome(error.into())));
@@ -583,7 +583,7 @@ impl<'a> Server<'a> {
         self.handle(request, state)
     }
 
-    /// Repeats a call whose user has answered, or will not.
+    /// Repeats a call after the user's answer, or without one.
     fn repeat_call(
         &self,
         request: &mut OpenRequest,
@@ -625,7 +625,7 @@ impl<'a> Server<'a> {
         Ok(Handled::Result(Body::Value(result)))
     }
 
-    /// Approval the user within the session.
+    /// Asks the user within the session.
     fn ask(&self, request: &mut OpenRequest, question: Question) -> Result<Handled<'a>, Fault> {
         let mut params = question.params();
         let Question { state, .. } = question;
@@ -665,7 +665,7 @@ fn in_era(era: &Era, method: &str, result: Value) -> Value {
     }
 }
 
-/// Returns how to repeat a call whose question was not answered.
+/// Returns the approval with which to repeat a call whose question was not answered.
 fn unanswered(state: String, why: &'static str) -> Approval {
     Approval::WithinCall(Some(Returned {
         state,
@@ -825,7 +825,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_arguments_in_a_string_that_would_take_too_much_memory() {
+    fn refuses_an_argument_string_that_would_take_too_much_memory() {
         let bomb = format!("{{\"a\":[{}0]}}", "{\"\":0},".repeat(150_000));
         assert_eq!(
             arguments(bomb.into()).map_err(|fault| fault.code),
@@ -849,7 +849,7 @@ mod tests {
     }
 
     #[test]
-    fn suggests_the_tool_that_was_probably_meant() {
+    fn suggests_a_tool_with_a_similar_name() {
         assert_eq!(
             unknown_tool("proxmox_list_nodes").message,
             "Unknown tool: proxmox_list_nodes. Did you mean proxmox_get_nodes?"

@@ -1,4 +1,4 @@
-//! What a tool is, and how a call of it runs.
+//! What a tool is, and how its calls run.
 //!
 //! May import: `text`, `request`, `mcp`, `settings`, `error`, `pve`, `param`, `answer`, `row`, `cluster`, `safety`.
 
@@ -36,13 +36,13 @@ use crate::tool::call::several;
 pub(crate) use crate::tool::call::{CallState, End, Outcome, WaitingCall};
 pub(crate) use crate::tool::choice::check_version;
 
-/// One MCP tool: everything the server knows about it except its name, which is in `tools.rs`.
+/// An MCP tool: everything the server knows about it except its name, which is in `tools.rs`.
 ///
 /// Struct literals name every field, so a tool without a permission does not compile.
 pub(crate) struct Tool {
     /// Its name for people.
     pub(crate) title: &'static str,
-    /// What it does, in sentences by which a model chooses it.
+    /// What it does, in sentences that let a model choose it.
     pub(crate) summary: &'static str,
     pub(crate) permission: Permission,
     pub(crate) effect: Effect,
@@ -56,11 +56,11 @@ pub(crate) struct ListedTool {
     pub(crate) name: &'static str,
     pub(crate) toolset: &'static str,
     pub(crate) tool: &'static Tool,
-    /// For a tool for one kind of guest: that kind, and the tool for the other.
+    /// For a tool for one kind of guest: that kind, and the tool for the other kind.
     pub(crate) twins: Option<Twins>,
 }
 
-/// Finds a tool by its name, or by an older one.
+/// Finds a tool by its current or a former name.
 pub(crate) type Find = fn(&str) -> Option<ListedTool>;
 
 /// Who may call a tool.
@@ -85,9 +85,9 @@ pub(crate) enum Effect {
     Executes,
     /// Changes nothing.
     Reads,
-    /// Replaces settings; repeating it changes nothing more.
+    /// Replaces settings; repeating it changes nothing.
     Rewrites,
-    /// Brings about a state; repeating it changes nothing more.
+    /// Brings about a state; repeating it changes nothing.
     Starts,
 }
 
@@ -121,7 +121,7 @@ pub(crate) struct Definition {
     annotations: Annotations,
 }
 
-/// What a call of a tool does to the cluster, in the words of MCP.
+/// What a call does to the cluster, in the terms of MCP.
 #[derive(Serialize)]
 struct Annotations {
     #[serde(rename = "readOnlyHint")]
@@ -134,18 +134,18 @@ struct Annotations {
     open_world: bool,
 }
 
-/// What a tool asks of the Proxmox API.
+/// What a tool requests from the Proxmox API.
 pub(crate) enum Call {
     /// One of several requests.
     Choice(&'static Choice),
-    /// One request: arguments fill in its path, and the others are its parameters.
+    /// One request: arguments fill in its path, and the rest are its parameters.
     Plain(Step, Show),
-    /// Several requests, or one that code builds: all that it may send, for the documentation, the doctor and the
-    /// hints on privileges, and the function that sends them.
+    /// Several requests, or one that code builds: those that it may send, for the documentation, the doctor
+    /// and hints on privileges, and the function that sends them.
     Steps(&'static [Step], fn(&Client, &Args) -> Result<Answer, Error>),
 }
 
-/// What all calls share: the settings and, once needed, the connection.
+/// What all calls share: the settings and the connection, once one is needed.
 pub(crate) struct Context {
     settings: Settings,
     is_demo: bool,
@@ -168,7 +168,7 @@ impl Context {
         }
     }
 
-    /// For `--demo`: the sample cluster answers, whatever host is configured.
+    /// Creates the context for `--demo`: the sample cluster answers, whatever host is configured.
     pub(crate) fn demo(settings: Settings, find: Find, peer: Peer) -> Self {
         Self {
             is_demo: true,
@@ -190,12 +190,12 @@ impl Context {
             .map(|connection| &connection.token_secret)
     }
 
-    /// Returns true if the sample cluster answers.
+    /// Returns whether the sample cluster answers.
     pub(crate) fn is_demo(&self) -> bool {
         self.is_demo
     }
 
-    /// Returns what the user allows a model to do.
+    /// Returns what the user allows models to do.
     pub(crate) fn safety(&self) -> &Safety {
         &self.settings.safety
     }
@@ -205,12 +205,12 @@ impl Context {
         Ok(Reader::new(self.cluster()?, &self.peer))
     }
 
-    /// Seconds since 1970.
+    /// Returns the time in seconds since 1970.
     fn now(&self) -> u64 {
         pve::reader::now(self.is_demo)
     }
 
-    /// Returns the connection, established by the first call that needs it.
+    /// Returns the connection, which the first call that needs it creates.
     fn cluster(&self) -> Result<&Cluster, Error> {
         match &self.settings.connection {
             Err(problems) if self.is_demo && problems.is_empty() => {
@@ -239,7 +239,7 @@ impl Tool {
         }
     }
 
-    /// Returns its own parameters and those common to all changes.
+    /// Returns its own parameters, and those that all changes share.
     pub(crate) fn listed_params(
         &self,
         safety: &Safety,
@@ -263,12 +263,12 @@ impl Tool {
         self.params().chain(several).chain(common)
     }
 
-    /// Whether a call of it can be about several guests.
+    /// Returns whether a call of it can concern several guests.
     pub(crate) fn takes_several(&self) -> bool {
         self.params.iter().any(Param::takes_several)
     }
 
-    /// Returns its own parameters and those of the requests that it chooses from, each once.
+    /// Returns its own parameters and those of the requests that it chooses from, without duplicates.
     pub(crate) fn params(&self) -> impl Iterator<Item = &'static Param> + Clone {
         let mut params: Vec<&'static Param> = self.params.iter().collect();
         if let Call::Choice(choice) = self.call {
@@ -290,7 +290,7 @@ impl Tool {
         }
     }
 
-    /// The requests that it may send, as they are declared.
+    /// Returns the requests that it may send, as declared.
     pub(crate) fn declared_requests(&'static self) -> Requests {
         match &self.call {
             Call::Choice(choice) => Requests::Rows(choice),
@@ -299,7 +299,7 @@ impl Tool {
         }
     }
 
-    /// What its requests may do, each with the value that picks it.
+    /// Returns the harm that each of its requests may do, with the value that picks the request.
     #[cfg(test)]
     pub(crate) fn harms(&'static self) -> impl Iterator<Item = (&'static str, Harm)> {
         let (rows, steps) = match self.declared_requests() {
@@ -310,7 +310,7 @@ impl Tool {
         rows.chain(steps.iter().map(|step| ("", step.harm)))
     }
 
-    /// The request that the arguments ask for, where it picks one and no version decides.
+    /// Returns the request that the arguments ask for, if the tool picks one and no version decides.
     fn pick(&self, args: &Args) -> Result<Option<Declared>, Error> {
         match self.call {
             Call::Choice(choice) => choice.pick(args, None).map_err(Error::arguments),
@@ -318,7 +318,7 @@ impl Tool {
         }
     }
 
-    /// Returns true if it changes nothing.
+    /// Returns whether it changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         self.effect == Effect::Reads
     }
@@ -344,7 +344,7 @@ impl Tool {
 }
 
 impl ListedTool {
-    /// Returns the setting that hides it; `None` if it is shown.
+    /// Returns the setting that hides it, if one does.
     pub(crate) fn hidden(&self, safety: &Safety) -> Option<Hidden> {
         let Self { toolset, name, .. } = *self;
         safety.exposure.hides(toolset, name, self.tool.only_reads())

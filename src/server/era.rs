@@ -1,8 +1,8 @@
-//! The two eras of MCP: which era a request belongs to, and the form of its answers.
+//! The two eras of MCP: which one a request belongs to, and the form of its answers.
 //!
-//! Until 2025-11-25 `initialize` opens a session and negotiates its revision. Since 2026-07-28 there are no
-//! sessions: each request names its revision and the capabilities of its client. The era is determined for each
-//! request, since clients probe with one era and continue with the other in the same process.
+//! Until 2025-11-25, `initialize` opens a session and negotiates its revision. Since 2026-07-28 there are no
+//! sessions: each request names its revision and its client's capabilities. The era is determined for each
+//! request, since clients probe one era and continue with the other in the same process.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use crate::server::instructions::instructions;
 use crate::text;
 use crate::tool::Context;
 
-/// The one revision without sessions.
+/// The only revision without sessions.
 const STATELESS: &str = "2026-07-28";
 
 // Keys of `_meta` (MCP 2026-07-28, Base protocol).
@@ -54,8 +54,8 @@ pub(super) enum Revision {
 }
 
 impl Revision {
-    /// Returns the revision of a session for which the client asks for `requested`: that, or the newest. An
-    /// unknown revision is not an error (MCP 2025-11-25, Lifecycle, Version Negotiation).
+    /// Returns the revision of a session: the one that the client requests, or the newest. An unknown
+    /// revision is not an error (MCP 2025-11-25, Lifecycle, Version Negotiation).
     pub(super) fn negotiate(requested: &str) -> Self {
         [
             Revision::V2024_11_05,
@@ -76,7 +76,7 @@ impl Revision {
         }
     }
 
-    /// Returns how a user can be asked within a session: since 2025-06-18 by a form (MCP, Elicitation).
+    /// Returns how the user can be asked within a session: since 2025-06-18 by a form (MCP, Elicitation).
     fn approval(self) -> Approval {
         match self {
             Revision::V2024_11_05 | Revision::V2025_03_26 => Approval::Unavailable,
@@ -84,12 +84,12 @@ impl Revision {
         }
     }
 
-    /// Returns true if a form must name its mode, since there are others.
+    /// Returns whether a form must name its mode, since there are others.
     pub(super) fn has_modes(self) -> bool {
         self == Revision::V2025_11_25
     }
 
-    /// Returns true if messages may come as an array: one revision introduced this, the next removed it.
+    /// Returns whether messages may come as an array: one revision introduced this, and the next removed it.
     pub(super) fn has_batches(self) -> bool {
         self == Revision::V2025_03_26
     }
@@ -100,7 +100,7 @@ pub(super) struct Session {
     pub(super) revision: Revision,
     /// The name and version of the client.
     client: String,
-    /// Whether the client shows forms to its user.
+    /// Whether the client can show forms to its user.
     has_forms: bool,
 }
 
@@ -115,7 +115,7 @@ impl Session {
     }
 }
 
-/// The rules for answering a request.
+/// Which rules apply to the answer to a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Era {
     /// Those of `initialize`, which opens or reopens a session.
@@ -124,13 +124,13 @@ pub(super) enum Era {
     Session,
     /// Those of 2026-07-28.
     Stateless,
-    /// None: there is no session, and the request does not name its revision.
+    /// No rules: there is no session, and the request does not name its revision.
     Unknown,
 }
 
 impl Era {
-    /// Returns the era of a request. A `_meta` alone does not make it stateless: in sessions it carries progress
-    /// tokens.
+    /// Returns the era of a request. `_meta` alone does not make it stateless: in sessions, it carries
+    /// progress tokens.
     pub(super) fn of(request: &Request, session: Option<Revision>) -> Self {
         let Request { method, params, .. } = request;
         let names_revision = names_revision(params);
@@ -146,7 +146,7 @@ impl Era {
     }
 }
 
-/// Checks the fields that each stateless request must have.
+/// Checks the fields that every stateless request must have.
 pub(super) fn check(params: &Map<String, Value>) -> Result<(), Fault> {
     let Some(meta) = params.get("_meta").and_then(Value::as_object) else {
         return Err(missing(&[PROTOCOL_VERSION, CLIENT_CAPABILITIES]));
@@ -186,8 +186,8 @@ fn malformed(key: &str, form: &str) -> Fault {
     Fault::invalid_params(format!("params._meta[\"{key}\"] must be {form}"))
 }
 
-/// Returns the fault for an unknown revision. It names only what `server/discover` lists: clients that do not
-/// support that open a session by themselves.
+/// Returns the fault for an unknown revision. It only names what `server/discover` lists: clients that do not
+/// support that open a session on their own.
 fn unsupported(requested: &str) -> Fault {
     Fault {
         code: -32022,
@@ -203,9 +203,9 @@ pub(super) fn not_initialized() -> Fault {
     ))
 }
 
-/// Returns who makes a call, and their answer to the question that it ended with before, which is removed from
-/// `params`. Clients follow tasks and repeat calls only in the stateless revision, where each request names the
-/// capabilities of its client.
+/// Returns who makes a call, with their answer to the question that ended it before; the answer is removed
+/// from `params`. Clients follow tasks and repeat calls only in the stateless revision, where each request
+/// names its client's capabilities.
 pub(super) fn caller(
     era: &Era,
     session: Option<&Session>,
@@ -237,11 +237,11 @@ pub(super) fn caller(
     })
 }
 
-/// The name of the only question among the `inputRequests`.
+/// The name of the only question in `inputRequests`.
 const QUESTION: &str = "confirm";
 
-/// Takes the answer to a question out of `params` (MCP 2026-07-28, Multi Round-Trip Requests). Answers without
-/// the state that they belong to are ignored.
+/// Takes the answer to a question out of `params` (MCP 2026-07-28, Multi Round-Trip Requests). Answers
+/// without their state are ignored.
 fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> {
     let state = match params.remove("requestState") {
         None | Some(Value::Null) => None,
@@ -264,8 +264,8 @@ fn returned(params: &mut Map<String, Value>) -> Result<Option<Returned>, Fault> 
     Ok(state.map(|state| Returned { state, reply }))
 }
 
-/// Returns how to repeat a call once the question within its session was answered, or refused with an error: by
-/// a client that cannot ask although it claimed to, or that does not want to.
+/// Returns the approval with which to repeat a call after the response to the question within its session. An
+/// error comes from a client that does not want to ask, or cannot although it claimed to.
 pub(super) fn answered(state: String, outcome: Result<Value, Value>) -> Approval {
     let reply = match outcome {
         Ok(result) => safety::elicited_reply(&result),
@@ -278,7 +278,7 @@ pub(super) fn answered(state: String, outcome: Result<Value, Value>) -> Approval
     }))
 }
 
-/// The code of the error for an unknown method (JSON-RPC 2.0).
+/// The error code for an unknown method (JSON-RPC 2.0).
 const UNKNOWN_METHOD: i64 = -32601;
 
 /// Returns the result of a call that asks the user before it is repeated.
@@ -301,8 +301,8 @@ pub(super) fn invalid_request_state() -> Fault {
     }
 }
 
-/// Returns true if a client with these capabilities shows forms: it does if it names no mode, but not if it
-/// names only `url`.
+/// Returns whether a client with these capabilities shows forms: it does if it names no mode, but not if it
+/// only names `url`.
 fn has_forms(capabilities: &Value) -> bool {
     let elicitation = capabilities.get("elicitation").and_then(Value::as_object);
     elicitation.is_some_and(|modes| {
@@ -316,7 +316,7 @@ fn client_name(info: &Value) -> String {
     text::cut(&text::inline(name.trim()), 100)
 }
 
-/// Refuses a stateless request about tasks whose client does not declare the extension.
+/// Refuses a stateless request about tasks if its client does not declare the extension.
 pub(super) fn require_tasks(params: &Map<String, Value>) -> Result<(), Fault> {
     if follows_tasks(params) {
         return Ok(());
@@ -360,8 +360,8 @@ pub(super) fn discovered(context: &Context) -> Value {
     })
 }
 
-/// Returns the parameters of the notification that opens the stream of `subscriptions/listen`. It stays empty,
-/// since there is nothing to subscribe to.
+/// Returns the parameters of the notification that opens the stream of `subscriptions/listen`. The stream
+/// stays empty, since there is nothing to subscribe to.
 pub(super) fn acknowledged(id: &Id) -> Value {
     json!({ "notifications": {}, "_meta": { SUBSCRIPTION_ID: Value::from(id) } })
 }
@@ -371,8 +371,8 @@ pub(super) fn listened(id: &Id) -> Value {
     json!({ "_meta": { SUBSCRIPTION_ID: Value::from(id) } })
 }
 
-/// Turns the result for a session into a stateless one. Clients drop results that lack one of these fields.
-/// Results that sessions do not have already name their type.
+/// Turns a session's result into a stateless one. Clients drop results that lack one of these fields. Results
+/// that only exist without sessions already name their type.
 pub(super) fn stateless(method: &str, mut result: Value) -> Value {
     if result.get("resultType").is_none() {
         result["resultType"] = "complete".into();
@@ -380,7 +380,7 @@ pub(super) fn stateless(method: &str, mut result: Value) -> Value {
     result["_meta"][SERVER_INFO] = server_info();
     if matches!(method, "server/discover" | "tools/list") {
         result["ttlMs"] = TIME_TO_LIVE_MS.into();
-        // Both depend on the settings of this user.
+        // Both depend on this user's settings.
         result["cacheScope"] = "private".into();
     }
     result

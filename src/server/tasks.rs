@@ -1,8 +1,8 @@
-//! The Tasks extension of MCP: a call that continues as a task, and the requests of its client about it.
+//! The Tasks extension of MCP: a call that continues as a task, and its client's requests about it.
 //!
-//! Nothing is stored. The id of a task is its UPID, sealed with a key derived from the secret of the API token,
-//! so it outlives the process and is useless to holders of other tokens. The state of a task is read from
-//! Proxmox each time; the record there is final, and so is the status reported.
+//! Nothing is stored. The ID of a task is its UPID, sealed with a key derived from the API token's secret, so
+//! it outlives the process and is useless to holders of other tokens. The state of a task is read from
+//! Proxmox each time. Proxmox's record of it is final, and so is the status reported here.
 
 use rustls::crypto::ring;
 use serde_json::{Map, Value, json};
@@ -21,11 +21,11 @@ use crate::text::upid::Upid;
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
 
-/// The purpose that the key for task ids is derived for.
+/// The purpose for which the key for task IDs is derived.
 const PURPOSE: &str = "proxmox-mcp/task/v1";
 
-/// How long after its start a task can certainly be queried. In fact it can until Proxmox removes its record, so
-/// tasks that run longer are not lost.
+/// How long after its start a task can certainly be queried. In fact it can be until Proxmox removes its
+/// record, so tasks that run longer are not lost.
 const TIME_TO_LIVE_MS: u32 = 86_400_000;
 
 const POLL_INTERVAL_MS: u32 = 2_000;
@@ -35,12 +35,12 @@ const STOP: &str = "proxmox_stop_task";
 
 /// The marks of a stopped task in its exit status (`PVE/RESTEnvironment.pm`, `PVE/Tools.pm`).
 ///
-/// `unexpected status` is not one of them: a killed worker leaves it, but so does one that crashed, and only a
+/// `unexpected status` is not among them: a killed worker leaves it, but so does a crashed one, and only a
 /// result tells the model what is known.
 const INTERRUPTED: [&str; 2] = ["received interrupt", "interrupted by signal"];
 
-/// Returns the result of a call that continues as `task`, or the result for a client without tasks if no id can
-/// be made. In the demonstration none is made, since nothing continues there.
+/// Returns the result of a call that continues as `task`. Without an ID, it is the result for a client
+/// without tasks; the demonstration has none, since nothing continues there.
 pub(super) fn created(context: &Context, task: &Task) -> Value {
     match (context.reader(), close(context, task)) {
         (Ok(client), Some(id)) => {
@@ -62,12 +62,13 @@ pub(super) fn get(context: &Context, params: &Map<String, Value>) -> Result<Opti
         Ok(result) => Ok(Some(result)),
         Err(error) if error.is_cancelled() => Ok(None),
         Err(error) if error.says("no such task") => Err(unknown()),
-        // The task may well run on: a failed status would be final.
+        // The task may still be running: a failed status would be final.
         Err(error) => Err(internal(error)),
     }
 }
 
-/// Returns the result of `tasks/cancel`, an acknowledgement in any case; `None` if that request was cancelled.
+/// Returns the result of `tasks/cancel`, an acknowledgement in any case; `None` if that request was
+/// cancelled.
 pub(super) fn cancel(
     context: &Context,
     peer: &Peer,
@@ -101,7 +102,7 @@ fn poll(client: &Reader, id: &str, task: &Task) -> Result<Value, Error> {
         let message = match &state {
             State::Ended { sequel, .. } => match sequel {
                 Sequel::Start(start, _) => last_line(client, start)?,
-                _ => format!("{}: done, the guest does not run yet", task.what),
+                _ => format!("{}: done, the guest is not running yet", task.what),
             },
             _ => last_line(client, task)?,
         };
@@ -165,7 +166,7 @@ fn seal(context: &Context) -> Option<Seal> {
     }
 }
 
-/// Returns the id of `task`. Its parts are not secret; the seal prevents guessing it.
+/// Returns the ID of `task`. Its parts are not secret; the seal prevents guessing it.
 fn close(context: &Context, task: &Task) -> Option<String> {
     let mut nonce = [0; 8];
     let random = ring::default_provider().secure_random;
@@ -176,7 +177,7 @@ fn close(context: &Context, task: &Task) -> Option<String> {
     })))
 }
 
-/// Returns the id in `params`, and its task. Faults of the request come first, then those of the client, then
+/// Returns the ID in `params`, and its task. Faults of the request come first, then those of the client, then
 /// that of an unknown task.
 fn open<'a>(context: &Context, params: &'a Map<String, Value>) -> Result<(&'a str, Task), Fault> {
     let Some(Value::String(id)) = params.get("taskId") else {
@@ -205,7 +206,7 @@ fn task(content: &Value) -> Option<Task> {
 
 fn unknown() -> Fault {
     Fault::invalid_params(
-        "Unknown task: the id is not one of this server and token, or Proxmox no longer has its record",
+        "Unknown task: the ID does not belong to this server and token, or Proxmox no longer has its record",
     )
 }
 
@@ -231,7 +232,7 @@ mod tests {
             "status": "working",
             "statusMessage": "50\\n%",
             "createdAt": "2026-07-14T09:12:03Z",
-            // The clock of the node is ahead.
+            // The node's clock is ahead.
             "lastUpdatedAt": "2026-07-14T09:12:03Z",
             "ttlMs": 86_400_000,
             "pollIntervalMs": 2_000,

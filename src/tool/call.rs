@@ -1,7 +1,7 @@
-//! How a call of a tool runs: the checks before it, what it waits for, and how it ends.
+//! How a tool call runs: the checks before it, what it waits for, and how it ends.
 //!
-//! Only [`CallState::finish`] sleeps. A call that waits is a value, [`WaitingCall`], which its owner keeps and
-//! polls when that is due.
+//! Only [`CallState::finish`] sleeps. A waiting call is a value, [`WaitingCall`], which its owner keeps and
+//! polls when a poll is due.
 
 pub(super) mod several;
 
@@ -37,18 +37,18 @@ pub(crate) enum CallState<'a> {
 
 /// How a call ends.
 pub(crate) enum End {
-    /// The client no longer wants an answer.
+    /// Cancelled: the client no longer wants an answer.
     Cancelled,
     Outcome(Outcome),
-    /// With a question to the user, after whose answer the client repeats the call.
+    /// With a question to the user, whose answer the client sends with a repeated call.
     Question(Question),
-    /// With a running task, for a client that follows it itself.
+    /// With a running task, for a client that follows tasks itself.
     Task(Task),
-    /// The state that the client sent back does not belong to the call.
+    /// Refused: the state that the client sent back does not belong to the call.
     InvalidRequestState,
 }
 
-/// How long a call waits before it hands its task to a client that follows tasks itself.
+/// How long a call waits before it hands its task over to a client that follows tasks itself.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// The result of a call, successful or not.
@@ -59,14 +59,14 @@ pub(crate) struct Outcome {
     pub(crate) is_error: bool,
 }
 
-/// A call that waits.
+/// A waiting call.
 pub(crate) enum WaitingCall<'a> {
     One(WaitingJob<'a>),
     /// The calls for several guests.
     Several(Several<'a>),
 }
 
-/// The call of a tool that waits.
+/// A waiting call of one tool.
 pub(crate) struct WaitingJob<'a> {
     oversight: Oversight<'a>,
     job: Job,
@@ -74,26 +74,26 @@ pub(crate) struct WaitingJob<'a> {
     pace: Pace,
 }
 
-/// What oversees the work of a call: the gate and the audit log.
+/// What oversees a call's work: the gate and the audit log.
 struct Oversight<'a> {
     context: &'a Context,
     gate: Gate<'a>,
-    /// Whether the audit log records it.
+    /// Whether the audit log records the call.
     is_elevated: bool,
-    /// What completes that record if the call only reads.
+    /// Completes that record if the call only reads.
     pass: Option<Pass>,
 }
 
-/// The work of a call.
+/// A call's work.
 struct Job {
     /// The tool that does it.
     entry: ListedTool,
     args: Args,
-    /// The request that it is to send, where its tool picks one of several.
+    /// The request to send, if the tool picks one of several.
     picked: Option<Declared>,
     /// Whether the client accepts a running task as the end of the call.
     follows_tasks: bool,
-    /// The line that says which tool does it, if not the one called.
+    /// The line that says which tool does the work, if it is not the one that was called.
     note: Option<String>,
 }
 
@@ -105,10 +105,10 @@ enum Awaited {
 
 struct AwaitedTask {
     following: FollowedTask,
-    /// What else the call has to say, and what it does next.
+    /// The rest of what the call reports, and what it does next.
     answer: Answer,
     patience: Patience,
-    /// Whether the client follows the task itself once the limit is reached.
+    /// Whether the client takes over the task when the limit is reached.
     hands_over: bool,
 }
 
@@ -141,7 +141,7 @@ impl CallState<'_> {
 }
 
 impl<'a> WaitingCall<'a> {
-    /// When the next poll is due.
+    /// Returns when the next poll is due.
     pub(crate) fn due(&self) -> Instant {
         match self {
             WaitingCall::One(job) => job.pace.due(),
@@ -159,7 +159,7 @@ impl<'a> WaitingCall<'a> {
         host::naming_host(self.context(), || self.depart())
     }
 
-    /// The VMIDs of the guests that it would have gone on with.
+    /// Returns the VMIDs of the guests that would have been next.
     pub(crate) fn not_started(&self) -> Vec<String> {
         match self {
             WaitingCall::One(_) => Vec::new(),
@@ -284,7 +284,7 @@ impl<'a> Oversight<'a> {
         Ok(Client::new(self.context.reader()?, &self.gate))
     }
 
-    /// Starts the work, or has the twin of the tool do it.
+    /// Starts the work, or has the tool's twin do it.
     fn begin(&mut self, job: &mut Job, arguments: &Map<String, Value>) -> Result<JobState, Error> {
         let context = self.context;
         self.gate.set_call(&job.args, context.now())?;
@@ -316,10 +316,10 @@ impl<'a> Oversight<'a> {
         job.begin(&client)
     }
 
-    /// Returns the state of the call, given that of its work.
+    /// Turns the state of the work into that of the call.
     fn proceed(self, job: Job, state: Result<JobState, Error>) -> CallState<'a> {
         let end = match state {
-            // The demonstration replays the recording of one call at a time, in which nothing takes time.
+            // In the demonstration nothing takes time, and only one call's recording can be replayed at once.
             Ok(JobState::Waits(awaited, pace)) => {
                 let waiting = WaitingJob {
                     oversight: self,
@@ -338,7 +338,7 @@ impl<'a> Oversight<'a> {
         CallState::Ended(self.end(end))
     }
 
-    /// Records the call, and turns errors into its end.
+    /// Records how the call ended, and turns an error into its end.
     fn end(self, end: Result<End, Error>) -> End {
         if let Some(pass) = self.pass {
             self.gate.finish_read(pass, end.as_ref().err());
@@ -387,7 +387,7 @@ impl Job {
         }
     }
 
-    /// Continues after a reply; `pace` is that of the preceding wait.
+    /// Continues after an answer; `pace` is that of the preceding wait.
     fn go_on(
         &self,
         client: &Client,
@@ -406,8 +406,8 @@ impl Job {
             true => Some(Patience::of(client, args.integer(&tasks::WAIT_TIMEOUT))),
             false => Patience::asked(client, args),
         };
-        // A call that has something else to say must say it now, such as a generated password, which is stored
-        // nowhere. A task that only files a request ends before anything is done.
+        // A call with something else to report must report it now, such as a generated password, which is not
+        // stored. A task that only files a request ends before anything is done.
         let hands_over = self.follows_tasks
             && args.get(&tasks::WAIT).is_none()
             && asked.is_none()
@@ -458,7 +458,8 @@ impl Job {
             Ok(state) => state,
             Err(error) => {
                 let answer = awaited.answer;
-                let answer = answer.with_generated("shown this once, valid if the task succeeded");
+                let answer =
+                    answer.with_generated("shown only this once, valid if the task succeeded");
                 return Err(error.hint(answer.text.trim_start()));
             }
         };
@@ -504,14 +505,14 @@ impl Job {
         }
     }
 
-    /// Sends the change that follows `task`, and those that follow it until one starts a task.
+    /// Sends the change that follows `task`, and further ones until one starts a task.
     fn send_next(&self, client: &Client, next: FollowUp, task: &Task) -> Result<Answer, Error> {
         let begun = start_task(client, &next.request, next.reply, &next.what);
         let mut answer = begun.map_err(|error| {
             if error.is_cancelled() {
                 return error;
             }
-            // A caller who took this for the failure of the whole and repeated it would repeat the first part.
+            // A caller who took this for a failure of the whole and repeated it would repeat the first part.
             let error = privileges::explained(client, iter::empty(), &self.args, error);
             let [what, advice] = next.failure;
             let whole = Error::impossible(what, format!("{advice}\n{}", error.summary()));
@@ -537,7 +538,7 @@ impl Job {
         }))
     }
 
-    /// Reports on the task, with what can be read once it has succeeded.
+    /// Reports on the task, and adds what can be read once it has succeeded.
     fn report(
         &self,
         client: &Client,
@@ -557,7 +558,7 @@ impl Job {
             reported.then = then;
         }
         let mut answer = self.with_rest(client, reported);
-        // What the task has asked others to do can take longer.
+        // What the task set in motion may take longer than the task.
         Ok(match answer.wait.take() {
             Some(wait) => {
                 let pace = Pace::new(Patience::exactly(wait.limit));
@@ -575,7 +576,7 @@ impl Job {
         }
     }
 
-    /// Adds the defaults that were used, and which tool did it.
+    /// Adds the defaults that were used, and which tool did the work.
     fn completed(&self, answer: Answer) -> Answer {
         let defaults = self.args.defaults();
         let answer = self.noted(answer);

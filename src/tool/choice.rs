@@ -10,7 +10,7 @@ use crate::request::Method::Get;
 use crate::row::{Choice, Declared, Place};
 use crate::safety::Client;
 
-/// The request that `args` ask for of the version that the host runs.
+/// Returns the request that `args` ask for, given the version of the host.
 pub(super) fn pick(
     client: &Client,
     args: &Args,
@@ -20,7 +20,7 @@ pub(super) fn pick(
     choice.pick(args, Some(major)).map_err(Error::arguments)
 }
 
-/// Sends the request that was picked and shows what came of it.
+/// Sends the picked request and shows the result.
 pub(super) fn choose(
     client: &Client,
     args: &Args,
@@ -60,7 +60,7 @@ pub(super) fn choose(
     Ok(findings.iter().fold(answer, Answer::line))
 }
 
-/// Refuses a guest whose kind does not match the path of the selected request.
+/// Refuses a guest whose kind does not match the path of the picked request.
 fn check_kind(picked: &Declared, args: &Args) -> Result<(), Error> {
     let (Some(guest), Place::By(param, scopes)) = (&args.guest, &picked.choice.place) else {
         return Ok(());
@@ -86,13 +86,13 @@ fn check_kind(picked: &Declared, args: &Args) -> Result<(), Error> {
     ))
 }
 
-/// Refuses what the host's version does not know of the request.
+/// Refuses parts of the request that the host's version does not know.
 fn check_versions(client: &Client, picked: &Declared, args: &Args) -> Result<(), Error> {
     let mut limits = picked.versions(args).into_iter();
     limits.try_for_each(|(what, versions)| check_version(client, &what, versions))
 }
 
-/// Refuses `what` unless the host runs one of these versions, which it is asked for where that matters.
+/// Refuses `what` unless the host runs one of these versions; the host is asked once.
 pub(crate) fn check_version(client: &Client, what: &str, versions: Versions) -> Result<(), Error> {
     let major = client.major_version()?;
     match versions.contain(major) {

@@ -3,12 +3,12 @@
 use crate::pve::hosts::AnsweredBy;
 use crate::tool::{CallState, Context, End, Outcome};
 
-/// Advances a call, and names the host in its outcome.
+/// Advances a call, and adds the host to its outcome.
 pub(super) fn naming_host<'a>(
     context: &Context,
     advance: impl FnOnce() -> CallState<'a>,
 ) -> CallState<'a> {
-    // A call may end before anything is sent.
+    // A call may end without sending anything.
     if let Some(cluster) = context.cluster.get() {
         cluster.forget_host();
     }
@@ -21,7 +21,7 @@ pub(super) fn naming_host<'a>(
 }
 
 impl Outcome {
-    /// Adds a line and a key for the host that answered last, if it is not the first one.
+    /// Adds a line and a key with the host that answered last, unless it is the first one.
     pub(crate) fn with_host(mut self, answered: Option<AnsweredBy>) -> Self {
         if let Some(answered) = answered {
             self.text = format!("{}\n\n{answered}", self.text.trim_end());

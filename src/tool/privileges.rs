@@ -11,13 +11,13 @@ use crate::param::Versions;
 use crate::row::{Declared, Step};
 use crate::tool::{Call, Tool};
 
-/// One thing that a tool needs: any of its alternatives, of which there is at least one.
+/// One thing that a tool needs: any one of its alternatives, of which there is at least one.
 #[derive(Debug)]
 pub(crate) struct Need {
     places: Vec<Alternative>,
 }
 
-/// A path of Proxmox's access control, and the privileges of which one is needed there.
+/// A path of Proxmox's access control, and privileges of which one is needed there.
 #[derive(Debug)]
 struct Alternative {
     at: AclPath,
@@ -27,24 +27,24 @@ struct Alternative {
 /// A path of access control, or all paths of one kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AclPath {
-    /// The path without the id of an object: `/vms`.
+    /// The path without the ID of an object: `/vms`.
     pub(crate) base: &'static str,
     pub(crate) below: Below,
 }
 
-/// Which objects below a path.
+/// Which objects below a path are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Below {
     /// None: the path itself.
     Nothing,
     /// An existing one.
     Each,
-    /// One yet to be created, which only a role on the path above can cover.
+    /// One that does not exist yet, which only a role on the path above can cover.
     New,
 }
 
 impl Need {
-    /// Parses a line of [`crate::row::needs`]; `None` if this major version checks none of it.
+    /// Parses a line of [`crate::row::needs`]; returns `None` if this major version checks none of it.
     fn new(line: &'static str, major: u32) -> Option<Self> {
         let (places, _) = parts(line);
         let places = places.map(|(path, privileges)| {
@@ -71,7 +71,7 @@ impl Need {
         (place.at, place.privileges[0])
     }
 
-    /// Returns true if a token that has this also has `other`.
+    /// Returns whether a token that has this also has `other`.
     fn implies(&self, other: &Need) -> bool {
         let covers = |own: &Alternative, other: &Alternative| {
             own.at == other.at
@@ -85,7 +85,8 @@ impl Need {
     }
 }
 
-/// Splits a line into alternatives, each a path and its privileges, and the flag without which it does not apply.
+/// Splits a line into its alternatives, each a path with privileges, and the flag without which it does not
+/// apply.
 fn parts(
     line: &'static str,
 ) -> (
@@ -103,7 +104,7 @@ fn parts(
     (places, flag)
 }
 
-/// Returns true if this major version of Proxmox VE has the privilege and checks it (`PVE/AccessControl.pm`).
+/// Returns whether this major version of Proxmox VE has the privilege and checks it (`PVE/AccessControl.pm`).
 fn exists(privilege: &str, major: u32) -> bool {
     match privilege {
         "VM.Monitor" => major < 9,
@@ -115,7 +116,7 @@ fn exists(privilege: &str, major: u32) -> bool {
     }
 }
 
-/// Returns the lines of a tool: those of its indispensable requests, without those that this major version
+/// Returns the lines of a tool: those of its indispensable requests, without requests that this major version
 /// lacks.
 pub(crate) fn lines(tool: &Tool, major: Option<u32>) -> Vec<&'static str> {
     let is_known = |versions: Versions| major.is_none_or(|major| versions.contain(major));
@@ -133,7 +134,7 @@ pub(crate) fn lines(tool: &Tool, major: Option<u32>) -> Vec<&'static str> {
     }
 }
 
-/// Returns the lines of a call: those of the request that it selects, if its tool has several.
+/// Returns the lines of a call: if its tool has several requests, only those of the picked one.
 pub(crate) fn lines_of_call(tool: &Tool, picked: Option<&Declared>) -> Vec<&'static str> {
     match (&tool.call, picked) {
         (Call::Choice(_), Some(picked)) => picked.privileges().collect(),
@@ -142,7 +143,7 @@ pub(crate) fn lines_of_call(tool: &Tool, picked: Option<&Declared>) -> Vec<&'sta
     }
 }
 
-/// Returns what a tool needs for all of its work on this major version of Proxmox VE.
+/// Returns what a tool needs for everything it does on this major version of Proxmox VE.
 pub(crate) fn needs(tool: &Tool, major: u32) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for need in lines(tool, Some(major))
@@ -158,11 +159,11 @@ pub(crate) fn needs(tool: &Tool, major: u32) -> Vec<Need> {
     needs
 }
 
-/// The privileges of a token: for each path with a role of its own, and a few above them, the privileges there,
-/// each with whether it propagates to the paths below.
+/// The privileges of a token: for each path with a role of its own, and for a few paths above, the privileges
+/// there, and whether each propagates to the paths below.
 pub(crate) struct Granted(Map<String, Value>);
 
-/// Returns true if a privilege propagates; Perl does not distinguish numbers from text.
+/// Returns whether a privilege propagates; Perl does not distinguish numbers from text.
 fn propagates(below: &Value) -> bool {
     match below {
         Value::Bool(below) => *below,
@@ -184,11 +185,11 @@ pub(crate) enum Reach {
 }
 
 impl Granted {
-    /// Takes the reply of `GET /access/permissions`.
+    /// Reads the answer to `GET /access/permissions`.
     ///
-    /// It lists the effective privileges, inherited ones included, for the top-level paths, those with a role of
-    /// any user and the members of pools; but no path without privileges
-    /// (`PVE/RPCEnvironment.pm`, `get_effective_permissions`).
+    /// It lists the effective privileges, including inherited ones, of the top-level paths, the paths with a
+    /// role of any user and the members of pools, but no path without privileges (`PVE/RPCEnvironment.pm`,
+    /// `get_effective_permissions`).
     pub(crate) fn new(data: Value) -> Self {
         match data {
             Value::Object(paths) => Self(paths),
@@ -196,12 +197,12 @@ impl Granted {
         }
     }
 
-    /// Returns true if the token has no privileges at all.
+    /// Returns whether the token has no privileges at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns true if the token has a privilege on a path: the nearest listed path decides.
+    /// Returns whether the token has a privilege on a path: the nearest listed path decides.
     fn has(&self, path: &str, privilege: &str) -> bool {
         match self.0.get(path) {
             Some(privileges) => privileges.get(privilege).is_some(),
@@ -238,7 +239,7 @@ impl Granted {
     fn reach_of(&self, place: &Alternative) -> Reach {
         let has = |path: &str| place.privileges.iter().any(|name| self.has(path, name));
         let AclPath { base, below } = place.at;
-        // A name that no object can have stands for those without a role of their own.
+        // No object can be called `*`, which therefore represents those without a role of their own.
         let general = match below {
             Below::Nothing => has(base),
             Below::Each | Below::New => has(&format!("{base}/*")),
@@ -279,7 +280,7 @@ impl Granted {
         widest
     }
 
-    /// Returns the privileges that a path would inherit if it had no role of its own.
+    /// Returns the privileges that a path would inherit without a role of its own.
     fn inherited<'a>(&'a self, path: &str) -> Vec<&'a str> {
         let above = self.above(path).and_then(Value::as_object);
         let counts = above
@@ -289,7 +290,7 @@ impl Granted {
         counts.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Returns true if the token has roles of its own on a path: a further one adds to them.
+    /// Returns whether the token has roles of its own on a path: another role adds to them.
     fn has_own(&self, path: &str) -> bool {
         let own = self.0.get(path).and_then(Value::as_object);
         own.is_some_and(|own| {
@@ -353,7 +354,7 @@ mod tests {
         shown.collect()
     }
 
-    /// The requests that code makes, those that any tool may send included.
+    /// Returns the requests that code sends, including those that any tool may send.
     fn steps() -> impl Iterator<Item = Step> {
         let of_tools = all().flat_map(|(_, tool)| match &tool.call {
             Call::Choice(_) => Vec::new(),
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_has_the_expected_form() {
+    fn each_line_is_well_formed() {
         let lines = all().flat_map(|(_, tool)| lines(tool, None));
         for line in lines {
             let (places, flag) = line.split_once(" if ").unwrap_or((line, "start"));
@@ -451,7 +452,7 @@ mod tests {
                 let (method, path) = request.split_once(' ').expect("a method and a path");
                 let path = path.replace("{newid}", "{vmid}");
                 let path = path.replace("{type}", "qemu").replace("{command}", "start");
-                // A part may be called otherwise here.
+                // Part names may differ here.
                 let shape = |path: &str| {
                     let parts = path.split('/');
                     let parts = parts.map(|part| if part.starts_with('{') { "{}" } else { part });
@@ -466,7 +467,7 @@ mod tests {
                     .find(is_it)
                     .unwrap_or_else(|| panic!("{version} has no {request}"));
                 assert_ne!(endpoint["token"], false, "{request} is not for tokens");
-                // The description of 7.4 has the letters of one privilege apart: `V&M&.&C`.
+                // The description of 7.4 splits one privilege into letters: `V&M&.&C`.
                 let joined = |perm: &str| match perm.contains("V&M&") {
                     true => perm.replace('&', ""),
                     false => perm.to_owned(),
@@ -480,7 +481,7 @@ mod tests {
                     let (path, privileges) = word.split_once(':')?;
                     Some((path, privileges.split(['|', '&']).collect::<Vec<_>>()))
                 });
-                // One place at least is among those of each line, and no declared place is left out.
+                // Every declared place must be among those of the lines.
                 let fits = |(path, privileges): &(&str, Vec<&str>)| {
                     let same = |place: &str| {
                         let (own, of) = place.split_once(':').expect("a place");
@@ -518,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn omits_what_another_need_implies() {
+    fn omits_a_need_that_another_implies() {
         assert_eq!(
             needs_of("proxmox_move_disk_vm", 9),
             [
@@ -558,7 +559,7 @@ mod tests {
             ("/vms/101", "VM.Audit", false),
             ("/storage/local", "Datastore.Audit", true),
             ("/nodes/pve1", "Sys.Audit", false),
-            // Nothing is granted there, or it would be listed.
+            // It would be listed if anything were granted there.
             ("/pool/x", "VM.Audit", false),
             ("/", "VM.Audit", true),
             ("/", "Sys.Audit", false),
@@ -592,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_on_an_existing_guest_does_not_create_another() {
+    fn a_role_on_an_existing_guest_does_not_allow_creating_another() {
         let granted = |paths: &[&str]| {
             let privileges = json!({ "VM.Allocate": 1, "VM.PowerMgmt": 1 });
             let paths = paths.iter();

@@ -1,4 +1,4 @@
-//! A tool for one kind of guest that does the work of its twin for the other kind.
+//! Lets a tool for one kind of guest do the work of its twin for the other kind.
 
 use serde_json::{Map, Value};
 
@@ -8,19 +8,19 @@ use crate::error::Error;
 use crate::param::Args;
 use crate::tool::{Context, ListedTool};
 
-/// The twin of a tool, and the arguments of its call.
+/// The twin of a tool, and the arguments for its call.
 pub(super) struct StandIn {
     pub(super) entry: ListedTool,
     /// The arguments of the tool, completed for the twin.
     pub(super) args: Args,
     /// The line that tells the caller.
     pub(super) note: String,
-    /// The error if the twin would do harm.
+    /// The error to return if the twin would do harm.
     pub(super) refusal: Error,
 }
 
-/// Finds the tool that does the work of `entry` for a guest of the other kind. Returns `refusal` if there is none,
-/// it is not harmless, the settings hide it, or it does not take one of the arguments.
+/// Finds the tool that does the work of `entry` for a guest of the other kind. Returns `refusal` if there is
+/// none, it is not harmless, the settings hide it, or it does not take one of the arguments.
 pub(super) fn stand_in(
     context: &Context,
     entry: &ListedTool,

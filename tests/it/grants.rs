@@ -78,7 +78,7 @@ fn a_line_grants_what_was_sent_needs_to_token_and_user_and_keeps_what_is_inherit
         let text = result_text("proxmox_resize_vm", arguments.clone(), resize(permissions));
         let (_, advice) = text.split_once('\n').expect("more than what Proxmox said");
         let ends = match ends {
-            true => "\nIt ends what else mcp@pve inherits there (pveum acl list).",
+            true => "\nIt ends all other privileges that mcp@pve inherits there (pveum acl list).",
             false => "",
         };
         assert_eq!(
@@ -98,7 +98,7 @@ fn shows_the_refusal_if_nothing_more_can_be_found_out() {
     let parts = [
         "Permission check failed (/vms/100, VM.Config.Disk|",
         "VM.Config.Memory && pveum acl modify /vms/100 ",
-        "A role on a path replaces the inherited ones there: name those as well",
+        "A role on a path replaces the inherited ones there: grant those, too",
     ];
     for part in parts {
         assert!(text.contains(part), "{part}: {text}");

@@ -307,7 +307,7 @@ fn refuses_a_call_when_too_many_wait() {
     assert_eq!(refused["id"], "one too many", "{refused}");
     assert_eq!(refused["result"]["isError"], true, "{refused}");
     let text = refused["result"]["content"][0]["text"].to_string();
-    assert!(text.contains("250 calls are waiting"), "{text}");
+    assert!(text.contains("250 calls are already waiting"), "{text}");
     session.send(&cancel("0"));
     session.send(&nodes("in its place"));
     let rest = ids(&mut session, 250);

@@ -424,7 +424,7 @@ fn a_task_lasts_until_the_start_that_follows_it() {
         assert_eq!(answer["status"], "working", "{answer}");
         let message = answer["statusMessage"].as_str().unwrap_or_default();
         assert!(
-            message.ends_with("done, the guest does not run yet"),
+            message.ends_with("done, the guest is not running yet"),
             "{answer}"
         );
         let answer = ask(&mut session, "tasks/get", params)["result"].take();

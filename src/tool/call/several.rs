@@ -1,9 +1,9 @@
-//! A call about several guests: a call of the same tool for each.
+//! A call for several guests: one call of the same tool for each.
 //!
-//! All of them are rehearsed first, up to the request that each would send. What the boundaries refuse, or what
-//! cannot be done to one of the guests, thus fails the whole before anything is sent, and the user is asked once
-//! about all of it. Then they run side by side. Each passes the gate again when it sends its request, which must
-//! still be what the user agreed to.
+//! All of them are rehearsed first, up to the request that each would send. If the boundaries refuse one, or
+//! one guest does not allow it, everything fails before anything is sent; and the user is asked once about
+//! all of it. Then the calls run side by side. Each passes the gate again when it sends its request, which
+//! must still be what the user agreed to.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -28,15 +28,15 @@ const PARALLEL: Param = Param::optional("parallel", Kind::Integer(1, 10), "")
     .local()
     .unlisted();
 
-/// How many if the caller does not say.
+/// The default of [`PARALLEL`].
 const USUAL_PARALLEL: u64 = 2;
 
-/// Whether nothing more is started once one of the calls has failed.
+/// Whether no more calls are started once one has failed.
 const STOP_ON_ERROR: Param = Param::optional("stop_on_error", Kind::Flag, "")
     .local()
     .unlisted();
 
-/// What a tool takes in addition if several guests can stand in the place of one.
+/// What a tool also takes if its calls can be for several guests.
 pub(in crate::tool) static PARAMS: [Param; 3] = [GUESTS, PARALLEL, STOP_ON_ERROR];
 
 /// The calls for several guests.
@@ -44,14 +44,14 @@ pub(crate) struct Several<'a> {
     pub(super) oversight: Oversight<'a>,
     entry: ListedTool,
     args: Args,
-    /// Those of each call, except its guest.
+    /// The arguments of each call, except its guest.
     arguments: Map<String, Value>,
     parallel: usize,
     stops_on_error: bool,
-    /// When nothing more is started.
+    /// When to stop starting calls.
     deadline: Instant,
     parts: Vec<Part>,
-    /// The next of them to start.
+    /// The next part to start.
     next: usize,
     running: Vec<(usize, Box<WaitingCall<'a>>)>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Several<'a> {
 /// The call for one of the guests.
 struct Part {
     guest: Value,
-    /// A digest of what the user has agreed to.
+    /// A digest of what the user agreed to.
     shown: Option<[u8; 32]>,
     outcome: Option<Outcome>,
 }
@@ -96,14 +96,14 @@ pub(super) fn begin<'a>(
     }
 }
 
-/// What is to be done, once it may be.
+/// What to do once everything is checked and confirmed.
 struct Plan {
     parts: Vec<Part>,
     arguments: Map<String, Value>,
     limit: Duration,
 }
 
-/// Finds the guests, rehearses the call for each, and has the user agree to all of it.
+/// Finds the guests, rehearses the call for each, and asks the user to agree to all of it.
 fn plan(
     oversight: &mut Oversight,
     job: &Job,
@@ -163,7 +163,8 @@ fn plan(
     })
 }
 
-/// Runs the call for one guest up to its first change, which is not sent; `None` if it has nothing to change.
+/// Runs the call for one guest up to its first change, which is not sent; returns `None` if it would change
+/// nothing.
 fn rehearse(
     whole: &Oversight,
     entry: ListedTool,
@@ -207,14 +208,14 @@ fn caller(whole: &Oversight, approval: Approval) -> Caller {
     }
 }
 
-/// `VM 101 db01 on pve2`
+/// Describes a guest: `VM 101 db01 on pve2`.
 fn identified(guest: &Value) -> String {
     let [vmid, name, node] = ["vmid", "name", "node"].map(|key| plain(&guest[key]));
     let noun = Guest::of(guest).noun();
     format!("{noun} {vmid} {} on {node}", text::cut(&name, 60))
 }
 
-/// Shows who is meant, and what would be sent to each.
+/// Shows the guests, and what would be sent to each.
 fn preview(name: &str, guests: &[Value], parts: &[(String, Option<Rehearsal>)]) -> Answer {
     let mut rows = Vec::new();
     let mut answer = Answer::new(format!(
@@ -251,7 +252,7 @@ fn is_asked_about(part: &Rehearsal) -> bool {
 }
 
 impl<'a> Several<'a> {
-    /// When there is something to do.
+    /// Returns when there is something to do.
     pub(super) fn due(&self) -> Instant {
         match self.starts_next() {
             true => Instant::now(),
@@ -262,7 +263,7 @@ impl<'a> Several<'a> {
         }
     }
 
-    /// Polls the calls that are due, and starts one more if it may.
+    /// Polls the calls that are due, and starts one more if possible.
     pub(super) fn poll(mut self) -> CallState<'a> {
         let now = Instant::now();
         for (at, call) in mem::take(&mut self.running) {
@@ -301,13 +302,13 @@ impl<'a> Several<'a> {
         self.end()
     }
 
-    /// The VMIDs of the guests whose calls have not started.
+    /// Returns the VMIDs of the guests whose calls have not started.
     pub(super) fn not_started(&self) -> Vec<String> {
         let parts = self.parts[self.next..].iter();
         parts.map(|part| plain(&part.guest["vmid"])).collect()
     }
 
-    /// Whether another call starts before one of those that run has ended.
+    /// Returns whether another call can start already.
     fn starts_next(&self) -> bool {
         let has_failed = || {
             let mut ended = self.parts.iter().flat_map(|part| &part.outcome);
@@ -341,7 +342,7 @@ impl<'a> Several<'a> {
         self.entry.start(self.oversight.context, &arguments, caller)
     }
 
-    /// Takes up the state of a call; an error if the client has cancelled the whole.
+    /// Stores the state of a call; returns an error if the client has cancelled everything.
     fn keep(&mut self, at: usize, state: CallState<'a>) -> Result<(), ()> {
         match state {
             CallState::Waits(call) => self.running.push((at, call)),
@@ -415,7 +416,7 @@ impl Part {
     }
 }
 
-/// The text of an outcome in one line.
+/// Returns the text of an outcome in one line.
 fn brief(text: &str) -> String {
     const MARKS: [&str; 4] = ["✅ ", "❌ Error: ", "🚫 Permission Denied: ", "Cause: "];
     let lines = text.lines().map(|line| {

@@ -9,10 +9,11 @@ use crate::safety::Client;
 use crate::text::slot::Slot;
 use crate::tool::privileges::{Granted, parts};
 
-/// Adds to a refusal for lack of privileges the commands that grant all that the call lacks.
+/// Adds to a refusal for missing privileges the commands that grant everything that the call lacks.
 ///
-/// `lines` is what the tool needs. The privileges of the token are read first, so that nothing is granted that it
-/// has and nothing lost that it inherits. If they cannot be read, the commands grant all that the call needs.
+/// `lines` is what the tool needs. The token's privileges are read first, so that the commands neither grant
+/// what it has nor end what it inherits. If they cannot be read, the commands grant everything that the call
+/// needs.
 pub(crate) fn explained(
     client: &Client,
     lines: impl IntoIterator<Item = &'static str>,
@@ -45,12 +46,12 @@ pub(crate) fn explained(
     }
 }
 
-/// A refused call: what the tool needs, its arguments, and the request it sent.
+/// A refused call: what the tool needs, its arguments, and the request that it sent.
 struct RefusedCall<'a> {
     lines: Vec<&'static str>,
     args: &'a Args,
     refusal: &'a Refusal,
-    /// Whether the VMID of the guest to create is taken.
+    /// Whether the VMID of the new guest is taken.
     is_taken: bool,
 }
 
@@ -69,7 +70,7 @@ struct CallNeed {
 type Lack = (String, Vec<String>);
 
 impl RefusedCall<'_> {
-    /// Asks Proxmox, whose refusal does not say so, whether a guest with this VMID exists.
+    /// Asks Proxmox whether a guest with this VMID exists; the refusal does not say.
     fn is_taken(&self, client: &Client) -> bool {
         let Some(vmid) = self.part("newid").filter(|_| self.was_to_create_guest()) else {
             return false;
@@ -79,7 +80,7 @@ impl RefusedCall<'_> {
         asked.is_err_and(|error| error.says("already exists"))
     }
 
-    /// Returns true if creating the guest was refused, which Proxmox does not say.
+    /// Returns whether creating the guest was refused; the refusal does not say.
     fn was_to_create_guest(&self) -> bool {
         let makes = |line: &&str| line.starts_with(ALLOCATE_NEW);
         self.refusal.checked() == Some(Checked::Something) && self.lines.iter().any(makes)
@@ -127,17 +128,17 @@ impl RefusedCall<'_> {
         }
         match (granted, grant::user(token_id)) {
             (None, _) => text.push_str(
-                "\nA role on a path replaces the inherited ones there: name those as well (pveum acl list).",
+                "\nA role on a path replaces the inherited ones there: grant those, too (pveum acl list).",
             ),
             (Some(_), Some(user)) if ends => text.push_str(&format!(
-                "\nIt ends what else {user} inherits there (pveum acl list)."
+                "\nIt ends all other privileges that {user} inherits there (pveum acl list)."
             )),
             _ => (),
         }
         Some(text)
     }
 
-    /// Returns what the call lacks according to Proxmox, and what else it would be refused for.
+    /// Returns what the call lacks according to Proxmox, and what it would be refused for next.
     fn lacks(&self, granted: Option<&Granted>) -> Vec<Lack> {
         let checked = self.refusal.checked();
         let (refused_path, refused) = match &checked {
@@ -181,7 +182,7 @@ impl RefusedCall<'_> {
             }
         }
         if !is_found && let Some(privilege) = refused.first() {
-            // None of the privileges that admit the request covers what was sent.
+            // None of the privileges that admit the request covers what it sends.
             let options = refused.iter().find(|name| **name == "VM.Config.Options");
             add(refused_path, options.unwrap_or(privilege));
         }
@@ -215,7 +216,7 @@ impl RefusedCall<'_> {
                 places: known,
             }];
         }
-        // Any of them admits the request, which then needs that of each option that it changes.
+        // Any one of them admits the request, which then needs the privilege for each option that it changes.
         let wanted = self.wanted().into_iter();
         let wanted = wanted.filter(|name| names.contains(name)).map(|name| {
             let places = known.iter();
@@ -227,7 +228,7 @@ impl RefusedCall<'_> {
         wanted.collect()
     }
 
-    /// Fills in the `{name}` parts of `template`; `None` if one is unknown.
+    /// Fills in the `{name}` parts of `template`; returns `None` if one is unknown.
     fn path(&self, template: &str) -> Option<String> {
         let parts = template.split('/').map(|part| {
             let name = part
@@ -293,12 +294,12 @@ impl RefusedCall<'_> {
         self.value(flag) == Some("1")
     }
 
-    /// Returns true if it restores over an existing guest.
+    /// Returns whether the call restores over an existing guest.
     fn overwrites(&self) -> bool {
         self.is_taken && self.is_set("force") && self.value("archive").is_some()
     }
 
-    /// Returns the privileges for the options that it changes.
+    /// Returns the privileges for the options that the call changes.
     fn wanted(&self) -> Vec<&'static str> {
         let mut wanted = Vec::new();
         let mut add = |privilege: Option<&'static str>| {
@@ -374,7 +375,7 @@ mod tests {
     use crate::tool::privileges::lines;
     use crate::tools;
 
-    /// What is said of this refusal of a call: the request that was sent, what Proxmox said, and what the
+    /// Returns the advice on the refusal of a call, given the request, Proxmox's message, and what the
     /// token has.
     #[track_caller]
     fn remedy(
@@ -424,7 +425,7 @@ mod tests {
         VM.Config.Cloudinit)";
 
     #[test]
-    fn grants_of_several_sufficient_privileges_those_for_what_was_sent() {
+    fn if_several_privileges_suffice_grants_those_for_what_was_sent() {
         for (tool, given, expected) in [
             (
                 "proxmox_resize_vm",
@@ -473,7 +474,7 @@ mod tests {
             arguments.as_object_mut().expect("an object").extend(given);
             let request = Request::new(Method::Put, "/nodes/pve1/qemu/100/config");
             let call = (tool, arguments.clone());
-            // The configuration is read first, which this token may.
+            // The configuration is read first, which this token is allowed to.
             let audit = json!({ "/vms/100": { "VM.Audit": 1 } });
             let text = remedy(call, &request, CONFIG_OF_VM, Some(audit), false);
             assert_eq!(
@@ -485,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_a_container_have_privileges_of_their_own() {
+    fn options_of_a_container_have_their_own_privileges() {
         let call = (
             "proxmox_update_guest_config",
             json!({ "node": "pve1", "vmid": 200, "type": "lxc", "set": { "nameserver": "192.0.2.1" } }),
@@ -524,7 +525,7 @@ mod tests {
         ];
         let text = remedy(call.clone(), &request, said, Some(json!({})), false);
         assert_eq!(grants(&text), expected);
-        // What the token has could not be read.
+        // The privileges of the token could not be read.
         let text = remedy(call, &request, said, None, false);
         assert_eq!(grants(&text), expected);
         assert!(

@@ -1,4 +1,4 @@
-//! The MCP client: JSON-RPC messages, the lines that carry them, the connection.
+//! The MCP client: JSON-RPC messages, the lines that carry them, and the connection.
 //!
 //! May import: `text`.
 

@@ -776,7 +776,7 @@ mod tests {
             let Some(ErrorKind::Asked(question)) = asked else {
                 panic!("{request}: {asked:?}");
             };
-            let expected = format!("Send {request}: what that changes or destroys is not known");
+            let expected = format!("Send {request}: what that changes or destroys is unknown");
             assert!(question.message.starts_with(&expected), "{question:?}");
             let asked = refusal(&open, Approval::Unavailable, &request);
             assert!(matches!(asked, Some(ErrorKind::Unconfirmed)), "{asked:?}");

@@ -1,7 +1,7 @@
 //! The user's settings: flags and variables, declared in one table, read once, checked together.
 //!
-//! No problem repeats a value: a secret pasted into the wrong setting must not reach a log. Only the path of
-//! a file is shown, and only if it cannot be anything else.
+//! Problems never repeat a value: a secret pasted into the wrong setting must not reach a log. The only
+//! exception is the path of a file, if it is certainly a path.
 //!
 //! May import: `text`.
 
@@ -28,7 +28,7 @@ use crate::text::nearest::nearest;
 pub(crate) use crate::text::secret::Secret;
 use crate::text::totp::Key;
 
-/// A declared setting, from which its flag, its line in `--help` and its row in `src/settings/README.md` are made.
+/// A setting, from which its flag, its line in `--help` and its row in `src/settings/README.md` are generated.
 pub(crate) struct Setting {
     pub(crate) variable: &'static str,
     /// A valid value to show when another is rejected; empty if an example would not help.
@@ -50,13 +50,13 @@ pub(crate) enum Flag {
     Takes(&'static str),
 }
 
-/// What it means when a setting is not given.
+/// What happens if a setting is not given.
 pub(crate) enum Unset {
     /// The setting is required for a connection.
     Missing,
     /// The setting is not used.
     Absent,
-    /// The same as giving this text.
+    /// This value is used.
     Means(&'static str),
 }
 
@@ -185,7 +185,7 @@ static TOOLSETS: Setting = Setting {
     example: "default,ha",
     flag: Flag::Takes("NAMES"),
     unset: Unset::Means("default"),
-    meaning: "groups of tools, or `all`; `proxmox-mcp tools` names them",
+    meaning: "groups of tools, or `all`; `proxmox-mcp tools` lists them",
 };
 
 static TOOLS: Setting = Setting {
@@ -305,7 +305,7 @@ const NO_TEXT: &str = "must be text in UTF-8";
 
 const QUOTED: &str = "is in quotes, which count as part of it: leave them out";
 
-/// The endings of other programs' variables for the same things.
+/// The endings of variables that other programs use for the same things.
 static FOREIGN: &[(&str, &Setting)] = &[
     ("_TOKEN_ID", &TOKEN_NAME),
     ("_TOKEN", &TOKEN_VALUE),
@@ -318,7 +318,7 @@ static FOREIGN: &[(&str, &Setting)] = &[
     ("_VERIFY_SSL", &SSL_MODE),
 ];
 
-/// Returns the setting that the user probably meant by an unknown variable.
+/// Returns the setting that an unknown variable was probably meant to be.
 pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
     let foreign = FOREIGN.iter().find(|(end, _)| variable.ends_with(end));
     foreign.map(|(_, setting)| *setting).or_else(|| {
@@ -330,7 +330,7 @@ pub(crate) fn meant(variable: &str) -> Option<&'static Setting> {
     })
 }
 
-/// Why the settings do not suffice, as a sentence that begins with the name of a setting or variable.
+/// A problem with the settings, as a sentence that begins with the name of a setting or variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     /// The value is invalid.
@@ -340,7 +340,7 @@ pub(crate) enum Problem {
         variable: &'static str,
         meaning: String,
     },
-    /// The variable is probably a misspelt safety setting: ignoring it would allow what the user means to
+    /// The variable is probably a misspelt safety setting: ignoring it would allow what the user wants to
     /// prevent.
     Misspelt {
         variable: String,
@@ -372,7 +372,7 @@ pub(crate) fn on_one_line(problems: &[Problem]) -> String {
     problems.join("; ")
 }
 
-/// What is probably a mistake but stops no call, and how to correct it.
+/// A probable mistake that stops no call, and how to correct it.
 #[derive(Clone, Debug)]
 pub(crate) struct Warning {
     pub(crate) found: String,
@@ -424,7 +424,7 @@ pub(crate) fn misspelt(environment: impl Iterator<Item = (OsString, OsString)>) 
         .collect()
 }
 
-/// Returns the safety setting that the user probably meant by an unknown variable.
+/// Returns the safety setting that an unknown variable was probably meant to be.
 fn safety_setting_meant(variable: &str) -> Option<&'static Setting> {
     const WORDS: &[(&str, &Setting)] = &[
         ("AUDIT", &AUDIT_LOG),
@@ -464,7 +464,7 @@ fn unknown(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<Strin
 }
 
 impl Setting {
-    /// Returns true if the setting says what a model may do, rather than how to reach the cluster.
+    /// Returns whether the setting controls what a model may do, rather than how to reach the cluster.
     pub(crate) fn is_safety_setting(&self) -> bool {
         let mut settings = SETTINGS.iter().map(|setting| setting.variable);
         let own = settings
@@ -473,7 +473,7 @@ impl Setting {
         own >= settings.position(|variable| variable == ALLOW_ELEVATED.variable)
     }
 
-    /// Returns the name of the flag, even if the setting has none.
+    /// Returns the name that the flag has, or would have if the setting had one.
     pub(crate) fn flag_name(&self) -> String {
         format!("--{}", self.name().to_lowercase().replace('_', "-"))
     }
@@ -483,17 +483,17 @@ impl Setting {
         self.variable.trim_start_matches("PROXMOX_")
     }
 
-    /// Returns true if the value is a path.
+    /// Returns whether the value is a path.
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.flag, Flag::Takes("FILE"))
     }
 
-    /// Returns true if the value must not be shown.
+    /// Returns whether the value must not be shown.
     pub(crate) fn is_secret(&self) -> bool {
         self.variable == TOKEN_VALUE.variable
     }
 
-    /// Returns true for the file that contains the secret, the alternative to the secret itself.
+    /// Returns whether this is the file with the secret, the alternative to the secret itself.
     pub(crate) fn stands_for_secret(&self) -> bool {
         self.variable == TOKEN_FILE.variable
     }
@@ -508,7 +508,7 @@ pub(crate) struct Listed {
 
 /// Returns the settings that are set.
 ///
-/// The error lists the invalid ones: a value in the wrong setting may be a secret, so none is returned.
+/// If any are invalid, returns only those problems: a value in the wrong setting may be a secret.
 pub(crate) fn given(
     known: &KnownTools,
     flags: &[(&'static Setting, OsString)],
@@ -543,7 +543,7 @@ pub(crate) fn warnings(
     Reader::new(flags, &environment).warnings()
 }
 
-/// Reads only the hosts, no token and no file; any certificate is accepted.
+/// Reads only the hosts, without the token or any file; any certificate is accepted.
 pub(crate) fn hosts(
     flags: &[(&'static Setting, OsString)],
     environment: impl Fn(&str) -> Option<OsString>,
@@ -579,7 +579,7 @@ pub(crate) struct Safety {
     pub(crate) commands: Option<Vec<Glob>>,
     /// The directories of this machine that files are uploaded from and restored to.
     pub(crate) upload_dirs: Vec<PathBuf>,
-    /// Whether every call is a dry run, whatever it asks for.
+    /// Whether every call is a dry run, whatever its arguments.
     pub(crate) dry_run: bool,
     pub(crate) confirm: Confirm,
     pub(crate) audit_log: Option<PathBuf>,
@@ -588,7 +588,7 @@ pub(crate) struct Safety {
 /// How destructive and disruptive calls are confirmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Confirm {
-    /// As `Always`, but if the client cannot ask the user, disruptive calls need no confirmation.
+    /// Like `Always`, but if the client cannot ask the user, disruptive calls need no confirmation.
     #[default]
     Auto,
     /// The user confirms; if the client cannot ask, the call must be repeated with a token.
@@ -605,18 +605,18 @@ pub(crate) struct Connection {
     /// `user@realm!name`
     pub(crate) token_id: String,
     pub(crate) token_secret: Secret,
-    /// How long a request to one host may take, its answer included.
+    /// How long a request to one host may take, including its answer.
     pub(crate) timeout: Duration,
     pub(crate) login: Option<Login>,
 }
 
-/// What logs a user in, for what no API token can do.
+/// The credentials of a user who logs in for what no API token can do.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     /// `user@realm`
     pub(crate) user: String,
     pub(crate) password: Secret,
-    /// The second factor, if it is known.
+    /// The second factor, if it is set.
     pub(crate) totp: Option<Key>,
 }
 
@@ -629,20 +629,20 @@ pub(crate) struct Trust {
     /// The fingerprint that `PROXMOX_FINGERPRINT` pins for each host, in order, and the index of this host.
     pub(crate) pins: Vec<Option<[u8; 32]>>,
     pub(crate) place: usize,
-    /// Whether `verify` would do as well.
+    /// Whether `verify` may be suggested as an alternative.
     pub(crate) may_tolerate: bool,
 }
 
 /// What the server's certificate must satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// Only that the server possesses its key.
+    /// Only that the server holds its private key.
     Insecure,
     /// Only the SHA-256 fingerprint.
     Pin([u8; 32]),
     /// A chain to a trusted root, the name, the dates.
     Strict,
-    /// As `Strict`, but an unknown issuer is tolerated.
+    /// Like `Strict`, but an unknown issuer is tolerated.
     Verify,
 }
 
@@ -667,7 +667,7 @@ impl Settings {
         }
     }
 
-    /// Reads the settings that apply to `--demo`, so no secret and no file.
+    /// Reads the settings that apply to `--demo`: no secret and no file.
     ///
     /// There is no connection; the problems are only those of the settings that were read.
     pub(crate) fn read_for_demo(
@@ -725,7 +725,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the value of a setting if it is set; the last value of a repeated flag.
+    /// Returns the value of a setting if it is set; for a repeated flag, the last one.
     fn given(&self, setting: &Setting) -> Option<Given> {
         let flag = self
             .flags
@@ -744,7 +744,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Returns what `check` makes of the value or its default; `None` if there is neither, or it is invalid.
+    /// Returns the result of `check` for the value or its default; `None` if there is neither, or it is
+    /// invalid.
     fn read<T>(
         &mut self,
         setting: &Setting,
@@ -814,7 +815,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Returns a warning if every user can read a file that contains a secret.
+    /// Returns a warning if every user of the machine can read a file that contains a secret.
     fn open_file(&self, setting: &Setting) -> Option<Warning> {
         let file = self.given(setting)?;
         is_open_to_all(&file.value).then(|| {
@@ -833,7 +834,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Returns a warning about what belongs to a login without a password.
+    /// Returns a warning about login settings without a password.
     fn idle_login(&self) -> Option<Warning> {
         if self.given(&PASSWORD_FILE).is_some() {
             return None;
@@ -853,7 +854,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Returns a warning about settings that have no effect because of another.
+    /// Returns a warning about settings that another one makes ineffective.
     fn contradiction(&self) -> Option<Warning> {
         let mode = self.given(&SSL_MODE);
         let insecure = mode
@@ -866,7 +867,7 @@ impl<'a> Reader<'a> {
                 vec![mode, ca_file],
                 format!("{} alone decides which certificate is trusted", pin.name),
             ),
-            // A login checks them all the same.
+            // A login checks certificates in any mode.
             None if insecure && self.given(&PASSWORD_FILE).is_none() => (
                 vec![ca_file],
                 "in the SSL mode insecure no certificate is checked".to_owned(),
@@ -906,7 +907,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads how to reach the cluster: every setting before it gives up, so that all problems are found.
+    /// Reads how to reach the cluster. It reads every setting before it gives up, so that all problems are
+    /// found.
     fn connection(&mut self) -> Option<Connection> {
         let hosts = self.hosts();
         let user = self.read_text(&USER, user);
@@ -923,7 +925,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads the login of `user`, the owner of the token, or of another user.
+    /// Reads the login: by default, that of `user`, the owner of the token.
     fn login(&mut self, user: Option<&str>) -> Option<Login> {
         let password = self.read_file(&PASSWORD_FILE, password_in_file);
         let totp = self.read_file(&TOTP_SECRET_FILE, totp_secret_in_file);
@@ -960,9 +962,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns true if a value is neither empty nor a placeholder that a client did not replace.
+/// Returns whether a value is neither empty nor a placeholder that a client did not replace.
 fn is_set(value: &OsString) -> bool {
-    // Claude Desktop passes `${user_config.x}` on for an optional field without a default.
+    // Claude Desktop passes `${user_config.x}` on if an optional field without a default is empty.
     let placeholder = value
         .to_str()
         .and_then(|text| text.strip_prefix("${user_config.")?.strip_suffix('}'))
@@ -970,21 +972,21 @@ fn is_set(value: &OsString) -> bool {
     !value.is_empty() && !placeholder
 }
 
-/// Returns true if a file can be read by users who are neither its owner nor in its group.
+/// Returns whether users who are neither its owner nor in its group can read a file.
 #[cfg(unix)]
 fn is_open_to_all(path: &OsStr) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
 }
 
-/// Returns false: access lists decide here, and home folders are private to their owner by default.
+/// Returns false: access lists decide here, and home folders are private by default.
 #[cfg(not(unix))]
 fn is_open_to_all(_: &OsStr) -> bool {
     false
 }
 
-/// Returns true if a value is in quotes that a shell would have removed, which for example a file of
-/// variables for a container does not.
+/// Returns whether a value is in quotes that a shell would have removed, but for example a container's file
+/// of variables does not.
 fn is_quoted(value: &OsStr) -> bool {
     let bytes = value.as_encoded_bytes();
     let [first @ (b'"' | b'\''), inner @ .., last] = bytes else {
@@ -1004,7 +1006,7 @@ fn shown_path(path: &OsStr) -> Option<Cow<'_, str>> {
     Some(text).filter(|text| is_path && !text.contains(['!', '=']))
 }
 
-/// Returns where a file was looked for, to follow a problem with it.
+/// Returns where a file was looked up, to follow a problem with it.
 fn place(path: &OsStr) -> String {
     let hint = if path.as_encoded_bytes().starts_with(b"~") {
         "; ~ is not expanded here, write the full path".to_owned()
@@ -1027,7 +1029,7 @@ fn port(text: &str) -> Result<u16, String> {
 fn number(text: &str, least: u16, most: u16) -> Result<u16, String> {
     text.parse()
         .ok()
-        // `parse` would take a sign.
+        // `parse` would accept a sign.
         .filter(|number| {
             text.starts_with(|c: char| c.is_ascii_digit()) && (least..=most).contains(number)
         })
@@ -1091,7 +1093,7 @@ fn token_secret(text: &str) -> Result<Secret, String> {
     if !is_visible(text) {
         return Err(
             "must be the secret as Proxmox showed it, a UUID: visible ASCII characters without \
-             blanks or line ends"
+             spaces or line ends"
                 .into(),
         );
     }
@@ -1112,13 +1114,13 @@ fn password_in_file(bytes: &[u8]) -> Result<Secret, String> {
 fn totp_secret_in_file(bytes: &[u8]) -> Result<Key, String> {
     secret_in_file(bytes, |text| {
         Key::parse(text).ok_or_else(|| {
-            "must be the secret alone, in base32: what follows `secret=` where the factor was set up"
+            "must be the secret alone, in base32: what follows `secret=` in the URI that set the factor up"
                 .to_owned()
         })
     })
 }
 
-/// Returns what `check` makes of the content of a file, without the line end that editors add.
+/// Returns the result of `check` for the content of a file, without the line end that editors add.
 fn secret_in_file<T>(bytes: &[u8], check: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let line = match line.len() < bytes.len() {
@@ -1134,7 +1136,7 @@ fn secret_in_file<T>(bytes: &[u8], check: impl Fn(&str) -> Result<T, String>) ->
         .map_err(|problem| format!("names a file whose content {problem}"))
 }
 
-/// Returns true if a text is safe in a header: ASCII without blanks and control characters.
+/// Returns whether a text is safe in a header: ASCII without spaces and control characters.
 fn is_visible(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -1163,7 +1165,7 @@ fn commands(text: &str) -> Result<Vec<Glob>, String> {
         .filter(|glob| !glob.is_empty())
         .map(Glob::new)
         .collect();
-    // Without this, the part after a comma within a command could allow other programs.
+    // Without this check, the part after a comma within a command could allow other programs.
     let is_wide = |glob: &Glob| {
         let program = glob.pattern().split(' ').next().unwrap_or_default();
         program.contains(['*', '?'])
@@ -1179,7 +1181,7 @@ fn commands(text: &str) -> Result<Vec<Glob>, String> {
     Ok(globs)
 }
 
-/// Directories separated by commas. Whether they exist may change while the program runs.
+/// Parses directories separated by commas. They may be created or removed while the program runs.
 fn dirs(text: &str) -> Result<Vec<PathBuf>, String> {
     let dirs = text.split([',', '\n']).map(str::trim);
     let dirs: Vec<PathBuf> = dirs
@@ -1604,7 +1606,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_who_logs_in_and_with_what() {
+    fn reads_the_user_who_logs_in_and_the_credentials() {
         let password = file("password", b" correct horse; battery=staple \n");
         let totp = file("totp", b"gezd gnbv gy3t qojq\r\n");
         let login = connection(&[
@@ -1648,7 +1650,7 @@ mod tests {
     }
 
     #[test]
-    fn warns_about_what_belongs_to_a_login_without_a_password() {
+    fn warns_about_login_settings_without_a_password() {
         let found = |names: &[&str]| -> Vec<String> {
             let warnings = warnings(&[], |name| {
                 names.contains(&name).then(|| "/nonexistent".into())
@@ -2012,7 +2014,7 @@ mod tests {
                 assert!(problem.contains("`proxmox-mcp fingerprint` shows it"));
                 ("", "")
             });
-            // The files of the examples do not exist here.
+            // The files in the examples do not exist here.
             if !shown.starts_with('/') {
                 connection(&[(variable, shown)]);
             }

@@ -1626,7 +1626,7 @@ mod tests {
         let locked = Case::of_request(Method::Post, path, "CT is locked (backup)".to_owned());
         let text = locked.remedy().expect("it is known");
         assert!(
-            text.ends_with("stays: pct unlock 200 on node pve1, as root, removes it."),
+            text.ends_with("the lock is stale: pct unlock 200 on node pve1, as root, removes it."),
             "{text}"
         );
         let upid = "UPID:pve2:0012B0AA:03B71B44:6A55F95E:vzdump:103:root@pam!mcp:";
@@ -1634,7 +1634,7 @@ mod tests {
         let text = Case::of_task(upid, "job errors", &log).remedy();
         let text = text.expect("the log says it");
         assert!(
-            text.ends_with("stays: qm unlock 103 on node pve2, as root, removes it."),
+            text.ends_with("the lock is stale: qm unlock 103 on node pve2, as root, removes it."),
             "{text}"
         );
     }

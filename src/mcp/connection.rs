@@ -1,8 +1,8 @@
 //! The connection to the MCP client: messages in both directions, cancellation, progress.
 //!
-//! While a request to Proxmox is in flight, standard input is polled: pings are answered at once, cancellations
-//! take effect, and everything else is queued. The queue is bounded: while it is full nothing is read, so
-//! pings and cancellations have to wait as well.
+//! While a request to Proxmox is in flight, standard input is polled: pings are answered at once,
+//! cancellations take effect, and everything else is queued. The queue is bounded: while it is full, nothing
+//! is read, so pings and cancellations have to wait, too.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -19,11 +19,11 @@ use crate::mcp::queue::Queue;
 use crate::mcp::rpc::{self, Fault, Frame, Id, Message, names_revision};
 use crate::text;
 
-/// How often the input of the client is polled during a wait.
+/// How often the client's input is polled during a wait.
 pub(crate) const INPUT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long to sleep between two polls of the input while calls wait: short at first, so that a client that
-/// sends its next request immediately is answered immediately.
+/// sends its next request immediately gets its answer immediately.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 const LONGEST_SLEEP: Duration = Duration::from_millis(25);
 
@@ -33,10 +33,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How much of the output buffer is kept for the next line: `tools/list` takes half of it.
 const LONGEST_KEPT: usize = 256 << 10;
 
-/// The least time between two notifications of progress.
+/// The minimum time between two progress notifications.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The client, if there is one: the command line runs tools without.
+/// The client, if there is one: the command line runs tools without a client.
 #[derive(Clone)]
 pub(crate) struct Peer(Option<Arc<Mutex<PeerState>>>);
 
@@ -44,7 +44,7 @@ pub(crate) struct Peer(Option<Arc<Mutex<PeerState>>>);
 struct PeerState {
     lines: Lines,
     output: Box<dyn Write + Send>,
-    /// The buffer for the line being written, kept for the next.
+    /// The buffer for the line being written, reused for the next.
     line: Vec<u8>,
     /// What was received during the current call.
     queue: Queue,
@@ -64,7 +64,7 @@ struct PeerState {
 pub(crate) struct Call {
     pub(crate) id: Id,
     is_cancelled: bool,
-    /// What it has started, which is logged if the client cancels the call.
+    /// What it started, which is logged if the client cancels the call.
     pub(crate) started: Vec<Started>,
     /// The token for progress notifications, if the client wants them.
     progress_token: Option<Value>,
@@ -78,7 +78,7 @@ pub(crate) struct Call {
 pub(crate) struct Started {
     /// The request that started it; `None` for a task that the call follows.
     pub(crate) request: Option<String>,
-    /// A UPID, or what else runs.
+    /// A UPID, or what else is running.
     pub(crate) what: String,
 }
 
@@ -136,11 +136,11 @@ impl Peer {
         Some(state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the next message, waiting for it until `until` at most.
+    /// Returns the next message, waiting until `until` at the latest.
     ///
-    /// If standard input cannot be polled, as on Windows, nothing is read before `until`: the tasks of waiting
-    /// calls are still polled, but pings and cancellations go unnoticed, no other call starts, and the end of
-    /// input does not end the wait.
+    /// If standard input cannot be polled, as on Windows, nothing is read before `until`: the tasks of
+    /// waiting calls are still polled, but pings and cancellations go unnoticed, no other call starts, and
+    /// the end of input does not end the wait.
     pub(crate) fn next(&self, until: Option<Instant>) -> io::Result<Next> {
         let Some(mut state) = self.state() else {
             return Ok(Next::End);
@@ -180,7 +180,7 @@ impl Peer {
             .map_or(Ok(()), |mut state| state.write(message))
     }
 
-    /// Makes a request the current call; returns true if the client has already cancelled it.
+    /// Makes a request the current call; returns whether the client has already cancelled it.
     pub(crate) fn begin_call(&self, id: &Id, params: &Map<String, Value>) -> bool {
         let Some(mut state) = self.state() else {
             return false;
@@ -199,7 +199,7 @@ impl Peer {
             reported: Instant::now(),
         });
         state.poll();
-        // The requests of a batch leave the queue together: this one may have been cancelled during an
+        // The requests of a batch leave the queue together, so this one may have been cancelled during an
         // earlier one.
         let is_cancelled = state.queue.cancels(id);
         if let Some(call) = &mut state.call {
@@ -213,7 +213,7 @@ impl Peer {
         self.state()?.call.take()
     }
 
-    /// Makes a paused call the current one; returns true if the client has cancelled it.
+    /// Makes a paused call the current one; returns whether the client has cancelled it.
     pub(crate) fn resume(&self, call: Call) -> bool {
         let Some(mut state) = self.state() else {
             return false;
@@ -228,7 +228,7 @@ impl Peer {
         state.interruption() == Some(Interruption::Cancelled)
     }
 
-    /// Returns true if the client has cancelled a paused call, as far as its input was read.
+    /// Returns whether the client has cancelled a paused call, as far as its input was read.
     pub(crate) fn has_cancelled(&self, call: &Call) -> bool {
         call.is_cancelled
             || self
@@ -236,12 +236,12 @@ impl Peer {
                 .is_some_and(|state| state.queue.cancels(&call.id))
     }
 
-    /// Returns true if the end of input was noticed.
+    /// Returns whether the end of input was noticed.
     pub(crate) fn has_closed(&self) -> bool {
         self.state().is_some_and(|state| state.closed.is_some())
     }
 
-    /// Records what the current call has started, or a task that it follows, unless that is known.
+    /// Records what the current call started, or a task that it follows, unless already recorded.
     pub(crate) fn note_started(&self, started: Started) {
         if let Some(mut state) = self.state()
             && let Some(call) = &mut state.call
@@ -256,7 +256,7 @@ impl Peer {
         }
     }
 
-    /// Takes what the current call has started.
+    /// Takes the records of what the current call started.
     pub(crate) fn take_started(&self) -> Vec<Started> {
         let mut state = self.state();
         let call = state.as_mut().and_then(|state| state.call.as_mut());
@@ -271,8 +271,8 @@ impl Peer {
         state.interruption()
     }
 
-    /// Returns true if the request to Proxmox that is in flight is to be abandoned. A cancelled request that
-    /// changes something is not, since its result is logged.
+    /// Returns whether to abandon the request to Proxmox that is in flight. A change is not abandoned if it
+    /// is cancelled, since its result is logged.
     pub(crate) fn abandons_request(&self, only_reads: bool) -> bool {
         match self.interruption() {
             None => false,
@@ -281,8 +281,8 @@ impl Peer {
         }
     }
 
-    /// Returns true if the grace period after the end of input has expired. From then on no request is sent
-    /// either: the result of a change would be lost.
+    /// Returns whether the grace period after the end of input has expired. From then on no request is sent
+    /// either, since the result of a change would be lost.
     pub(crate) fn expire_grace(&self) -> bool {
         let Some(mut state) = self.state() else {
             return false;
@@ -291,7 +291,7 @@ impl Peer {
         state.grace_expired
     }
 
-    /// Returns true if [`Peer::expire_grace`] has found the grace period expired.
+    /// Returns whether [`Peer::expire_grace`] found the grace period expired.
     pub(crate) fn grace_expired(&self) -> bool {
         self.state().is_some_and(|state| state.grace_expired)
     }
@@ -311,13 +311,13 @@ impl Peer {
         }
     }
 
-    /// Returns true if the user can be asked within a call, for which the input must be polled.
+    /// Returns whether the user can be asked within a call, which requires polling the input.
     pub(crate) fn can_ask_user(&self) -> bool {
         self.state()
             .is_some_and(|state| state.lines.can_be_polled())
     }
 
-    /// Sends a request to the client, and returns its id; `None` if it could not be sent.
+    /// Sends a request to the client and returns its ID; `None` if it could not be sent.
     pub(crate) fn send_request(&self, method: &str, params: Value) -> Option<Id> {
         let mut state = self.state()?;
         state.requests_sent += 1;
@@ -338,7 +338,7 @@ impl Peer {
         }
     }
 
-    /// Returns true if the client wants progress notifications for the current call.
+    /// Returns whether the client wants progress notifications for the current call.
     pub(crate) fn wants_progress(&self) -> bool {
         let state = self.state();
         state.is_some_and(|state| {
@@ -349,7 +349,7 @@ impl Peer {
         })
     }
 
-    /// Reports the progress of the current call, at most once a second: in words, and in per cent if known.
+    /// Reports the progress of the current call in words, and in per cent if known; at most once a second.
     pub(crate) fn report_progress(&self, percent: Option<f64>, message: &str) {
         let Some(mut state) = self.state() else {
             return;
@@ -364,14 +364,14 @@ impl Peer {
             return;
         }
         call.reported = Instant::now();
-        // It must rise each time (MCP, Progress), even if it is unknown how far the task is.
+        // It must rise each time (MCP, Progress), even if the progress of the task is unknown.
         call.progress = percent.unwrap_or(0.0).max(call.progress + 0.01);
         let mut params = json!({
             "progressToken": token,
             "progress": call.progress,
             "message": text::cut(&text::inline(message), 200),
         });
-        // Each further disk starts at 0 again.
+        // A task that copies several disks starts each at 0.
         if percent.is_some() && call.progress <= 100.0 {
             params["total"] = 100.into();
         }
@@ -382,8 +382,8 @@ impl Peer {
     }
 }
 
-/// A buffer that JSON is written to. Most of its pieces are one byte, which musl's `memcpy` takes as long for as
-/// for a hundred.
+/// A buffer for writing JSON. Most pieces are a single byte, for which musl's `memcpy` takes as long as for a
+/// hundred.
 struct Pieces<'a>(&'a mut Vec<u8>);
 
 impl Write for Pieces<'_> {
@@ -437,7 +437,7 @@ impl PeerState {
         if !self.queue.has_room() && !mem::replace(&mut self.was_full, true) {
             log::warn!(
                 "the client has sent so many messages that no more are read until some are answered; \
-                 pings and cancellations have to wait as well"
+                 pings and cancellations have to wait, too"
             );
         }
         if self.lines.has_ended() && self.closed.is_none() {
@@ -463,12 +463,12 @@ impl PeerState {
     }
 }
 
-/// Returns true for a ping of a session; the stateless revision has none.
+/// Returns whether a request is a session's ping; the stateless revision has none.
 fn is_ping(request: &rpc::Request) -> bool {
     request.method == "ping" && !names_revision(&request.params)
 }
 
-/// Parses a line, and returns about how many bytes the result takes in memory.
+/// Parses a line, and returns roughly how many bytes of memory the result takes.
 fn frame(line: Line) -> (Frame, usize) {
     match line {
         Line::Text(line) => rpc::read(&line),
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_call_has_started_is_recorded_once() {
+    fn records_what_a_call_has_started_only_once() {
         let peer = calling("");
         let started = |request: Option<&str>, what: &str| Started {
             request: request.map(str::to_owned),
@@ -622,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_client_nothing_is_interrupted() {
+    fn nothing_is_interrupted_without_a_client() {
         let peer = Peer::none();
         assert_eq!(peer.sleep(Duration::from_millis(1)), Ok(()));
         assert!(!peer.abandons_request(true) && !peer.wants_progress());
@@ -644,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_silent_client_nor_a_later_deadline_delays_what_comes_first() {
+    fn the_first_of_message_deadline_and_end_is_returned_without_delay() {
         let now = Instant::now();
         let peer = Peer::new(Box::new(Silent), io::sink());
         assert_eq!(peer.next(Some(now)).expect("it is read"), Next::Due);

@@ -1,6 +1,7 @@
 //! Lines from the client, buffered here.
 //!
-//! `io::stdin()` is not read: polling its descriptor would not show what its private buffer holds.
+//! It does not use `io::stdin()`, whose private buffer may hold data that polling its descriptor would not
+//! show.
 
 use std::io::{self, ErrorKind, Read};
 use std::mem;
@@ -17,12 +18,12 @@ const READS_PER_POLL: usize = 64;
 
 /// A source of lines.
 pub(crate) trait Source: Read + Send {
-    /// Returns true if [`Source::read_now`] can read anything.
+    /// Returns whether [`Source::read_now`] can read anything.
     fn can_be_polled(&self) -> bool {
         true
     }
 
-    /// Reads what is available; [`ErrorKind::WouldBlock`] if nothing is.
+    /// Reads what is available; fails with [`ErrorKind::WouldBlock`] if nothing is.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -36,10 +37,9 @@ pub(crate) fn standard() -> io::Result<Box<dyn Source>> {
 
 /// A source that can only be read by waiting: standard input on Windows, where std cannot look ahead.
 ///
-/// What is lost there: while a call waits for a task, the task is polled and the input is read only after the
-/// wait, so a ping, a cancel or another call that comes meanwhile is answered late, by the patience of the wait at
-/// most. And the user cannot be asked within a call, whose answer could not be read in time: the question comes
-/// with the result, and the call is repeated.
+/// While a call waits for a task, the task is polled but the input is not read until the wait ends, so a
+/// ping, a cancellation or another call is answered late. The user cannot be asked within a call either,
+/// since the answer could not be read in time: the question comes with the result, and the call is repeated.
 #[cfg(not(unix))]
 struct Blocking<R>(R);
 
@@ -74,11 +74,11 @@ mod unix {
     /// Standard input, which can be a pipe, a socket, a terminal or a file.
     pub(super) struct Standard {
         file: File,
-        /// The same pipe, opened again without blocking: one system call per poll, where setting the flag
-        /// takes two more. Only on Linux, and not for sockets.
+        /// The same pipe, reopened in non-blocking mode: a poll takes one system call, and setting the flag
+        /// would take two more. Only on Linux, and not for sockets.
         nonblocking: Option<File>,
         /// The same descriptor, usually not a socket: the type provides `set_nonblocking`, an
-        /// `ioctl(FIONBIO)` that Unix accepts on any descriptor and that std lacks for `File`.
+        /// `ioctl(FIONBIO)` that Unix accepts for any descriptor and that std lacks for `File`.
         mode: UnixStream,
     }
 
@@ -95,7 +95,7 @@ mod unix {
         }
     }
 
-    /// Opens standard input again if it is a pipe. Any other file would be read from its beginning.
+    /// Reopens standard input if it is a pipe. Any other file would be read from its beginning.
     fn reopened(file: &File) -> Option<File> {
         /// Its value on Linux, except on MIPS, SPARC and PA-RISC.
         const O_NONBLOCK: i32 = 0o4000;
@@ -116,7 +116,8 @@ mod unix {
     impl Read for Standard {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             match self.file.read(buffer) {
-                // Another process that shares the open file has set the flag, perhaps before the start.
+                // Another process that shares the open file has set the flag, perhaps before this one
+                // started.
                 Err(err) if err.kind() == ErrorKind::WouldBlock => {
                     self.mode.set_nonblocking(false)?;
                     self.file.read(buffer)
@@ -131,7 +132,8 @@ mod unix {
             if let Some(file) = &mut self.nonblocking {
                 return file.read(buffer);
             }
-            // Other processes may share the open file, to which the flag belongs: it is set for one read.
+            // The flag belongs to the open file, which other processes may share, so it is only set for this
+            // read.
             self.mode.set_nonblocking(true)?;
             let outcome = self.file.read(buffer);
             self.mode.set_nonblocking(false)?;
@@ -147,7 +149,7 @@ mod unix {
         use super::*;
 
         #[test]
-        fn a_pipe_is_opened_again_and_still_blocks_for_others() {
+        fn a_pipe_is_reopened_and_still_blocks_for_others() {
             let (reader, mut writer) = io::pipe().expect("there are pipes");
             let mut file = File::from(OwnedFd::from(reader));
             let mut nonblocking = reopened(&file).expect("it is a pipe");
@@ -156,7 +158,7 @@ mod unix {
             assert_eq!(empty.kind(), ErrorKind::WouldBlock);
             writer.write_all(b"one").expect("it has room");
             assert_eq!(nonblocking.read(&mut buffer).expect("it is there"), 3);
-            // A read that did not block would fail.
+            // A non-blocking read would fail here.
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     writer.write_all(b"more").expect("it has room");
@@ -168,7 +170,7 @@ mod unix {
         }
 
         #[test]
-        fn what_is_not_a_pipe_is_not_opened_again() {
+        fn only_a_pipe_is_reopened() {
             let own = File::open("Cargo.toml").expect("tests run in the package");
             assert!(reopened(&own).is_none());
             let (socket, _other) = UnixStream::pair().expect("there are sockets");
@@ -177,7 +179,7 @@ mod unix {
     }
 }
 
-/// One line that is not blank.
+/// A line that is not blank.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     /// The bytes without byte order mark, carriage return and newline.
@@ -205,7 +207,7 @@ pub(crate) struct Lines {
     scanned: usize,
     /// Whether the last read returned all that was available.
     is_drained: bool,
-    /// Whether the rest of a line that is too long is being discarded.
+    /// Whether the rest of an overlong line is being discarded.
     discarding: bool,
     ended: bool,
 }
@@ -229,7 +231,7 @@ impl Lines {
         }
     }
 
-    /// Waits for the next line that is not blank, and returns it; `None` at the end of the source. The last
+    /// Waits for the next line that is not blank and returns it; `None` at the end of the source. The last
     /// line needs no newline.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
@@ -266,17 +268,17 @@ impl Lines {
         }
     }
 
-    /// Returns true if the source can be read without waiting.
+    /// Returns whether the source can be read without waiting.
     pub(crate) fn can_be_polled(&self) -> bool {
         self.source.can_be_polled()
     }
 
-    /// Returns true if the source has ended; [`Lines::next`] may still return lines from the buffer.
+    /// Returns whether the source has ended; [`Lines::next`] may still return lines from the buffer.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Returns the next line that is not blank, if the buffer holds all of it.
+    /// Returns the next line that is not blank, if the buffer holds the whole line.
     fn take(&mut self) -> Option<Line> {
         loop {
             let end = self.end()?;
@@ -293,7 +295,7 @@ impl Lines {
         }
     }
 
-    /// Returns where the first line in the buffer ends, if all of it was read.
+    /// Returns where the first line in the buffer ends, if it was read completely.
     fn end(&mut self) -> Option<usize> {
         let unscanned = &self.buffer[self.scanned..];
         if let Some(offset) = unscanned.iter().position(|byte| *byte == b'\n') {
@@ -318,7 +320,7 @@ impl Lines {
         self.forget();
         self.is_drained = false;
         match read(&mut *self.source, &mut self.chunk) {
-            // A socket reports this if the other end closed it with unread data.
+            // A socket reports this if the other end closed it while data was unread.
             Err(err) if err.kind() == ErrorKind::ConnectionReset => self.ended = true,
             Err(err) if err.kind() == ErrorKind::Interrupted => (),
             Ok(0) => self.ended = true,
@@ -331,7 +333,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Drops what was returned, and the memory of a long line.
+    /// Drops what was returned, and frees the memory of a long line.
     fn forget(&mut self) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -432,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_ends_even_if_the_source_does_not() {
+    fn a_poll_of_an_endless_source_ends() {
         struct Endless(usize);
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! Lines that were received during a call and are handled after it, in order and within bounds.
+//! Lines received during a call, which are handled after it, in order and within bounds.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,7 +7,7 @@ use crate::mcp::rpc::{Frame, Id, Message};
 /// How many frames may be queued.
 const MOST_FRAMES: usize = 10_000;
 
-/// How much memory they may take, except for the frame that exceeds it.
+/// How much memory they may take, not counting the frame that exceeds it.
 const MOST_BYTES: usize = 64 << 20;
 
 /// Frames in the order in which they were received.
@@ -16,12 +16,12 @@ pub(super) struct Queue {
     /// Each with the memory that it takes.
     frames: VecDeque<(Frame, usize)>,
     bytes: usize,
-    /// How many of the frames cancel a request, by its id.
+    /// How many of the frames cancel each request, by its ID.
     cancellations: HashMap<Id, usize>,
 }
 
 impl Queue {
-    /// Returns true if another frame may be pushed.
+    /// Returns whether another frame may be pushed.
     pub(super) fn has_room(&self) -> bool {
         self.frames.len() < MOST_FRAMES && self.bytes < MOST_BYTES
     }
@@ -34,7 +34,7 @@ impl Queue {
         self.frames.push_back((frame, bytes));
     }
 
-    /// Removes the first frame that is not a request cancelled by a later one, and all before it.
+    /// Returns the first frame that is not a request cancelled by a later frame, and drops those before it.
     pub(super) fn pop(&mut self) -> Option<Frame> {
         loop {
             let (frame, bytes) = self.frames.pop_front()?;
@@ -48,12 +48,12 @@ impl Queue {
         }
     }
 
-    /// Returns true if a frame cancels this request.
+    /// Returns whether a frame cancels this request.
     pub(super) fn cancels(&self, id: &Id) -> bool {
         self.cancellations.contains_key(id)
     }
 
-    /// Forgets a frame that cancels this request.
+    /// Removes one cancellation of this request.
     fn forget(&mut self, id: &Id) {
         if let Some(count) = self.cancellations.get_mut(id) {
             *count -= 1;
@@ -64,7 +64,7 @@ impl Queue {
     }
 }
 
-/// Returns the id of the request that `frame` cancels.
+/// Returns the ID of the request that `frame` cancels.
 pub(super) fn cancelled(frame: &Frame) -> Option<Id> {
     match frame {
         Frame::Single(Message::Notification(note)) if note.method == "notifications/cancelled" => {
@@ -74,7 +74,7 @@ pub(super) fn cancelled(frame: &Frame) -> Option<Id> {
     }
 }
 
-/// Returns the id of a request; `None` for `initialize`, which cannot be cancelled, and for other messages.
+/// Returns the ID of a request; `None` for other messages, and for `initialize`, which cannot be cancelled.
 fn can_be_cancelled(frame: &Frame) -> Option<&Id> {
     match frame {
         Frame::Single(Message::Request(request)) if request.method != "initialize" => {

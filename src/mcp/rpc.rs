@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 
 use crate::text::json::{self, Unread};
 
-/// How many messages a batch may have: their answers are held until all are ready.
+/// How many messages a batch may have: their answers are held back until all are ready.
 const LARGEST_BATCH: usize = 100;
 
 /// The content of one line.
@@ -19,12 +19,12 @@ pub(crate) enum Frame {
 /// One message of a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
-    /// An invalid message that is not a notification, so it is answered with the fault.
+    /// An invalid message that is not a notification; it is answered with the fault.
     Invalid(Option<Id>, Fault),
     /// Never answered, even if it is invalid.
     Notification(Notification),
     Request(Request),
-    /// The answer to a request that was sent to the client: its result, or its error.
+    /// The response to a request that was sent to the client: a result or an error.
     Response(Option<Id>, Result<Value, Value>),
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Notification {
     pub(crate) params: Map<String, Value>,
 }
 
-/// The id of a request, which its answer repeats: `1` and `"1"` are different.
+/// The ID of a request, which its answer repeats: `1` and `"1"` are different.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Id {
@@ -52,8 +52,8 @@ pub(crate) enum Id {
 }
 
 impl Id {
-    /// Parses an id; `None` for what MCP does not allow: null, fractions and anything that is neither number
-    /// nor string. An integer beyond 64 bits is parsed as a fraction, and could not be repeated exactly.
+    /// Parses an ID; returns `None` for what MCP does not allow: null, fractions and anything but numbers and
+    /// strings. An integer beyond 64 bits is parsed as a fraction, and could not be repeated exactly.
     pub(crate) fn new(value: &Value) -> Option<Self> {
         match value {
             Value::Number(number) if !number.is_f64() => Some(Id::Integer(number.clone())),
@@ -118,27 +118,27 @@ impl Fault {
     }
 }
 
-/// Parses one line, and returns about how many bytes the result takes in memory.
+/// Parses one line, and returns roughly how many bytes of memory the result takes.
 ///
-/// The checks and their order follow JSON-RPC 2.0, sections 4 to 6, and MCP, which is stricter: an id is never
-/// null, and `params` is an object.
+/// The checks and their order follow JSON-RPC 2.0, sections 4 to 6, and MCP, which is stricter: an ID is
+/// never null, and `params` is an object.
 pub(crate) fn read(line: &[u8]) -> (Frame, usize) {
     let refused = |fault| (Frame::Single(Message::Invalid(None, fault)), 0);
     let read = match json::from_slice(line, json::OF_CLIENT) {
         Ok(read) => read,
         Err(Unread::TooLarge) => {
             return refused(Fault::invalid_request(format!(
-                "The values of a message may take {} MiB of memory, and these take more",
+                "The values of this message take more than {} MiB of memory, the limit",
                 json::OF_CLIENT >> 20
             )));
         }
-        // The reason only gives a position in the line, which the user cannot see.
+        // The reason only gives a position in the line, which the user does not see.
         Err(Unread::Invalid(_)) => return refused(Fault::parse("Parse error")),
     };
     let frame = match read.value {
         Value::Array(elements) if elements.len() > LARGEST_BATCH => {
             return refused(Fault::invalid_request(format!(
-                "A batch holds at most {LARGEST_BATCH} messages, and this one {}",
+                "A batch may have at most {LARGEST_BATCH} messages, and this one has {}",
                 elements.len()
             )));
         }
@@ -205,10 +205,10 @@ fn object(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// The answer to a request, as it is written.
+/// The answer to a request.
 ///
-/// An id that could not be read is left out, since clients reject a message in which it is null
-/// (MCP 2025-11-25, `JSONRPCErrorResponse`).
+/// An ID that could not be read is left out, since clients reject a message whose ID is null (MCP 2025-11-25,
+/// `JSONRPCErrorResponse`).
 pub(crate) struct Answer<'a, R> {
     id: Option<&'a Id>,
     outcome: Result<R, Fault>,
@@ -247,7 +247,7 @@ pub(crate) fn notification(method: &str, params: Value) -> Value {
 /// The key of `_meta` that makes a request stateless and names its revision.
 pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
-/// Returns true if a request is stateless.
+/// Returns whether a request is stateless.
 pub(crate) fn names_revision(params: &Map<String, Value>) -> bool {
     let meta = params.get("_meta").and_then(Value::as_object);
     meta.is_some_and(|meta| meta.contains_key(PROTOCOL_VERSION))
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    /// Checks that `line` is answered with `code` and `id`; null for no id.
+    /// Checks that `line` is answered with `code` and `id`; null means no ID.
     #[track_caller]
     fn check_fault(line: impl AsRef<[u8]>, code: i64, id: Value) {
         match read(line.as_ref()).0 {

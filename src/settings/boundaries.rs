@@ -58,14 +58,14 @@ pub(crate) struct Labels {
     pub(crate) tags: Vec<String>,
 }
 
-/// Splits Proxmox's text of tags, which are separated by `;`, `,` or blanks, and returns them in lower case.
+/// Splits Proxmox's list of tags, which are separated by `;`, `,` or spaces, and returns them in lower case.
 pub(crate) fn tags(text: &str) -> Vec<String> {
     let tags = text.split([';', ',', ' ']).filter(|tag| !tag.is_empty());
     tags.map(str::to_lowercase).collect()
 }
 
 impl Guests {
-    /// Parses a set; an error is written to follow the name of its setting.
+    /// Parses a set; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         Ok(Self {
             items: items(text, Guest::parse)?,
@@ -78,7 +78,7 @@ impl Guests {
         &self.text
     }
 
-    /// Returns true if a guest's pool or tags may decide whether it is in the set.
+    /// Returns whether a guest's pool or tags may decide if it is in the set.
     pub(crate) fn needs_labels(&self) -> bool {
         let ids = |item: &Item<Guest>| matches!(item.means, Guest::Ids(..));
         !self.items.iter().all(ids)
@@ -143,7 +143,7 @@ impl Guest {
     }
 }
 
-/// The form of the part in a set.
+/// Writes the part as in a set.
 impl fmt::Display for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,7 +162,7 @@ impl<T: fmt::Display> fmt::Display for Item<T> {
     }
 }
 
-/// Returns what exists instead, in order and limited in number: `; tags: prod, web`.
+/// Lists what exists instead, sorted and limited in number: `; tags: prod, web`.
 fn instead(kind: &str, mut there: Vec<String>) -> String {
     there.sort();
     there.dedup();
@@ -178,7 +178,7 @@ fn instead(kind: &str, mut there: Vec<String>) -> String {
 }
 
 impl Guest {
-    /// Parses one part of a set; an error is written to follow the part.
+    /// Parses one part of a set; an error follows the part.
     fn parse(part: &str) -> Result<Self, &'static str> {
         if let Some(pool) = part.strip_prefix("pool:") {
             let pool = (format::POOL.parse)(pool);
@@ -231,10 +231,11 @@ impl Guest {
 }
 
 impl Nodes {
-    /// Parses a set; an error is written to follow the name of its setting.
+    /// Parses a set; an error follows the name of its setting.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let node = |part: &str| {
-            // To the API, this is whichever node is connected, so the boundary could change with each call.
+            // The API takes this for whichever node is connected, so the boundary could change with each
+            // call.
             if part.eq_ignore_ascii_case("localhost") {
                 return Err("is localhost, which is not the name of a node");
             }
@@ -252,7 +253,7 @@ impl Nodes {
         &self.text
     }
 
-    /// Returns true if a node is in the set; case does not matter, so `!PVE1` excludes `pve1`.
+    /// Returns whether a node is in the set; case does not matter, so `!PVE1` excludes `pve1`.
     pub(crate) fn contain(&self, node: &str) -> bool {
         contain(&self.items, |name| Some(name.eq_ignore_ascii_case(node))) == Some(true)
     }
@@ -293,8 +294,8 @@ fn items<T>(
     })
 }
 
-/// Returns whether a thing is in a set: matched by an included part, or the set has only excluded ones, and
-/// matched by no excluded part. `None` if an unknown answer of `is_in` would decide it.
+/// Returns whether a thing is in a set: it matches an included part, or the set only has excluded ones, and
+/// it matches no excluded part. Returns `None` if that depends on an unknown answer of `is_in`.
 fn contain<T>(items: &[Item<T>], is_in: impl Fn(&T) -> Option<bool>) -> Option<bool> {
     let any = |is_excluded: bool| {
         let mut found = Some(false);
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn returns_the_vmids_of_a_set_that_has_nothing_else() {
+    fn returns_the_vmids_of_a_set_without_other_parts() {
         let vmids = |set| Guests::parse(set).expect("it is well-formed").vmids();
         assert_eq!(vmids("100, 101"), Some(vec![100, 101]));
         for set in ["100-101", "!100", "100,tag:web"] {

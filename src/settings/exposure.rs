@@ -104,7 +104,7 @@ pub(crate) struct Toolsets(Vec<&'static str>);
 pub(crate) struct Names(Vec<Glob>);
 
 impl Toolsets {
-    /// Parses a list; an error is written to follow the name of its setting.
+    /// Parses a list; an error follows the name of its setting.
     pub(crate) fn parse(text: &str, known: &KnownTools) -> Result<Self, String> {
         let names = list::each(text, |name| {
             let planned = PLANNED.iter().copied();
@@ -123,7 +123,7 @@ impl Toolsets {
         names.map(Self)
     }
 
-    /// Returns those of the toolsets that have no tools yet.
+    /// Returns the toolsets among them that have no tools yet.
     pub(crate) fn without_tools(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().copied().filter(|name| PLANNED.contains(name))
     }
@@ -147,8 +147,8 @@ fn not_a(kind: &str, name: &str, meant: Option<&str>) -> String {
 }
 
 impl Names {
-    /// Parses a list of names and patterns; an error is written to follow the name of its setting. A pattern
-    /// that matches no tool is invalid.
+    /// Parses a list of names and patterns; an error follows the name of its setting. A pattern that matches
+    /// no tool is invalid.
     pub(crate) fn parse(text: &str, known: &KnownTools) -> Result<Self, String> {
         let names = list::each(text, |name| {
             let glob = Glob::new(name);
@@ -173,7 +173,7 @@ impl Names {
 }
 
 impl Exposure {
-    /// Returns the setting that hides the tool `name` of a toolset; `None` if the tool is shown.
+    /// Returns the setting that hides the tool `name` of a toolset, if one does.
     pub(crate) fn hides(&self, toolset: &str, name: &str, only_reads: bool) -> Option<Hidden> {
         if self
             .excluded

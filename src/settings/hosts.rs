@@ -11,7 +11,7 @@ use crate::settings::{
 };
 use crate::text::list;
 
-/// The most hosts: with more, too little time would be left to connect to each.
+/// The maximum number of hosts: with more, too little time would be left to connect to each.
 const MOST: usize = 16;
 
 /// A node of the cluster that requests can be sent to.
@@ -85,7 +85,7 @@ impl Reader<'_> {
         Some(hosts.collect())
     }
 
-    /// Returns the hosts to show the certificates of, so that none is checked.
+    /// Returns the hosts whose certificates to show, so none of them is verified.
     pub(super) fn unchecked_hosts(&mut self) -> Option<Vec<Host>> {
         let addresses = self.read_text(&HOST, addresses);
         let ports = self.ports(addresses.as_deref());
@@ -133,7 +133,7 @@ impl Reader<'_> {
         Some(ports)
     }
 
-    /// Returns the fingerprint pinned for each host, if the number of hosts is known.
+    /// Returns the pinned fingerprint of each host, if the number of hosts is known.
     fn pins(&mut self, hosts: Option<usize>) -> Option<Vec<Option<[u8; 32]>>> {
         let Some(given) = self.given(&FINGERPRINT) else {
             return Some(vec![None; hosts?]);
@@ -170,7 +170,7 @@ fn pin(text: &str) -> Result<Option<[u8; 32]>, String> {
     }
 }
 
-/// Returns true if a list of fingerprints has an empty entry.
+/// Returns whether a list of fingerprints has an empty entry.
 pub(super) fn leaves_one_out(fingerprints: &OsStr) -> bool {
     let fingerprints = fingerprints.to_string_lossy();
     fingerprints.split(',').any(|entry| entry.trim().is_empty())
@@ -190,7 +190,7 @@ fn address(text: &str) -> Result<Address, String> {
         return Err("is empty".into());
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!("contains a blank or line end; it {FORM}"));
+        return Err(format!("contains a space or line end; it {FORM}"));
     }
     // A browser shows `https://pve1:8006/#v1:0:18:4`.
     let text = match text.split_once("/#") {
@@ -255,7 +255,7 @@ fn host_and_port(authority: &str) -> Option<(String, Option<&str>)> {
             (known.then(|| host.to_owned())?, port)
         }
     };
-    // More than one colon is a malformed IPv6 address.
+    // With more than one colon, it is a malformed IPv6 address.
     let fits = port.is_none_or(|port| !port.contains(':'));
     fits.then_some((host, port))
 }
@@ -357,7 +357,7 @@ mod tests {
             ("pve1,,pve2", "PROXMOX_HOST entry 2 is empty"),
             (
                 "pve1,pve 2",
-                "PROXMOX_HOST entry 2 contains a blank or line end; it must be a host name",
+                "PROXMOX_HOST entry 2 contains a space or line end; it must be a host name",
             ),
             ("pve1,pve2:0", "PROXMOX_HOST entry 2 has a port, which must"),
             ("pve1,http://pve2", "PROXMOX_HOST entry 2 must be an `https"),

@@ -560,7 +560,7 @@ mod trusting {
             let text = call_with("v1", check, &[], &[]);
             assert_holds(
                 &text,
-                &["cannot be checked, UnsupportedCertVersion", "X.509 v1"],
+                &["cannot be checked: UnsupportedCertVersion", "X.509 v1"],
             );
         }
     }
@@ -799,7 +799,7 @@ mod exchanging {
                 &[
                     "was answered, but not by the Proxmox VE API: ",
                     "sends a web page with status 200",
-                    "A proxy, a router or a web server",
+                    "Another web server, a proxy or a router",
                     "check PROXMOX_HOST and PROXMOX_PORT",
                 ],
             );
@@ -872,7 +872,7 @@ mod exchanging {
                       Content-Length: 0\r\n\r\n";
         let host = Host::plain(vec![vec![raw(answer)]]);
         let text = maybe_processed(plain(&host).exchange(&get()));
-        assert_holds(&text, &["301", "https://pve1:8006;", "PROXMOX_HOST"]);
+        assert_holds(&text, &["301", "https://pve1:8006,", "PROXMOX_HOST"]);
         assert!(!text.contains("secret"), "{text}");
     }
 

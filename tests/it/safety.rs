@@ -1882,14 +1882,14 @@ fn a_client_that_cannot_ask_repeats_the_call_with_a_token() {
         assert_eq!(host.changes().len(), 1);
         // It applies once.
         let (text, is_error) = call_with(100, Some(&first));
-        assert!(is_error && text.contains("does not count"), "{text}");
+        assert!(is_error && text.contains("is not valid"), "{text}");
         let second = token(&text);
         host.set("/nodes/pve1/qemu/100/config", "digest", json!("d7"));
         let (text, is_error) = call_with(100, Some(&second));
-        assert!(is_error && text.contains("does not count"), "{text}");
+        assert!(is_error && text.contains("is not valid"), "{text}");
         for guessed in ["0000000000000000", "yes", "100"] {
             let (text, is_error) = call_with(100, Some(guessed));
-            assert!(is_error && text.contains("does not count"), "{text}");
+            assert!(is_error && text.contains("is not valid"), "{text}");
         }
         assert_eq!(host.changes(), [""; 0]);
         let third = token(&text);

@@ -112,7 +112,7 @@ impl Transit<'_> {
             _ => "proxmox_get_node_tasks",
         };
         let text = format!(
-            "{means}. It may still be running: look at {place} before you repeat it. {then}"
+            "{means}. The change may still be running: look at {place} before you repeat it. {then}"
         );
         Some(text.trim_end().to_owned())
     }

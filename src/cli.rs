@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 use serde_json::{Map, Value};
 
-use crate::cli::clients::Entry;
+use crate::cli::clients::{Client, Purpose};
 use crate::cli::commands::Switch;
 pub(crate) use crate::cli::man::page as man;
 use crate::cluster::{diagnosis, tasks};
@@ -63,11 +63,14 @@ pub(crate) enum Command {
     ToolsMarkdown,
     /// Show the certificates of the hosts.
     Fingerprint,
-    /// Print the configuration of a client.
+    /// Print the configuration of a client, or put it into the client's file.
     Config {
-        write: fn(&Entry) -> String,
+        client: &'static Client,
+        purpose: Purpose,
         with_secret: bool,
     },
+    /// List the clients.
+    Clients,
     /// Write a Claude Desktop bundle into this folder.
     Bundle(PathBuf),
     /// Print the entry for the MCP registry, with these bundles.
@@ -140,7 +143,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     }
     let given = |switch: &Switch| switches.contains(&switch.name);
     let command = if given(&commands::HELP) {
-        Command::Help
+        help_on(words.first())
     } else if given(&commands::VERSION) {
         Command::Version
     } else {
@@ -223,7 +226,7 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
         }),
         ["tools", name] if listing.is_none() => tool(name).map(Command::Tool),
         ["tools", ..] => Err("`tools` takes either one name, --json or --markdown".to_owned()),
-        ["help", ..] => Ok(Command::Help),
+        ["help", ref words @ ..] => Ok(help_on(words.first())),
         ["call"] => Err("`call` needs the name of a tool".to_owned()),
         ["call", name] => call(name, "{}"),
         ["call", name, json] => call(name, json),
@@ -231,8 +234,17 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
             "`call` takes a tool and one JSON object: put the object in single quotes".to_owned(),
         ),
         ["fingerprint"] => Ok(Command::Fingerprint),
+        ["config"] if switches.iter().all(|name| *name == commands::DEMO.name) => {
+            Ok(Command::Clients)
+        }
         ["config", client] => Ok(Command::Config {
-            write: clients::CLIENTS[named("client", client, &clients::names())?].write,
+            client: &clients::CLIENTS[named("client", client, &clients::names())?],
+            purpose: match (given(&commands::DIFF), given(&commands::WRITE)) {
+                (false, false) => Purpose::Print,
+                (true, false) => Purpose::Compare,
+                (false, true) => Purpose::Write,
+                (true, true) => return Err("`config` takes either --diff or --write".to_owned()),
+            },
             with_secret: given(&commands::WITH_SECRET),
         }),
         ["package", "mcpb", folder] => Ok(Command::Bundle(folder.into())),
@@ -252,6 +264,14 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
             let meant = nearest(word, commands::first_words());
             Err(format!("there is no command {word:?}{}", suggestion(meant)))
         }
+    }
+}
+
+/// Returns the command that explains a command: `config` has a page of its own.
+fn help_on(word: Option<impl AsRef<str>>) -> Command {
+    match word.as_ref().map(AsRef::as_ref) {
+        Some("config") => Command::Clients,
+        _ => Command::Help,
     }
 }
 
@@ -323,8 +343,13 @@ pub(crate) fn help() -> String {
             [] => "none".to_owned(),
             _ => form.synopsis(),
         };
-        line(&mut text, 31, &synopsis, form.meaning);
-        if let Some(names) = form.names() {
+        if synopsis.len() > 31 {
+            add(&mut text, format_args!("  {synopsis}\n"));
+            line(&mut text, 31, "", form.meaning);
+        } else {
+            line(&mut text, 31, &synopsis, form.meaning);
+        }
+        for names in form.names().iter().flat_map(|names| wrapped(names, 70)) {
             line(&mut text, 31, "", &names);
         }
     }
@@ -359,6 +384,18 @@ pub(crate) fn help() -> String {
         format_args!("\nExit status: {}\n", commands::EXIT_STATUS),
     );
     text
+}
+
+/// Breaks a line at blanks.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + word.len() < width => add(line, format_args!(" {word}")),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Adds a line of two columns.
@@ -647,7 +684,7 @@ mod tests {
                     .flat_map(|line| names.iter().map(|name| longer(line, *name)))
                     .collect();
             }
-            for switch in form.switches {
+            for switch in form.switches.iter().copied().flatten() {
                 let line = lines[0].clone();
                 lines.push([line, vec![switch.name]].concat());
             }

@@ -23,8 +23,7 @@ use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use crate::cli::clients::Entry;
-use crate::cli::{Command, CommandLine, package};
+use crate::cli::{Command, CommandLine, clients, package};
 use crate::error::Error;
 use crate::mcp::connection::Peer;
 use crate::mcp::lines;
@@ -159,10 +158,29 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
                 false => ExitCode::FAILURE,
             });
         }
-        Command::Config { write, with_secret } => {
-            let entry = Entry::new(&command_line.flags, command_line.demo, *with_secret);
-            return finish(entry.map(|entry| write(&entry)));
+        Command::Config {
+            client,
+            purpose,
+            with_secret,
+        } => {
+            let (flags, demo) = (&command_line.flags, command_line.demo);
+            let prepared = match clients::prepare(client, *purpose, flags, demo, *with_secret) {
+                Ok(prepared) => prepared,
+                Err(error) => return finish(Err(error)),
+            };
+            // The difference is shown before anything is written.
+            print(&prepared.text)?;
+            for note in &prepared.notes {
+                // If standard error is closed, the entry must do.
+                let _ = writeln!(io::stderr(), "{note}");
+            }
+            match prepared.change {
+                Ok(None) => (),
+                Ok(Some(change)) => return finish(change.write()),
+                Err(error) => return finish(Err(error)),
+            }
         }
+        Command::Clients => print(&clients::list())?,
         Command::Bundle(folder) => return finish(package::bundle(folder)),
         Command::RegistryEntry(bundles) => return finish(package::registry_entry(bundles)),
         Command::Completions(script) => print(&script())?,

@@ -17,6 +17,9 @@ fn the_tables_of_the_pages_are_those_of_the_declarations() {
         let text = replace(text, "settings", &settings());
         replace(&text, "confirmed", &confirmed())
     });
+    check("src/cli/README.md", |text| {
+        replace(text, "clients", &cli::clients::table())
+    });
 }
 
 /// Fails unless the page at `path`, below the package, is what `made` makes of it; writes it when updating.

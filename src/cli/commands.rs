@@ -9,8 +9,8 @@ pub(crate) struct Form {
     /// The words that the command begins with; none for serving MCP.
     pub(crate) words: &'static [&'static str],
     pub(crate) takes: &'static [Argument],
-    /// The switches that belong to the command, of which one may be given.
-    pub(crate) switches: &'static [&'static Switch],
+    /// The switches that belong to the command; one of each list may be given.
+    pub(crate) switches: &'static [&'static [&'static Switch]],
     pub(crate) meaning: &'static str,
 }
 
@@ -87,6 +87,18 @@ pub(crate) static WITH_SECRET: Switch = Switch {
     meaning: "include the secret of the token",
 };
 
+pub(crate) static WRITE: Switch = Switch {
+    name: "--write",
+    letter: None,
+    meaning: "add it to the client's file, show the change and keep a copy",
+};
+
+pub(crate) static DIFF: Switch = Switch {
+    name: "--diff",
+    letter: None,
+    meaning: "show what --write would change",
+};
+
 /// The switches that every command takes.
 static GENERAL: &[&Switch] = &[&DEMO, &HELP, &VERSION];
 
@@ -112,13 +124,13 @@ pub(crate) static FORMS: &[Form] = &[
                 values: Values::Any,
             },
         ],
-        switches: &[&YES],
+        switches: &[&[&YES]],
         meaning: "run one tool and print its text",
     },
     Form {
         words: &["tools"],
         takes: &[],
-        switches: &[&JSON, &MARKDOWN],
+        switches: &[&[&JSON, &MARKDOWN]],
         meaning: "list the tools that the settings show; needs no cluster",
     },
     Form {
@@ -130,7 +142,7 @@ pub(crate) static FORMS: &[Form] = &[
     Form {
         words: &["check"],
         takes: &[],
-        switches: &[&JSON_REPORT],
+        switches: &[&[&JSON_REPORT]],
         meaning: "find out what is wrong with settings, hosts or token",
     },
     Form {
@@ -142,11 +154,11 @@ pub(crate) static FORMS: &[Form] = &[
     Form {
         words: &["config"],
         takes: &[Argument {
-            name: "CLIENT",
+            name: "[CLIENT]",
             values: Values::Names(clients::names),
         }],
-        switches: &[&WITH_SECRET],
-        meaning: "print the configuration of an MCP client with these settings",
+        switches: &[&[&WITH_SECRET], &[&DIFF, &WRITE]],
+        meaning: "print a client's configuration with these settings, or list clients",
     },
     Form {
         words: &["package", "mcpb"],
@@ -206,12 +218,12 @@ pub(crate) const EXIT_STATUS: &str =
     "0 success, 1 command or stream failed, 2 invalid command line, 3 check found warnings.";
 
 impl Form {
-    /// Returns the form in one line: `config CLIENT [--with-secret]`.
+    /// Returns the form in one line: `config [CLIENT] [--with-secret] [--diff|--write]`.
     pub(crate) fn synopsis(&self) -> String {
         let mut parts: Vec<String> = self.words.iter().map(|word| (*word).to_owned()).collect();
         parts.extend(self.takes.iter().map(|argument| argument.name.to_owned()));
-        if !self.switches.is_empty() {
-            let names: Vec<&str> = self.switches.iter().map(|switch| switch.name).collect();
+        for switches in self.switches {
+            let names: Vec<&str> = switches.iter().map(|switch| switch.name).collect();
             parts.push(format!("[{}]", names.join("|")));
         }
         parts.join(" ")
@@ -222,7 +234,10 @@ impl Form {
         self.takes
             .iter()
             .find_map(|argument| match &argument.values {
-                Values::Names(names) => Some(format!("{}: {}", argument.name, names().join(", "))),
+                Values::Names(names) => {
+                    let name = argument.name.trim_matches(['[', ']']);
+                    Some(format!("{name}: {}", names().join(", ")))
+                }
                 _ => None,
             })
     }
@@ -244,7 +259,8 @@ pub(crate) fn switches() -> Vec<(&'static Switch, Option<&'static str>)> {
     let general = GENERAL.iter().map(|switch| (*switch, None));
     let own = FORMS.iter().flat_map(|form| {
         let word = form.words.first().copied();
-        form.switches.iter().map(move |switch| (*switch, word))
+        let switches = form.switches.iter().copied().flatten();
+        switches.map(move |switch| (*switch, word))
     });
     general.chain(own).collect()
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::cli::clients::{list, quoted, word};
+use crate::cli::clients::{list_of, quoted, word};
 use crate::cli::commands;
 use crate::error::Error;
 use crate::pve::trust;
@@ -290,7 +290,7 @@ fn variable_of(setting: &Setting) -> String {
         _ => (),
     }
     if let Flag::OneOf(_, words) = setting.flag {
-        add(&mut text, format_args!(", \"choices\": {}", list(words)));
+        add(&mut text, format_args!(", \"choices\": {}", list_of(words)));
     }
     if is_required(setting) {
         text.push_str(", \"isRequired\": true");

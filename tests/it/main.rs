@@ -18,6 +18,8 @@ mod access;
 mod ceph;
 /// The doctor: a verdict for each step, and what fixes it.
 mod check;
+/// The files of clients, changed by `config CLIENT --write`.
+mod clients;
 /// From a cloud image to running VMs.
 mod cloud;
 /// Certificates, client configurations, completions, the manual page and packages.

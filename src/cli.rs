@@ -493,10 +493,10 @@ pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
     });
     let width = width.unwrap_or(0);
     for param in params() {
-        let required = if param.is_listed_as_required() {
-            "required"
-        } else {
-            ""
+        let place = match param.is_listed_as_required() {
+            true => "required",
+            false if param.is_rare() => "in more",
+            false => "",
         };
         let mut details = param.form();
         if let Some(default) = param.default_value() {
@@ -506,7 +506,7 @@ pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
             details.push_str(&format!(". {}", param.description.trim_end_matches('.')));
         }
         text.push_str(&format!(
-            "  {:<width$}  {required:<8}  {details}\n",
+            "  {:<width$}  {place:<8}  {details}\n",
             param.name
         ));
     }

@@ -10,12 +10,12 @@ use std::ptr;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::request::{Method, Request};
 use crate::text;
 use crate::text::format::{self, Format};
-use crate::text::json;
+use crate::text::json::from_text;
 use crate::text::list::items;
 use crate::text::nearest::nearest;
 use crate::text::upid::Upid;
@@ -44,10 +44,11 @@ pub(crate) struct Param {
     clearable: bool,
     /// Whether a list is sent as one text, its items joined by commas, rather than item by item.
     joined: bool,
-    /// Whether schemas omit it: what costs too much in every definition is said once, in the instructions.
-    unlisted: bool,
-    /// The versions of Proxmox VE that have the parameter, or one of its values.
-    versions: VersionLimit,
+    listing: Listing,
+    /// The versions of Proxmox VE that have the parameter.
+    versions: Versions,
+    /// The values of it that not all of those have.
+    values: &'static [(&'static str, Versions)],
 }
 
 /// A range of major versions of Proxmox VE.
@@ -94,13 +95,6 @@ impl fmt::Display for Versions {
     }
 }
 
-/// The versions that have a parameter, or only one value of it.
-#[derive(Clone, Copy)]
-struct VersionLimit {
-    value: Option<&'static str>,
-    versions: Versions,
-}
-
 /// The kind of value that a parameter takes.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -138,6 +132,21 @@ enum Need {
     RequiredUnless(&'static [&'static str]),
 }
 
+/// How schemas list a parameter. Each costs tokens in every conversation.
+#[derive(Clone, Copy)]
+enum Listing {
+    /// Not at all: it is explained once, in the instructions.
+    None,
+    /// As a property of its own.
+    Own,
+    /// By its name, in the description of [`MORE`].
+    Rare,
+}
+
+/// The object that holds what few calls need, by the name of the tool or of Proxmox. Its parts are parameters
+/// like all others, and are also accepted beside it.
+const MORE: &str = "more";
+
 #[derive(Clone, Copy)]
 enum Wire {
     /// Not sent, but used by this server.
@@ -166,11 +175,9 @@ impl Param {
             synonyms: &[],
             clearable: false,
             joined: false,
-            unlisted: false,
-            versions: VersionLimit {
-                value: None,
-                versions: Versions::ALL,
-            },
+            listing: Listing::Own,
+            versions: Versions::ALL,
+            values: &[],
         }
     }
 
@@ -268,47 +275,45 @@ impl Param {
 
     pub(crate) const fn unlisted(self) -> Self {
         Self {
-            unlisted: true,
+            listing: Listing::None,
+            ..self
+        }
+    }
+
+    /// Lists it by its name alone, among the rest: see [`MORE`].
+    pub(crate) const fn rare(self) -> Self {
+        Self {
+            listing: Listing::Rare,
             ..self
         }
     }
 
     pub(crate) fn is_listed(&self) -> bool {
-        !self.unlisted
+        !matches!(self.listing, Listing::None)
+    }
+
+    pub(crate) fn is_rare(&self) -> bool {
+        matches!(self.listing, Listing::Rare)
     }
 
     pub(crate) const fn known_to(self, versions: Versions) -> Self {
-        Self {
-            versions: VersionLimit {
-                value: None,
-                versions,
-            },
-            ..self
-        }
+        Self { versions, ..self }
     }
 
-    /// Limits one value of the parameter to some versions.
-    pub(crate) const fn value_known_to(self, value: &'static str, versions: Versions) -> Self {
-        Self {
-            versions: VersionLimit {
-                value: Some(value),
-                versions,
-            },
-            ..self
-        }
+    /// Limits some values of the parameter to some versions.
+    pub(crate) const fn values_known_to(self, values: &'static [(&'static str, Versions)]) -> Self {
+        Self { values, ..self }
     }
 
     /// Returns the versions that accept the parameter as given in `args`, with what is limited: `group`,
     /// `type=forward`. `None` if it is absent or accepted by all versions.
     pub(crate) fn versions(&self, args: &Args) -> Option<(String, Versions)> {
-        let VersionLimit { value, versions } = self.versions;
         let given = args.get(self)?;
-        let counts = versions != Versions::ALL && value.is_none_or(|value| value == given);
-        let shown = value.map_or_else(
-            || self.name.to_owned(),
-            |value| format!("{}={value}", self.name),
-        );
-        counts.then_some((shown, versions))
+        if self.versions != Versions::ALL {
+            return Some((self.name.to_owned(), self.versions));
+        }
+        let (value, versions) = self.values.iter().find(|(value, _)| *value == given)?;
+        Some((format!("{}={value}", self.name), *versions))
     }
 
     pub(crate) fn is_listed_as_required(&self) -> bool {
@@ -362,6 +367,26 @@ impl Param {
             Need::Default(value) => Some(value),
             _ => None,
         }
+    }
+
+    /// Returns the versions that have the parameter.
+    #[cfg(test)]
+    pub(crate) fn known_versions(&self) -> Versions {
+        self.versions
+    }
+
+    /// Returns the values that it can have as they are sent, each with the versions that have it.
+    #[cfg(test)]
+    pub(crate) fn choices(&self) -> Vec<(&'static str, Versions)> {
+        let Kind::Choice(choices) = self.kind else {
+            return Vec::new();
+        };
+        let limit = |value: &str| {
+            let mut values = self.values.iter();
+            let found = values.find(|(limited, _)| *limited == value);
+            found.map_or(Versions::ALL, |(_, versions)| *versions)
+        };
+        choices.iter().map(|value| (*value, limit(value))).collect()
     }
 
     #[cfg(test)]
@@ -427,9 +452,11 @@ impl Param {
         }
     }
 
-    /// Returns true if `name` is the parameter's name or an alias.
+    /// Returns true if `name` is the parameter's name or an alias, for which what is rare has that of Proxmox.
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
+        self.name == name
+            || self.aliases.contains(&name)
+            || (self.is_rare() && self.wire_name() == Some(name))
     }
 
     /// Returns `value` as it is sent, `None` if it is invalid: lenient in form (`"100"` for 100, `"true"` for
@@ -508,7 +535,19 @@ struct Properties<'a>(&'a [&'static Param]);
 
 impl Serialize for Properties<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|param| (param.name, Schema(param))))
+        let (rare, own): (Vec<&Param>, Vec<&Param>) =
+            self.0.iter().partition(|param| param.is_rare());
+        let mut properties = serializer.serialize_map(None)?;
+        for param in own {
+            properties.serialize_entry(param.name, &Schema(param))?;
+        }
+        if !rare.is_empty() {
+            let names: Vec<&str> = rare.iter().map(|param| param.name).collect();
+            let description = format!("Rarely needed: {}.", names.join(", "));
+            let schema = json!({ "type": "object", "description": description });
+            properties.serialize_entry(MORE, &schema)?;
+        }
+        properties.end()
     }
 }
 
@@ -619,9 +658,25 @@ impl Args {
         let mut values = BTreeMap::new();
         let mut invalid = Vec::new();
         let mut problems = Vec::new();
-        for (name, value) in arguments {
+        let rare: Vec<&Param> = params
+            .iter()
+            .copied()
+            .filter(|param| param.is_rare())
+            .collect();
+        let is_more = |name: &str| name == MORE && !rare.is_empty();
+        let more = arguments.get(MORE).filter(|_| is_more(MORE));
+        let more = more
+            .map_or_else(|| Some(Map::new()), object)
+            .unwrap_or_else(|| {
+                problems.push(format!("{MORE} must be an object of names and values"));
+                Map::new()
+            });
+        let own = arguments.iter().filter(|(name, _)| !is_more(name));
+        let own = own.map(|(name, value)| (name, value, &params));
+        let more = more.iter().map(|(name, value)| (name, value, &rare));
+        for (name, value, params) in own.chain(more) {
             let Some(param) = params.iter().find(|param| param.is_called(name)) else {
-                problems.push(unknown(name, &params));
+                problems.push(unknown(name, params));
                 continue;
             };
             if param.is_absent(value) {
@@ -740,7 +795,13 @@ impl Args {
         if changes.clone().any(|change| self.get(change).is_some()) {
             return Ok(());
         }
-        let names: Vec<&str> = changes.map(|change| change.name).collect();
+        let mut names: Vec<&str> = Vec::new();
+        for change in changes {
+            let name = if change.is_rare() { MORE } else { change.name };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         Err(vec![format!(
             "nothing to change: give {}",
             names.join(", ")
@@ -905,7 +966,7 @@ fn time(text: &str) -> Option<u64> {
 /// Parses an array of texts, or a text that contains one in JSON.
 fn list(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
-        return json::from_text(text)
+        return from_text(text)
             .filter(Value::is_array)
             .and_then(|value| list(&value));
     }
@@ -917,10 +978,22 @@ fn list(value: &Value) -> Option<Vec<String>> {
     texts.collect()
 }
 
+/// Parses an object, or a text that contains one in JSON; what stands for none is an empty one.
+fn object(value: &Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Null => Some(Map::new()),
+        Value::Array(items) => items.is_empty().then(Map::new),
+        Value::Object(fields) => Some(fields.clone()),
+        Value::String(text) if text.is_empty() => Some(Map::new()),
+        Value::String(text) => from_text(text)?.as_object().cloned(),
+        Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
 /// Parses an object of scalars, or a text that contains one in JSON, to names each followed by its value.
 fn pairs(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
-        return json::from_text(text)
+        return from_text(text)
             .filter(Value::is_object)
             .and_then(|value| pairs(&value));
     }
@@ -1116,6 +1189,74 @@ mod tests {
             assert_eq!(parse(arguments), Err(vec![problem.to_owned()]));
         }
         assert_eq!(SET[0].schema(), json!({ "type": "object" }));
+    }
+
+    static WITH_RARE: &[Param] = &[
+        Param::required("id", Kind::Text(1, 9), ""),
+        Param::optional("mode", Kind::Choice(&["data", "metadata"]), "")
+            .sent_as("change-mode")
+            .rare(),
+        Param::optional("mailto", Kind::List, "").joined().rare(),
+    ];
+
+    #[test]
+    fn what_is_rare_is_listed_by_name_and_given_in_more_or_beside_it() {
+        assert_eq!(
+            json!(InputSchema(WITH_RARE.iter().collect()))["properties"],
+            json!({
+                "id": { "type": "string" },
+                "more": { "type": "object", "description": "Rarely needed: mode, mailto." },
+            })
+        );
+        let sent = |arguments: Value| {
+            let args = Args::parse(WITH_RARE, arguments.as_object().expect("an object"))?;
+            Ok(args.whole_request(Method::Put, "/jobs/{id}").body())
+        };
+        let all = Ok(Some("change-mode=data&mailto=a%2Cb".to_owned()));
+        let given = json!({ "mode": "data", "mailto": ["a", "b"] });
+        for arguments in [
+            json!({ "id": "x", "more": given }),
+            json!({ "id": "x", "more": given.to_string() }),
+            json!({ "id": "x", "mailto": "[\"a\", \"b\"]", "more": { "change-mode": "data" } }),
+            json!({ "id": "x", "mode": "data", "mailto": ["a", "b"], "more": {} }),
+        ] {
+            assert_eq!(sent(arguments), all);
+        }
+        for nothing in [json!(null), json!(""), json!([]), json!({ "mode": "" })] {
+            assert_eq!(
+                sent(json!({ "id": "x", "more": nothing })),
+                Ok(Some(String::new()))
+            );
+        }
+        for (more, problem) in [
+            (json!("mode"), "more must be an object of names and values"),
+            (json!(1), "more must be an object of names and values"),
+            (
+                json!({ "mode": "all" }),
+                "mode must be one of data, metadata",
+            ),
+            (
+                json!({ "mode": "data", "change-mode": "data" }),
+                "mode is given twice, once under another name",
+            ),
+            (
+                json!({ "mailtoo": "a" }),
+                "mailtoo is not a parameter; did you mean mailto? Known: mode, mailto",
+            ),
+            // What has a place of its own is given there.
+            (
+                json!({ "id": "y" }),
+                "id is not a parameter; known: mode, mailto",
+            ),
+        ] {
+            let problems = sent(json!({ "id": "x", "more": more })).err();
+            assert_eq!(problems, Some(vec![problem.to_owned()]));
+        }
+        // Where nothing is rare, `more` is nothing.
+        let known = "more is not a parameter; known: set, delete";
+        let set = json!({ "set": { "a": 1 }, "more": {} });
+        let problems = Args::parse(SET, set.as_object().expect("an object")).err();
+        assert_eq!(problems, Some(vec![known.to_owned()]));
     }
 
     #[test]

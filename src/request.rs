@@ -370,7 +370,14 @@ pub(crate) fn is_secret(name: &str) -> bool {
         "encryption-key",
         "hmac-key",
     ];
-    const WHOLE: &[&str] = &["key", "client-key", "token", "confirm-token", "totp"];
+    const WHOLE: &[&str] = &[
+        "key",
+        "client-key",
+        "token",
+        "confirm-token",
+        "totp",
+        "keyring",
+    ];
     // This is asked of every key of every answer, so no copy of the name is made.
     let is = |found: &[u8], word: &str| {
         let mut pairs = found.iter().zip(word.bytes());

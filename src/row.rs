@@ -18,6 +18,7 @@
 //! | it is an entry of a list | `.reads_entry("/aliases", "name", &NAME)`: refused where there is none |
 //! | something else is read first | `.reads(First::Other("/ipset/{name}"))`, or `First::Nothing` |
 //! | a PUT that replaces its object | `.keeps(&[CIDR, COMMENT])`: sent as read where not given; clearable ones left out where `""` |
+//! | it shares what it takes with another | `takes![&[ID], OPTIONS]` |
 //! | it always sends something | `.always(&[("delete", "1")])` |
 //! | a check of its own | `.checks(look)`: an error refuses, lines are shown with the question; `.also_reads(&[Step::read(…)])` |
 //! | it cannot take what others take | `.refuses(&["path"], "is fixed once a storage exists")` |
@@ -36,7 +37,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::{self, Answer, Fields, Table, Then, plain};
 use crate::error::Error;
-use crate::param::{Args, Param, Versions};
+use crate::param::{Args, Kind, Param, Versions};
 use crate::pve::reader::{Reader, only_reads};
 use crate::request::{Login, Method, Reply, Request, readable};
 use crate::row::needs::Needs;
@@ -629,6 +630,40 @@ impl Show {
             Show::Table(table) => table.answer(answer::rows(data), args, &[]),
         }
     }
+}
+
+/// What several lists have, in one: requests that share most of what they take list that once.
+macro_rules! takes {
+    ($($list:expr),+ $(,)?) => {{
+        const LISTS: &[&[$crate::param::Param]] = &[$($list),+];
+        const ALL: [$crate::param::Param; $crate::row::count(LISTS)] = $crate::row::concat(LISTS);
+        &ALL
+    }};
+}
+pub(crate) use takes;
+
+pub(crate) const fn count(lists: &[&[Param]]) -> usize {
+    let (mut count, mut list) = (0, 0);
+    while list < lists.len() {
+        count += lists[list].len();
+        list += 1;
+    }
+    count
+}
+
+pub(crate) const fn concat<const N: usize>(lists: &[&[Param]]) -> [Param; N] {
+    let mut all = [Param::required("", Kind::Flag, ""); N];
+    let (mut at, mut list) = (0, 0);
+    while list < lists.len() {
+        let mut item = 0;
+        while item < lists[list].len() {
+            all[at] = lists[list][item];
+            at += 1;
+            item += 1;
+        }
+        list += 1;
+    }
+    all
 }
 
 /// A row in its place: one request, whole.
@@ -1409,7 +1444,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::param::Kind;
     use crate::request::Method::{Delete, Get, Post, Put};
 
     const ACTION: Param = Param::required("action", Kind::Choice(&["update", "move"]), "");
@@ -1456,6 +1490,18 @@ mod tests {
         let picked = picked.map_err(|problems| problems.join("; "))?;
         let picked = picked.expect("no version decides");
         Ok(picked.request(&args, &Value::Null))
+    }
+
+    #[test]
+    fn lists_of_parameters_become_one() {
+        let all: &[Param] = takes![&[LOG], &[], PARAMS];
+        let names: Vec<&str> = all.iter().map(|param| param.name).collect();
+        assert_eq!(
+            names,
+            [
+                "log", "action", "scope", "vmid", "pos", "moveto", "log", "delete"
+            ]
+        );
     }
 
     #[test]

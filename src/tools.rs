@@ -371,7 +371,8 @@ tools! {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fs;
+    use std::path::Path;
+    use std::{env, fs};
 
     use serde_json::{Value, json};
 
@@ -481,6 +482,68 @@ mod tests {
                 assert!(fits, "{name}: {}: {schema}", param.name);
             }
         }
+    }
+
+    /// What a version lacks is refused with that, rather than by what the host says to an unknown parameter.
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a test that proves nothing says so")]
+    fn parameters_say_which_versions_know_them_and_their_values() {
+        let Some(folder) = env::var_os("PVE_API_FACTS") else {
+            eprintln!("PVE_API_FACTS names no folder: the parameters are not compared");
+            return;
+        };
+        let mut faults = Vec::new();
+        for (version, major) in [("7.4", 7), ("8.4", 8), ("9.2", 9)] {
+            let file = Path::new(&folder).join(format!("{version}.jsonl"));
+            let text = fs::read_to_string(&file).expect("the description can be read");
+            let endpoints = text.lines().map(serde_json::from_str);
+            let endpoints: Vec<Value> = endpoints.collect::<Result<_, _>>().expect("JSON lines");
+            let declared = tools().flat_map(|(name, tool)| {
+                let declared = tool.declared().into_iter();
+                declared.map(move |declared| (name, declared))
+            });
+            for (name, declared) in declared.filter(|(_, own)| own.known_to().contain(major)) {
+                let (method, path) = (declared.row.method.as_str(), declared.path());
+                let shape = |path: &str| {
+                    let parts = path.split('/');
+                    let parts = parts.map(|part| if part.starts_with('{') { "{}" } else { part });
+                    parts.collect::<Vec<_>>().join("/")
+                };
+                let mut endpoints = endpoints.iter();
+                let endpoint = endpoints.find(|endpoint| {
+                    let own = endpoint["path"].as_str().map(shape);
+                    endpoint["method"] == method && own == Some(shape(&path))
+                });
+                let endpoint = endpoint.unwrap_or_else(|| panic!("{version}: {method} {path}"));
+                let params = endpoint["params"].as_object().expect("an object");
+                for param in declared.row.takes {
+                    let Some(wire) = param.wire_name() else {
+                        continue;
+                    };
+                    let any = format!("{}[n]", wire.trim_end_matches(|c: char| c.is_ascii_digit()));
+                    let known = params.get(wire).or_else(|| params.get(&any));
+                    let is_part = path.contains(&format!("{{{wire}}}"));
+                    let what = || format!("{name} {version} {method} {path}: {wire}");
+                    // The description has it still; its code refuses it.
+                    let is_refused = path.starts_with("/cluster/ha/resources") && wire == "group";
+                    let is_known = known.is_some() && !(is_refused && major == 9);
+                    if is_part || is_known != param.known_versions().contain(major) {
+                        faults.extend((!is_part).then(what));
+                        continue;
+                    }
+                    let values = known.and_then(|known| known["enum"].as_array());
+                    for (value, versions) in values.map_or(Vec::new(), |_| param.choices()) {
+                        let mut values = values.into_iter().flatten();
+                        let has = values.any(|known| *known == value || known == "serial{0..3}");
+                        // Of nodes alone, as its description says.
+                        if has != versions.contain(major) && value != "decade" {
+                            faults.push(format!("{}={value}", what()));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
 use crate::row::needs::Needs;
 use crate::row::{
-    APPENDED, Choice, First, Loss, Place, Scope, Step, Touches, delete, get, post, put,
+    APPENDED, Choice, First, Loss, Place, Scope, Step, Touches, delete, get, post, put, takes,
 };
 use crate::text::{self, format};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
@@ -1117,25 +1117,25 @@ const fn switch(name: &'static str) -> Param {
 }
 
 const SERVER1: Param = option("server1");
-const SERVER2: Param = option("server2");
+const SERVER2: Param = option("server2").rare();
 const PORT: Param = Param::optional("port", Kind::Integer(1, 65_535), "");
 const MODE: Param = Param::optional(
     "mode",
     Kind::Choice(&["ldap", "ldaps", "ldap+starttls"]),
     "",
 );
-const VERIFY: Param = switch("verify");
+const VERIFY: Param = switch("verify").rare();
 const BASE_DN: Param = option("base_dn");
 const USER_ATTR: Param = option("user_attr");
 const BIND_DN: Param = option("bind_dn");
 const BIND_PASSWORD: Param = Param::optional("password", Kind::Text(1, 256), "For bind_dn.");
 const DOMAIN: Param = option("domain");
-const CASE: Param = switch("case_sensitive").sent_as("case-sensitive");
-const FILTER: Param = option("filter");
-const GROUP_DN: Param = option("group_dn");
-const GROUP_FILTER: Param = option("group_filter");
-const GROUP_NAME: Param = option("group_name_attr");
-const ATTRIBUTES: Param = option("sync_attributes");
+const CASE: Param = switch("case_sensitive").sent_as("case-sensitive").rare();
+const FILTER: Param = option("filter").rare();
+const GROUP_DN: Param = option("group_dn").rare();
+const GROUP_FILTER: Param = option("group_filter").rare();
+const GROUP_NAME: Param = option("group_name_attr").rare();
+const ATTRIBUTES: Param = option("sync_attributes").rare();
 const DEFAULTS: Param = Param::optional(
     "sync_defaults_options",
     Kind::Text(1, 1_024),
@@ -1144,30 +1144,84 @@ const DEFAULTS: Param = Param::optional(
 .sent_as("sync-defaults-options");
 const CHECKED: Param = switch("check_connection")
     .sent_as("check-connection")
-    .known_to(Versions::since(8));
+    .known_to(Versions::since(8))
+    .rare();
 const ISSUER: Param = option("issuer_url").sent_as("issuer-url");
 const CLIENT: Param = option("client_id").sent_as("client-id");
 const CLIENT_KEY: Param = option("client_key").sent_as("client-key");
-const CLAIM: Param = option("username_claim").sent_as("username-claim");
+const CLAIM: Param = option("username_claim").sent_as("username-claim").rare();
 const AUTOCREATE: Param = switch("autocreate");
-const SCOPES: Param = option("scopes");
-const PROMPT: Param = option("prompt");
+const SCOPES: Param = option("scopes").rare();
+const PROMPT: Param = option("prompt").rare();
 const USERINFO: Param = switch("query_userinfo")
     .sent_as("query-userinfo")
-    .known_to(Versions::since(8));
+    .known_to(Versions::since(8))
+    .rare();
 const GROUPS_CLAIM: Param = option("groups_claim")
     .sent_as("groups-claim")
-    .known_to(Versions::since(8));
+    .known_to(Versions::since(8))
+    .rare();
 const GROUPS_AUTOCREATE: Param = switch("groups_autocreate")
     .sent_as("groups-autocreate")
-    .known_to(Versions::since(8));
+    .known_to(Versions::since(8))
+    .rare();
 const GROUPS_OVERWRITE: Param = switch("groups_overwrite")
     .sent_as("groups-overwrite")
-    .known_to(Versions::since(8));
+    .known_to(Versions::since(8))
+    .rare();
 const DEFAULT: Param = switch("default");
-const TFA: Param = option("tfa");
+const TFA: Param = option("tfa").rare();
 const REALM_COMMENT: Param = option("comment");
 const DIGEST: Param = super::common::DIGEST;
+
+/// What can be given to a new realm, and changed later.
+const OF_REALM: &[Param] = &[
+    SERVER1,
+    SERVER2,
+    PORT,
+    MODE,
+    VERIFY,
+    BASE_DN,
+    USER_ATTR,
+    BIND_DN,
+    BIND_PASSWORD,
+    DOMAIN,
+    CASE,
+    FILTER,
+    GROUP_DN,
+    GROUP_FILTER,
+    GROUP_NAME,
+    ATTRIBUTES,
+    DEFAULTS,
+    CHECKED,
+    ISSUER,
+    CLIENT,
+    CLIENT_KEY,
+    AUTOCREATE,
+    SCOPES,
+    PROMPT,
+    USERINFO,
+    GROUPS_CLAIM,
+    GROUPS_AUTOCREATE,
+    GROUPS_OVERWRITE,
+    DEFAULT,
+    TFA,
+    REALM_COMMENT,
+    option("capath").rare(),
+    option("cert").rare(),
+    option("certkey").rare(),
+    Param::optional(
+        "sslversion",
+        Kind::Choice(&["tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3"]),
+        "",
+    )
+    .rare(),
+    option("user_classes").rare(),
+    option("group_classes").rare(),
+    option("acr_values").sent_as("acr-values").rare(),
+    option("audiences").known_to(Versions::since(9)).rare(),
+];
+
 const SCOPE: Param = Param::optional(
     "scope",
     Kind::Choice(&["users", "groups", "both"]),
@@ -1203,87 +1257,9 @@ pub(super) static MANAGE_REALM: Tool = Tool {
         }),
         does: "{action} realm {realm}",
         rows: &[
-            post(
-                "create",
-                "",
-                &[
-                    REALM,
-                    REALM_TYPE,
-                    SERVER1,
-                    SERVER2,
-                    PORT,
-                    MODE,
-                    VERIFY,
-                    BASE_DN,
-                    USER_ATTR,
-                    BIND_DN,
-                    BIND_PASSWORD,
-                    DOMAIN,
-                    CASE,
-                    FILTER,
-                    GROUP_DN,
-                    GROUP_FILTER,
-                    GROUP_NAME,
-                    ATTRIBUTES,
-                    DEFAULTS,
-                    CHECKED,
-                    ISSUER,
-                    CLIENT,
-                    CLIENT_KEY,
-                    CLAIM,
-                    AUTOCREATE,
-                    SCOPES,
-                    PROMPT,
-                    USERINFO,
-                    GROUPS_CLAIM,
-                    GROUPS_AUTOCREATE,
-                    GROUPS_OVERWRITE,
-                    DEFAULT,
-                    TFA,
-                    REALM_COMMENT,
-                ],
-            )
-            .harmless(),
-            put(
-                "update",
-                "/{realm}",
-                &[
-                    SERVER1,
-                    SERVER2,
-                    PORT,
-                    MODE,
-                    VERIFY,
-                    BASE_DN,
-                    USER_ATTR,
-                    BIND_DN,
-                    BIND_PASSWORD,
-                    DOMAIN,
-                    CASE,
-                    FILTER,
-                    GROUP_DN,
-                    GROUP_FILTER,
-                    GROUP_NAME,
-                    ATTRIBUTES,
-                    DEFAULTS,
-                    CHECKED,
-                    ISSUER,
-                    CLIENT,
-                    CLIENT_KEY,
-                    AUTOCREATE,
-                    SCOPES,
-                    PROMPT,
-                    USERINFO,
-                    GROUPS_CLAIM,
-                    GROUPS_AUTOCREATE,
-                    GROUPS_OVERWRITE,
-                    DEFAULT,
-                    TFA,
-                    REALM_COMMENT,
-                    UNSET,
-                    DIGEST,
-                ],
-            )
-            .interrupts("Its users log in by these settings: wrong ones keep them out."),
+            post("create", "", takes![&[REALM, REALM_TYPE, CLAIM], OF_REALM]).harmless(),
+            put("update", "/{realm}", takes![OF_REALM, &[UNSET, DIGEST]])
+                .interrupts("Its users log in by these settings: wrong ones keep them out."),
             delete("delete", "/{realm}", &[])
                 .destroys("Its settings are gone, and its users can no longer log in.")
                 .also_reads(&[Step::read("/access/users", &[])])

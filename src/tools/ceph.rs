@@ -11,7 +11,7 @@ use crate::param::{Args, Kind, Param, Versions};
 use crate::pve::reader::Reader;
 use crate::request::{self, Method::Get, Request};
 use crate::row::needs::{self, Needs};
-use crate::row::{Choice, First, Loss, Place, Scope, Step, Touches, delete, get, post, put};
+use crate::row::{Choice, First, Loss, Place, Scope, Step, Touches, delete, get, post, put, takes};
 use crate::text;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
@@ -509,6 +509,28 @@ const AUTOSCALE: Param = Param::optional(
 const APPLICATION: Param =
     Param::optional("application", Kind::Choice(&["rbd", "cephfs", "rgw"]), "");
 const CRUSH_RULE: Param = Param::optional("crush_rule", Kind::Text(1, 255), "");
+/// What a new pool is made of, and what can be changed later.
+const OF_POOL: &[Param] = &[
+    SIZE,
+    MIN_SIZE,
+    PG_NUM,
+    AUTOSCALE,
+    APPLICATION,
+    CRUSH_RULE,
+    Param::optional("pg_num_min", Kind::Integer(1, 32_768), "").rare(),
+    Param::optional("target_size", Kind::Text(1, 20), "Such as 2T.").rare(),
+    Param::optional("target_size_ratio", Kind::Number(0.0, 1e9), "").rare(),
+];
+const ERASURE_CODING: Param =
+    Param::optional("erasure_coding", Kind::Text(3, 200), "Such as k=2,m=1.")
+        .sent_as("erasure-coding")
+        .rare();
+const REMOVE_PROFILE: Param = Param::optional(
+    "remove_ecprofile",
+    Kind::Flag,
+    "Its erasure coding profile; default true.",
+)
+.rare();
 const ADD_STORAGES: Param =
     Param::optional("add_storages", Kind::Flag, "Add a storage for guests.");
 const REMOVE_STORAGES: Param =
@@ -529,17 +551,10 @@ pub(super) static MANAGE_POOL: Tool = Tool {
             post(
                 "create",
                 "/pool",
-                &[
-                    NAME,
-                    SIZE,
-                    MIN_SIZE,
-                    PG_NUM,
-                    AUTOSCALE,
-                    APPLICATION,
-                    CRUSH_RULE,
-                    ADD_STORAGES,
-                    WAIT,
-                    WAIT_TIMEOUT,
+                takes![
+                    &[NAME],
+                    OF_POOL,
+                    &[ADD_STORAGES, ERASURE_CODING, WAIT, WAIT_TIMEOUT]
                 ],
             )
             .judged(reshaped)
@@ -552,16 +567,7 @@ pub(super) static MANAGE_POOL: Tool = Tool {
             put(
                 "update",
                 "/pool/{name}",
-                &[
-                    SIZE,
-                    MIN_SIZE,
-                    PG_NUM,
-                    AUTOSCALE,
-                    APPLICATION,
-                    CRUSH_RULE,
-                    WAIT,
-                    WAIT_TIMEOUT,
-                ],
+                takes![OF_POOL, &[WAIT, WAIT_TIMEOUT]],
             )
             .judged(reshaped)
             .reads(First::Other("/pool/{name}/status"))
@@ -569,7 +575,7 @@ pub(super) static MANAGE_POOL: Tool = Tool {
             delete(
                 "destroy",
                 "/pool/{name}",
-                &[FORCE, REMOVE_STORAGES, WAIT, WAIT_TIMEOUT],
+                &[FORCE, REMOVE_STORAGES, REMOVE_PROFILE, WAIT, WAIT_TIMEOUT],
             )
             .destroys("All data in it is lost for good, disks of guests included.")
             .reads(First::Other("/pool/{name}/status"))
@@ -800,7 +806,7 @@ fn state_of_osd(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, 
 }
 
 const FS_ACTION: Param = Param::required("action", Kind::Choice(&["create", "destroy"]), "")
-    .value_known_to("destroy", Versions::since(9));
+    .values_known_to(&[("destroy", Versions::since(9))]);
 const FS_PGS: Param = Param::optional("pg_num", Kind::Integer(8, 32_768), "");
 const ADD_STORAGE: Param =
     Param::optional("add_storage", Kind::Flag, "Add it as storage.").sent_as("add-storage");

@@ -258,6 +258,13 @@ const COMPRESSION: Param = Param::optional(
     Kind::Choice(&["on", "off", "gzip", "lz4", "lzjb", "zle", "zstd"]),
     "",
 );
+const DRAID: Param = Param::optional(
+    "draid_config",
+    Kind::Text(1, 100),
+    "Such as data=4,spares=1.",
+)
+.sent_as("draid-config")
+.rare();
 const ADD_STORAGE: Param = Param::optional("add_storage", Kind::Flag, "Add it as storage.");
 const VOLUME_GROUP: Param = Param::by_request(
     "volume_group",
@@ -331,6 +338,7 @@ pub(super) static MANAGE: Tool = Tool {
                     DEVICES,
                     RAIDLEVEL,
                     ASHIFT,
+                    DRAID,
                     COMPRESSION,
                     ADD_STORAGE,
                     WAIT,

@@ -171,9 +171,9 @@ const POS: Param = Param::by_request("pos", POSITION, "");
 const MOVETO: Param = Param::by_request("moveto", POSITION, "Before that rule.");
 const TYPES: Kind = Kind::Choice(&["in", "out", "forward", "group"]);
 const TYPE: Param =
-    Param::by_request("type", TYPES, "").value_known_to("forward", Versions::since(8));
+    Param::by_request("type", TYPES, "").values_known_to(&[("forward", Versions::since(8))]);
 const NEW_TYPE: Param =
-    Param::optional("type", TYPES, "").value_known_to("forward", Versions::since(8));
+    Param::optional("type", TYPES, "").values_known_to(&[("forward", Versions::since(8))]);
 const RULE_ACTION: Param = Param::by_request(
     "rule_action",
     Kind::Format(&format::CONFIG_ID),

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
 use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
-use crate::row::{Choice, Loss, Place, Scope, Touches, delete, get, needs, post, put};
+use crate::row::{Choice, Loss, Place, Scope, Touches, delete, get, needs, post, put, takes};
 use crate::text::format;
 use crate::text::list::items;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
@@ -171,6 +171,85 @@ const NOTES: Param =
 const COMMENT: Param = Param::optional("comment", Kind::Text(1, 512), "");
 const UNSET: Param = Param::optional("delete", Kind::List, "Options to reset.").joined();
 
+const MAILTO: Param = Param::optional("mailto", Kind::List, "Addresses or users.")
+    .joined()
+    .rare();
+const MAILS_WHEN: Param =
+    Param::optional("mailnotification", Kind::Choice(&["always", "failure"]), "").rare();
+const NOTIFIES_BY: Param = Param::optional(
+    "notification_mode",
+    Kind::Choice(&["auto", "legacy-sendmail", "notification-system"]),
+    "",
+)
+.sent_as("notification-mode")
+.known_to(Versions::since(8))
+.rare();
+const FLEECING: Param = Param::optional(
+    "fleecing",
+    Kind::Text(1, 200),
+    "Such as enabled=1,storage=local-lvm.",
+)
+.known_to(Versions::since(8))
+.rare();
+const CHANGE_DETECTION: Param = Param::optional(
+    "pbs_change_detection_mode",
+    Kind::Choice(&["legacy", "data", "metadata"]),
+    "",
+)
+.sent_as("pbs-change-detection-mode")
+.known_to(Versions::since(8))
+.rare();
+const REMOVES: Param =
+    Param::optional("remove", Kind::Flag, "Whether it prunes older backups.").rare();
+const EXCLUDED_PATHS: Param = Param::optional("exclude_path", Kind::List, "Of containers.")
+    .sent_as("exclude-path")
+    .rare();
+
+/// What a job is made of.
+const OF_JOB: &[Param] = &[
+    GUESTS,
+    ALL,
+    POOL,
+    EXCLUDE,
+    STORAGE,
+    ON_NODE,
+    MODE,
+    COMPRESS,
+    ENABLED,
+    PRUNE,
+    NOTES,
+    COMMENT,
+    Param::optional("protected", Kind::Flag, "Its backups, needs storage.").rare(),
+    Param::optional("repeat_missed", Kind::Flag, "Runs what was missed at once.")
+        .sent_as("repeat-missed")
+        .rare(),
+    MAILTO,
+    MAILS_WHEN,
+    NOTIFIES_BY,
+    Param::optional("bwlimit", Kind::Integer(0, u64::MAX), "KiB/s.").rare(),
+    FLEECING,
+    CHANGE_DETECTION,
+    REMOVES,
+    EXCLUDED_PATHS,
+    Param::optional("stdexcludes", Kind::Flag, "").rare(),
+    Param::optional("performance", Kind::Text(1, 200), "Such as max-workers=8.").rare(),
+    Param::optional(
+        "zstd",
+        Kind::Integer(0, u64::MAX),
+        "Threads; 0 for half of the cores.",
+    )
+    .rare(),
+    Param::optional(
+        "pigz",
+        Kind::Integer(0, u64::MAX),
+        "Threads; 1 for half of the cores.",
+    )
+    .rare(),
+    Param::optional("ionice", Kind::Integer(0, 8), "").rare(),
+    Param::optional("lockwait", Kind::Integer(0, u64::MAX), "Minutes.").rare(),
+    Param::optional("stopwait", Kind::Integer(0, u64::MAX), "Minutes.").rare(),
+];
+
 pub(super) static MANAGE_BACKUP_JOB: Tool = Tool {
     title: "Manage backup job",
     summary: "Manages a scheduled backup job. A new selection (vmid, all, pool) replaces the old one.",
@@ -182,36 +261,14 @@ pub(super) static MANAGE_BACKUP_JOB: Tool = Tool {
         place: Place::Only(BACKUPS),
         does: "{action} backup job {id}",
         rows: &[
-            post(
-                "create",
-                "/backup",
-                &[
-                    ID,
-                    NEW_SCHEDULE,
-                    GUESTS,
-                    ALL,
-                    POOL,
-                    EXCLUDE,
-                    STORAGE,
-                    ON_NODE,
-                    MODE,
-                    COMPRESS,
-                    ENABLED,
-                    PRUNE,
-                    NOTES,
-                    COMMENT,
-                ],
-            )
-            .judged(lost_by_backup)
-            .also_reads(&[volumes::RESOURCES_REQUEST])
-            .checks(unseen),
+            post("create", "/backup", takes![&[ID, NEW_SCHEDULE], OF_JOB])
+                .judged(lost_by_backup)
+                .also_reads(&[volumes::RESOURCES_REQUEST])
+                .checks(unseen),
             put(
                 "update",
                 "/backup/{id}",
-                &[
-                    SCHEDULE, GUESTS, ALL, POOL, EXCLUDE, STORAGE, ON_NODE, MODE, COMPRESS,
-                    ENABLED, PRUNE, NOTES, COMMENT, UNSET,
-                ],
+                takes![&[SCHEDULE], OF_JOB, &[UNSET]],
             )
             .judged(lost_by_backup)
             .reads_entry("/backup", "id", &ID)
@@ -460,6 +517,18 @@ const EVERY: Param = Param::optional("schedule", Kind::Text(1, 128), "");
 const RATE: Param = Param::optional("rate", Kind::Number(1.0, 1e9), "MB/s.");
 const DISABLE: Param = Param::optional("disable", Kind::Flag, "");
 const REMARK: Param = Param::optional("comment", Kind::Text(1, 4_096), "");
+const SOURCE: Param = Param::optional(
+    "source",
+    Kind::Format(&format::NODE),
+    "Default: its guest's node.",
+)
+.rare();
+const REMOVE_JOB: Param = Param::optional(
+    "remove_job",
+    Kind::Choice(&["local", "full"]),
+    "Has its next run remove it; full: and the copies.",
+)
+.rare();
 const FORCE: Param = Param::optional("force", Kind::Flag, "Deletes at once, without cleaning up.");
 const KEEP: Param = Param::optional("keep", Kind::Flag, "Keeps the copies.");
 const RUNS_ON: Param = Param::by_request(
@@ -482,16 +551,22 @@ pub(super) static MANAGE_REPLICATION_JOB: Tool = Tool {
             post(
                 "create",
                 "/cluster/replication",
-                &[REPLICATION_ID, TARGET, EVERY, RATE, DISABLE, REMARK],
+                &[REPLICATION_ID, TARGET, EVERY, RATE, DISABLE, REMARK, SOURCE],
             )
             .harmless()
             .always(&[("type", "local")]),
             put(
                 "update",
                 "/cluster/replication/{id}",
-                &[EVERY, RATE, DISABLE, REMARK, UNSET, DIGEST],
+                &[
+                    EVERY, RATE, DISABLE, REMARK, SOURCE, REMOVE_JOB, UNSET, DIGEST,
+                ],
             )
-            .judged(paused),
+            .judged(paused)
+            .says("done", |args, _| match args.get(&REMOVE_JOB) {
+                Some(_) => vec![MARKED.to_owned()],
+                None => Vec::new(),
+            }),
             delete("delete", "/cluster/replication/{id}", &[FORCE, KEEP])
                 .judged(lost_by_replication)
                 .says("done", marked),
@@ -519,29 +594,42 @@ fn guest_of_replication(request: &Request, was: &Value) -> Vec<String> {
     vec![id.split('-').next().unwrap_or_default().to_owned()]
 }
 
-fn paused(request: &Request, _: &Value) -> Option<Loss> {
-    let is_paused = form(request, "disable") == Some("1");
-    is_paused.then(|| Loss::interrupts("Its guest is replicated no longer."))
+fn paused(request: &Request, was: &Value) -> Option<Loss> {
+    let loss = match form(request, "remove_job") {
+        Some("full") => copies_lost(was),
+        Some(_) => Loss::interrupts(COPIES_STAY),
+        None if form(request, "disable") == Some("1") => {
+            Loss::interrupts("Its guest is replicated no longer.")
+        }
+        None => return None,
+    };
+    Some(loss)
 }
 
 fn lost_by_replication(request: &Request, was: &Value) -> Option<Loss> {
     let is_set = |name: &str| form(request, name) == Some("1");
     Some(match is_set("keep") || is_set("force") {
-        true => Loss::interrupts("Its guest is replicated no longer; the copies stay."),
-        false => Loss::destroys(format!(
-            "Its guest is replicated no longer, and the copies of its volumes on {} are deleted.",
-            plain(&was["target"])
-        )),
+        true => Loss::interrupts(COPIES_STAY),
+        false => copies_lost(was),
     })
 }
+
+const COPIES_STAY: &str = "Its guest is replicated no longer; the copies stay.";
+
+fn copies_lost(was: &Value) -> Loss {
+    Loss::destroys(format!(
+        "Its guest is replicated no longer, and the copies of its volumes on {} are deleted.",
+        plain(&was["target"])
+    ))
+}
+
+const MARKED: &str =
+    "It is marked, and goes with its next run: proxmox_list_replication_jobs shows it until then.";
 
 fn marked(args: &Args, _: &Value) -> Vec<String> {
     match args.flag(&FORCE) {
         true => Vec::new(),
-        false => vec![
-            "It is marked, and goes with its next run: proxmox_list_replication_jobs shows it until then."
-                .to_owned(),
-        ],
+        false => vec![MARKED.to_owned()],
     }
 }
 

@@ -22,7 +22,7 @@ const TIMEFRAME: Param = Param::required(
     Kind::Choice(&["hour", "day", "week", "month", "year", "decade"]),
     "decade: nodes only.",
 )
-.value_known_to("decade", Versions::since(9));
+.values_known_to(&[("decade", Versions::since(9))]);
 const FUNCTION: Param = Param::optional(
     "cf",
     Kind::Choice(&["AVERAGE", "MAX"]),

@@ -10,7 +10,7 @@ use super::common::LISTED_DIGEST as DIGEST;
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
 use crate::param::{Args, Kind, Param, Versions};
 use crate::row::needs::Needs;
-use crate::row::{Choice, Place, Row, Scope, Touches, delete, get, post, put};
+use crate::row::{Choice, Place, Row, Scope, Touches, delete, get, post, put, takes};
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -356,15 +356,45 @@ const DNSZONE: Param = Param::optional("dnszone", Kind::Format(&format::DNS_NAME
 const DHCP: Param =
     Param::optional("dhcp", Kind::Choice(&["dnsmasq"]), "").known_to(Versions::since(8));
 
-/// What creating and changing take: the same, after and before what only one of them does.
-macro_rules! zone_options {
-    ([$($first:ident),*], [$($last:ident),*]) => {
-        &[
-            $($first,)* BRIDGE, TAG, VLAN_PROTOCOL, PEERS, OF_CONTROLLER, VRF_VXLAN, EXITNODES,
-            MTU, NODES, IPAM, DNS, DNSZONE, DHCP, $($last),*
-        ]
-    };
+/// Rarely set.
+const fn rare(name: &'static str, kind: Kind, hint: &'static str) -> Param {
+    Param::optional(name, kind, hint).rare()
 }
+
+/// What a new zone is made of, and what can be changed later.
+const ZONE_OPTIONS: &[Param] = &[
+    BRIDGE,
+    TAG,
+    VLAN_PROTOCOL,
+    PEERS,
+    OF_CONTROLLER,
+    VRF_VXLAN,
+    EXITNODES,
+    MTU,
+    NODES,
+    IPAM,
+    DNS,
+    DNSZONE,
+    DHCP,
+    rare(
+        "reversedns",
+        Kind::Format(&format::CONFIG_ID),
+        "A DNS plugin.",
+    ),
+    rare("vxlan_port", Kind::Integer(1, 65_536), "")
+        .sent_as("vxlan-port")
+        .known_to(Versions::since(8)),
+    rare("fabric", Kind::Text(1, 64), "In place of peers.").known_to(Versions::since(9)),
+    rare("advertise_subnets", Kind::Flag, "").sent_as("advertise-subnets"),
+    rare("disable_arp_nd_suppression", Kind::Flag, "").sent_as("disable-arp-nd-suppression"),
+    rare("bridge_disable_mac_learning", Kind::Flag, "").sent_as("bridge-disable-mac-learning"),
+    rare("exitnodes_primary", Kind::Format(&format::NODE), "").sent_as("exitnodes-primary"),
+    rare("exitnodes_local_routing", Kind::Flag, "").sent_as("exitnodes-local-routing"),
+    rare("mac", Kind::Text(17, 17), "Of the anycast gateway."),
+    rare("rt_import", Kind::List, "Such as 65000:100.")
+        .joined()
+        .sent_as("rt-import"),
+];
 
 pub(super) static MANAGE_ZONE: Tool = Tool {
     title: "Manage SDN zone",
@@ -385,7 +415,7 @@ pub(super) static MANAGE_ZONE: Tool = Tool {
             post(
                 "create",
                 "",
-                zone_options!([ZONE_ID, ZONE_TYPE], [LOCK_TOKEN]),
+                takes![&[ZONE_ID, ZONE_TYPE], ZONE_OPTIONS, &[LOCK_TOKEN]],
             )
             .harmless()
             .needs(&["/sdn/zones:SDN.Allocate"])
@@ -393,7 +423,7 @@ pub(super) static MANAGE_ZONE: Tool = Tool {
             put(
                 "update",
                 "/{zone}",
-                zone_options!([], [UNSET, DIGEST, LOCK_TOKEN]),
+                takes![ZONE_OPTIONS, &[UNSET, DIGEST, LOCK_TOKEN]],
             )
             .harmless()
             .says("pending", waits),
@@ -550,7 +580,7 @@ pub(super) static MANAGE_SUBNET: Tool = Tool {
 const CONTROLLER_ID: Param = Param::required("controller", Kind::Format(&format::CONFIG_ID), "");
 const CONTROLLER_TYPE: Param =
     Param::by_request("type", Kind::Choice(&["evpn", "bgp", "isis"]), "")
-        .value_known_to("isis", Versions::since(8));
+        .values_known_to(&[("isis", Versions::since(8))]);
 const ASN: Param = Param::optional("asn", Kind::Integer(0, 4_294_967_295), "");
 const OF_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 const EBGP: Param = Param::optional("ebgp", Kind::Flag, "");
@@ -568,14 +598,20 @@ const ISIS_NET: Param = Param::optional("isis_net", Kind::Text(20, 50), "")
     .sent_as("isis-net")
     .known_to(Versions::since(8));
 
-macro_rules! controller_options {
-    ([$($first:ident),*], [$($last:ident),*]) => {
-        &[
-            $($first,)* ASN, PEERS, OF_NODE, EBGP, EBGP_MULTIHOP, LOOPBACK, ISIS_DOMAIN,
-            ISIS_IFACES, ISIS_NET, $($last),*
-        ]
-    };
-}
+/// What a new controller is made of, and what can be changed later.
+const CONTROLLER_OPTIONS: &[Param] = &[
+    ASN,
+    PEERS,
+    OF_NODE,
+    EBGP,
+    EBGP_MULTIHOP,
+    LOOPBACK,
+    ISIS_DOMAIN,
+    ISIS_IFACES,
+    ISIS_NET,
+    rare("bgp_multipath_as_path_relax", Kind::Flag, "").sent_as("bgp-multipath-as-path-relax"),
+    rare("fabric", Kind::Text(1, 64), "In place of peers.").known_to(Versions::since(9)),
+];
 
 pub(super) static MANAGE_CONTROLLER: Tool = Tool {
     title: "Manage SDN controller",
@@ -596,14 +632,18 @@ pub(super) static MANAGE_CONTROLLER: Tool = Tool {
             post(
                 "create",
                 "",
-                controller_options!([CONTROLLER_ID, CONTROLLER_TYPE], [LOCK_TOKEN]),
+                takes![
+                    &[CONTROLLER_ID, CONTROLLER_TYPE],
+                    CONTROLLER_OPTIONS,
+                    &[LOCK_TOKEN]
+                ],
             )
             .harmless()
             .says("pending", waits),
             put(
                 "update",
                 "/{controller}",
-                controller_options!([], [UNSET, DIGEST, LOCK_TOKEN]),
+                takes![CONTROLLER_OPTIONS, &[UNSET, DIGEST, LOCK_TOKEN]],
             )
             .harmless()
             .says("pending", waits),

@@ -16,7 +16,9 @@ use crate::request::{
     Method::{Delete, Get, Put},
     Reply, Request,
 };
-use crate::row::{Choice, Harm, Loss, Place, Scope, Step, Touches, delete, get, needs, post, put};
+use crate::row::{
+    Choice, Harm, Loss, Place, Scope, Step, Touches, delete, get, needs, post, put, takes,
+};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -31,6 +33,7 @@ const TYPE: Param = Param::by_request(
         "cifs",
         "dir",
         "esxi",
+        "glusterfs",
         "iscsi",
         "iscsidirect",
         "lvm",
@@ -38,11 +41,15 @@ const TYPE: Param = Param::by_request(
         "nfs",
         "pbs",
         "rbd",
+        "zfs",
         "zfspool",
     ]),
-    "",
+    "zfs: over iSCSI.",
 )
-.value_known_to("esxi", Versions::since(8));
+.values_known_to(&[
+    ("esxi", Versions::since(8)),
+    ("glusterfs", Versions::until(8)),
+]);
 const CONTENT: Param =
     Param::optional("content", Kind::List, "Such as iso, backup, images.").joined();
 const NODES: Param = Param::optional("nodes", Kind::List, "").joined();
@@ -55,8 +62,8 @@ const SHARE: Param = Param::optional("share", Kind::Text(1, 255), "");
 const USERNAME: Param = Param::optional("username", Kind::Text(1, 255), "");
 const PASSWORD: Param = Param::optional("password", Kind::Text(1, 256), "");
 const DOMAIN: Param = Param::optional("domain", Kind::Text(1, 256), "");
-const DATASTORE: Param = Param::optional("datastore", Kind::Text(1, 255), "");
 const NAMESPACE: Param = Param::optional("namespace", Kind::Text(1, 255), "");
+const DATASTORE: Param = Param::optional("datastore", Kind::Text(1, 255), "");
 const FINGERPRINT: Param = Param::optional("fingerprint", Kind::Text(95, 95), "");
 const VGNAME: Param = Param::optional("vgname", Kind::Text(1, 128), "");
 const THINPOOL: Param = Param::optional("thinpool", Kind::Text(1, 128), "");
@@ -67,6 +74,128 @@ const RETENTION: Param =
     Param::optional("prune_backups", Kind::Format(&format::RETENTION), "").sent_as("prune-backups");
 const MOUNT_OPTIONS: Param = Param::optional("options", Kind::Text(1, 1_024), "Mount options.");
 const UNSET: Param = Param::optional("delete", Kind::List, "Keys to reset.").joined();
+
+const fn rare(name: &'static str, hint: &'static str) -> Param {
+    Param::optional(name, Kind::Text(1, 4_096), hint).rare()
+}
+
+const fn rare_flag(name: &'static str, hint: &'static str) -> Param {
+    Param::optional(name, Kind::Flag, hint).rare()
+}
+
+/// What can be given to a new storage, and changed later.
+const CHANGEABLE: &[Param] = &[
+    CONTENT,
+    NODES,
+    DISABLE,
+    SHARED,
+    SERVER,
+    USERNAME,
+    PASSWORD,
+    DOMAIN,
+    NAMESPACE,
+    FINGERPRINT,
+    POOL,
+    RETENTION,
+    MOUNT_OPTIONS,
+    // Of several types.
+    Param::optional("port", Kind::Integer(1, 65_535), "").rare(),
+    Param::optional(
+        "preallocation",
+        Kind::Choice(&["off", "metadata", "falloc", "full"]),
+        "",
+    )
+    .rare(),
+    Param::optional("format", Kind::Choice(&["raw", "qcow2", "vmdk"]), "").rare(),
+    rare("bwlimit", "Such as clone=100000,restore=50000, in KiB/s."),
+    rare("max_protected_backups", "Of each guest; -1 for any number.")
+        .sent_as("max-protected-backups"),
+    rare("subdir", ""),
+    rare_flag("saferemove", "Wipes removed volumes."),
+    rare("saferemove_throughput", ""),
+    Param::optional(
+        "saferemove_stepsize",
+        Kind::Choice(&["1", "2", "4", "8", "16", "32"]),
+        "MiB.",
+    )
+    .sent_as("saferemove-stepsize")
+    .known_to(Versions::since(9))
+    .rare(),
+    rare_flag("snapshot_as_volume_chain", "")
+        .sent_as("snapshot-as-volume-chain")
+        .known_to(Versions::since(9)),
+    rare_flag("tagged_only", "Of LVM."),
+    // Directories.
+    rare_flag("mkdir", ""),
+    rare_flag("create_base_path", "")
+        .sent_as("create-base-path")
+        .known_to(Versions::since(8)),
+    rare_flag("create_subdirs", "")
+        .sent_as("create-subdirs")
+        .known_to(Versions::since(8)),
+    rare("content_dirs", "Such as iso=custom/iso.").sent_as("content-dirs"),
+    rare("is_mountpoint", "yes, or the path of the mount."),
+    rare_flag("nocow", "Of btrfs."),
+    Param::optional(
+        "smbversion",
+        Kind::Choice(&["default", "2.0", "2.1", "3", "3.0", "3.11"]),
+        "",
+    )
+    .rare(),
+    // Ceph.
+    rare("monhost", "Such as 10.0.0.1 10.0.0.2."),
+    rare("fs_name", "").sent_as("fs-name"),
+    rare("data_pool", "").sent_as("data-pool"),
+    rare("keyring", "Of an external cluster."),
+    rare_flag("krbd", ""),
+    rare_flag("fuse", ""),
+    // Proxmox Backup Server.
+    rare("encryption_key", "autogen, or the JSON of a key.").sent_as("encryption-key"),
+    rare("master_pubkey", "RSA key, PEM in base64.").sent_as("master-pubkey"),
+    // ESXi.
+    rare_flag("skip_cert_verification", "")
+        .sent_as("skip-cert-verification")
+        .known_to(Versions::since(8)),
+    // ZFS, also over iSCSI.
+    rare("blocksize", "Such as 16k."),
+    rare_flag("sparse", ""),
+    rare("mountpoint", ""),
+    rare_flag("nowritecache", ""),
+    rare("comstar_hg", ""),
+    rare("comstar_tg", ""),
+    rare("lio_tpg", ""),
+    rare("zfs_base_path", "")
+        .sent_as("zfs-base-path")
+        .known_to(Versions::since(9)),
+    // GlusterFS.
+    rare("server2", "").known_to(Versions::until(8)),
+    Param::optional("transport", Kind::Choice(&["tcp", "rdma", "unix"]), "")
+        .known_to(Versions::until(8))
+        .rare(),
+];
+
+/// What can be given to a new storage only.
+const FIXED: &[Param] = &[
+    STORAGE,
+    TYPE,
+    PATH,
+    EXPORT,
+    SHARE,
+    DATASTORE,
+    VGNAME,
+    THINPOOL,
+    PORTAL,
+    TARGET,
+    rare("base", "Volume that new ones are on."),
+    rare("authsupported", ""),
+    Param::optional(
+        "iscsiprovider",
+        Kind::Choice(&["comstar", "istgt", "iet", "LIO"]),
+        "",
+    )
+    .rare(),
+    rare("volume", "Of GlusterFS.").known_to(Versions::until(8)),
+];
 
 pub(super) static MANAGE: Tool = Tool {
     title: "Manage storage",
@@ -87,59 +216,12 @@ pub(super) static MANAGE: Tool = Tool {
         }),
         does: "{action} storage {storage}",
         rows: &[
-            post(
-                "create",
-                "",
-                &[
-                    STORAGE,
-                    TYPE,
-                    CONTENT,
-                    NODES,
-                    DISABLE,
-                    SHARED,
-                    PATH,
-                    SERVER,
-                    EXPORT,
-                    SHARE,
-                    USERNAME,
-                    PASSWORD,
-                    DOMAIN,
-                    DATASTORE,
-                    NAMESPACE,
-                    FINGERPRINT,
-                    VGNAME,
-                    THINPOOL,
-                    POOL,
-                    PORTAL,
-                    TARGET,
-                    RETENTION,
-                    MOUNT_OPTIONS,
-                ],
-            )
-            .harmless()
-            .touches(Touches::NoGuest)
-            .answers(Reply::Object("storage")),
-            put(
-                "update",
-                "/{storage}",
-                &[
-                    CONTENT,
-                    NODES,
-                    DISABLE,
-                    SHARED,
-                    SERVER,
-                    USERNAME,
-                    PASSWORD,
-                    DOMAIN,
-                    NAMESPACE,
-                    FINGERPRINT,
-                    POOL,
-                    RETENTION,
-                    MOUNT_OPTIONS,
-                    UNSET,
-                    DIGEST,
-                ],
-            )
+            post("create", "", takes![FIXED, CHANGEABLE])
+                .harmless()
+                .touches(Touches::NoGuest)
+                .answers(Reply::Object("storage"))
+                .says("done", keep_the_key),
+            put("update", "/{storage}", takes![CHANGEABLE, &[UNSET, DIGEST]])
             .judged(narrowed)
             .refuses(
                 &[
@@ -152,11 +234,16 @@ pub(super) static MANAGE: Tool = Tool {
                     "thinpool",
                     "portal",
                     "target",
+                    "base",
+                    "authsupported",
+                    "iscsiprovider",
+                    "volume",
                 ],
-                FIXED,
+                IS_FIXED,
             )
             .checks(refuse_fixed)
-            .answers(Reply::Object("storage")),
+            .answers(Reply::Object("storage"))
+            .says("done", keep_the_key),
             delete("delete", "/{storage}", &[])
                 .interrupts("Its data stays, but nothing can use it: guests with volumes on it no longer start, and its backups are no longer listed.")
                 .checks(residents)
@@ -168,8 +255,21 @@ pub(super) static MANAGE: Tool = Tool {
     }),
 };
 
-const FIXED: &str =
+const IS_FIXED: &str =
     "is fixed once a storage exists: delete the storage, which keeps its data, and create it again";
+
+/// The key of a storage is on the host alone, and Proxmox does not show it again.
+fn keep_the_key(args: &Args, _: &Value) -> Vec<String> {
+    let is_new = args.named("encryption_key").is_some();
+    let key = is_new.then(|| {
+        format!(
+            "Its encryption key is /etc/pve/priv/storage/{}.enc on the nodes: keep a copy elsewhere, \
+             no backup can be restored without it.",
+            &args[&STORAGE]
+        )
+    });
+    key.into_iter().collect()
+}
 
 /// Refuses another value of what Proxmox takes, and changes for storages of some types only.
 fn refuse_fixed(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
@@ -180,7 +280,7 @@ fn refuse_fixed(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Err
         let is_other = args.get(&param).is_some_and(|given| given != before);
         if is_other && kinds.contains(&&*kind) {
             return Err(Error::impossible(
-                format!("{} of a storage of type {kind} {FIXED}", param.name),
+                format!("{} of a storage of type {kind} {IS_FIXED}", param.name),
                 format!("It is {before} now; nothing was changed."),
             ));
         }
@@ -231,7 +331,16 @@ fn narrowed(request: &Request, was: &Value) -> Option<Loss> {
             "Content that is not usual for its type can be used and listed no more.".to_owned(),
         );
     }
-    let access = ["username", "password", "domain", "fingerprint", "options"];
+    let access = [
+        "username",
+        "password",
+        "domain",
+        "fingerprint",
+        "options",
+        "keyring",
+        "monhost",
+        "port",
+    ];
     if access.iter().any(|name| resets(name)) {
         sentences.push("It may not be reached any more without what is reset.".to_owned());
     }
@@ -242,16 +351,24 @@ fn narrowed(request: &Request, was: &Value) -> Option<Loss> {
         );
     }
     let keeps = sent("prune-backups");
-    let destroys = keeps.is_some_and(|keeps| keeps != plain(&was["prune-backups"]));
-    if destroys {
+    let prunes = keeps.is_some_and(|keeps| keeps != plain(&was["prune-backups"]));
+    if prunes {
         sentences.push(
             "Backups that this policy does not keep are removed with the next backup of each guest."
                 .to_owned(),
         );
     }
+    let has_key = !was["encryption-key"].is_null();
+    let loses_key = has_key && (resets("encryption-key") || sent("encryption-key").is_some());
+    if loses_key {
+        sentences.push(
+            "The key that it encrypts with so far is deleted: without a copy of it, no backup made with it can be restored."
+                .to_owned(),
+        );
+    }
     (!sentences.is_empty()).then(|| Loss {
         sentence: sentences.join(" "),
-        destroys,
+        destroys: prunes || loses_key,
     })
 }
 

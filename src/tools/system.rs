@@ -12,6 +12,7 @@ use crate::request::{Method::Get, Reply, Request};
 use crate::row::{Choice, First, Place, Scope, Step, Touches, delete, get, needs, post, put};
 use crate::text;
 use crate::text::format;
+use crate::text::list::items;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const OF_NODE: Scope = Scope {
@@ -143,7 +144,11 @@ fn without_keys(report: &str) -> String {
     shown
 }
 
-const SET: Param = Param::required("kind", Kind::Choice(&["time", "dns", "hosts"]), "");
+const SET: Param = Param::required(
+    "kind",
+    Kind::Choice(&["time", "dns", "hosts", "config"]),
+    "",
+);
 const TIMEZONE: Param = Param::by_request("timezone", Kind::Text(1, 64), "Such as Europe/Vienna.");
 const SEARCH: Param = Param::optional("search", Kind::Format(&format::DNS_NAME), "Domain.");
 const DNS1: Param =
@@ -152,9 +157,59 @@ const DNS2: Param = Param::optional("dns2", Kind::Format(&format::ADDRESS), "").
 const DNS3: Param = Param::optional("dns3", Kind::Format(&format::ADDRESS), "").clearable();
 const DATA: Param = Param::by_request("data", Kind::Text(1, 65_536), "The whole file.");
 
+const NOTES: Param = Param::optional("description", Kind::Text(1, 65_536), "");
+const WAKE_ON_LAN: Param = Param::optional("wakeonlan", Kind::Text(17, 255), "MAC address.");
+const BOOT_DELAY: Param = Param::optional(
+    "startall_onboot_delay",
+    Kind::Integer(0, 300),
+    "Seconds until its guests start.",
+)
+.sent_as("startall-onboot-delay");
+const UNSET: Param = Param::optional("delete", Kind::List, "Options to reset.").joined();
+
+const fn option(name: &'static str, hint: &'static str) -> Param {
+    Param::optional(name, Kind::Text(1, 1_024), hint).rare()
+}
+
+/// The options of a node.
+const OPTIONS: &[Param] = &[
+    NOTES,
+    WAKE_ON_LAN,
+    BOOT_DELAY,
+    option("acme", "Such as account=default,domains=pve1.example.com."),
+    option("acmedomain0", "Such as pve1.example.com,plugin=dns."),
+    option("acmedomain1", ""),
+    option("acmedomain2", ""),
+    option("acmedomain3", ""),
+    option("acmedomain4", ""),
+    option("acmedomain5", ""),
+    BALLOONING,
+    option("location", "").known_to(Versions::since(9)),
+    UNSET,
+    DIGEST,
+];
+const BALLOONING: Param = Param::optional(
+    "ballooning_target",
+    Kind::Integer(0, 100),
+    "Percent of its memory.",
+)
+.sent_as("ballooning-target")
+.known_to(Versions::since(8))
+.rare();
+
+/// How much memory ballooning leaves to guests.
+fn guests_of_options(request: &Request, _: &Value) -> Vec<String> {
+    let mut form = request.form.iter();
+    let is_of_guests = form.any(|(name, value)| match name {
+        "delete" => items(value).any(|name| name == "ballooning-target"),
+        name => name == "ballooning-target",
+    });
+    is_of_guests.then(|| "*".to_owned()).into_iter().collect()
+}
+
 pub(super) static CHANGE: Tool = Tool {
     title: "Set node system",
-    summary: "Sets the time zone, DNS servers or hosts file of a node. Servers that are not named stay.",
+    summary: "Sets the time zone, DNS servers, hosts file or options of a node. What is not given stays.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[NODE, SET],
@@ -176,6 +231,12 @@ pub(super) static CHANGE: Tool = Tool {
                 .first_needs(needs::ALL_NODES)
                 .checks(changed_hosts)
                 .does("replace the hosts file of node {node}"),
+            put("config", "/config", OPTIONS)
+                .harmless()
+                .touches(Touches::Judged(guests_of_options))
+                .needs(&["/:Sys.Modify"])
+                .first_needs(needs::ALL_NODES)
+                .does("set options of node {node}"),
         ],
     }),
 };

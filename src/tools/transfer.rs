@@ -20,7 +20,7 @@ use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool, check_version, start_task};
 
 const CONTENT: Param = Param::required("content", Kind::Choice(&["iso", "vztmpl", "import"]), "")
-    .value_known_to("import", Versions::since(8));
+    .values_known_to(&[("import", Versions::since(8))]);
 const FILE_PATH: Param = Param::required(
     "file_path",
     Kind::Text(1, 4_096),

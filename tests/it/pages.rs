@@ -127,6 +127,25 @@ fn anchors_are_those_of_github() {
 }
 
 #[test]
+fn no_table_has_two_rows_of_one_name() {
+    let mut twice = Vec::new();
+    for (page, text) in &pages() {
+        let mut names = BTreeSet::new();
+        for line in prose(text) {
+            match line.split('|').nth(1) {
+                Some(name) if line.starts_with('|') => {
+                    if !names.insert(name.to_owned()) {
+                        twice.push(format!("{}: {name}", page.display()));
+                    }
+                }
+                _ => names.clear(),
+            }
+        }
+    }
+    assert!(twice.is_empty(), "{twice:#?}");
+}
+
+#[test]
 fn every_page_beside_the_source_is_linked_from_the_readme() {
     let pages = pages();
     let linked = links(&pages[Path::new("README.md")]);

@@ -28,12 +28,14 @@ ERRORS_WITHOUT_ID = "2025-11-25"
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+VIEWS = {"extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}}
 
 RESULTS = {
     "initialize": "InitializeResult",
     "ping": "EmptyResult",
     "prompts/list": "ListPromptsResult",
     "resources/list": "ListResourcesResult",
+    "resources/read": "ReadResourceResult",
     "resources/templates/list": "ListResourceTemplatesResult",
     "server/discover": "DiscoverResult",
     "subscriptions/listen": "SubscriptionsListenResult",
@@ -60,6 +62,8 @@ ERROR_MESSAGES = {
     -32021: "MissingRequiredClientCapabilityError",
     -32022: "UnsupportedProtocolVersionError",
 }
+# Named in the text of the revisions with sessions, not in their schemas.
+UNKNOWN_RESOURCE = (-32002, "resources/read")
 ERRORS = {
     -32700: "ParseError",
     -32600: "InvalidRequestError",
@@ -223,7 +227,7 @@ class Check:
             for names, value in ((ERROR_MESSAGES, message), (ERRORS, message["error"])):
                 if code in names and schema.defines(names[code]):
                     problems += schema.problems(names[code], value)
-            if code not in ERRORS and code not in ERROR_MESSAGES:
+            if code not in ERRORS and code not in ERROR_MESSAGES and (code, method) != UNKNOWN_RESOURCE:
                 problems.append(f"an error code that is not checked here: {code}")
         elif message.get("method") in REQUESTS:
             problems += schema.problems(REQUESTS[message["method"]], message)
@@ -370,6 +374,14 @@ def main():
                 result = results.get(name)
                 if not result or result.get("isError", False) != failed:
                     check.failures.append(f"{place}: {name}: {result}")
+
+    # A client that shows views is told where they are, in every revision.
+    for revision in REVISIONS:
+        place = f"views in {revision}"
+        results = check.dialogue(program, session(revision, [], VIEWS), [place])
+        tools = (results.get("list") or {}).get("tools", [])
+        if not any(tool.get("_meta", {}).get("ui", {}).get("resourceUri") for tool in tools):
+            check.failures.append(f"{place}: no tool has a view")
 
     # What cannot be undone is asked about, where there are questions.
     deletion = ("proxmox_delete_vm", {"node": "pve1", "vmid": 103})

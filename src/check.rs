@@ -517,7 +517,7 @@ fn toolsets(report: &mut Report, safety: &Safety) {
              shows which of them hides each tool:\n  proxmox-mcp tools",
         );
     }
-    let size = Definitions(safety).size();
+    let size = Definitions::new(safety).size();
     report.ok(
         TOOLSETS,
         format!(

@@ -458,7 +458,7 @@ pub(crate) fn tool_table(safety: &Safety) -> String {
             }
         }
     }
-    let size = Definitions(safety).size();
+    let size = Definitions::new(safety).size();
     text.push_str(&format!(
         "\n{shown} of {} tools; their list takes {size} bytes.\n",
         listed_tools().count()
@@ -558,7 +558,7 @@ pub(crate) fn aligned(text: &str) -> String {
 
 /// Returns what `tools --json` prints: the array in the answer to `tools/list`.
 pub(crate) fn tool_definitions(safety: &Safety) -> String {
-    serde_json::to_string_pretty(&Definitions(safety)).expect("its keys are texts")
+    serde_json::to_string_pretty(&Definitions::new(safety)).expect("its keys are texts")
 }
 
 /// Returns what `tools --markdown` prints, which is also `src/tools/README.md`.

@@ -4,11 +4,12 @@
 //! paused, and the loop continues with whatever comes first: the next message or the next poll of a paused
 //! call.
 //!
-//! May import: `text`, `mcp`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
+//! May import: `text`, `mcp`, `settings`, `error`, `pve`, `answer`, `cluster`, `safety`, `tool`, `tools`.
 
 mod era;
 mod instructions;
 mod tasks;
+mod views;
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -506,11 +507,12 @@ impl<'a> Server<'a> {
         if *era == Era::Stateless {
             era::check(&params)?;
         }
+        let shows_views = era::shows_views(era, self.session.as_ref(), &params);
         let result = match (era, &*method) {
             (Era::Handshake, _) => Some(self.initialize(&params)?),
             (Era::Session | Era::Unknown, "ping") => Some(json!({})),
             (Era::Unknown, _) => return Err(era::not_initialized()),
-            (Era::Stateless, "server/discover") => Some(era::discovered(self.context)),
+            (Era::Stateless, "server/discover") => Some(era::discovered(self.context, shows_views)),
             (Era::Stateless, "subscriptions/listen") => return listen(&params),
             (Era::Stateless, "tasks/cancel") => {
                 tasks::cancel(self.context, self.peer, &mut params)?
@@ -519,10 +521,26 @@ impl<'a> Server<'a> {
             (Era::Stateless, "tasks/update") => Some(tasks::update(self.context, &params)?),
             (_, "tools/list") => {
                 check_cursor(&params)?;
+                let safety = self.context.safety();
                 return Ok(Handled::Result(Body::Tools {
-                    tools: Definitions(self.context.safety()),
+                    tools: match shows_views {
+                        true => Definitions::with_views(safety, views::of),
+                        false => Definitions::new(safety),
+                    },
                     rest: in_era(era, &method, json!({})),
                 }));
+            }
+            (Era::Session | Era::Stateless, "resources/list") if shows_views => {
+                check_cursor(&params)?;
+                Some(views::list())
+            }
+            (Era::Session | Era::Stateless, "resources/read") if shows_views => Some(views::read(
+                &params,
+                self.context.safety(),
+                era::unknown_resource(era),
+            )?),
+            (Era::Stateless, "resources/templates/list") if shows_views => {
+                Some(empty_list(&params, "resourceTemplates")?)
             }
             // Clients request these even if they are not declared, and warn if they are unknown.
             (Era::Session, "prompts/list") => Some(empty_list(&params, "prompts")?),
@@ -543,9 +561,10 @@ impl<'a> Server<'a> {
         let Some(requested) = params.get("protocolVersion").and_then(Value::as_str) else {
             return Err(Fault::invalid_params("protocolVersion must be a string"));
         };
-        let revision = Revision::negotiate(requested);
-        self.session = Some(Session::open(revision, params));
-        Ok(era::initialized(self.context, revision))
+        let session = Session::open(Revision::negotiate(requested), params);
+        let result = era::initialized(self.context, &session);
+        self.session = Some(session);
+        Ok(result)
     }
 
     fn call_tool(

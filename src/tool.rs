@@ -119,6 +119,30 @@ pub(crate) struct Definition {
     description: &'static str,
     input_schema: InputSchema,
     annotations: Annotations,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Meta>,
+}
+
+/// What the MCP Apps extension adds to a definition.
+#[derive(Serialize)]
+struct Meta {
+    ui: UiMeta,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UiMeta {
+    resource_uri: &'static str,
+}
+
+impl Definition {
+    /// Names the view that shows the answers of the tool.
+    pub(crate) fn with_view(self, view: Option<&'static str>) -> Self {
+        let meta = view.map(|resource_uri| Meta {
+            ui: UiMeta { resource_uri },
+        });
+        Self { meta, ..self }
+    }
 }
 
 /// What a call does to the cluster, in the terms of MCP.
@@ -236,6 +260,7 @@ impl Tool {
             description: self.summary,
             input_schema: InputSchema(listed.collect()),
             annotations: self.effect.annotations(),
+            meta: None,
         }
     }
 

@@ -87,13 +87,21 @@ pub(crate) fn shown(exposure: &Exposure) -> impl Iterator<Item = (&'static str, 
 }
 
 /// The array in the answer to `tools/list`, as the settings show them.
-pub(crate) struct Definitions<'a>(pub(crate) &'a Safety);
+pub(crate) struct Definitions<'a> {
+    safety: &'a Safety,
+    view: ViewOf,
+}
+
+/// Returns the URI of the view that shows the answers of a tool.
+type ViewOf = fn(&str) -> Option<&'static str>;
 
 impl Serialize for Definitions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(safety) = self;
+        let Self { safety, view } = self;
         let shown = shown(&safety.exposure);
-        serializer.collect_seq(shown.map(|(name, tool)| tool.definition(name, safety)))
+        serializer.collect_seq(
+            shown.map(|(name, tool)| tool.definition(name, safety).with_view(view(name))),
+        )
     }
 }
 
@@ -112,7 +120,16 @@ impl Domain {
     }
 }
 
-impl Definitions<'_> {
+impl<'a> Definitions<'a> {
+    pub(crate) fn new(safety: &'a Safety) -> Self {
+        Self::with_views(safety, |_| None)
+    }
+
+    /// As for a client that shows views.
+    pub(crate) fn with_views(safety: &'a Safety, view: ViewOf) -> Self {
+        Self { safety, view }
+    }
+
     /// Their size as JSON, in bytes.
     pub(crate) fn size(&self) -> usize {
         serde_json::to_string(self).map_or(0, |json| json.len())
@@ -636,7 +653,7 @@ mod tests {
         let commas = shown(&safety.exposure).count() - 1;
         assert_eq!(
             sizes.sum::<usize>() + commas + "[]".len(),
-            Definitions(&safety).size()
+            Definitions::new(&safety).size()
         );
         let hidden = DOMAINS.iter().find(|domain| domain.toolset == "console");
         assert_eq!(hidden.map(|domain| domain.size(&safety)), Some(0));

@@ -13,6 +13,7 @@ use crate::safety;
 use crate::safety::Caller;
 use crate::safety::consent::{Approval, Returned, UserReply};
 use crate::server::instructions::instructions;
+use crate::server::views;
 use crate::text;
 use crate::tool::Context;
 
@@ -28,6 +29,9 @@ const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The name of the Tasks extension among the capabilities.
 const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// The name of the MCP Apps extension among the capabilities.
+const APPS: &str = "io.modelcontextprotocol/ui";
 
 /// The levels of syslog, RFC 5424.
 const LOG_LEVELS: [&str; 8] = [
@@ -102,6 +106,8 @@ pub(super) struct Session {
     client: String,
     /// Whether the client can show forms to its user.
     has_forms: bool,
+    /// Whether the client shows views.
+    shows_views: bool,
 }
 
 impl Session {
@@ -111,6 +117,7 @@ impl Session {
             revision,
             client: client_name(field("clientInfo")),
             has_forms: has_forms(field("capabilities")),
+            shows_views: declares_views(field("capabilities")),
         }
     }
 }
@@ -310,6 +317,36 @@ fn has_forms(capabilities: &Value) -> bool {
     })
 }
 
+/// Returns true if the client of a request shows views.
+pub(super) fn shows_views(
+    era: &Era,
+    session: Option<&Session>,
+    params: &Map<String, Value>,
+) -> bool {
+    match era {
+        Era::Stateless => {
+            let meta = params.get("_meta").unwrap_or(&Value::Null);
+            declares_views(&meta[CLIENT_CAPABILITIES])
+        }
+        Era::Session => session.is_some_and(|session| session.shows_views),
+        Era::Handshake | Era::Unknown => false,
+    }
+}
+
+/// Returns true if a client with these capabilities shows views in our format.
+fn declares_views(capabilities: &Value) -> bool {
+    let formats = capabilities["extensions"][APPS]["mimeTypes"].as_array();
+    formats.is_some_and(|formats| formats.iter().any(|format| format == views::MEDIA_TYPE))
+}
+
+/// Returns the code of the fault for an unknown resource (MCP, Resources, Error Handling).
+pub(super) fn unknown_resource(era: &Era) -> i64 {
+    match era {
+        Era::Stateless => -32602,
+        Era::Handshake | Era::Session | Era::Unknown => -32002,
+    }
+}
+
 fn client_name(info: &Value) -> String {
     let part = |key: &str| info.get(key).and_then(Value::as_str).unwrap_or_default();
     let name = format!("{} {}", part("name"), part("version"));
@@ -340,19 +377,27 @@ fn extensions() -> Value {
 }
 
 /// Returns the result of `initialize`.
-pub(super) fn initialized(context: &Context, revision: Revision) -> Value {
+pub(super) fn initialized(context: &Context, session: &Session) -> Value {
+    let mut capabilities = json!({ "tools": {} });
+    if session.shows_views {
+        capabilities["resources"] = json!({});
+    }
     json!({
-        "protocolVersion": revision.name(),
-        "capabilities": { "tools": {} },
+        "protocolVersion": session.revision.name(),
+        "capabilities": capabilities,
         "serverInfo": server_info(),
         "instructions": instructions(context),
     })
 }
 
 /// Returns the result of `server/discover`.
-pub(super) fn discovered(context: &Context) -> Value {
+pub(super) fn discovered(context: &Context, shows_views: bool) -> Value {
     let mut capabilities = extensions();
     capabilities["tools"] = json!({});
+    if shows_views {
+        capabilities["extensions"][APPS] = json!({});
+        capabilities["resources"] = json!({});
+    }
     json!({
         "supportedVersions": [STATELESS],
         "capabilities": capabilities,
@@ -378,9 +423,16 @@ pub(super) fn stateless(method: &str, mut result: Value) -> Value {
         result["resultType"] = "complete".into();
     }
     result["_meta"][SERVER_INFO] = server_info();
-    if matches!(method, "server/discover" | "tools/list") {
+    if matches!(
+        method,
+        "resources/list"
+            | "resources/read"
+            | "resources/templates/list"
+            | "server/discover"
+            | "tools/list"
+    ) {
         result["ttlMs"] = TIME_TO_LIVE_MS.into();
-        // Both depend on this user's settings.
+        // They depend on this user's settings.
         result["cacheScope"] = "private".into();
     }
     result

@@ -65,5 +65,7 @@ mod storage;
 mod tasks;
 /// Each tool does what its fixture shows.
 mod tools;
+/// The pages that clients show in place of answers.
+mod views;
 /// Pings, cancellations and the end of input while a call waits.
 mod waiting;

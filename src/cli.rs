@@ -7,6 +7,7 @@ mod commands;
 pub(crate) mod completions;
 mod man;
 pub(crate) mod package;
+pub(crate) mod terminal;
 
 use std::ffi::OsString;
 use std::mem;
@@ -527,35 +528,6 @@ pub(crate) fn tool_page(listed: &ListedTool, safety: &Safety) -> String {
     text
 }
 
-/// Aligns the columns of tables in a tool's text, whose cells are separated by tabs, for a terminal.
-pub(crate) fn aligned(text: &str) -> String {
-    let mut widths: Vec<usize> = Vec::new();
-    for line in text.lines() {
-        let cells: Vec<&str> = line.split('\t').collect();
-        // Nothing follows the last cell of a line, so its width does not matter.
-        for (column, cell) in cells[..cells.len() - 1].iter().enumerate() {
-            let width = cell.chars().count();
-            match widths.get_mut(column) {
-                Some(known) => *known = width.max(*known),
-                None => widths.push(width),
-            }
-        }
-    }
-    let align = |line: &str| {
-        let mut cells = line.split('\t').zip(widths.iter().chain(&[0])).peekable();
-        let mut aligned = String::new();
-        while let Some((cell, &width)) = cells.next() {
-            match cells.peek() {
-                Some(_) => aligned.push_str(&format!("{cell:<width$}  ")),
-                None => aligned.push_str(cell),
-            }
-        }
-        aligned
-    };
-    let lines: Vec<String> = text.split('\n').map(align).collect();
-    lines.join("\n")
-}
-
 /// Returns what `tools --json` prints: the array in the answer to `tools/list`.
 pub(crate) fn tool_definitions(safety: &Safety) -> String {
     serde_json::to_string_pretty(&Definitions::new(safety)).expect("its keys are texts")
@@ -705,14 +677,5 @@ mod tests {
             }
             assert!(!page.contains("  \n"), "{page}");
         }
-    }
-
-    #[test]
-    fn aligns_tables_and_leaves_other_lines_unchanged() {
-        assert_eq!(
-            aligned("2 guests\nvmid\tname\tnode\n9\tä\tpve1\n10000\n8\t\tpve2\n"),
-            "2 guests\nvmid  name  node\n9     ä     pve1\n10000\n8           pve2\n"
-        );
-        assert_eq!(aligned("a: b\n\n| log"), "a: b\n\n| log");
     }
 }

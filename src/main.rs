@@ -23,6 +23,7 @@ use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::cli::terminal::Terminal;
 use crate::cli::{Command, CommandLine, clients, package};
 use crate::error::Error;
 use crate::mcp::connection::Peer;
@@ -55,6 +56,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn terminal() -> Terminal {
+    Terminal::new(|name| env::var(name).ok())
 }
 
 fn run(command_line: CommandLine) -> io::Result<ExitCode> {
@@ -112,7 +117,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             };
             if let End::Outcome(outcome) = end {
                 if io::stdout().is_terminal() {
-                    print(&cli::aligned(&outcome.text))?;
+                    print(&terminal().show(&outcome.text))?;
                 } else {
                     print(&outcome.text)?;
                 }
@@ -135,8 +140,7 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             if *json {
                 print(&report.json())?;
             } else {
-                let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                print(&report.text(io::stdout().is_terminal() && !plain))?;
+                print(&report.text(io::stdout().is_terminal() && terminal().has_colors))?;
             }
             return Ok(report.exit_code());
         }

@@ -981,7 +981,7 @@ pub(crate) fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
 mod tests {
     use super::*;
 
-    static PARAMS: &[Param] = &[LIMIT, OFFSET];
+    static PARAMS: &[&Param] = &[&LIMIT, &OFFSET];
 
     static GUESTS: Table = Table {
         name: "guests",
@@ -999,7 +999,7 @@ mod tests {
 
     fn args(arguments: Value) -> Args {
         let arguments = arguments.as_object().expect("the test passes an object");
-        Args::parse(PARAMS, arguments).expect("the arguments are valid")
+        Args::parse(PARAMS.to_vec(), arguments).expect("the arguments are valid")
     }
 
     #[test]
@@ -1130,11 +1130,11 @@ mod tests {
     #[test]
     fn a_page_that_is_cut_continues_with_its_own_argument() {
         const START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
-        static PARAMS: &[Param] = &[LIMIT, START];
+        static PARAMS: &[&Param] = &[&LIMIT, &START];
         let page = |start: u64, rows: Vec<Value>| {
             let arguments = json!({ "limit": 500, "start": start });
             let arguments = arguments.as_object().expect("it is an object");
-            let args = Args::parse(PARAMS, arguments).expect("the arguments are valid");
+            let args = Args::parse(PARAMS.to_vec(), arguments).expect("the arguments are valid");
             GUESTS.page(rows, &args, &START, 1_000, &[])
         };
         let mut rows = guests(500);

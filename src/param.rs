@@ -651,10 +651,9 @@ impl Args {
     ///
     /// A value that stands for none counts as absent: see [`Param::is_absent`].
     pub(crate) fn parse(
-        params: impl IntoIterator<Item = &'static Param>,
+        params: Vec<&'static Param>,
         arguments: &Map<String, Value>,
     ) -> Result<Self, Vec<String>> {
-        let params: Vec<&Param> = params.into_iter().collect();
         let mut values = BTreeMap::new();
         let mut invalid = Vec::new();
         let mut problems = Vec::new();
@@ -790,7 +789,7 @@ impl Args {
     /// Checks that at least one of `changes` is given.
     pub(crate) fn require_any<'a>(
         &self,
-        changes: impl Iterator<Item = &'a Param> + Clone,
+        changes: impl Iterator<Item = &'a &'a Param> + Clone,
     ) -> Result<(), Vec<String>> {
         if changes.clone().any(|change| self.get(change).is_some()) {
             return Ok(());
@@ -872,7 +871,7 @@ impl Args {
     }
 
     /// Adds the arguments of `params` to `request`.
-    pub(crate) fn send_given(&self, request: Request, params: &[Param]) -> Request {
+    pub(crate) fn send_given(&self, request: Request, params: &[&Param]) -> Request {
         params
             .iter()
             .fold(request, |request, param| self.send(request, param))
@@ -1057,28 +1056,28 @@ mod tests {
         assert!(new.accepts(&json!(100)) && !new.accepts(&json!("web01")));
     }
 
-    static PARAMS: &[Param] = &[
-        Param::required("node", Kind::Format(&format::NODE), ""),
-        Param::required("vmid", Kind::Integer(100, 999_999_999), "").alias(&["VMID"]),
-        Param::optional("force_stop", Kind::Flag, "Kill it.").sent_as("forceStop"),
-        Param::optional("compress", Kind::Choice(&["zstd", "none"]), "")
+    static PARAMS: &[&Param] = &[
+        &Param::required("node", Kind::Format(&format::NODE), ""),
+        &Param::required("vmid", Kind::Integer(100, 999_999_999), "").alias(&["VMID"]),
+        &Param::optional("force_stop", Kind::Flag, "Kill it.").sent_as("forceStop"),
+        &Param::optional("compress", Kind::Choice(&["zstd", "none"]), "")
             .default("zstd")
             .synonyms(&[("none", "0")]),
-        Param::optional("name", Kind::Text(0, 10), "").alias(&["hostname"]),
-        Param::optional("gw", Kind::Format(&format::IPV4), "").clearable(),
-        Param::optional("argv", Kind::List, "").local(),
+        &Param::optional("name", Kind::Text(0, 10), "").alias(&["hostname"]),
+        &Param::optional("gw", Kind::Format(&format::IPV4), "").clearable(),
+        &Param::optional("argv", Kind::List, "").local(),
     ];
 
-    static SET: &[Param] = &[
-        Param::required("set", Kind::Pairs, "")
+    static SET: &[&Param] = &[
+        &Param::required("set", Kind::Pairs, "")
             .local()
             .required_unless(&["delete", "revert"]),
-        Param::optional("delete", Kind::List, "").local(),
+        &Param::optional("delete", Kind::List, "").local(),
     ];
 
     fn parse(arguments: Value) -> Result<Args, Vec<String>> {
         Args::parse(
-            PARAMS,
+            PARAMS.to_vec(),
             arguments.as_object().expect("the test passes an object"),
         )
     }
@@ -1164,8 +1163,8 @@ mod tests {
     #[test]
     fn accepts_only_pairs_of_scalars() {
         let parse = |arguments: Value| {
-            let args = Args::parse(SET, arguments.as_object().expect("an object"))?;
-            let pairs = args.pairs(&SET[0]);
+            let args = Args::parse(SET.to_vec(), arguments.as_object().expect("an object"))?;
+            let pairs = args.pairs(SET[0]);
             Ok(pairs
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect())
@@ -1191,25 +1190,28 @@ mod tests {
         assert_eq!(SET[0].schema(), json!({ "type": "object" }));
     }
 
-    static WITH_RARE: &[Param] = &[
-        Param::required("id", Kind::Text(1, 9), ""),
-        Param::optional("mode", Kind::Choice(&["data", "metadata"]), "")
+    static WITH_RARE: &[&Param] = &[
+        &Param::required("id", Kind::Text(1, 9), ""),
+        &Param::optional("mode", Kind::Choice(&["data", "metadata"]), "")
             .sent_as("change-mode")
             .rare(),
-        Param::optional("mailto", Kind::List, "").joined().rare(),
+        &Param::optional("mailto", Kind::List, "").joined().rare(),
     ];
 
     #[test]
     fn what_is_rare_is_listed_by_name_and_given_in_more_or_beside_it() {
         assert_eq!(
-            json!(InputSchema(WITH_RARE.iter().collect()))["properties"],
+            json!(InputSchema(WITH_RARE.to_vec()))["properties"],
             json!({
                 "id": { "type": "string" },
                 "more": { "type": "object", "description": "Rarely needed: mode, mailto." },
             })
         );
         let sent = |arguments: Value| {
-            let args = Args::parse(WITH_RARE, arguments.as_object().expect("an object"))?;
+            let args = Args::parse(
+                WITH_RARE.to_vec(),
+                arguments.as_object().expect("an object"),
+            )?;
             Ok(args.whole_request(Method::Put, "/jobs/{id}").body())
         };
         let all = Ok(Some("change-mode=data&mailto=a%2Cb".to_owned()));
@@ -1255,14 +1257,14 @@ mod tests {
         // Where nothing is rare, `more` is nothing.
         let known = "more is not a parameter; known: set, delete";
         let set = json!({ "set": { "a": 1 }, "more": {} });
-        let problems = Args::parse(SET, set.as_object().expect("an object")).err();
+        let problems = Args::parse(SET.to_vec(), set.as_object().expect("an object")).err();
         assert_eq!(problems, Some(vec![known.to_owned()]));
     }
 
     #[test]
     fn the_schema_is_one_that_every_provider_understands() {
         assert_eq!(
-            json!(InputSchema(PARAMS[1..4].iter().collect())),
+            json!(InputSchema(PARAMS[1..4].to_vec())),
             json!({
                 "type": "object",
                 "properties": {
@@ -1285,10 +1287,10 @@ mod tests {
         let text = Param::optional("name", Kind::Text(1, 10), "");
         let note = Param::optional("description", Kind::Text(0, 10), "");
         let gateway = Param::optional("gw", Kind::Format(&format::IPV4), "").clearable();
-        let choice = PARAMS[3];
+        let choice = *PARAMS[3];
         let flag = Param::optional("start", Kind::Flag, "");
         let list = Param::optional("fields", Kind::List, "");
-        let set = SET[0];
+        let set = *SET[0];
         let all = [
             guest, timeout, limit, share, time, text, note, gateway, choice, flag, list, set,
         ];
@@ -1322,7 +1324,7 @@ mod tests {
             &["vmid is missing: an integer from 100 to 999999999"],
         );
         let set = json!({ "set": {}, "delete": [], "revert": [] });
-        let problems = Args::parse(SET, set.as_object().expect("an object")).err();
+        let problems = Args::parse(SET.to_vec(), set.as_object().expect("an object")).err();
         assert!(problems.is_some());
     }
 

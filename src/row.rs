@@ -17,8 +17,8 @@
 //! | its object is read first | `put` and `delete` do; else `.reads(First::Item)` |
 //! | it is an entry of a list | `.reads_entry("/aliases", "name", &NAME)`: refused where there is none |
 //! | something else is read first | `.reads(First::Other("/ipset/{name}"))`, or `First::Nothing` |
-//! | a PUT that replaces its object | `.keeps(&[CIDR, COMMENT])`: sent as read where not given; clearable ones left out where `""` |
-//! | it shares what it takes with another | `takes![&[ID], OPTIONS]` |
+//! | a PUT that replaces its object | `.keeps(&[&CIDR, &COMMENT])`: sent as read where not given; clearable ones left out where `""` |
+//! | it shares what it takes with another | `takes![&[&ID], OPTIONS]` |
 //! | it always sends something | `.always(&[("delete", "1")])` |
 //! | a check of its own | `.checks(look)`: an error refuses, lines are shown with the question; `.also_reads(&[Step::read(…)])` |
 //! | it cannot take what others take | `.refuses(&["path"], "is fixed once a storage exists")` |
@@ -187,10 +187,10 @@ pub(crate) struct Row {
     pub(crate) method: Method,
     /// Below the path of its place; each `{part}` is needed.
     pub(crate) rest: &'static str,
-    pub(crate) takes: &'static [Param],
+    pub(crate) takes: &'static [&'static Param],
     /// Parameters that it takes and that are sent as they were read, where they are not given: the request
     /// replaces its object, or cannot do without them.
-    keeps: &'static [Param],
+    keeps: &'static [&'static Param],
     /// What is sent with each request of it.
     pub(crate) always: &'static [(&'static str, &'static str)],
     pub(crate) reply: Reply,
@@ -262,7 +262,7 @@ pub(crate) enum Show {
 pub(crate) const fn get(
     when: &'static str,
     rest: &'static str,
-    takes: &'static [Param],
+    takes: &'static [&'static Param],
     show: Show,
 ) -> Row {
     Row {
@@ -271,7 +271,7 @@ pub(crate) const fn get(
     }
 }
 
-pub(crate) const fn list(takes: &'static [Param], show: Show) -> Row {
+pub(crate) const fn list(takes: &'static [&'static Param], show: Show) -> Row {
     get("", "", takes, show)
 }
 
@@ -290,13 +290,17 @@ pub(crate) const fn ask(when: &'static str, rest: &'static str, show: Show) -> R
 pub(crate) const fn post(
     when: &'static str,
     rest: &'static str,
-    takes: &'static [Param],
+    takes: &'static [&'static Param],
 ) -> Change {
     Change(row(when, Method::Post, rest, takes))
 }
 
 /// A change of what is there, which is read first.
-pub(crate) const fn put(when: &'static str, rest: &'static str, takes: &'static [Param]) -> Change {
+pub(crate) const fn put(
+    when: &'static str,
+    rest: &'static str,
+    takes: &'static [&'static Param],
+) -> Change {
     Change(Row {
         first: First::Item,
         ..row(when, Method::Put, rest, takes)
@@ -307,7 +311,7 @@ pub(crate) const fn put(when: &'static str, rest: &'static str, takes: &'static 
 pub(crate) const fn delete(
     when: &'static str,
     rest: &'static str,
-    takes: &'static [Param],
+    takes: &'static [&'static Param],
 ) -> Change {
     Change(Row {
         first: First::Item,
@@ -319,7 +323,7 @@ const fn row(
     when: &'static str,
     method: Method,
     rest: &'static str,
-    takes: &'static [Param],
+    takes: &'static [&'static Param],
 ) -> Row {
     Row {
         when,
@@ -424,7 +428,7 @@ impl Row {
     }
 
     /// With what is sent as it was read where it is not given; an empty value leaves it out.
-    pub(crate) const fn keeps(self, keeps: &'static [Param]) -> Self {
+    pub(crate) const fn keeps(self, keeps: &'static [&'static Param]) -> Self {
         Self { keeps, ..self }
     }
 
@@ -521,9 +525,8 @@ impl Row {
 
     /// What it cannot do without beside the parts of its path.
     fn required(&self) -> impl Iterator<Item = &'static Param> {
-        self.takes
-            .iter()
-            .filter(|param| param.is_required_by_request())
+        let takes = self.takes.iter().copied();
+        takes.filter(|param| param.is_required_by_request())
     }
 }
 
@@ -635,14 +638,14 @@ impl Show {
 /// What several lists have, in one: requests that share most of what they take list that once.
 macro_rules! takes {
     ($($list:expr),+ $(,)?) => {{
-        const LISTS: &[&[$crate::param::Param]] = &[$($list),+];
-        const ALL: [$crate::param::Param; $crate::row::count(LISTS)] = $crate::row::concat(LISTS);
+        const LISTS: &[&[&$crate::param::Param]] = &[$($list),+];
+        const ALL: [&$crate::param::Param; $crate::row::count(LISTS)] = $crate::row::concat(LISTS);
         &ALL
     }};
 }
 pub(crate) use takes;
 
-pub(crate) const fn count(lists: &[&[Param]]) -> usize {
+pub(crate) const fn count(lists: &[&[&Param]]) -> usize {
     let (mut count, mut list) = (0, 0);
     while list < lists.len() {
         count += lists[list].len();
@@ -651,8 +654,9 @@ pub(crate) const fn count(lists: &[&[Param]]) -> usize {
     count
 }
 
-pub(crate) const fn concat<const N: usize>(lists: &[&[Param]]) -> [Param; N] {
-    let mut all = [Param::required("", Kind::Flag, ""); N];
+pub(crate) const fn concat<const N: usize>(lists: &[&[&'static Param]]) -> [&'static Param; N] {
+    const NONE: &Param = &Param::required("", Kind::Flag, "");
+    let mut all = [NONE; N];
     let (mut at, mut list) = (0, 0);
     while list < lists.len() {
         let mut item = 0;
@@ -735,7 +739,7 @@ impl Choice {
 
     /// What its rows take.
     pub(crate) fn takes(&'static self) -> impl Iterator<Item = &'static Param> {
-        self.rows.iter().flat_map(|row| row.takes)
+        self.rows.iter().flat_map(|row| row.takes).copied()
     }
 
     /// The request that `args` ask for, or all that keeps them from asking for one; `None` where the
@@ -1004,7 +1008,7 @@ impl Declared {
                 is_change && param.wire_name().is_some() && !param.is_always_required()
             })
         };
-        let is_open = !changes().any(Param::is_required_by_request);
+        let is_open = !changes().any(|param| param.is_required_by_request());
         // What reads nothing first updates nothing: it is an action.
         if self.row.method == Method::Put
             && !matches!(self.row.first, First::Nothing)
@@ -1411,7 +1415,7 @@ pub(crate) fn faults(choice: &'static Choice, params: &[&Param]) -> Vec<String> 
             faults.push(format!("{what}: a scope is not there"));
         }
         let is_taken = |kept: &&Param| row.takes.iter().any(|param| param.name == kept.name);
-        if !row.keeps.iter().all(|kept| is_taken(&kept)) {
+        if !row.keeps.iter().all(is_taken) {
             faults.push(format!("{what}: what is kept is taken"));
         }
         if let First::Entry { is, .. } = row.first
@@ -1453,7 +1457,7 @@ mod tests {
     const MOVETO: Param = Param::by_request("moveto", Kind::Integer(0, 9), "");
     const LOG: Param = Param::optional("log", Kind::Text(1, 9), "").sent_as("log-level");
     const TAGS: Param = Param::optional("delete", Kind::List, "").joined();
-    const PARAMS: &[Param] = &[ACTION, SCOPE, VMID, POS, MOVETO, LOG, TAGS];
+    const PARAMS: &[&Param] = &[&ACTION, &SCOPE, &VMID, &POS, &MOVETO, &LOG, &TAGS];
 
     const fn scope(name: &'static str, noun: &'static str, path: &'static str) -> Scope {
         Scope {
@@ -1478,14 +1482,14 @@ mod tests {
         ),
         does: "{action} rule[ {pos}] of {place}[ before {moveto}]",
         rows: &[
-            put("update", "/{pos}", &[LOG, TAGS]).harmless(),
-            put("move", "/{pos}", &[MOVETO]).harmless(),
+            put("update", "/{pos}", &[&LOG, &TAGS]).harmless(),
+            put("move", "/{pos}", &[&MOVETO]).harmless(),
         ],
     };
 
     fn pick(arguments: Value) -> Result<Request, String> {
         let arguments = arguments.as_object().expect("an object");
-        let args = Args::parse(PARAMS, arguments).expect("they have their forms");
+        let args = Args::parse(PARAMS.to_vec(), arguments).expect("they have their forms");
         let picked = RULES.pick(&args, None);
         let picked = picked.map_err(|problems| problems.join("; "))?;
         let picked = picked.expect("no version decides");
@@ -1494,7 +1498,7 @@ mod tests {
 
     #[test]
     fn lists_of_parameters_become_one() {
-        let all: &[Param] = takes![&[LOG], &[], PARAMS];
+        let all: &[&Param] = takes![&[&LOG], &[], PARAMS];
         let names: Vec<&str> = all.iter().map(|param| param.name).collect();
         assert_eq!(
             names,
@@ -1566,7 +1570,9 @@ mod tests {
     const SIZE: Param = Param::optional("size", Kind::Integer(0, 9), "");
     const DIGEST: Param = Param::optional("digest", Kind::Text(1, 40), "");
     const WHAT: Param = Param::required("what", Kind::Choice(&["set", "entry", "macro"]), "");
-    const OBJECTS_TAKE: &[Param] = &[WHAT, ACTION, SCOPE, KIND, NAME, NOTE, SIZE, VMID, DIGEST];
+    const OBJECTS_TAKE: &[&Param] = &[
+        &WHAT, &ACTION, &SCOPE, &KIND, &NAME, &NOTE, &SIZE, &VMID, &DIGEST,
+    ];
 
     static OBJECTS: Choice = Choice {
         by: &[&WHAT, &ACTION],
@@ -1579,16 +1585,16 @@ mod tests {
         ),
         does: "{action} {what} {name}",
         rows: &[
-            put("set update", "/sets/{name}", &[NOTE, SIZE, DIGEST])
+            put("set update", "/sets/{name}", &[&NOTE, &SIZE, &DIGEST])
                 .harmless()
                 .reads_entry("/sets", "name", &NAME)
-                .keeps(&[NOTE, SIZE]),
+                .keeps(&[&NOTE, &SIZE]),
             put("set move", "/sets/{name}", &[])
                 .harmless()
                 .always(&[("delete", "1")])
                 .does("take {name} apart"),
-            put("entry update", "/sets/{name}/{size}", &[NOTE]).harmless(),
-            put("macro update", "/macros/{name}", &[NOTE])
+            put("entry update", "/sets/{name}/{size}", &[&NOTE]).harmless(),
+            put("macro update", "/macros/{name}", &[&NOTE])
                 .harmless()
                 .in_scopes(&["all"])
                 .needs(&["/macros:Sys.Modify"]),
@@ -1612,14 +1618,16 @@ mod tests {
         ),
         does: "change {place}",
         rows: &[
-            put("", "/{name}", &[SIZE]).harmless().in_scopes(&["rule"]),
-            put("", "/{name}", &[NOTE]).harmless().in_scopes(&["group"]),
+            put("", "/{name}", &[&SIZE]).harmless().in_scopes(&["rule"]),
+            put("", "/{name}", &[&NOTE])
+                .harmless()
+                .in_scopes(&["group"]),
         ],
     };
 
     fn args(arguments: Value) -> Args {
         let arguments = arguments.as_object().expect("an object");
-        Args::parse(OBJECTS_TAKE, arguments).expect("they have their forms")
+        Args::parse(OBJECTS_TAKE.to_vec(), arguments).expect("they have their forms")
     }
 
     fn picked(choice: &'static Choice, args: &Args, major: Option<u32>) -> Result<String, String> {
@@ -1678,12 +1686,13 @@ mod tests {
                 arguments["kind"] = kind.into();
             }
             let arguments = arguments.as_object().expect("an object");
-            let params: &[Param] = &[KIND, NAME, NOTE, SIZE];
+            let params: &[&Param] = &[&KIND, &NAME, &NOTE, &SIZE];
             let own = arguments
                 .iter()
                 .filter(|(name, _)| params.iter().any(|param| param.name == **name));
             let own = own.map(|(name, value)| (name.clone(), value.clone()));
-            let args = Args::parse(OBJECTS_TAKE_BY_VERSION, &own.collect()).expect("forms");
+            let args =
+                Args::parse(OBJECTS_TAKE_BY_VERSION.to_vec(), &own.collect()).expect("forms");
             picked(&BY_VERSION, &args, major)
         };
         assert_eq!(of("", &size, None).as_deref(), Ok("by version"));
@@ -1696,7 +1705,7 @@ mod tests {
             "{problem}"
         );
         let args = Args::parse(
-            OBJECTS_TAKE_BY_VERSION,
+            OBJECTS_TAKE_BY_VERSION.to_vec(),
             json!({ "kind": "group", "name": "a", "note": "x" })
                 .as_object()
                 .expect("an object"),
@@ -1713,7 +1722,7 @@ mod tests {
         );
     }
 
-    const OBJECTS_TAKE_BY_VERSION: &[Param] = &[KIND, NAME, NOTE, SIZE];
+    const OBJECTS_TAKE_BY_VERSION: &[&Param] = &[&KIND, &NAME, &NOTE, &SIZE];
 
     #[test]
     fn what_is_replaced_keeps_what_was_not_given() {
@@ -1813,9 +1822,9 @@ mod tests {
                     "move",
                     "",
                     &[
-                        OLD,
-                        Param::by_request("to", Kind::Text(1, 9), "").sent_as("name"),
-                        NOTE,
+                        &OLD,
+                        &Param::by_request("to", Kind::Text(1, 9), "").sent_as("name"),
+                        &NOTE,
                     ],
                 )
                 .interrupts("It is found no more.")
@@ -1823,7 +1832,11 @@ mod tests {
                 post(
                     "update",
                     "",
-                    &[OLD, NAME, Param::by_request("note", Kind::Text(1, 9), "")],
+                    &[
+                        &OLD,
+                        &NAME,
+                        &Param::by_request("note", Kind::Text(1, 9), ""),
+                    ],
                 )
                 .harmless(),
             ],

@@ -473,9 +473,9 @@ mod tests {
         }),
         does: "{action} job[ {job}]",
         rows: &[
-            post("add", "", &[VMIDS]).harmless(),
-            post("run", "/{job}/run", &[VMIDS]).interrupts("Job {job} takes a while."),
-            put("update", "/{job}", &[VMIDS])
+            post("add", "", &[&VMIDS]).harmless(),
+            post("run", "/{job}/run", &[&VMIDS]).interrupts("Job {job} takes a while."),
+            put("update", "/{job}", &[&VMIDS])
                 .judged(lost)
                 .touches(Touches::Judged(both)),
             delete("delete", "/{job}", &[])

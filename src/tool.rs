@@ -46,7 +46,7 @@ pub(crate) struct Tool {
     pub(crate) summary: &'static str,
     pub(crate) permission: Permission,
     pub(crate) effect: Effect,
-    pub(crate) params: &'static [Param],
+    pub(crate) params: &'static [&'static Param],
     pub(crate) call: Call,
 }
 
@@ -276,7 +276,7 @@ impl Tool {
             }
             Effect::Adds | Effect::Reads | Effect::Starts => false,
         };
-        let several: &[Param] = match self.takes_several() {
+        let several: &[&Param] = match self.takes_several() {
             true => &several::PARAMS,
             false => &[],
         };
@@ -285,17 +285,17 @@ impl Tool {
             takes_token.then_some(&CONFIRM_TOKEN),
         ];
         let common = common.into_iter().flatten();
-        self.params().chain(several).chain(common)
+        self.params().chain(several.iter().copied()).chain(common)
     }
 
     /// Returns whether a call of it can concern several guests.
     pub(crate) fn takes_several(&self) -> bool {
-        self.params.iter().any(Param::takes_several)
+        self.params.iter().any(|param| param.takes_several())
     }
 
     /// Returns its own parameters and those of the requests that it chooses from, without duplicates.
     pub(crate) fn params(&self) -> impl Iterator<Item = &'static Param> + Clone {
-        let mut params: Vec<&'static Param> = self.params.iter().collect();
+        let mut params = self.params.to_vec();
         if let Call::Choice(choice) = self.call {
             for param in choice.takes() {
                 if !params.iter().any(|known| known.name == param.name) {

@@ -733,7 +733,7 @@ mod tests {
             for empty in [json!(""), json!(0), json!([]), json!({}), Value::Null] {
                 let params = tool.params();
                 let arguments = params.map(|param| (param.name.to_owned(), empty.clone()));
-                let problems = Args::parse(tool.params(), &arguments.collect()).err();
+                let problems = Args::parse(tool.params().collect(), &arguments.collect()).err();
                 let required = tool
                     .params()
                     .filter(|param| param.is_listed_as_required() && param.is_absent(&empty));

@@ -115,9 +115,9 @@ pub(crate) fn unreferenced(
 
 /// Returns the arguments that select the volumes of a guest.
 fn of_guest(vmid: impl Into<Value>) -> Result<Args, Error> {
-    const PARAMS: &[Param] = &[ON_NODE, OF_GUEST];
+    const PARAMS: &[&Param] = &[&ON_NODE, &OF_GUEST];
     let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
-    Args::parse(PARAMS, &arguments).map_err(Error::arguments)
+    Args::parse(PARAMS.to_vec(), &arguments).map_err(Error::arguments)
 }
 
 fn read(
@@ -133,7 +133,7 @@ fn read(
     if let Some(content) = content {
         request = request.with("content", content);
     }
-    let data = client.send(&args.send_given(request, &[OF_GUEST]))?;
+    let data = client.send(&args.send_given(request, &[&OF_GUEST]))?;
     let mut rows = answer::rows(data);
     for row in &mut rows {
         if row["size"].is_null() && !row["approximate-size"].is_null() {

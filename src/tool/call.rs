@@ -260,7 +260,7 @@ impl ListedTool {
         if self.tool.permission == Permission::Elevated && !safety.allow_elevated {
             return Err(Error::elevated());
         }
-        let args = Args::parse(self.tool.listed_params(safety), arguments);
+        let args = Args::parse(self.tool.listed_params(safety).collect(), arguments);
         let args = args.map_err(Error::arguments)?;
         let picked = self.tool.pick(&args)?;
         Ok((args, picked))

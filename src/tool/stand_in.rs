@@ -53,7 +53,8 @@ pub(super) fn stand_in(
         param.is_none_or(|param| !param.is_absent(value))
     });
     let given = given.map(|(name, value)| (name.clone(), value.clone()));
-    let Ok(mut args) = Args::parse(other.tool.listed_params(safety), &given.collect()) else {
+    let Ok(mut args) = Args::parse(other.tool.listed_params(safety).collect(), &given.collect())
+    else {
         return Err(refusal);
     };
     for param in [NODE, VMID] {

@@ -152,7 +152,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists users, groups, roles, ACL entries, realms, API tokens or second factors, or one of them; or shows effective permissions.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[KIND, ID, OF_USER, AT],
+    params: &[&KIND, &ID, &OF_USER, &AT],
     call: Call::Choice(&Choice {
         by: &[&KIND],
         place: Place::Only(ACCESS),
@@ -161,7 +161,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "users",
                 "/users",
-                &[FULL, ENABLED, LIMIT, OFFSET],
+                &[&FULL, &ENABLED, &LIMIT, &OFFSET],
                 table!("users", ["user", "users"], USER_COLUMNS, "userid", None),
             ),
             get(
@@ -174,7 +174,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "groups",
                 "/groups",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 table!(
                     "groups",
                     ["group", "groups"],
@@ -193,7 +193,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "roles",
                 "/roles",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 table!(
                     "roles",
                     ["role", "roles"],
@@ -210,13 +210,13 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "acl",
                 "/acl",
-                &[AT.local(), LIMIT, OFFSET],
+                &[&AT.local(), &LIMIT, &OFFSET],
                 Show::Made(entries),
             ),
             get(
                 "domains",
                 "/domains",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 table!("realms", ["realm", "realms"], REALM_COLUMNS, "realm", None),
             ),
             get(
@@ -229,7 +229,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "tokens",
                 "/users/{userid}/token",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 table!(
                     "tokens",
                     ["token", "tokens"],
@@ -249,7 +249,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "tfa",
                 "/tfa",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 table!(
                     "users",
                     ["user with second factors", "users with second factors"],
@@ -267,7 +267,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "tfa",
                 "/tfa/{userid}",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 table!(
                     "factors",
                     ["second factor", "second factors"],
@@ -281,7 +281,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "permissions",
                 "/permissions",
-                &[WHOSE, AT],
+                &[&WHOSE, &AT],
                 Show::Made(permissions),
             ),
         ],
@@ -430,7 +430,7 @@ pub(super) static MANAGE_USER: Tool = Tool {
     summary: "Creates, changes or deletes a user, or unlocks its second factor.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[USER_ACTION, USER, GROUPS, APPEND],
+    params: &[&USER_ACTION, &USER, &GROUPS, &APPEND],
     call: Call::Choice(&Choice {
         by: &[&USER_ACTION],
         place: Place::Only(ACCESS),
@@ -440,7 +440,15 @@ pub(super) static MANAGE_USER: Tool = Tool {
                 "create",
                 "/users",
                 &[
-                    USER, PASSWORD, NEW_GROUPS, EMAIL, FIRSTNAME, LASTNAME, COMMENT, ENABLE, EXPIRE,
+                    &USER,
+                    &PASSWORD,
+                    &NEW_GROUPS,
+                    &EMAIL,
+                    &FIRSTNAME,
+                    &LASTNAME,
+                    &COMMENT,
+                    &ENABLE,
+                    &EXPIRE,
                 ],
             )
             .judged(joins)
@@ -451,7 +459,7 @@ pub(super) static MANAGE_USER: Tool = Tool {
                 "update",
                 "/users/{userid}",
                 &[
-                    GROUPS, APPEND, EMAIL, FIRSTNAME, LASTNAME, COMMENT, ENABLE, EXPIRE,
+                    &GROUPS, &APPEND, &EMAIL, &FIRSTNAME, &LASTNAME, &COMMENT, &ENABLE, &EXPIRE,
                 ],
             )
             .judged(user_changes)
@@ -650,7 +658,7 @@ pub(super) static MANAGE_TOKEN: Tool = Tool {
     summary: "Creates, changes or deletes an API token, or gives it a new secret. The secret is shown once.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[TOKEN_ACTION, USER, TOKEN],
+    params: &[&TOKEN_ACTION, &USER, &TOKEN],
     call: Call::Choice(&Choice {
         by: &[&TOKEN_ACTION],
         place: Place::Only(Scope {
@@ -661,14 +669,19 @@ pub(super) static MANAGE_TOKEN: Tool = Tool {
         }),
         does: "{action} API token {userid}!{tokenid}",
         rows: &[
-            post("create", "/{tokenid}", &[PRIVSEP, EXPIRE, COMMENT])
+            post("create", "/{tokenid}", &[&PRIVSEP, &EXPIRE, &COMMENT])
                 .judged(token_gets)
                 .answers(Reply::Object("value"))
                 .says("done", secret),
             put(
                 "update",
                 "/{tokenid}",
-                &[PRIVSEP, EXPIRE, COMMENT, UNSET.known_to(Versions::since(9))],
+                &[
+                    &PRIVSEP,
+                    &EXPIRE,
+                    &COMMENT,
+                    &UNSET.known_to(Versions::since(9)),
+                ],
             )
             .judged(token_changes)
             .answers(Reply::Object("privsep"))
@@ -776,7 +789,7 @@ pub(super) static MANAGE_GROUP: Tool = Tool {
     summary: "Creates, changes or deletes a group of users. Members are set with proxmox_manage_user.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[ACTION, GROUP],
+    params: &[&ACTION, &GROUP],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -787,8 +800,8 @@ pub(super) static MANAGE_GROUP: Tool = Tool {
         }),
         does: "{action} group {groupid}",
         rows: &[
-            post("create", "", &[GROUP, GROUP_COMMENT]).harmless(),
-            put("update", "/{groupid}", &[GROUP_COMMENT]).harmless(),
+            post("create", "", &[&GROUP, &GROUP_COMMENT]).harmless(),
+            put("update", "/{groupid}", &[&GROUP_COMMENT]).harmless(),
             delete("delete", "/{groupid}", &[])
                 .destroys("Its members lose its rights, its ACL entries are gone.")
                 .also_reads(READS)
@@ -822,7 +835,7 @@ pub(super) static MANAGE_ROLE: Tool = Tool {
     summary: "Creates, changes or deletes a role, a set of privileges. An update adds privs unless append=false.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[ACTION, ROLE, PRIVS, ADD],
+    params: &[&ACTION, &ROLE, &PRIVS, &ADD],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -832,15 +845,15 @@ pub(super) static MANAGE_ROLE: Tool = Tool {
         }),
         does: "{action} role {roleid}",
         rows: &[
-            post("create", "", &[ROLE, NEW_PRIVS]).harmless(),
+            post("create", "", &[&ROLE, &NEW_PRIVS]).harmless(),
             // Without `append` Proxmox replaces all.
-            put("update", "/{roleid}", &[PRIVS])
+            put("update", "/{roleid}", &[&PRIVS])
                 .judged(role_changes)
                 .always(&[APPENDED])
                 .reads_entry("", "roleid", &ROLE)
                 .also_reads(READS)
                 .checks(role_change),
-            put("update", "/{roleid}", &[PRIVS, ADD])
+            put("update", "/{roleid}", &[&PRIVS, &ADD])
                 .judged(role_changes)
                 .reads_entry("", "roleid", &ROLE)
                 .also_reads(READS)
@@ -938,7 +951,7 @@ pub(super) static UPDATE_ACL: Tool = Tool {
     summary: "Grants roles on a path to users, groups or tokens, or revokes them.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[PATH, ROLES, HOLDING_USERS, HOLDING_GROUPS, HOLDING_TOKENS, PROPAGATE, REVOKE],
+    params: &[&PATH, &ROLES, &HOLDING_USERS, &HOLDING_GROUPS, &HOLDING_TOKENS, &PROPAGATE, &REVOKE],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(Scope {
@@ -953,12 +966,12 @@ pub(super) static UPDATE_ACL: Tool = Tool {
                 "",
                 "",
                 &[
-                    PATH,
-                    ROLES,
-                    HOLDING_USERS,
-                    HOLDING_GROUPS,
-                    HOLDING_TOKENS,
-                    PROPAGATE,
+                    &PATH,
+                    &ROLES,
+                    &HOLDING_USERS,
+                    &HOLDING_GROUPS,
+                    &HOLDING_TOKENS,
+                    &PROPAGATE,
                 ],
             )
             .judged(granted)
@@ -970,7 +983,7 @@ pub(super) static UPDATE_ACL: Tool = Tool {
                 "",
                 "",
                 &[
-                    REVOKE,PATH, ROLES, HOLDING_USERS, HOLDING_GROUPS, HOLDING_TOKENS],
+                    &REVOKE,&PATH, &ROLES, &HOLDING_USERS, &HOLDING_GROUPS, &HOLDING_TOKENS],
             )
             .judged(revoked)
             .does("revoke {roles} on {path}[ from users {users}][ from groups {groups}][ from tokens {tokens}]")
@@ -1175,51 +1188,51 @@ const REALM_COMMENT: Param = option("comment");
 const DIGEST: Param = super::common::DIGEST;
 
 /// What can be given to a new realm, and changed later.
-const OF_REALM: &[Param] = &[
-    SERVER1,
-    SERVER2,
-    PORT,
-    MODE,
-    VERIFY,
-    BASE_DN,
-    USER_ATTR,
-    BIND_DN,
-    BIND_PASSWORD,
-    DOMAIN,
-    CASE,
-    FILTER,
-    GROUP_DN,
-    GROUP_FILTER,
-    GROUP_NAME,
-    ATTRIBUTES,
-    DEFAULTS,
-    CHECKED,
-    ISSUER,
-    CLIENT,
-    CLIENT_KEY,
-    AUTOCREATE,
-    SCOPES,
-    PROMPT,
-    USERINFO,
-    GROUPS_CLAIM,
-    GROUPS_AUTOCREATE,
-    GROUPS_OVERWRITE,
-    DEFAULT,
-    TFA,
-    REALM_COMMENT,
-    option("capath").rare(),
-    option("cert").rare(),
-    option("certkey").rare(),
-    Param::optional(
+const OF_REALM: &[&Param] = &[
+    &SERVER1,
+    &SERVER2,
+    &PORT,
+    &MODE,
+    &VERIFY,
+    &BASE_DN,
+    &USER_ATTR,
+    &BIND_DN,
+    &BIND_PASSWORD,
+    &DOMAIN,
+    &CASE,
+    &FILTER,
+    &GROUP_DN,
+    &GROUP_FILTER,
+    &GROUP_NAME,
+    &ATTRIBUTES,
+    &DEFAULTS,
+    &CHECKED,
+    &ISSUER,
+    &CLIENT,
+    &CLIENT_KEY,
+    &AUTOCREATE,
+    &SCOPES,
+    &PROMPT,
+    &USERINFO,
+    &GROUPS_CLAIM,
+    &GROUPS_AUTOCREATE,
+    &GROUPS_OVERWRITE,
+    &DEFAULT,
+    &TFA,
+    &REALM_COMMENT,
+    &option("capath").rare(),
+    &option("cert").rare(),
+    &option("certkey").rare(),
+    &Param::optional(
         "sslversion",
         Kind::Choice(&["tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3"]),
         "",
     )
     .rare(),
-    option("user_classes").rare(),
-    option("group_classes").rare(),
-    option("acr_values").sent_as("acr-values").rare(),
-    option("audiences").known_to(Versions::since(9)).rare(),
+    &option("user_classes").rare(),
+    &option("group_classes").rare(),
+    &option("acr_values").sent_as("acr-values").rare(),
+    &option("audiences").known_to(Versions::since(9)).rare(),
 ];
 
 const SCOPE: Param = Param::optional(
@@ -1246,7 +1259,7 @@ pub(super) static MANAGE_REALM: Tool = Tool {
     summary: "Creates, changes or deletes an authentication realm (AD, LDAP, OpenID Connect), or syncs its users and groups. Options belong to its type.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[REALM_ACTION, REALM],
+    params: &[&REALM_ACTION, &REALM],
     call: Call::Choice(&Choice {
         by: &[&REALM_ACTION],
         place: Place::Only(Scope {
@@ -1257,8 +1270,13 @@ pub(super) static MANAGE_REALM: Tool = Tool {
         }),
         does: "{action} realm {realm}",
         rows: &[
-            post("create", "", takes![&[REALM, REALM_TYPE, CLAIM], OF_REALM]).harmless(),
-            put("update", "/{realm}", takes![OF_REALM, &[UNSET, DIGEST]])
+            post(
+                "create",
+                "",
+                takes![&[&REALM, &REALM_TYPE, &CLAIM], OF_REALM],
+            )
+            .harmless(),
+            put("update", "/{realm}", takes![OF_REALM, &[&UNSET, &DIGEST]])
                 .interrupts("Its users log in by these settings: wrong ones keep them out."),
             delete("delete", "/{realm}", &[])
                 .destroys("Its settings are gone, and its users can no longer log in.")
@@ -1267,7 +1285,14 @@ pub(super) static MANAGE_REALM: Tool = Tool {
             post(
                 "sync",
                 "/{realm}/sync",
-                &[SCOPE, VANISHED, ENABLE_NEW, PREVIEW, WAIT, WAIT_TIMEOUT],
+                &[
+                    &SCOPE,
+                    &VANISHED,
+                    &ENABLE_NEW,
+                    &PREVIEW,
+                    &WAIT,
+                    &WAIT_TIMEOUT,
+                ],
             )
             .judged(synced)
             .needs(&[

@@ -50,7 +50,7 @@ pub(super) static QUERY_AGENT: Tool = Tool {
     summary: "Reads from inside a VM through its guest agent: system, users, clock, file systems with their use, CPUs.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, QUERY],
+    params: &[&NODE, &VMID, &QUERY],
     call: Call::Choice(&Choice {
         by: &[&QUERY],
         place: Place::Only(AGENT),
@@ -247,7 +247,7 @@ pub(super) static READ_FILE: Tool = Tool {
     summary: "Elevated: reads a file inside a VM through its guest agent, a part at a time.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
-    params: &[NODE, VMID, FILE, COUNT, FROM],
+    params: &[&NODE, &VMID, &FILE, &COUNT, &FROM],
     call: Call::Steps(&[Step::read(FILE_READ, needs::AGENT_FILE_READ)], read_file),
 };
 
@@ -386,7 +386,7 @@ pub(super) static WRITE_FILE: Tool = Tool {
     summary: "Writes a file inside a VM through its guest agent, replacing what it held. At most 45 KiB.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, FILE, CONTENT, ENCODE],
+    params: &[&NODE, &VMID, &FILE, &CONTENT, &ENCODE],
     call: Call::Steps(
         &[
             Step::read(FILE_READ, needs::AGENT_FILE_READ).dispensable(),
@@ -490,7 +490,7 @@ pub(super) static SET_PASSWORD: Tool = Tool {
     summary: "Sets the password of a user inside a VM through its guest agent.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, VMID, USERNAME, PASSWORD, CRYPTED],
+    params: &[&NODE, &VMID, &USERNAME, &PASSWORD, &CRYPTED],
     call: Call::Steps(
         &[Step::change(
             Post,
@@ -512,7 +512,7 @@ fn set_password(client: &Client, args: &Args) -> Result<Answer, Error> {
         .request(Post, SET_USER_PASSWORD)
         .with_octets("username", &args[&USERNAME])
         .with_octets("password", &args[&PASSWORD]);
-    let request = args.send_given(request, &[CRYPTED]);
+    let request = args.send_given(request, &[&CRYPTED]);
     result(client.change(&request, Reply::Object("result"))?)?;
     let user = text::cut(&text::inline(&args[&USERNAME]), 100);
     let what = format!("Set the password of {user} in VM {}", &args[&VMID]);
@@ -538,7 +538,7 @@ pub(super) static CONTROL_AGENT: Tool = Tool {
     summary: "Freezes, thaws or trims the file systems of a VM, shuts it down or suspends it, through its guest agent. A frozen one stays frozen until fsfreeze_thaw.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, ACTION],
+    params: &[&NODE, &VMID, &ACTION],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(AGENT),

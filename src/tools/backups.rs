@@ -40,16 +40,16 @@ const PROTECTED: Param = Param::optional(
     Kind::Flag,
     "Protect it from pruning and deletion.",
 );
-const BACKUP_PARAMS: &[Param] = &[
-    guest::NODE,
-    VMID_OR_GUESTS,
-    TO_STORAGE,
-    MODE,
-    COMPRESS,
-    NOTES,
-    PROTECTED,
-    WAIT,
-    WAIT_TIMEOUT,
+const BACKUP_PARAMS: &[&Param] = &[
+    &guest::NODE,
+    &VMID_OR_GUESTS,
+    &TO_STORAGE,
+    &MODE,
+    &COMPRESS,
+    &NOTES,
+    &PROTECTED,
+    &WAIT,
+    &WAIT_TIMEOUT,
 ];
 const BACKUP_REQUESTS: &[Step] = &[
     Step::read("/cluster/resources", &[]),
@@ -110,7 +110,7 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     let mut request = args
         .request(Post, "/nodes/{node}/vzdump")
         .with("vmid", vmid);
-    request = args.send_given(request, &[TO_STORAGE, MODE, COMPRESS]);
+    request = args.send_given(request, &[&TO_STORAGE, &MODE, &COMPRESS]);
     if let Some(notes) = args.get(&NOTES) {
         // A single line, with these two characters escaped (`PVE/VZDump.pm`).
         let notes = notes.replace('\\', "\\\\").replace('\n', "\\n");
@@ -118,7 +118,7 @@ fn create(client: &Client, args: &Args, guest: Guest) -> Result<Answer, Error> {
     }
     // As in the web interface: a new backup is not a reason to prune older ones.
     request = request.with("remove", "0");
-    let data = client.change(&args.send_given(request, &[PROTECTED]), Reply::TaskOrOk)?;
+    let data = client.change(&args.send_given(request, &[&PROTECTED]), Reply::TaskOrOk)?;
     if data == "OK" {
         return Err(elsewhere(match seen {
             Some(_) => "It has just been moved: proxmox_get_vms shows where.".to_owned(),
@@ -143,7 +143,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Elevated, unlike proxmox_list_storage_content: lists backups on all storages or one, newest first.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
-    params: &[ON_NODE, ON_STORAGE, OF_GUEST, MISSING, LIMIT, OFFSET],
+    params: &[&ON_NODE, &ON_STORAGE, &OF_GUEST, &MISSING, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[RESOURCES_REQUEST, CONTENT_REQUEST.also(&[needs::BACKUP])],
         list,
@@ -253,15 +253,15 @@ pub(super) static RESTORE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[
-        NODE,
-        NEW_VMID,
-        ARCHIVE,
-        RESTORE_STORAGE,
-        OVERWRITE,
-        UNIQUE,
-        START,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &NEW_VMID,
+        &ARCHIVE,
+        &RESTORE_STORAGE,
+        &OVERWRITE,
+        &UNIQUE,
+        &START,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -297,7 +297,7 @@ fn restore_lxc(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("ostemplate", archive)
         .with("restore", "1")
         .with("storage", &*storage);
-    let request = args.send_given(request, &[OVERWRITE, UNIQUE, START]);
+    let request = args.send_given(request, &[&OVERWRITE, &UNIQUE, &START]);
     let what = format!(
         "Restore container {} from {archive} to {storage}",
         &args[&NEW_VMID]
@@ -326,16 +326,16 @@ pub(super) static RESTORE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[
-        NODE,
-        NEW_VMID,
-        ARCHIVE,
-        RESTORE_STORAGE,
-        OVERWRITE,
-        UNIQUE,
-        START,
-        LIVE_RESTORE,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &NEW_VMID,
+        &ARCHIVE,
+        &RESTORE_STORAGE,
+        &OVERWRITE,
+        &UNIQUE,
+        &START,
+        &LIVE_RESTORE,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Step::change(
@@ -361,7 +361,7 @@ pub(super) static DELETE: Tool = Tool {
     summary: "Deletes a backup permanently.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, STORAGE, VOLUME, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &STORAGE, &VOLUME, &WAIT, &WAIT_TIMEOUT],
     call: Call::Steps(
         &[Step::change(
             Delete,

@@ -56,7 +56,7 @@ pub(super) static STATUS: Tool = Tool {
     summary: "Shows the health of Ceph, its flags, daemons with their versions, log, CRUSH map or configuration.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[VIEW, AT_NODE],
+    params: &[&VIEW, &AT_NODE],
     call: Call::Choice(&Choice {
         by: &[&VIEW],
         place: Place::Only(CLUSTER),
@@ -89,13 +89,13 @@ pub(super) static STATUS: Tool = Tool {
             get(
                 "metadata",
                 "/cluster/ceph/metadata",
-                &[LINES.local(), OFFSET],
+                &[&LINES.local(), &OFFSET],
                 Show::Made(metadata),
             ),
             get(
                 "log",
                 "/nodes/{node}/ceph/log",
-                &[LINES, FIRST_LINE, ERRORS_ONLY, GREP],
+                &[&LINES, &FIRST_LINE, &ERRORS_ONLY, &GREP],
                 Show::Made(log),
             )
             .needs(needs::LOGS),
@@ -103,7 +103,7 @@ pub(super) static STATUS: Tool = Tool {
             get(
                 "config",
                 "/nodes/{node}/ceph/cfg/db",
-                &[LINES.local(), OFFSET],
+                &[&LINES.local(), &OFFSET],
                 Show::Made(config),
             ),
         ],
@@ -300,36 +300,36 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists OSDs, monitors, managers, metadata servers, pools, file systems or CRUSH rules of Ceph, or one OSD or pool.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, KIND],
+    params: &[&NODE, &KIND],
     call: Call::Choice(&Choice {
         by: &[&KIND],
         place: Place::Only(OF_NODE),
         does: "",
         rows: &[
-            get("osd", "/osd", &[LIMIT, OFFSET], Show::Made(osds)),
+            get("osd", "/osd", &[&LIMIT, &OFFSET], Show::Made(osds)),
             get(
                 "osd",
                 "/osd/{name}/metadata",
-                &[ONE.local()],
+                &[&ONE.local()],
                 Show::Made(osd),
             )
             .needs(needs::ALL_NODES),
             get(
                 "mon",
                 "/mon",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 daemons!("monitors", "monitor", "monitors", Column::flag("quorum")),
             ),
             get(
                 "mgr",
                 "/mgr",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 daemons!("managers", "manager", "managers"),
             ),
             get(
                 "mds",
                 "/mds",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 daemons!(
                     "metadata_servers",
                     "metadata server",
@@ -338,11 +338,11 @@ pub(super) static LIST: Tool = Tool {
                     Column::number("rank")
                 ),
             ),
-            get("pool", "/pool", &[LIMIT, OFFSET], Show::Made(pools)),
+            get("pool", "/pool", &[&LIMIT, &OFFSET], Show::Made(pools)),
             get(
                 "pool",
                 "/pool/{name}/status",
-                &[ONE.local()],
+                &[&ONE.local()],
                 Show::Fields(&Fields {
                     heading: "Ceph pool {name}",
                     columns: &[
@@ -359,7 +359,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "fs",
                 "/fs",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "file_systems",
                     noun: ["file system", "file systems"],
@@ -375,7 +375,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "rules",
                 "/rules",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "rules",
                     noun: ["CRUSH rule", "CRUSH rules"],
@@ -510,16 +510,16 @@ const APPLICATION: Param =
     Param::optional("application", Kind::Choice(&["rbd", "cephfs", "rgw"]), "");
 const CRUSH_RULE: Param = Param::optional("crush_rule", Kind::Text(1, 255), "");
 /// What a new pool is made of, and what can be changed later.
-const OF_POOL: &[Param] = &[
-    SIZE,
-    MIN_SIZE,
-    PG_NUM,
-    AUTOSCALE,
-    APPLICATION,
-    CRUSH_RULE,
-    Param::optional("pg_num_min", Kind::Integer(1, 32_768), "").rare(),
-    Param::optional("target_size", Kind::Text(1, 20), "Such as 2T.").rare(),
-    Param::optional("target_size_ratio", Kind::Number(0.0, 1e9), "").rare(),
+const OF_POOL: &[&Param] = &[
+    &SIZE,
+    &MIN_SIZE,
+    &PG_NUM,
+    &AUTOSCALE,
+    &APPLICATION,
+    &CRUSH_RULE,
+    &Param::optional("pg_num_min", Kind::Integer(1, 32_768), "").rare(),
+    &Param::optional("target_size", Kind::Text(1, 20), "Such as 2T.").rare(),
+    &Param::optional("target_size_ratio", Kind::Number(0.0, 1e9), "").rare(),
 ];
 const ERASURE_CODING: Param =
     Param::optional("erasure_coding", Kind::Text(3, 200), "Such as k=2,m=1.")
@@ -542,7 +542,7 @@ pub(super) static MANAGE_POOL: Tool = Tool {
     summary: "Creates, changes or destroys a Ceph pool.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, POOL_ACTION, NAME],
+    params: &[&NODE, &POOL_ACTION, &NAME],
     call: Call::Choice(&Choice {
         by: &[&POOL_ACTION],
         place: Place::Only(OF_NODE),
@@ -552,9 +552,9 @@ pub(super) static MANAGE_POOL: Tool = Tool {
                 "create",
                 "/pool",
                 takes![
-                    &[NAME],
+                    &[&NAME],
                     OF_POOL,
-                    &[ADD_STORAGES, ERASURE_CODING, WAIT, WAIT_TIMEOUT]
+                    &[&ADD_STORAGES, &ERASURE_CODING, &WAIT, &WAIT_TIMEOUT]
                 ],
             )
             .judged(reshaped)
@@ -567,7 +567,7 @@ pub(super) static MANAGE_POOL: Tool = Tool {
             put(
                 "update",
                 "/pool/{name}",
-                takes![OF_POOL, &[WAIT, WAIT_TIMEOUT]],
+                takes![OF_POOL, &[&WAIT, &WAIT_TIMEOUT]],
             )
             .judged(reshaped)
             .reads(First::Other("/pool/{name}/status"))
@@ -575,7 +575,13 @@ pub(super) static MANAGE_POOL: Tool = Tool {
             delete(
                 "destroy",
                 "/pool/{name}",
-                &[FORCE, REMOVE_STORAGES, REMOVE_PROFILE, WAIT, WAIT_TIMEOUT],
+                &[
+                    &FORCE,
+                    &REMOVE_STORAGES,
+                    &REMOVE_PROFILE,
+                    &WAIT,
+                    &WAIT_TIMEOUT,
+                ],
             )
             .destroys("All data in it is lost for good, disks of guests included.")
             .reads(First::Other("/pool/{name}/status"))
@@ -651,36 +657,36 @@ pub(super) static MANAGE_DAEMON: Tool = Tool {
     summary: "Creates or destroys a Ceph monitor, manager or metadata server; takes an OSD in or out, or scrubs it. proxmox_manage_ceph_osd creates and destroys OSDs.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, DAEMON, DAEMON_ACTION, ID],
+    params: &[&NODE, &DAEMON, &DAEMON_ACTION, &ID],
     call: Call::Choice(&Choice {
         by: &[&DAEMON, &DAEMON_ACTION],
         place: Place::Only(OF_NODE),
         does: "{action} {kind}.{id} on {place}",
         rows: &[
-            post("mon create", "/mon/{id}", &[MON_ADDRESS, WAIT, WAIT_TIMEOUT])
+            post("mon create", "/mon/{id}", &[&MON_ADDRESS, &WAIT, &WAIT_TIMEOUT])
                 .harmless()
                 .touches(Touches::NoGuest)
                 .starts_task(),
-            delete("mon destroy", "/mon/{id}", &[WAIT, WAIT_TIMEOUT])
+            delete("mon destroy", "/mon/{id}", &[&WAIT, &WAIT_TIMEOUT])
                 .interrupts("Without a majority of monitors all of Ceph stops, and guests with it.")
                 .reads_entry("/mon", "name", &ID)
                 .also_reads(&[SAFETY])
                 .checks(may_go)
                 .starts_task(),
-            post("mgr create", "/mgr/{id}", &[WAIT, WAIT_TIMEOUT])
+            post("mgr create", "/mgr/{id}", &[&WAIT, &WAIT_TIMEOUT])
                 .harmless()
                 .touches(Touches::NoGuest)
                 .starts_task(),
-            delete("mgr destroy", "/mgr/{id}", &[WAIT, WAIT_TIMEOUT])
+            delete("mgr destroy", "/mgr/{id}", &[&WAIT, &WAIT_TIMEOUT])
                 .interrupts("Without a manager Ceph neither reports its state nor balances.")
                 .reads_entry("/mgr", "name", &ID)
                 .checks(other_managers)
                 .starts_task(),
-            post("mds create", "/mds/{id}", &[HOTSTANDBY, WAIT, WAIT_TIMEOUT])
+            post("mds create", "/mds/{id}", &[&HOTSTANDBY, &WAIT, &WAIT_TIMEOUT])
                 .harmless()
                 .touches(Touches::NoGuest)
                 .starts_task(),
-            delete("mds destroy", "/mds/{id}", &[WAIT, WAIT_TIMEOUT])
+            delete("mds destroy", "/mds/{id}", &[&WAIT, &WAIT_TIMEOUT])
                 .interrupts("Its file system stops unless another takes over.")
                 .reads_entry("/mds", "name", &ID)
                 .also_reads(&[SAFETY])
@@ -696,7 +702,7 @@ pub(super) static MANAGE_DAEMON: Tool = Tool {
                 .does("take osd.{id} out")
                 .also_reads(&[OSDS])
                 .checks(state_of_osd),
-            post("osd scrub", "/osd/{id}/scrub", &[DEEP])
+            post("osd scrub", "/osd/{id}/scrub", &[&DEEP])
                 .harmless()
                 .touches(Touches::NoGuest)
                 .does("scrub osd.{id}")
@@ -819,7 +825,7 @@ pub(super) static MANAGE_FS: Tool = Tool {
     summary: "Creates or destroys a CephFS. It needs a metadata server to be used.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, FS_ACTION, NAME],
+    params: &[&NODE, &FS_ACTION, &NAME],
     call: Call::Choice(&Choice {
         by: &[&FS_ACTION],
         place: Place::Only(OF_NODE),
@@ -828,7 +834,7 @@ pub(super) static MANAGE_FS: Tool = Tool {
             post(
                 "create",
                 "/fs/{name}",
-                &[FS_PGS, ADD_STORAGE, WAIT, WAIT_TIMEOUT],
+                &[&FS_PGS, &ADD_STORAGE, &WAIT, &WAIT_TIMEOUT],
             )
             .harmless()
             .touches(Touches::NoGuest)
@@ -837,7 +843,7 @@ pub(super) static MANAGE_FS: Tool = Tool {
             delete(
                 "destroy",
                 "/fs/{name}",
-                &[REMOVE_POOLS, FS_STORAGES, WAIT, WAIT_TIMEOUT],
+                &[&REMOVE_POOLS, &FS_STORAGES, &WAIT, &WAIT_TIMEOUT],
             )
             .destroys("All files in it are lost for good.")
             .known_to(Versions::since(9))
@@ -881,7 +887,7 @@ const SERVICE: Param = Param::optional(
 macro_rules! flags {
     ($($constant:ident $name:literal => $means:literal,)+) => {
         $(const $constant: Param = Param::optional($name, Kind::Flag, "");)+
-        const FLAGS: &[Param] = &[$($constant,)+ WAIT, WAIT_TIMEOUT];
+        const FLAGS: &[&Param] = &[$(&$constant,)+ &WAIT, &WAIT_TIMEOUT];
         const MEANINGS: &[(&str, &str)] = &[$(($name, $means),)+];
         const SET: &str = concat!("set flags of Ceph:", $("[ ", $name, "={", $name, "}]",)+);
     };
@@ -906,7 +912,7 @@ pub(super) static CONTROL: Tool = Tool {
     summary: "Starts, stops or restarts Ceph services of a node, or sets and clears flags of the cluster.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[CONTROL_ACTION, OF_SERVICES],
+    params: &[&CONTROL_ACTION, &OF_SERVICES],
     call: Call::Choice(&Choice {
         by: &[&CONTROL_ACTION],
         place: Place::Only(CLUSTER),
@@ -915,7 +921,7 @@ pub(super) static CONTROL: Tool = Tool {
             post(
                 "start",
                 "/nodes/{node}/ceph/start",
-                &[SERVICE, WAIT, WAIT_TIMEOUT],
+                &[&SERVICE, &WAIT, &WAIT_TIMEOUT],
             )
             .harmless()
             .touches(Touches::NoGuest)
@@ -923,7 +929,7 @@ pub(super) static CONTROL: Tool = Tool {
             post(
                 "stop",
                 "/nodes/{node}/ceph/stop",
-                &[SERVICE, WAIT, WAIT_TIMEOUT],
+                &[&SERVICE, &WAIT, &WAIT_TIMEOUT],
             )
             .interrupts(STOPPED)
             .also_reads(&[SAFETY])
@@ -932,7 +938,7 @@ pub(super) static CONTROL: Tool = Tool {
             post(
                 "restart",
                 "/nodes/{node}/ceph/restart",
-                &[SERVICE, WAIT, WAIT_TIMEOUT],
+                &[&SERVICE, &WAIT, &WAIT_TIMEOUT],
             )
             .interrupts(STOPPED)
             .also_reads(&[SAFETY])

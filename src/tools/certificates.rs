@@ -28,7 +28,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists the certificates of a node with issuer, names, expiry and fingerprint.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE],
+    params: &[&NODE],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(Scope {
@@ -37,7 +37,7 @@ pub(super) static LIST: Tool = Tool {
         }),
         does: "",
         rows: &[list(
-            &[LIMIT, OFFSET],
+            &[&LIMIT, &OFFSET],
             Show::Table(&Table {
                 name: "certificates",
                 noun: ["certificate", "certificates"],
@@ -103,20 +103,24 @@ pub(super) static MANAGE: Tool = Tool {
     summary: "Uploads or removes the custom certificate of a node's API and web interface, or orders, renews or revokes it through ACME.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, ACTION],
+    params: &[&NODE, &ACTION],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(OF_NODE),
         does: "{action} certificate of {place}",
         rows: &[
-            post("upload", "/custom", &[CERTIFICATES, KEY, FORCE, RESTART])
-                .judged(replaced)
-                .does("upload a custom certificate to {place}")
-                .also_reads(INFO)
-                .checks(can_replace)
-                .answers(Reply::Object("fingerprint"))
-                .says("done", uploaded),
-            delete("remove", "/custom", &[RESTART])
+            post(
+                "upload",
+                "/custom",
+                &[&CERTIFICATES, &KEY, &FORCE, &RESTART],
+            )
+            .judged(replaced)
+            .does("upload a custom certificate to {place}")
+            .also_reads(INFO)
+            .checks(can_replace)
+            .answers(Reply::Object("fingerprint"))
+            .says("done", uploaded),
+            delete("remove", "/custom", &[&RESTART])
                 .destroys("Its key is lost, and clients that trust it alone can no longer connect.")
                 .does("remove the custom certificate of {place}")
                 .reads(First::Nothing)
@@ -125,7 +129,7 @@ pub(super) static MANAGE: Tool = Tool {
             post(
                 "acme_order",
                 "/acme/certificate",
-                &[FORCE, WAIT, WAIT_TIMEOUT],
+                &[&FORCE, &WAIT, &WAIT_TIMEOUT],
             )
             .judged(replaced)
             .does("order a certificate for {place} through ACME")
@@ -135,7 +139,7 @@ pub(super) static MANAGE: Tool = Tool {
             put(
                 "acme_renew",
                 "/acme/certificate",
-                &[FORCE, WAIT, WAIT_TIMEOUT],
+                &[&FORCE, &WAIT, &WAIT_TIMEOUT],
             )
             .interrupts("pveproxy of the node restarts, which ends its connections.")
             .does("renew the certificate of {place} through ACME")
@@ -143,7 +147,7 @@ pub(super) static MANAGE: Tool = Tool {
             .also_reads(INFO_AND_CONFIG)
             .checks(can_renew)
             .starts_task(),
-            delete("acme_revoke", "/acme/certificate", &[WAIT, WAIT_TIMEOUT])
+            delete("acme_revoke", "/acme/certificate", &[&WAIT, &WAIT_TIMEOUT])
                 .destroys("It and its key are removed, and nobody accepts it any more.")
                 .does("revoke the certificate of {place} through ACME")
                 .reads(First::Nothing)
@@ -275,7 +279,7 @@ pub(super) static MANAGE_ACCOUNT: Tool = Tool {
     summary: "Registers, updates or deactivates the account that orders certificates. Needs the login of root@pam.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[ACCOUNT_ACTION, NAME],
+    params: &[&ACCOUNT_ACTION, &NAME],
     call: Call::Choice(&Choice {
         by: &[&ACCOUNT_ACTION],
         place: Place::Only(Scope {
@@ -293,25 +297,25 @@ pub(super) static MANAGE_ACCOUNT: Tool = Tool {
                 "register",
                 "",
                 &[
-                    NAME,
-                    CONTACT,
-                    DIRECTORY,
-                    TERMS,
-                    EAB_KID,
-                    EAB_KEY,
-                    WAIT,
-                    WAIT_TIMEOUT,
+                    &NAME,
+                    &CONTACT,
+                    &DIRECTORY,
+                    &TERMS,
+                    &EAB_KID,
+                    &EAB_KEY,
+                    &WAIT,
+                    &WAIT_TIMEOUT,
                 ],
             )
             .harmless()
             .does("register ACME account[ {name}]")
             .starts_task()
             .needs_login(Login::Root),
-            put("update", "/{name}", &[CONTACT, WAIT, WAIT_TIMEOUT])
+            put("update", "/{name}", &[&CONTACT, &WAIT, &WAIT_TIMEOUT])
                 .harmless()
                 .starts_task()
                 .needs_login(Login::Root),
-            delete("deactivate", "/{name}", &[WAIT, WAIT_TIMEOUT])
+            delete("deactivate", "/{name}", &[&WAIT, &WAIT_TIMEOUT])
                 .destroys("The CA never takes it again: what it ordered can be neither renewed nor revoked with it.")
                 .starts_task()
                 .needs_login(Login::Root),

@@ -38,13 +38,13 @@ pub(super) const SEARCHDOMAIN: Param =
     Param::optional("searchdomain", Kind::Text(1, 256), "").local();
 
 /// The settings that a new guest can be given.
-const FIELDS: &[Param] = &[
-    USER,
-    PASSWORD,
-    SSH_KEYS,
-    IP_CONFIG,
-    NAMESERVER,
-    SEARCHDOMAIN,
+const FIELDS: &[&Param] = &[
+    &USER,
+    &PASSWORD,
+    &SSH_KEYS,
+    &IP_CONFIG,
+    &NAMESERVER,
+    &SEARCHDOMAIN,
 ];
 
 pub(super) fn is_wanted(args: &Args) -> bool {
@@ -88,14 +88,14 @@ pub(super) static READ: Tool = Tool {
     summary: "Shows the cloud-init settings of a VM and which of them wait for its next start.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID],
+    params: &[&NODE, &VMID],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(OF_VM),
         does: "",
         rows: &[
             get("", "", &[], Show::Made(settings)),
-            get("", "/dump", &[DUMP], Show::Made(dump)),
+            get("", "/dump", &[&DUMP], Show::Made(dump)),
         ],
     }),
 };
@@ -156,7 +156,7 @@ pub(super) static REGENERATE: Tool = Tool {
     summary: "Writes changed cloud-init settings onto the drive of a VM, which reads them at its next start.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, VMID],
+    params: &[&NODE, &VMID],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(OF_VM),
@@ -199,7 +199,7 @@ pub(super) static SET_CDROM: Tool = Tool {
     summary: "Inserts an ISO image into a CD drive of a VM, ejects it, or adds a cloud-init drive. proxmox_remove_disk_vm removes a drive.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, VMID, ACTION, ISO, STORAGE, DRIVE, DIGEST],
+    params: &[&NODE, &VMID, &ACTION, &ISO, &STORAGE, &DRIVE, &DIGEST],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
@@ -315,7 +315,7 @@ mod tests {
         let given = [("vmid", json!(100)), ("dump", json!("user"))];
         let given = given.map(|(name, value)| (name.to_owned(), value));
         let args =
-            Args::parse(&[VMID, DUMP], &given.into_iter().collect()).expect("they are right");
+            Args::parse(vec![&VMID, &DUMP], &given.into_iter().collect()).expect("they are right");
         let answer = dump(&args, json!(document), &Value::Null);
         let shown = format!("{answer:?}");
         assert!(

@@ -59,13 +59,13 @@ pub(super) static CREATE: Tool = Tool {
     summary: "Opens the console of a guest or node for a few seconds, and gives the web link to it, which takes a login there.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
-    params: &[TARGET, KIND, NODE, GUEST],
+    params: &[&TARGET, &KIND, &NODE, &GUEST],
     call: Call::Choice(&Choice {
         by: &[&KIND],
         place: Place::By(&TARGET, SCOPES),
         does: "open the {kind} console of {place}",
         rows: &[
-            post("vnc", "/vncproxy", &[SHOW_TICKET])
+            post("vnc", "/vncproxy", &[&SHOW_TICKET])
                 .harmless()
                 .always(WEBSOCKET)
                 .in_scopes(&["vm", "lxc"])
@@ -73,33 +73,33 @@ pub(super) static CREATE: Tool = Tool {
                 .reveals(&SHOW_TICKET)
                 .says("open", ticket)
                 .then(linked),
-            post("term", "/termproxy", &[SERIAL, SHOW_TICKET])
+            post("term", "/termproxy", &[&SERIAL, &SHOW_TICKET])
                 .harmless()
                 .in_scopes(&["vm"])
                 .answers(Reply::Object("port"))
                 .reveals(&SHOW_TICKET)
                 .says("open", ticket)
                 .then(linked),
-            post("term", "/termproxy", &[SHOW_TICKET])
+            post("term", "/termproxy", &[&SHOW_TICKET])
                 .harmless()
                 .in_scopes(&["lxc", "node"])
                 .answers(Reply::Object("port"))
                 .reveals(&SHOW_TICKET)
                 .says("open", ticket)
                 .then(linked),
-            post("spice", "/spiceproxy", &[SHOW_TICKET])
+            post("spice", "/spiceproxy", &[&SHOW_TICKET])
                 .harmless()
                 .in_scopes(&["vm", "lxc"])
                 .answers(Reply::Object("proxy"))
                 .reveals(&SHOW_TICKET)
                 .says("open", viewer_file)
                 .then(linked),
-            post("vnc", "/vncshell", &[SHOW_TICKET])
+            post("vnc", "/vncshell", &[&SHOW_TICKET])
                 .harmless()
                 .in_scopes(&["node"])
                 .answers(Reply::Object("port"))
                 .checks(not_for_tokens),
-            post("spice", "/spiceshell", &[SHOW_TICKET])
+            post("spice", "/spiceshell", &[&SHOW_TICKET])
                 .harmless()
                 .in_scopes(&["node"])
                 .answers(Reply::Object("proxy"))

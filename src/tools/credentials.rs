@@ -29,12 +29,12 @@ pub(super) static SET_PASSWORD: Tool = Tool {
     summary: "Sets the password of a user of the realms pve and pam. Needs a login, of a user with User.Modify.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[USER],
+    params: &[&USER],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(OF_USERS),
         does: "set the password of {place}",
-        rows: &[put("", "", &[USER, PASSWORD])
+        rows: &[put("", "", &[&USER, &PASSWORD])
             .interrupts("Whoever knows only the present one can no longer log in.")
             .reads(First::Nothing)
             .checks(is_not_ours)
@@ -76,7 +76,7 @@ pub(super) static MANAGE_TFA: Tool = Tool {
     summary: "Adds, changes or deletes a second factor of a user. Needs a login, of a user with User.Modify.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[USER, ACTION, ID],
+    params: &[&USER, &ACTION, &ID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -85,14 +85,14 @@ pub(super) static MANAGE_TFA: Tool = Tool {
         }),
         does: "{action} second factor[ {id}] of {place}",
         rows: &[
-            post("add", "", &[TYPE, URI, VALUE, DESCRIPTION])
+            post("add", "", &[&TYPE, &URI, &VALUE, &DESCRIPTION])
                 .interrupts("From then on the user cannot log in without a second factor.")
                 .does("add a second factor ({type}) to {place}")
                 .checks(is_not_ours)
                 .answers(Reply::Object("id"))
                 .says("done", added)
                 .needs_login(CONFIRMED),
-            put("update", "/{id}", &[DESCRIPTION, ENABLE])
+            put("update", "/{id}", &[&DESCRIPTION, &ENABLE])
                 .judged(disabled)
                 .checks(is_not_ours)
                 .needs_login(CONFIRMED),

@@ -42,12 +42,12 @@ pub(super) static INITIALIZE: Tool = Tool {
     summary: "Writes a new partition table (GPT) to an unused disk.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, DISK],
+    params: &[&NODE, &DISK],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(DISKS),
         does: "initialize {disk} of {place} with GPT",
-        rows: &[post("", "/initgpt", &[DISK, UUID, WAIT, WAIT_TIMEOUT])
+        rows: &[post("", "/initgpt", &[&DISK, &UUID, &WAIT, &WAIT_TIMEOUT])
             .destroys(ERASED)
             .also_reads(&[LISTED])
             .checks(is_unused)
@@ -137,7 +137,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists the LVM thin pools or directory mounts of a node, or the state of a ZFS pool's devices. proxmox_get_node_lvm and proxmox_get_node_zfs list the others.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, LIST_KIND],
+    params: &[&NODE, &LIST_KIND],
     call: Call::Choice(&Choice {
         by: &[&LIST_KIND],
         place: Place::Only(DISKS),
@@ -146,7 +146,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "lvmthin",
                 "/lvmthin",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "thin_pools",
                     noun: ["thin pool", "thin pools"],
@@ -163,7 +163,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "directory",
                 "/directory",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "directories",
                     noun: ["directory", "directories"],
@@ -180,7 +180,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "zfs_detail",
                 "/zfs/{name}",
-                &[POOL_NAME.local(), LIMIT, OFFSET],
+                &[&POOL_NAME.local(), &LIMIT, &OFFSET],
                 Show::Made(zfs),
             ),
         ],
@@ -291,7 +291,7 @@ pub(super) static MANAGE: Tool = Tool {
     summary: "Creates an LVM volume group, thin pool, directory or ZFS pool on unused disks, or destroys it.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, KIND, ACTION, NAME],
+    params: &[&NODE, &KIND, &ACTION, &NAME],
     call: Call::Choice(&Choice {
         by: &[&KIND, &ACTION],
         place: Place::Only(DISKS),
@@ -300,7 +300,7 @@ pub(super) static MANAGE: Tool = Tool {
             post(
                 "lvm create",
                 "/lvm",
-                &[NAME, DEVICE, ADD_STORAGE, WAIT, WAIT_TIMEOUT],
+                &[&NAME, &DEVICE, &ADD_STORAGE, &WAIT, &WAIT_TIMEOUT],
             )
             .destroys(ERASED)
             .does("create volume group {name} of {place} on {device}")
@@ -311,7 +311,7 @@ pub(super) static MANAGE: Tool = Tool {
             post(
                 "lvmthin create",
                 "/lvmthin",
-                &[NAME, DEVICE, ADD_STORAGE, WAIT, WAIT_TIMEOUT],
+                &[&NAME, &DEVICE, &ADD_STORAGE, &WAIT, &WAIT_TIMEOUT],
             )
             .destroys(ERASED)
             .does("create thin pool {name} of {place} on {device}")
@@ -322,7 +322,14 @@ pub(super) static MANAGE: Tool = Tool {
             post(
                 "directory create",
                 "/directory",
-                &[NAME, DEVICE, FILESYSTEM, ADD_STORAGE, WAIT, WAIT_TIMEOUT],
+                &[
+                    &NAME,
+                    &DEVICE,
+                    &FILESYSTEM,
+                    &ADD_STORAGE,
+                    &WAIT,
+                    &WAIT_TIMEOUT,
+                ],
             )
             .destroys(ERASED)
             .does("create directory {name} of {place} on {device}")
@@ -334,15 +341,15 @@ pub(super) static MANAGE: Tool = Tool {
                 "zfs create",
                 "/zfs",
                 &[
-                    NAME,
-                    DEVICES,
-                    RAIDLEVEL,
-                    ASHIFT,
-                    DRAID,
-                    COMPRESSION,
-                    ADD_STORAGE,
-                    WAIT,
-                    WAIT_TIMEOUT,
+                    &NAME,
+                    &DEVICES,
+                    &RAIDLEVEL,
+                    &ASHIFT,
+                    &DRAID,
+                    &COMPRESSION,
+                    &ADD_STORAGE,
+                    &WAIT,
+                    &WAIT_TIMEOUT,
                 ],
             )
             .destroys(ERASED)
@@ -354,7 +361,7 @@ pub(super) static MANAGE: Tool = Tool {
             delete(
                 "lvm destroy",
                 "/lvm/{name}",
-                &[CLEANUP_CONFIG, CLEANUP_DISKS, WAIT, WAIT_TIMEOUT],
+                &[&CLEANUP_CONFIG, &CLEANUP_DISKS, &WAIT, &WAIT_TIMEOUT],
             )
             .destroys(DESTROYED)
             .does("destroy volume group {name} of {place}")
@@ -371,11 +378,11 @@ pub(super) static MANAGE: Tool = Tool {
                 "lvmthin destroy",
                 "/lvmthin/{name}",
                 &[
-                    VOLUME_GROUP,
-                    CLEANUP_CONFIG,
-                    CLEANUP_DISKS,
-                    WAIT,
-                    WAIT_TIMEOUT,
+                    &VOLUME_GROUP,
+                    &CLEANUP_CONFIG,
+                    &CLEANUP_DISKS,
+                    &WAIT,
+                    &WAIT_TIMEOUT,
                 ],
             )
             .destroys(DESTROYED)
@@ -392,7 +399,7 @@ pub(super) static MANAGE: Tool = Tool {
             delete(
                 "directory destroy",
                 "/directory/{name}",
-                &[CLEANUP_CONFIG, CLEANUP_DISKS, WAIT, WAIT_TIMEOUT],
+                &[&CLEANUP_CONFIG, &CLEANUP_DISKS, &WAIT, &WAIT_TIMEOUT],
             )
             .judged(unmounted)
             .does("destroy directory {name} of {place}")
@@ -408,7 +415,7 @@ pub(super) static MANAGE: Tool = Tool {
             delete(
                 "zfs destroy",
                 "/zfs/{name}",
-                &[CLEANUP_CONFIG, CLEANUP_DISKS, WAIT, WAIT_TIMEOUT],
+                &[&CLEANUP_CONFIG, &CLEANUP_DISKS, &WAIT, &WAIT_TIMEOUT],
             )
             .destroys(DESTROYED)
             .does("destroy ZFS pool {name} of {place}")

@@ -52,16 +52,16 @@ pub(super) static ADD_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        VMID,
-        NEW_DISK,
-        STORAGE,
-        IMPORTED_SIZE,
-        IMPORT_FROM,
-        IMAGE_FORMAT,
-        DISK_OPTIONS,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID,
+        &NEW_DISK,
+        &STORAGE,
+        &IMPORTED_SIZE,
+        &IMPORT_FROM,
+        &IMAGE_FORMAT,
+        &DISK_OPTIONS,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -166,14 +166,14 @@ pub(super) static ADD_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        VMID,
-        NEW_MOUNT_POINT,
-        STORAGE,
-        NEW_SIZE,
-        MOUNT_PATH,
-        IN_BACKUPS,
-        MOUNT_OPTIONS,
+        &NODE,
+        &VMID,
+        &NEW_MOUNT_POINT,
+        &STORAGE,
+        &NEW_SIZE,
+        &MOUNT_PATH,
+        &IN_BACKUPS,
+        &MOUNT_OPTIONS,
     ],
     call: Call::Steps(
         &[
@@ -245,7 +245,15 @@ pub(super) static RESIZE_VM: Tool = Tool {
     summary: "Enlarges a disk of a VM. The guest must still grow its partition and file system.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, VM_DISK, GROWN_SIZE, DIGEST, WAIT, WAIT_TIMEOUT],
+    params: &[
+        &NODE,
+        &VMID,
+        &VM_DISK,
+        &GROWN_SIZE,
+        &DIGEST,
+        &WAIT,
+        &WAIT_TIMEOUT,
+    ],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
@@ -268,13 +276,13 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID,
-        LXC_VOLUME,
-        GROWN_SIZE,
-        DIGEST,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID,
+        &LXC_VOLUME,
+        &GROWN_SIZE,
+        &DIGEST,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -294,7 +302,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
 
 fn grow(client: &Client, args: &Args, guest: Guest, slot: &Param) -> Result<Answer, Error> {
     let request = args.request(Put, &guest.path("resize"));
-    let request = args.send_given(request, &[*slot, GROWN_SIZE]);
+    let request = args.send_given(request, &[slot, &GROWN_SIZE]);
     // PVE 7 replies nothing once a disk of a VM has grown.
     let reply = match guest {
         Guest::Container => Reply::Task,
@@ -380,7 +388,7 @@ pub(super) static REMOVE_VM: Tool = Tool {
     summary: "Detaches a disk from a VM. Its volume is kept as unusedN unless purge.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, REMOVED_DISK, PURGE],
+    params: &[&NODE, &VMID, &REMOVED_DISK, &PURGE],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
@@ -409,7 +417,7 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     summary: "Detaches a mount point from a container. Its volume is kept as unusedN.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, REMOVED_MOUNT_POINT],
+    params: &[&NODE, &VMID, &REMOVED_MOUNT_POINT],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
@@ -530,15 +538,15 @@ pub(super) static MOVE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID,
-        VM_DISK,
-        TO_STORAGE,
-        DELETE,
-        IMAGE_FORMAT,
-        DIGEST,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID,
+        &VM_DISK,
+        &TO_STORAGE,
+        &DELETE,
+        &IMAGE_FORMAT,
+        &DIGEST,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -553,7 +561,7 @@ pub(super) static MOVE_VM: Tool = Tool {
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
-            let params = &[VM_DISK, TO_STORAGE, DELETE, IMAGE_FORMAT];
+            let params = &[&VM_DISK, &TO_STORAGE, &DELETE, &IMAGE_FORMAT];
             relocate(client, args, Guest::Vm, "move_disk", params)
         },
     ),
@@ -567,14 +575,14 @@ pub(super) static MOVE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID,
-        MOVED_VOLUME,
-        TO_STORAGE,
-        DELETE,
-        DIGEST,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID,
+        &MOVED_VOLUME,
+        &TO_STORAGE,
+        &DELETE,
+        &DIGEST,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -589,7 +597,7 @@ pub(super) static MOVE_LXC: Tool = Tool {
             Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {
-            let params = &[MOVED_VOLUME, TO_STORAGE, DELETE];
+            let params = &[&MOVED_VOLUME, &TO_STORAGE, &DELETE];
             relocate(client, args, Guest::Container, "move_volume", params)
         },
     ),
@@ -601,9 +609,9 @@ fn relocate(
     args: &Args,
     guest: Guest,
     path: &str,
-    params: &[Param],
+    params: &[&Param],
 ) -> Result<Answer, Error> {
-    let slot = &args[&params[0]];
+    let slot = &args[params[0]];
     let (_, data) = change(client, args, guest, Reply::Task, |config| {
         config.used(args, guest, slot, families(guest))?;
         let request = args.request(Post, &guest.path(path));

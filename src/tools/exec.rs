@@ -54,7 +54,7 @@ pub(super) static EXECUTE: Tool = Tool {
     summary: "Runs a program inside a VM through the guest agent and returns its output. No shell: no pipes, globs or variables.",
     permission: Permission::Elevated,
     effect: Effect::Executes,
-    params: &[NODE, VMID, TYPE, COMMAND, ARGV, INPUT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &TYPE, &COMMAND, &ARGV, &INPUT, &WAIT_TIMEOUT],
     call: Call::Steps(
         &[
             Step::change(

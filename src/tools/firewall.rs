@@ -123,14 +123,14 @@ pub(super) static RULES: Tool = Tool {
     summary: "Lists the firewall rules of one scope in their order, with the digest that a change of one takes.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[SCOPE, NODE, GUEST, GROUP, VNET, ONE],
+    params: &[&SCOPE, &NODE, &GUEST, &GROUP, &VNET, &ONE],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::By(&SCOPE, SCOPES),
         does: "",
         rows: &[
             list(
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Listed(
                     &Table {
                         name: "rules",
@@ -199,8 +199,8 @@ const UNSET: Param = Param::optional("delete", Kind::List, "Fields to clear.").j
 macro_rules! rule_fields {
     ($type:ident, $action:ident $(, $more:ident)*) => {
         &[
-            $type, $action, ENABLE, SOURCE, DEST, PROTO, SPORT, DPORT, ICMP_TYPE, IFACE, MACRO,
-            LOG, COMMENT, $($more),*
+            &$type, &$action, &ENABLE, &SOURCE, &DEST, &PROTO, &SPORT, &DPORT, &ICMP_TYPE, &IFACE, &MACRO,
+            &LOG, &COMMENT, $(&$more),*
         ]
     };
 }
@@ -210,7 +210,7 @@ pub(super) static MANAGE_RULE: Tool = Tool {
     summary: "Manages a firewall rule. A new one is first, disabled unless enable.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[SCOPE, NODE, GUEST, GROUP, VNET, ACTION, POS],
+    params: &[&SCOPE, &NODE, &GUEST, &GROUP, &VNET, &ACTION, &POS],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::By(&SCOPE, SCOPES),
@@ -225,10 +225,10 @@ pub(super) static MANAGE_RULE: Tool = Tool {
                 rule_fields!(NEW_TYPE, NEW_RULE_ACTION, UNSET, DIGEST),
             )
             .interrupts("It can cut connections off, or let them in."),
-            put("move", "/{pos}", &[MOVETO, DIGEST])
+            put("move", "/{pos}", &[&MOVETO, &DIGEST])
                 .interrupts("The first rule that fits a packet counts.")
                 .says("done", moved),
-            delete("delete", "/{pos}", &[DIGEST])
+            delete("delete", "/{pos}", &[&DIGEST])
                 .interrupts("It can cut connections off, or let them in.")
                 .says("done", shifted),
         ],
@@ -272,7 +272,7 @@ pub(super) static OPTIONS: Tool = Tool {
     summary: "Shows the firewall options of one scope, such as enable and the policies; what is not shown is at its default.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[OPTION_SCOPE, NODE, GUEST, VNET],
+    params: &[&OPTION_SCOPE, &NODE, &GUEST, &VNET],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::By(&OPTION_SCOPE, OPTION_SCOPES),
@@ -325,7 +325,7 @@ pub(super) static SET_OPTIONS: Tool = Tool {
     summary: "Changes firewall options of one scope. A guest also needs firewall=1 on its network card.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[OPTION_SCOPE, NODE, GUEST, VNET],
+    params: &[&OPTION_SCOPE, &NODE, &GUEST, &VNET],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::By(&OPTION_SCOPE, OPTION_SCOPES),
@@ -335,18 +335,18 @@ pub(super) static SET_OPTIONS: Tool = Tool {
                 "",
                 "",
                 &[
-                    SWITCH,
-                    POLICY_IN,
-                    POLICY_OUT,
-                    POLICY_FORWARD,
-                    flag("ebtables"),
-                    Param::optional(
+                    &SWITCH,
+                    &POLICY_IN,
+                    &POLICY_OUT,
+                    &POLICY_FORWARD,
+                    &flag("ebtables"),
+                    &Param::optional(
                         "log_ratelimit",
                         Kind::Text(1, 100),
                         "Such as enable=1,burst=5,rate=1/second.",
                     ),
-                    UNSET_OPTIONS,
-                    DIGEST,
+                    &UNSET_OPTIONS,
+                    &DIGEST,
                 ],
             )
             .interrupts(OPENS_AND_CLOSES)
@@ -357,31 +357,31 @@ pub(super) static SET_OPTIONS: Tool = Tool {
                 "",
                 "",
                 &[
-                    SWITCH,
-                    LOG_IN,
-                    LOG_OUT,
-                    LOG_FORWARD,
-                    NDP,
-                    flag("nftables").known_to(Versions::since(8)),
-                    flag("nosmurfs"),
-                    flag("tcpflags"),
-                    level("smurf_log_level"),
-                    level("tcp_flags_log_level"),
-                    flag("log_nf_conntrack"),
-                    flag("nf_conntrack_allow_invalid"),
-                    Param::optional("nf_conntrack_helpers", Kind::Text(1, 200), ""),
-                    count("nf_conntrack_max", 32_768),
-                    count("nf_conntrack_tcp_timeout_established", 7_875),
-                    Param::optional(
+                    &SWITCH,
+                    &LOG_IN,
+                    &LOG_OUT,
+                    &LOG_FORWARD,
+                    &NDP,
+                    &flag("nftables").known_to(Versions::since(8)),
+                    &flag("nosmurfs"),
+                    &flag("tcpflags"),
+                    &level("smurf_log_level"),
+                    &level("tcp_flags_log_level"),
+                    &flag("log_nf_conntrack"),
+                    &flag("nf_conntrack_allow_invalid"),
+                    &Param::optional("nf_conntrack_helpers", Kind::Text(1, 200), ""),
+                    &count("nf_conntrack_max", 32_768),
+                    &count("nf_conntrack_tcp_timeout_established", 7_875),
+                    &Param::optional(
                         "nf_conntrack_tcp_timeout_syn_recv",
                         Kind::Integer(30, 60),
                         "",
                     ),
-                    flag("protection_synflood"),
-                    count("protection_synflood_rate", 0),
-                    count("protection_synflood_burst", 0),
-                    UNSET_OPTIONS,
-                    DIGEST,
+                    &flag("protection_synflood"),
+                    &count("protection_synflood_rate", 0),
+                    &count("protection_synflood_burst", 0),
+                    &UNSET_OPTIONS,
+                    &DIGEST,
                 ],
             )
             .interrupts(OPENS_AND_CLOSES)
@@ -390,18 +390,18 @@ pub(super) static SET_OPTIONS: Tool = Tool {
                 "",
                 "",
                 &[
-                    SWITCH,
-                    POLICY_IN,
-                    POLICY_OUT,
-                    LOG_IN,
-                    LOG_OUT,
-                    flag("dhcp"),
-                    NDP,
-                    flag("radv"),
-                    flag("macfilter"),
-                    flag("ipfilter"),
-                    UNSET_OPTIONS,
-                    DIGEST,
+                    &SWITCH,
+                    &POLICY_IN,
+                    &POLICY_OUT,
+                    &LOG_IN,
+                    &LOG_OUT,
+                    &flag("dhcp"),
+                    &NDP,
+                    &flag("radv"),
+                    &flag("macfilter"),
+                    &flag("ipfilter"),
+                    &UNSET_OPTIONS,
+                    &DIGEST,
                 ],
             )
             .interrupts(OPENS_AND_CLOSES)
@@ -409,7 +409,13 @@ pub(super) static SET_OPTIONS: Tool = Tool {
             put(
                 "",
                 "",
-                &[SWITCH, POLICY_FORWARD, LOG_FORWARD, UNSET_OPTIONS, DIGEST],
+                &[
+                    &SWITCH,
+                    &POLICY_FORWARD,
+                    &LOG_FORWARD,
+                    &UNSET_OPTIONS,
+                    &DIGEST,
+                ],
             )
             .interrupts(OPENS_AND_CLOSES)
             .in_scopes(&["vnet"]),
@@ -458,7 +464,7 @@ pub(super) static OBJECTS: Tool = Tool {
     summary: "Lists security groups, aliases, IP sets, the entries of one, macros, or what rules can refer to.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[KINDS, OBJECT_SCOPE, NODE, GUEST, IN_SET],
+    params: &[&KINDS, &OBJECT_SCOPE, &NODE, &GUEST, &IN_SET],
     call: Call::Choice(&Choice {
         by: &[&KINDS],
         place: Place::By(&OBJECT_SCOPE, OBJECT_SCOPES),
@@ -467,7 +473,7 @@ pub(super) static OBJECTS: Tool = Tool {
             get(
                 "groups",
                 "/groups",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 objects!(
                     "groups",
                     "security group",
@@ -481,7 +487,7 @@ pub(super) static OBJECTS: Tool = Tool {
             get(
                 "aliases",
                 "/aliases",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 objects!(
                     "aliases",
                     "alias",
@@ -494,7 +500,7 @@ pub(super) static OBJECTS: Tool = Tool {
             get(
                 "ipsets",
                 "/ipset",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 objects!(
                     "ipsets",
                     "IP set",
@@ -506,7 +512,7 @@ pub(super) static OBJECTS: Tool = Tool {
             get(
                 "ipset_entries",
                 "/ipset/{name}",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 objects!(
                     "entries",
                     "entry",
@@ -519,7 +525,7 @@ pub(super) static OBJECTS: Tool = Tool {
             get(
                 "macros",
                 "/macros",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 objects!("macros", "macro", "macros", "macro", Column::text("descr")),
             )
             .in_scopes(&["cluster"])
@@ -527,7 +533,7 @@ pub(super) static OBJECTS: Tool = Tool {
             get(
                 "refs",
                 "/refs",
-                &[REF_TYPE, LIMIT, OFFSET],
+                &[&REF_TYPE, &LIMIT, &OFFSET],
                 objects!(
                     "refs",
                     "reference",
@@ -572,13 +578,13 @@ pub(super) static MANAGE_OBJECT: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        OBJECT,
-        OBJECT_ACTION,
-        OBJECT_SCOPE,
-        NODE,
-        GUEST,
-        OBJECT_NAME,
-        NOTE,
+        &OBJECT,
+        &OBJECT_ACTION,
+        &OBJECT_SCOPE,
+        &NODE,
+        &GUEST,
+        &OBJECT_NAME,
+        &NOTE,
     ],
     call: Call::Choice(&Choice {
         by: &[&OBJECT, &OBJECT_ACTION],
@@ -588,7 +594,7 @@ pub(super) static MANAGE_OBJECT: Tool = Tool {
             post(
                 "group create",
                 "/groups",
-                &[OBJECT_NAME.sent_as("group"), COMMENT],
+                &[&OBJECT_NAME.sent_as("group"), &COMMENT],
             )
             .harmless()
             .does("create security group {name}")
@@ -597,10 +603,10 @@ pub(super) static MANAGE_OBJECT: Tool = Tool {
                 "group update",
                 "/groups",
                 &[
-                    OBJECT_NAME.sent_as("rename"),
-                    RENAMED.sent_as("group"),
-                    COMMENT,
-                    DIGEST,
+                    &OBJECT_NAME.sent_as("rename"),
+                    &RENAMED.sent_as("group"),
+                    &COMMENT,
+                    &DIGEST,
                 ],
             )
             .harmless()
@@ -612,10 +618,10 @@ pub(super) static MANAGE_OBJECT: Tool = Tool {
                 "group update",
                 "/groups",
                 &[
-                    OBJECT_NAME.sent_as("rename"),
-                    OBJECT_NAME.sent_as("group"),
-                    NEW_NOTE,
-                    DIGEST,
+                    &OBJECT_NAME.sent_as("rename"),
+                    &OBJECT_NAME.sent_as("group"),
+                    &NEW_NOTE,
+                    &DIGEST,
                 ],
             )
             .harmless()
@@ -631,29 +637,29 @@ pub(super) static MANAGE_OBJECT: Tool = Tool {
                 .first_needs(&[])
                 .also_reads(&[Step::read("/cluster/firewall/rules", needs::ALL_NODES)])
                 .checks(rules_with_group),
-            post("alias create", "/aliases", &[OBJECT_NAME, CIDR, COMMENT]).harmless(),
+            post("alias create", "/aliases", &[&OBJECT_NAME, &CIDR, &COMMENT]).harmless(),
             put(
                 "alias update",
                 "/aliases/{name}",
-                &[NEW_CIDR, NOTE, NEW_NAME.sent_as("rename"), DIGEST],
+                &[&NEW_CIDR, &NOTE, &NEW_NAME.sent_as("rename"), &DIGEST],
             )
             .interrupts(AT_ONCE)
             .reads_entry("/aliases", "name", &OBJECT_NAME)
-            .keeps(&[NEW_CIDR, NOTE]),
-            delete("alias delete", "/aliases/{name}", &[DIGEST])
+            .keeps(&[&NEW_CIDR, &NOTE]),
+            delete("alias delete", "/aliases/{name}", &[&DIGEST])
                 .interrupts(DANGLES)
                 .reads_entry("/aliases", "name", &OBJECT_NAME),
-            post("ipset create", "/ipset", &[OBJECT_NAME, COMMENT])
+            post("ipset create", "/ipset", &[&OBJECT_NAME, &COMMENT])
                 .harmless()
                 .does("create IP set {name} of {place}"),
             post(
                 "ipset update",
                 "/ipset",
                 &[
-                    OBJECT_NAME.sent_as("rename"),
-                    RENAMED.sent_as("name"),
-                    COMMENT,
-                    DIGEST,
+                    &OBJECT_NAME.sent_as("rename"),
+                    &RENAMED.sent_as("name"),
+                    &COMMENT,
+                    &DIGEST,
                 ],
             )
             .interrupts(DANGLES)
@@ -662,32 +668,37 @@ pub(super) static MANAGE_OBJECT: Tool = Tool {
             post(
                 "ipset update",
                 "/ipset",
-                &[OBJECT_NAME.sent_as("rename"), OBJECT_NAME, NEW_NOTE, DIGEST],
+                &[
+                    &OBJECT_NAME.sent_as("rename"),
+                    &OBJECT_NAME,
+                    &NEW_NOTE,
+                    &DIGEST,
+                ],
             )
             .harmless()
             .does("update IP set {name} of {place}")
             .reads_entry("/ipset", "name", &OBJECT_NAME),
-            delete("ipset delete", "/ipset/{name}", &[FORCE])
+            delete("ipset delete", "/ipset/{name}", &[&FORCE])
                 .interrupts(DANGLES)
                 .does("delete IP set {name} of {place}")
                 .reads(First::Other("/ipset/{name}")),
             post(
                 "ipset_entry create",
                 "/ipset/{name}",
-                &[CIDR, NOMATCH, COMMENT],
+                &[&CIDR, &NOMATCH, &COMMENT],
             )
             .interrupts(AT_ONCE)
             .does("add {cidr} to IP set {name} of {place}"),
             put(
                 "ipset_entry update",
                 "/ipset/{name}/{cidr}",
-                &[NOMATCH, NOTE, DIGEST],
+                &[&NOMATCH, &NOTE, &DIGEST],
             )
             .interrupts(AT_ONCE)
             .does("update {cidr} in IP set {name} of {place}")
             .reads_entry("/ipset/{name}", "cidr", &CIDR)
-            .keeps(&[NOMATCH, NOTE]),
-            delete("ipset_entry delete", "/ipset/{name}/{cidr}", &[DIGEST])
+            .keeps(&[&NOMATCH, &NOTE]),
+            delete("ipset_entry delete", "/ipset/{name}/{cidr}", &[&DIGEST])
                 .interrupts(AT_ONCE)
                 .does("remove {cidr} from IP set {name} of {place}")
                 .reads_entry("/ipset/{name}", "cidr", &CIDR),
@@ -745,13 +756,13 @@ pub(super) static READ_LOG: Tool = Tool {
     summary: "Shows lines of the firewall log of a node or guest: packets that rules or policies with a log level have met.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[LOG_SCOPE, NODE, GUEST],
+    params: &[&LOG_SCOPE, &NODE, &GUEST],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::By(&LOG_SCOPE, LOG_SCOPES),
         does: "",
         rows: &[list(
-            &[LINES, FIRST_LINE, SINCE, UNTIL, ERRORS_ONLY, GREP],
+            &[&LINES, &FIRST_LINE, &SINCE, &UNTIL, &ERRORS_ONLY, &GREP],
             Show::Made(log),
         )],
     }),

@@ -53,8 +53,8 @@ pub(super) static LIST: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
-        OF_NAME, OF_NODE, OF_TYPE, OF_STATUS, OF_POOL, OF_TAG, TEMPLATE, SORT, FIELDS, LIMIT,
-        OFFSET,
+        &OF_NAME, &OF_NODE, &OF_TYPE, &OF_STATUS, &OF_POOL, &OF_TAG, &TEMPLATE, &SORT, &FIELDS,
+        &LIMIT, &OFFSET,
     ],
     call: Call::Steps(
         &[Step::read("/cluster/resources", &[]).also(needs::AUDIT)],
@@ -222,7 +222,7 @@ pub(super) static STATUS: Tool = Tool {
     summary: "Shows the current state and load of one VM or container.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, TYPE],
+    params: &[&NODE, &VMID, &TYPE],
     call: Call::Steps(
         &[Step::read(
             "/nodes/{node}/{type}/{vmid}/status/current",
@@ -298,7 +298,7 @@ pub(super) static VM_CONFIG: Tool = Tool {
     summary: "Shows hardware and options of a VM with pending values marked, or of a snapshot.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
+    params: &[&NODE, &VMID, &CURRENT, &OF_SNAPSHOT],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
@@ -313,7 +313,7 @@ pub(super) static LXC_CONFIG: Tool = Tool {
     summary: "Shows hardware and options of a container with pending values marked, or of a snapshot.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, CURRENT, OF_SNAPSHOT],
+    params: &[&NODE, &VMID, &CURRENT, &OF_SNAPSHOT],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
@@ -396,7 +396,7 @@ pub(super) static STORAGE: Tool = Tool {
     summary: "Lists storages with type, content and usage, fullest first.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[OF_NODE, LIMIT, OFFSET],
+    params: &[&OF_NODE, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/storage", &[]),

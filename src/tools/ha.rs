@@ -23,7 +23,7 @@ pub(super) static STATUS: Tool = Tool {
     summary: "Shows quorum, HA manager, and the HA state of nodes and resources.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[RAW],
+    params: &[&RAW],
     call: Call::Steps(
         &[
             Step::read("/cluster/ha/status/current", needs::ALL_NODES),
@@ -98,14 +98,14 @@ pub(super) static RESOURCES: Tool = Tool {
     summary: "Lists the guests under high availability with requested state and limits.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[ONE],
+    params: &[&ONE],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(ALL),
         does: "",
         rows: &[
             list(
-                &[TYPE, LIMIT, OFFSET],
+                &[&TYPE, &LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "resources",
                     noun: ["HA resource", "HA resources"],
@@ -153,7 +153,7 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
     summary: "Manages an HA resource. Moves are only requested; migrate is live.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[ACTION, SID],
+    params: &[&ACTION, &SID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(ALL),
@@ -163,13 +163,13 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
                 "add",
                 "",
                 &[
-                    SID,
-                    STATE,
-                    MAX_RESTART,
-                    MAX_RELOCATE,
-                    FAILBACK,
-                    GROUP,
-                    COMMENT,
+                    &SID,
+                    &STATE,
+                    &MAX_RESTART,
+                    &MAX_RELOCATE,
+                    &FAILBACK,
+                    &GROUP,
+                    &COMMENT,
                 ],
             )
             .judged(disturbed),
@@ -177,25 +177,25 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
                 "update",
                 "/{sid}",
                 &[
-                    STATE,
-                    MAX_RESTART,
-                    MAX_RELOCATE,
-                    FAILBACK,
-                    GROUP,
-                    COMMENT,
-                    UNSET,
-                    DIGEST,
+                    &STATE,
+                    &MAX_RESTART,
+                    &MAX_RELOCATE,
+                    &FAILBACK,
+                    &GROUP,
+                    &COMMENT,
+                    &UNSET,
+                    &DIGEST,
                 ],
             )
             .judged(disturbed),
-            delete("remove", "/{sid}", &[PURGE])
+            delete("remove", "/{sid}", &[&PURGE])
                 .interrupts("High availability looks after its guest no longer."),
-            post("migrate", "/{sid}/migrate", &[NODE])
+            post("migrate", "/{sid}/migrate", &[&NODE])
                 .interrupts("A VM moves while it runs, a container is restarted.")
                 .touches(Touches::HaCompanions(&SID))
                 .answers(Reply::ObjectOrNothing("sid"))
                 .says("requested", moved),
-            post("relocate", "/{sid}/relocate", &[NODE])
+            post("relocate", "/{sid}/relocate", &[&NODE])
                 .interrupts("Its guest is stopped, and started there.")
                 .touches(Touches::HaCompanions(&SID))
                 .answers(Reply::ObjectOrNothing("sid"))
@@ -328,22 +328,22 @@ pub(super) static RULES: Tool = Tool {
     summary: "Lists the HA rules (Proxmox VE 9) or HA groups (up to 8) that say where HA resources run.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[KIND],
+    params: &[&KIND],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::By(&KIND, RULES_OR_GROUPS),
         does: "",
         rows: &[
             list(
-                &[RULE_TYPE, OF_RESOURCE, LIMIT, OFFSET],
+                &[&RULE_TYPE, &OF_RESOURCE, &LIMIT, &OFFSET],
                 Show::Table(&RULE_TABLE),
             )
             .in_scopes(&["rule"]),
-            list(&[LIMIT, OFFSET], Show::Table(&GROUP_TABLE)).in_scopes(&["group"]),
+            list(&[&LIMIT, &OFFSET], Show::Table(&GROUP_TABLE)).in_scopes(&["group"]),
             get(
                 "",
                 "/{id}",
-                &[ONLY.local()],
+                &[&ONLY.local()],
                 Show::Fields(&answer::Fields {
                     heading: "HA rule or group {id}",
                     columns: RULE_COLUMNS,
@@ -363,7 +363,7 @@ pub(super) static MANAGE_RULE: Tool = Tool {
     summary: "Manages an HA rule (Proxmox VE 9) or group (up to 8).",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[RULE_ACTION, KIND, ID],
+    params: &[&RULE_ACTION, &KIND, &ID],
     call: Call::Choice(&Choice {
         by: &[&RULE_ACTION],
         place: Place::By(&KIND, RULES_OR_GROUPS),
@@ -373,14 +373,14 @@ pub(super) static MANAGE_RULE: Tool = Tool {
                 "create",
                 "",
                 &[
-                    RULE,
-                    NEW_RULE_TYPE,
-                    NEW_RESOURCES,
-                    NODES,
-                    STRICT,
-                    AFFINITY,
-                    DISABLE,
-                    COMMENT,
+                    &RULE,
+                    &NEW_RULE_TYPE,
+                    &NEW_RESOURCES,
+                    &NODES,
+                    &STRICT,
+                    &AFFINITY,
+                    &DISABLE,
+                    &COMMENT,
                 ],
             )
             .interrupts(MAY_MOVE)
@@ -389,7 +389,7 @@ pub(super) static MANAGE_RULE: Tool = Tool {
             post(
                 "create",
                 "",
-                &[NEW_GROUP, GROUP_NODES, RESTRICTED, NOFAILBACK, COMMENT],
+                &[&NEW_GROUP, &GROUP_NODES, &RESTRICTED, &NOFAILBACK, &COMMENT],
             )
             .harmless()
             .in_scopes(&["group"]),
@@ -397,15 +397,15 @@ pub(super) static MANAGE_RULE: Tool = Tool {
                 "update",
                 "/{id}",
                 &[
-                    RULE_TYPE,
-                    RESOURCES_OF,
-                    NODES,
-                    STRICT,
-                    AFFINITY,
-                    DISABLE,
-                    COMMENT,
-                    UNSET,
-                    DIGEST,
+                    &RULE_TYPE,
+                    &RESOURCES_OF,
+                    &NODES,
+                    &STRICT,
+                    &AFFINITY,
+                    &DISABLE,
+                    &COMMENT,
+                    &UNSET,
+                    &DIGEST,
                 ],
             )
             .interrupts(MAY_MOVE)
@@ -413,11 +413,11 @@ pub(super) static MANAGE_RULE: Tool = Tool {
             .in_scopes(&["rule"])
             .reads_entry("", "rule", &ID)
             // Proxmox picks the schema by it.
-            .keeps(&[RULE_TYPE]),
+            .keeps(&[&RULE_TYPE]),
             put(
                 "update",
                 "/{id}",
-                &[NODES, RESTRICTED, NOFAILBACK, COMMENT, UNSET, DIGEST],
+                &[&NODES, &RESTRICTED, &NOFAILBACK, &COMMENT, &UNSET, &DIGEST],
             )
             .interrupts(MAY_MOVE)
             .in_scopes(&["group"])

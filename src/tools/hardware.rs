@@ -38,7 +38,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists PCI devices, USB devices or types of mediated devices of a node, for passing through to guests.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, KIND],
+    params: &[&NODE, &KIND],
     call: Call::Choice(&Choice {
         by: &[&KIND],
         place: Place::Only(Scope {
@@ -50,7 +50,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "pci",
                 "/pci",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Listed(
                     &Table {
                         name: "devices",
@@ -74,7 +74,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "usb",
                 "/usb",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "devices",
                     noun: ["USB device", "USB devices"],
@@ -98,7 +98,7 @@ pub(super) static LIST: Tool = Tool {
             get(
                 "mdev",
                 "/pci/{pci_id}/mdev",
-                &[PCI_ID, LIMIT, OFFSET],
+                &[&PCI_ID, &LIMIT, &OFFSET],
                 Show::Listed(
                     &Table {
                         name: "types",
@@ -147,7 +147,7 @@ pub(super) static CAPABILITIES: Tool = Tool {
     summary: "Lists the CPU models, CPU flags or machine types that VMs of a node can have.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, OFFERS],
+    params: &[&NODE, &OFFERS],
     call: Call::Choice(&Choice {
         by: &[&OFFERS],
         place: Place::Only(scope("/nodes/{node}/capabilities/qemu")),
@@ -156,7 +156,7 @@ pub(super) static CAPABILITIES: Tool = Tool {
             get(
                 "cpu",
                 "/cpu",
-                &[ARCH, LIMIT, OFFSET],
+                &[&ARCH, &LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "models",
                     noun: ["CPU model", "CPU models"],
@@ -172,7 +172,7 @@ pub(super) static CAPABILITIES: Tool = Tool {
             get(
                 "cpu_flags",
                 "/cpu-flags",
-                &[ARCH, LIMIT, OFFSET],
+                &[&ARCH, &LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "flags",
                     noun: ["CPU flag", "CPU flags"],
@@ -189,7 +189,7 @@ pub(super) static CAPABILITIES: Tool = Tool {
             get(
                 "machines",
                 "/machines",
-                &[ARCH, LIMIT, OFFSET],
+                &[&ARCH, &LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "machines",
                     noun: ["machine type", "machine types"],

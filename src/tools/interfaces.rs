@@ -20,7 +20,7 @@ pub(super) static INTERFACES: Tool = Tool {
     summary: "Lists the IP addresses of running VMs (through their guest agents) and containers, by interface.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, OF_GUEST, TYPE, GUESTS, LIMIT, OFFSET],
+    params: &[&NODE, &OF_GUEST, &TYPE, &GUESTS, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[
             Step::read(OF_VM, needs::AGENT_READ),

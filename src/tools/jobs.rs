@@ -55,7 +55,7 @@ pub(super) static BACKUP_JOBS: Tool = Tool {
     summary: "Lists the scheduled backup jobs, what one includes, or the guests that no job backs up.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[VIEW, ONE],
+    params: &[&VIEW, &ONE],
     call: Call::Choice(&Choice {
         by: &[&VIEW],
         place: Place::Only(BACKUPS),
@@ -64,7 +64,7 @@ pub(super) static BACKUP_JOBS: Tool = Tool {
             get(
                 "jobs",
                 "/backup",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "jobs",
                     noun: ["backup job", "backup jobs"],
@@ -86,13 +86,13 @@ pub(super) static BACKUP_JOBS: Tool = Tool {
             get(
                 "included_volumes",
                 "/backup/{id}/included_volumes",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Made(included),
             ),
             get(
                 "not_backed_up",
                 "/backup-info/not-backed-up",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "guests",
                     noun: ["guest without a backup job", "guests without a backup job"],
@@ -206,48 +206,48 @@ const EXCLUDED_PATHS: Param = Param::optional("exclude_path", Kind::List, "Of co
     .rare();
 
 /// What a job is made of.
-const OF_JOB: &[Param] = &[
-    GUESTS,
-    ALL,
-    POOL,
-    EXCLUDE,
-    STORAGE,
-    ON_NODE,
-    MODE,
-    COMPRESS,
-    ENABLED,
-    PRUNE,
-    NOTES,
-    COMMENT,
-    Param::optional("protected", Kind::Flag, "Its backups, needs storage.").rare(),
-    Param::optional("repeat_missed", Kind::Flag, "Runs what was missed at once.")
+const OF_JOB: &[&Param] = &[
+    &GUESTS,
+    &ALL,
+    &POOL,
+    &EXCLUDE,
+    &STORAGE,
+    &ON_NODE,
+    &MODE,
+    &COMPRESS,
+    &ENABLED,
+    &PRUNE,
+    &NOTES,
+    &COMMENT,
+    &Param::optional("protected", Kind::Flag, "Its backups, needs storage.").rare(),
+    &Param::optional("repeat_missed", Kind::Flag, "Runs what was missed at once.")
         .sent_as("repeat-missed")
         .rare(),
-    MAILTO,
-    MAILS_WHEN,
-    NOTIFIES_BY,
-    Param::optional("bwlimit", Kind::Integer(0, u64::MAX), "KiB/s.").rare(),
-    FLEECING,
-    CHANGE_DETECTION,
-    REMOVES,
-    EXCLUDED_PATHS,
-    Param::optional("stdexcludes", Kind::Flag, "").rare(),
-    Param::optional("performance", Kind::Text(1, 200), "Such as max-workers=8.").rare(),
-    Param::optional(
+    &MAILTO,
+    &MAILS_WHEN,
+    &NOTIFIES_BY,
+    &Param::optional("bwlimit", Kind::Integer(0, u64::MAX), "KiB/s.").rare(),
+    &FLEECING,
+    &CHANGE_DETECTION,
+    &REMOVES,
+    &EXCLUDED_PATHS,
+    &Param::optional("stdexcludes", Kind::Flag, "").rare(),
+    &Param::optional("performance", Kind::Text(1, 200), "Such as max-workers=8.").rare(),
+    &Param::optional(
         "zstd",
         Kind::Integer(0, u64::MAX),
         "Threads; 0 for half of the cores.",
     )
     .rare(),
-    Param::optional(
+    &Param::optional(
         "pigz",
         Kind::Integer(0, u64::MAX),
         "Threads; 1 for half of the cores.",
     )
     .rare(),
-    Param::optional("ionice", Kind::Integer(0, 8), "").rare(),
-    Param::optional("lockwait", Kind::Integer(0, u64::MAX), "Minutes.").rare(),
-    Param::optional("stopwait", Kind::Integer(0, u64::MAX), "Minutes.").rare(),
+    &Param::optional("ionice", Kind::Integer(0, 8), "").rare(),
+    &Param::optional("lockwait", Kind::Integer(0, u64::MAX), "Minutes.").rare(),
+    &Param::optional("stopwait", Kind::Integer(0, u64::MAX), "Minutes.").rare(),
 ];
 
 pub(super) static MANAGE_BACKUP_JOB: Tool = Tool {
@@ -255,20 +255,20 @@ pub(super) static MANAGE_BACKUP_JOB: Tool = Tool {
     summary: "Manages a scheduled backup job. A new selection (vmid, all, pool) replaces the old one.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[ACTION, ID],
+    params: &[&ACTION, &ID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(BACKUPS),
         does: "{action} backup job {id}",
         rows: &[
-            post("create", "/backup", takes![&[ID, NEW_SCHEDULE], OF_JOB])
+            post("create", "/backup", takes![&[&ID, &NEW_SCHEDULE], OF_JOB])
                 .judged(lost_by_backup)
                 .also_reads(&[volumes::RESOURCES_REQUEST])
                 .checks(unseen),
             put(
                 "update",
                 "/backup/{id}",
-                takes![&[SCHEDULE], OF_JOB, &[UNSET]],
+                takes![&[&SCHEDULE], OF_JOB, &[&UNSET]],
             )
             .judged(lost_by_backup)
             .reads_entry("/backup", "id", &ID)
@@ -460,7 +460,7 @@ pub(super) static REPLICATION_JOBS: Tool = Tool {
     summary: "Lists replication jobs; with node also their state, with log the log of one.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[ONE_REPLICATION, STATE_ON, OF_GUEST, LOG],
+    params: &[&ONE_REPLICATION, &STATE_ON, &OF_GUEST, &LOG],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(REPLICATION),
@@ -469,7 +469,7 @@ pub(super) static REPLICATION_JOBS: Tool = Tool {
             get(
                 "",
                 "/cluster/replication",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&REPLICATIONS),
             ),
             get(
@@ -481,7 +481,7 @@ pub(super) static REPLICATION_JOBS: Tool = Tool {
             get(
                 "",
                 "/nodes/{node}/replication",
-                &[OF_GUEST, LIMIT, OFFSET],
+                &[&OF_GUEST, &LIMIT, &OFFSET],
                 Show::Table(&REPLICATIONS),
             ),
             get(
@@ -493,7 +493,7 @@ pub(super) static REPLICATION_JOBS: Tool = Tool {
             get(
                 "",
                 "/nodes/{node}/replication/{id}/log",
-                &[LOG, LINES, FIRST_LINE, ERRORS_ONLY, GREP],
+                &[&LOG, &LINES, &FIRST_LINE, &ERRORS_ONLY, &GREP],
                 Show::Made(log),
             ),
         ],
@@ -542,7 +542,7 @@ pub(super) static MANAGE_REPLICATION_JOB: Tool = Tool {
     summary: "Manages a replication job of a guest (ZFS), or runs it now.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[REPLICATION_ACTION, REPLICATION_ID, RUNS_ON],
+    params: &[&REPLICATION_ACTION, &REPLICATION_ID, &RUNS_ON],
     call: Call::Choice(&Choice {
         by: &[&REPLICATION_ACTION],
         place: Place::Only(REPLICATION),
@@ -551,7 +551,15 @@ pub(super) static MANAGE_REPLICATION_JOB: Tool = Tool {
             post(
                 "create",
                 "/cluster/replication",
-                &[REPLICATION_ID, TARGET, EVERY, RATE, DISABLE, REMARK, SOURCE],
+                &[
+                    &REPLICATION_ID,
+                    &TARGET,
+                    &EVERY,
+                    &RATE,
+                    &DISABLE,
+                    &REMARK,
+                    &SOURCE,
+                ],
             )
             .harmless()
             .always(&[("type", "local")]),
@@ -559,7 +567,14 @@ pub(super) static MANAGE_REPLICATION_JOB: Tool = Tool {
                 "update",
                 "/cluster/replication/{id}",
                 &[
-                    EVERY, RATE, DISABLE, REMARK, SOURCE, REMOVE_JOB, UNSET, DIGEST,
+                    &EVERY,
+                    &RATE,
+                    &DISABLE,
+                    &REMARK,
+                    &SOURCE,
+                    &REMOVE_JOB,
+                    &UNSET,
+                    &DIGEST,
                 ],
             )
             .judged(paused)
@@ -567,7 +582,7 @@ pub(super) static MANAGE_REPLICATION_JOB: Tool = Tool {
                 Some(_) => vec![MARKED.to_owned()],
                 None => Vec::new(),
             }),
-            delete("delete", "/cluster/replication/{id}", &[FORCE, KEEP])
+            delete("delete", "/cluster/replication/{id}", &[&FORCE, &KEEP])
                 .judged(lost_by_replication)
                 .says("done", marked),
             post(

@@ -33,7 +33,7 @@ pub(super) static START_LXC: Tool = Tool {
     summary: "Starts a container.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID_OR_GUESTS, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID_OR_GUESTS, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -51,7 +51,7 @@ pub(super) static START_VM: Tool = Tool {
     summary: "Starts a VM, or resumes one that was suspended to disk.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID_OR_GUESTS, TIMEOUT, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID_OR_GUESTS, &TIMEOUT, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -69,7 +69,13 @@ pub(super) static STOP_LXC: Tool = Tool {
     summary: "Stops a container at once, like pulling the plug.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID_OR_GUESTS, OVERRULE_SHUTDOWN, WAIT, WAIT_TIMEOUT],
+    params: &[
+        &NODE,
+        &VMID_OR_GUESTS,
+        &OVERRULE_SHUTDOWN,
+        &WAIT,
+        &WAIT_TIMEOUT,
+    ],
     call: Call::Plain(
         Step::change(
             Post,
@@ -88,12 +94,12 @@ pub(super) static STOP_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        TIMEOUT,
-        OVERRULE_SHUTDOWN,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &TIMEOUT,
+        &OVERRULE_SHUTDOWN,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Step::change(
@@ -113,12 +119,12 @@ pub(super) static SHUTDOWN_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        TIMEOUT,
-        FORCE_STOP,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &TIMEOUT,
+        &FORCE_STOP,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Step::change(
@@ -138,12 +144,12 @@ pub(super) static SHUTDOWN_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        TIMEOUT,
-        FORCE_STOP,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &TIMEOUT,
+        &FORCE_STOP,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Step::change(
@@ -162,7 +168,7 @@ pub(super) static REBOOT_LXC: Tool = Tool {
     summary: "Reboots a container, which applies pending changes; kills it after the timeout.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID_OR_GUESTS, TIMEOUT, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID_OR_GUESTS, &TIMEOUT, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -180,7 +186,7 @@ pub(super) static REBOOT_VM: Tool = Tool {
     summary: "Reboots a VM by shutdown and start, which applies pending changes.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID_OR_GUESTS, TIMEOUT, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID_OR_GUESTS, &TIMEOUT, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -209,7 +215,7 @@ pub(super) static PAUSE_VM: Tool = Tool {
     summary: "Pauses a VM; its memory stays allocated unless todisk.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, TO_DISK, STATE_STORAGE, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &TO_DISK, &STATE_STORAGE, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -227,7 +233,7 @@ pub(super) static RESUME_VM: Tool = Tool {
     summary: "Resumes a paused VM.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
-    params: &[NODE, VMID, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -255,13 +261,13 @@ pub(super) static DELETE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        PURGE,
-        FORCE,
-        UNREFERENCED,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &PURGE,
+        &FORCE,
+        &UNREFERENCED,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[Step::change(
@@ -281,12 +287,12 @@ pub(super) static DELETE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        PURGE,
-        UNREFERENCED,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &PURGE,
+        &UNREFERENCED,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[Step::change(

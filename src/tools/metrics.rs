@@ -53,7 +53,7 @@ pub(super) static METRICS: Tool = Tool {
     summary: "Shows the load of a guest, node or storage over time: minimum, average, maximum and last value of each series, with a sparkline.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[TARGET, NODE, VMID, STORAGE],
+    params: &[&TARGET, &NODE, &VMID, &STORAGE],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::By(
@@ -82,7 +82,7 @@ pub(super) static METRICS: Tool = Tool {
         ),
         does: "",
         rows: &[list(
-            &[TIMEFRAME, FUNCTION, SERIES, MAX_POINTS],
+            &[&TIMEFRAME, &FUNCTION, &SERIES, &MAX_POINTS],
             Show::Made(metrics),
         )],
     }),

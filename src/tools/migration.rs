@@ -32,7 +32,7 @@ pub(super) static CHECK: Tool = Tool {
     summary: "Shows to which nodes a guest can move and what stands in the way: local disks and devices, storages, HA rules, nodes that are offline.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, TYPE, WHERE_TO],
+    params: &[&NODE, &VMID, &TYPE, &WHERE_TO],
     call: Call::Steps(
         &[
             Step::read(OF_VM, needs::MIGRATE),
@@ -48,7 +48,7 @@ fn check(client: &Client, args: &Args) -> Result<Answer, Error> {
     if guest == Guest::Container {
         check_version(client, "a check of containers", CHECKS_CONTAINERS)?;
     }
-    let request = args.send_given(args.request(Get, path(guest)), &[WHERE_TO]);
+    let request = args.send_given(args.request(Get, path(guest)), &[&WHERE_TO]);
     let found = client.send(&request)?;
     let nodes = Nodes::read(client)?;
     let preconditions = Preconditions(&found);
@@ -272,15 +272,15 @@ pub(super) static MIGRATE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        TARGET,
-        ONLINE,
-        WITH_LOCAL_DISKS,
-        TARGETSTORAGE,
-        BANDWIDTH,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &TARGET,
+        &ONLINE,
+        &WITH_LOCAL_DISKS,
+        &TARGETSTORAGE,
+        &BANDWIDTH,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -304,15 +304,15 @@ pub(super) static MIGRATE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        TARGET,
-        RESTART,
-        SHUTDOWN_TIMEOUT,
-        TARGET_STORAGE,
-        BANDWIDTH,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &TARGET,
+        &RESTART,
+        &SHUTDOWN_TIMEOUT,
+        &TARGET_STORAGE,
+        &BANDWIDTH,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -436,7 +436,7 @@ pub(super) static CONVERT: Tool = Tool {
     summary: "Turns a stopped guest without snapshots into a template, for good.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, TYPE, DISK, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &TYPE, &DISK, &WAIT, &WAIT_TIMEOUT],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/{type}/{vmid}/config", needs::AUDIT),
@@ -482,7 +482,7 @@ fn convert(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
     }
     let request = args.request(Post, TEMPLATE_OF_VM);
-    let request = args.send_given(request, &[DISK]);
+    let request = args.send_given(request, &[&DISK]);
     let what = match args.get(&DISK) {
         Some(disk) => format!("Convert {disk} of VM {vmid} to a base image"),
         None => format!("Convert VM {vmid} to a template"),

@@ -56,19 +56,19 @@ pub(super) static CLONE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        VMID,
-        NEWID,
-        HOSTNAME,
-        FULL,
-        TO_STORAGE,
-        TARGET,
-        OF_SNAPSHOT,
-        POOL,
-        DESCRIPTION,
-        START_COPY,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID,
+        &NEWID,
+        &HOSTNAME,
+        &FULL,
+        &TO_STORAGE,
+        &TARGET,
+        &OF_SNAPSHOT,
+        &POOL,
+        &DESCRIPTION,
+        &START_COPY,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -98,26 +98,26 @@ pub(super) static CLONE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        VMID,
-        NEWID,
-        NAME,
-        FULL,
-        TO_STORAGE,
-        IMAGE_FORMAT,
-        TARGET,
-        OF_SNAPSHOT,
-        POOL,
-        DESCRIPTION,
-        cloud_init::USER,
-        cloud_init::PASSWORD,
-        cloud_init::SSH_KEYS,
-        cloud_init::IP_CONFIG,
-        cloud_init::NAMESERVER,
-        cloud_init::SEARCHDOMAIN,
-        START_COPY,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID,
+        &NEWID,
+        &NAME,
+        &FULL,
+        &TO_STORAGE,
+        &IMAGE_FORMAT,
+        &TARGET,
+        &OF_SNAPSHOT,
+        &POOL,
+        &DESCRIPTION,
+        &cloud_init::USER,
+        &cloud_init::PASSWORD,
+        &cloud_init::SSH_KEYS,
+        &cloud_init::IP_CONFIG,
+        &cloud_init::NAMESERVER,
+        &cloud_init::SEARCHDOMAIN,
+        &START_COPY,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -265,7 +265,9 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     summary: "Changes CPU cores and memory of a container, with immediate effect.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, VMID, MEMORY, LXC_CORES, SWAP, CPU_LIMIT, DIGEST],
+    params: &[
+        &NODE, &VMID, &MEMORY, &LXC_CORES, &SWAP, &CPU_LIMIT, &DIGEST,
+    ],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
@@ -283,7 +285,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
                 client,
                 args,
                 Guest::Container,
-                &[MEMORY, LXC_CORES, SWAP, CPU_LIMIT],
+                &[&MEMORY, &LXC_CORES, &SWAP, &CPU_LIMIT],
             )
         },
     ),
@@ -294,7 +296,9 @@ pub(super) static RESIZE_VM: Tool = Tool {
     summary: "Changes CPU cores and memory of a VM. A running one usually needs a stop and start.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, VMID, MEMORY, VM_CORES, SOCKETS, BALLOON, DIGEST],
+    params: &[
+        &NODE, &VMID, &MEMORY, &VM_CORES, &SOCKETS, &BALLOON, &DIGEST,
+    ],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
@@ -312,14 +316,14 @@ pub(super) static RESIZE_VM: Tool = Tool {
                 client,
                 args,
                 Guest::Vm,
-                &[MEMORY, VM_CORES, SOCKETS, BALLOON],
+                &[&MEMORY, &VM_CORES, &SOCKETS, &BALLOON],
             )
         },
     ),
 };
 
 /// Sets those of `values` that were given, and shows each before and after.
-fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Result<Answer, Error> {
+fn resize(client: &Client, args: &Args, guest: Guest, values: &[&Param]) -> Result<Answer, Error> {
     args.require_any(values.iter()).map_err(Error::arguments)?;
     let request = args.send_given(args.request(Put, &guest.path("config")), values);
     let before = change_settings(client, args, guest, |_| Some(request.clone()))?;
@@ -332,6 +336,7 @@ fn resize(client: &Client, args: &Args, guest: Guest, values: &[Param]) -> Resul
     };
     let given: Vec<&Param> = values
         .iter()
+        .copied()
         .filter(|value| args.get(value).is_some())
         .collect();
     let waits_for_restart = waits

@@ -106,7 +106,7 @@ pub(super) static ADD_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE, VMID, NEW_NET, BRIDGE, MODEL, MACADDR, TAG, FIREWALL, OPTIONS,
+        &NODE, &VMID, &NEW_NET, &BRIDGE, &MODEL, &MACADDR, &TAG, &FIREWALL, &OPTIONS,
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
         let mut line = PropertyString::default();
@@ -114,7 +114,7 @@ pub(super) static ADD_VM: Tool = Tool {
             Some(mac) => line.set(&args[&MODEL], mac),
             None => line.set("model", &args[&MODEL]),
         }
-        set_given(&mut line, args, &[BRIDGE, TAG, FIREWALL]);
+        set_given(&mut line, args, &[&BRIDGE, &TAG, &FIREWALL]);
         add_options(&mut line, args, &OPTIONS, &vm_reserved())?;
         add(client, args, Guest::Vm, |_| line.clone())
     }),
@@ -126,14 +126,15 @@ pub(super) static ADD_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE, VMID, NEW_NET, BRIDGE, IP, GW, FIREWALL, NAME, IP6, GW6, HWADDR, TAG, OPTIONS,
+        &NODE, &VMID, &NEW_NET, &BRIDGE, &IP, &GW, &FIREWALL, &NAME, &IP6, &GW6, &HWADDR, &TAG,
+        &OPTIONS,
     ],
     call: Call::Steps(LXC_REQUESTS, |client, args| {
         let mut line = PropertyString::default();
         set_given(
             &mut line,
             args,
-            &[BRIDGE, FIREWALL, GW, GW6, HWADDR, IP, IP6, TAG],
+            &[&BRIDGE, &FIREWALL, &GW, &GW6, &HWADDR, &IP, &IP6, &TAG],
         );
         add_options(&mut line, args, &OPTIONS, LXC_RESERVED)?;
         if let Some(gateway) = gateway_without_address(&line) {
@@ -243,21 +244,21 @@ pub(super) static UPDATE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
-        NODE,
-        VMID,
-        NET,
-        NEW_BRIDGE,
-        NEW_MODEL,
-        MACADDR,
-        NEW_TAG,
-        FIREWALL,
-        NEW_OPTIONS,
+        &NODE,
+        &VMID,
+        &NET,
+        &NEW_BRIDGE,
+        &NEW_MODEL,
+        &MACADDR,
+        &NEW_TAG,
+        &FIREWALL,
+        &NEW_OPTIONS,
     ],
     call: Call::Steps(VM_REQUESTS, |client, args| {
         let tool = &UPDATE_VM;
         update(client, args, Guest::Vm, tool, &vm_reserved(), |line| {
             set_model(line, args.get(&NEW_MODEL), args.get(&MACADDR));
-            set_given(line, args, &[NEW_BRIDGE, NEW_TAG, FIREWALL]);
+            set_given(line, args, &[&NEW_BRIDGE, &NEW_TAG, &FIREWALL]);
         })
     }),
 };
@@ -268,18 +269,18 @@ pub(super) static UPDATE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
-        NODE,
-        VMID,
-        NET,
-        NEW_BRIDGE,
-        IP,
-        NEW_GW,
-        FIREWALL,
-        NEW_NAME,
-        IP6,
-        NEW_GW6,
-        NEW_TAG,
-        NEW_OPTIONS,
+        &NODE,
+        &VMID,
+        &NET,
+        &NEW_BRIDGE,
+        &IP,
+        &NEW_GW,
+        &FIREWALL,
+        &NEW_NAME,
+        &IP6,
+        &NEW_GW6,
+        &NEW_TAG,
+        &NEW_OPTIONS,
     ],
     call: Call::Steps(LXC_REQUESTS, |client, args| {
         update(
@@ -303,7 +304,14 @@ pub(super) static UPDATE_LXC: Tool = Tool {
                     line,
                     args,
                     &[
-                        NEW_NAME, NEW_BRIDGE, FIREWALL, NEW_GW, NEW_GW6, IP, IP6, NEW_TAG,
+                        &NEW_NAME,
+                        &NEW_BRIDGE,
+                        &FIREWALL,
+                        &NEW_GW,
+                        &NEW_GW6,
+                        &IP,
+                        &IP6,
+                        &NEW_TAG,
                     ],
                 );
             },
@@ -365,7 +373,7 @@ fn update(
 }
 
 /// Sets the given parameters; a tag of 0 and an empty gateway remove theirs.
-fn set_given(line: &mut PropertyString, args: &Args, params: &[Param]) {
+fn set_given(line: &mut PropertyString, args: &Args, params: &[&Param]) {
     for param in params {
         match args.get(param) {
             None => (),
@@ -428,7 +436,7 @@ pub(super) static REMOVE_VM: Tool = Tool {
     summary: "Removes a network card from a VM.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, NET],
+    params: &[&NODE, &VMID, &NET],
     call: Call::Steps(VM_REQUESTS, |client, args| remove(client, args, Guest::Vm)),
 };
 
@@ -437,7 +445,7 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     summary: "Removes a network card from a container.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, VMID, NET],
+    params: &[&NODE, &VMID, &NET],
     call: Call::Steps(LXC_REQUESTS, |client, args| {
         remove(client, args, Guest::Container)
     }),

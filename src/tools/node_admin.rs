@@ -26,7 +26,7 @@ pub(super) static SERVICES: Tool = Tool {
     summary: "Lists the system services that Proxmox manages on a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, LIMIT, OFFSET],
+    params: &[&NODE, &LIMIT, &OFFSET],
     call: Call::Plain(
         Step::read("/nodes/{node}/services", needs::NODE),
         Show::Table(&Table {
@@ -85,7 +85,7 @@ pub(super) static CONTROL_SERVICE: Tool = Tool {
     summary: "Starts, stops, restarts or reloads a service of a node. Restarting pveproxy can cut this connection.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, SERVICE, COMMAND, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &SERVICE, &COMMAND, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Post,
@@ -122,14 +122,14 @@ pub(super) static SYSLOG: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
-        NODE,
-        LINES,
-        FIRST_LINE,
-        SINCE,
-        UNTIL,
-        UNIT,
-        ERRORS_ONLY,
-        GREP,
+        &NODE,
+        &LINES,
+        &FIRST_LINE,
+        &SINCE,
+        &UNTIL,
+        &UNIT,
+        &ERRORS_ONLY,
+        &GREP,
     ],
     call: Call::Steps(
         &[
@@ -162,7 +162,7 @@ fn syslog(client: &Client, args: &Args) -> Result<Answer, Error> {
         if let Some(until) = until {
             request = request.with(UNTIL.name, local(until));
         }
-        client.answer(&args.send_given(request, &[UNIT]))
+        client.answer(&args.send_given(request, &[&UNIT]))
     };
     let limit = args.integer(&LINES).unwrap_or(100);
     // Proxmox counts from the oldest line, so the total is needed to find the newest.
@@ -251,15 +251,15 @@ pub(super) static JOURNAL: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
-        NODE,
-        ENTRIES,
-        JOURNAL_LINES,
-        SINCE,
-        UNTIL,
-        START_CURSOR,
-        END_CURSOR,
-        ERRORS_ONLY,
-        GREP,
+        &NODE,
+        &ENTRIES,
+        &JOURNAL_LINES,
+        &SINCE,
+        &UNTIL,
+        &START_CURSOR,
+        &END_CURSOR,
+        &ERRORS_ONLY,
+        &GREP,
     ],
     call: Call::Steps(&[Step::read("/nodes/{node}/journal", needs::LOGS)], journal),
 };
@@ -289,7 +289,7 @@ fn journal(client: &Client, args: &Args) -> Result<Answer, Error> {
     if !given(&SINCE) && !given(&START_CURSOR) {
         request = request.with(ENTRIES.name, most.to_string());
     }
-    let request = args.send_given(request, &[SINCE, UNTIL, START_CURSOR, END_CURSOR]);
+    let request = args.send_given(request, &[&SINCE, &UNTIL, &START_CURSOR, &END_CURSOR]);
     let data = client.send(&request)?;
     let mut lines: Vec<String> = data
         .as_array()
@@ -347,14 +347,14 @@ const STATUS_FILTER: Param = Param::optional(
     Kind::Text(1, 64),
     "Any of ok, error, warning, unknown.",
 );
-const TASK_FILTERS: &[Param] = &[
-    ERRORS,
-    TYPE_FILTER,
-    USER_FILTER,
-    OF_GUEST,
-    SINCE,
-    UNTIL,
-    STATUS_FILTER,
+const TASK_FILTERS: &[&Param] = &[
+    &ERRORS,
+    &TYPE_FILTER,
+    &USER_FILTER,
+    &OF_GUEST,
+    &SINCE,
+    &UNTIL,
+    &STATUS_FILTER,
 ];
 
 pub(super) static TASKS: Tool = Tool {
@@ -363,18 +363,18 @@ pub(super) static TASKS: Tool = Tool {
     permission: Permission::Basic,
     effect: Effect::Reads,
     params: &[
-        TASKS_NODE,
-        SOURCE,
-        RUNNING,
-        TASK_LIMIT,
-        TASK_START,
-        ERRORS,
-        TYPE_FILTER,
-        USER_FILTER,
-        OF_GUEST,
-        SINCE,
-        UNTIL,
-        STATUS_FILTER,
+        &TASKS_NODE,
+        &SOURCE,
+        &RUNNING,
+        &TASK_LIMIT,
+        &TASK_START,
+        &ERRORS,
+        &TYPE_FILTER,
+        &USER_FILTER,
+        &OF_GUEST,
+        &SINCE,
+        &UNTIL,
+        &STATUS_FILTER,
     ],
     call: Call::Steps(
         &[
@@ -515,7 +515,14 @@ pub(super) static TASK: Tool = Tool {
     summary: "Shows whether a task is running or how it ended, with the last lines of its log; does not wait.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[TASK_NODE, UPID, LOG_LINES, LOG_START, ERRORS_ONLY, GREP],
+    params: &[
+        &TASK_NODE,
+        &UPID,
+        &LOG_LINES,
+        &LOG_START,
+        &ERRORS_ONLY,
+        &GREP,
+    ],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
@@ -603,7 +610,7 @@ pub(super) static APLINFO: Tool = Tool {
     summary: "Lists the container templates that a node can download.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, SECTION, SEARCH, LIMIT, OFFSET],
+    params: &[&NODE, &SECTION, &SEARCH, &LIMIT, &OFFSET],
     call: Call::Steps(&[Step::read("/nodes/{node}/aplinfo", &[])], aplinfo),
 };
 
@@ -639,7 +646,7 @@ pub(super) static NETSTAT: Tool = Tool {
     summary: "Shows the network traffic of each running guest on a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, LIMIT, OFFSET],
+    params: &[&NODE, &LIMIT, &OFFSET],
     call: Call::Plain(
         Step::read("/nodes/{node}/netstat", needs::NODE),
         Show::Table(&Table {

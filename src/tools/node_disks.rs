@@ -28,7 +28,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists the disks of a node with size, use and health.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, DISK_TYPE, PARTITIONS, SKIP_SMART, LIMIT, OFFSET],
+    params: &[&NODE, &DISK_TYPE, &PARTITIONS, &SKIP_SMART, &LIMIT, &OFFSET],
     call: Call::Plain(
         Step::read(
             "/nodes/{node}/disks/list",
@@ -63,7 +63,7 @@ pub(super) static SMART: Tool = Tool {
     summary: "Shows health, wear and SMART values of a disk.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, DISK, HEALTH_ONLY],
+    params: &[&NODE, &DISK, &HEALTH_ONLY],
     call: Call::Steps(
         &[Step::read("/nodes/{node}/disks/smart", needs::ALL_NODES)],
         smart,
@@ -76,7 +76,7 @@ pub(super) static WIPE: Tool = Tool {
     summary: "Erases a disk of a node that is not in use, for good. Needs the login of root@pam.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE],
+    params: &[&NODE],
     call: Call::Choice(&Choice {
         by: &[],
         place: Place::Only(Scope {
@@ -89,7 +89,7 @@ pub(super) static WIPE: Tool = Tool {
             versions: Versions::ALL,
         }),
         does: "wipe {disk} of {place}",
-        rows: &[put("", "/wipedisk", &[DISK, WAIT, WAIT_TIMEOUT])
+        rows: &[put("", "/wipedisk", &[&DISK, &WAIT, &WAIT_TIMEOUT])
             .destroys("Everything on it is lost for good.")
             .reads_entry("/list", "devpath", &DISK)
             .starts_task()
@@ -149,7 +149,7 @@ pub(super) static LVM: Tool = Tool {
     summary: "Lists the LVM volume groups of a node with their physical volumes.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, LIMIT, OFFSET],
+    params: &[&NODE, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[Step::read("/nodes/{node}/disks/lvm", needs::ALL_NODES)],
         lvm,
@@ -188,7 +188,7 @@ pub(super) static ZFS: Tool = Tool {
     summary: "Lists the ZFS pools of a node with size, use and health.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, LIMIT, OFFSET],
+    params: &[&NODE, &LIMIT, &OFFSET],
     call: Call::Plain(
         Step::read("/nodes/{node}/disks/zfs", needs::ALL_NODES),
         Show::Table(&Table {

@@ -92,10 +92,10 @@ const UNSET: Param = Param::optional("delete", Kind::List, "Options to clear.").
 macro_rules! options {
     ([$($first:ident),*], [$($last:ident),*]) => {
         &[
-            $($first,)* CIDR, GATEWAY, CIDR6, GATEWAY6, AUTOSTART, COMMENTS, MTU, BRIDGE_PORTS,
-            BRIDGE_VLAN_AWARE, BRIDGE_VIDS, SLAVES, BOND_MODE, BOND_PRIMARY,
-            BOND_XMIT_HASH_POLICY, VLAN_ID, VLAN_RAW_DEVICE, OVS_BRIDGE, OVS_PORTS, OVS_BONDS,
-            OVS_TAG, OVS_OPTIONS, $($last),*
+            $(&$first,)* &CIDR, &GATEWAY, &CIDR6, &GATEWAY6, &AUTOSTART, &COMMENTS, &MTU, &BRIDGE_PORTS,
+            &BRIDGE_VLAN_AWARE, &BRIDGE_VIDS, &SLAVES, &BOND_MODE, &BOND_PRIMARY,
+            &BOND_XMIT_HASH_POLICY, &VLAN_ID, &VLAN_RAW_DEVICE, &OVS_BRIDGE, &OVS_PORTS, &OVS_BONDS,
+            &OVS_TAG, &OVS_OPTIONS, $(&$last),*
         ]
     };
 }
@@ -108,7 +108,7 @@ pub(super) static MANAGE: Tool = Tool {
     summary: "Manages an interface of a node. Pending until proxmox_apply_node_network.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, ACTION, IFACE],
+    params: &[&NODE, &ACTION, &IFACE],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(OF_NODE),
@@ -122,7 +122,7 @@ pub(super) static MANAGE: Tool = Tool {
             // Without them Proxmox takes it for one that has no address.
             put("update", "/{iface}", options!([TYPE], [UNSET]))
                 .interrupts(LATER)
-                .keeps(&[TYPE, CIDR, CIDR6])
+                .keeps(&[&TYPE, &CIDR, &CIDR6])
                 .also_reads(LISTED)
                 .checks(change)
                 .says("pending", waits),
@@ -285,13 +285,13 @@ pub(super) static APPLY: Tool = Tool {
     summary: "Applies the pending network configuration of a node and shows what came of it, or discards it.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, APPLY_ACTION],
+    params: &[&NODE, &APPLY_ACTION],
     call: Call::Choice(&Choice {
         by: &[&APPLY_ACTION],
         place: Place::Only(OF_NODE),
         does: "{action} the pending network configuration of node {node}",
         rows: &[
-            put("apply", "", &[REGENERATE_FRR, WAIT_TIMEOUT])
+            put("apply", "", &[&REGENERATE_FRR, &WAIT_TIMEOUT])
                 .interrupts("Its guests, its part in the cluster and this program can be cut off.")
                 .reads(First::Nothing)
                 .also_reads(LISTED)

@@ -18,7 +18,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists the nodes of the cluster with state and load.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[LIMIT, OFFSET],
+    params: &[&LIMIT, &OFFSET],
     call: Call::Plain(Step::read("/nodes", &[]), Show::Table(&NODES)),
 };
 
@@ -42,7 +42,7 @@ pub(super) static STATUS: Tool = Tool {
     summary: "Elevated, unlike proxmox_get_nodes: shows load, memory, swap, root disk, uptime, kernel and version of a node.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
-    params: &[NODE],
+    params: &[&NODE],
     call: Call::Steps(&[Step::read("/nodes/{node}/status", needs::NODE)], status),
 };
 
@@ -93,7 +93,7 @@ pub(super) static NETWORK: Tool = Tool {
     summary: "Lists the network interfaces of a node, including unapplied changes.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, NETWORK_TYPE, LIMIT, OFFSET],
+    params: &[&NODE, &NETWORK_TYPE, &LIMIT, &OFFSET],
     call: Call::Steps(&[Step::read("/nodes/{node}/network", &[])], network),
 };
 
@@ -149,7 +149,7 @@ pub(super) static DNS: Tool = Tool {
     summary: "Shows the search domain and DNS servers of a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE],
+    params: &[&NODE],
     call: Call::Plain(
         Step::read("/nodes/{node}/dns", needs::NODE),
         Show::Fields(&Fields {
@@ -167,7 +167,7 @@ pub(super) static INTERFACE: Tool = Tool {
     summary: "Shows the settings of one network interface of a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, IFACE],
+    params: &[&NODE, &IFACE],
     call: Call::Plain(
         Step::read("/nodes/{node}/network/{iface}", needs::NODE),
         Show::Fields(&Fields {
@@ -271,7 +271,7 @@ pub(super) static NEXT_VMID: Tool = Tool {
     summary: "Returns the lowest free VMID, or checks whether a given one is free.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[WANTED],
+    params: &[&WANTED],
     call: Call::Steps(&[Step::read("/cluster/nextid", &[])], next_vmid),
 };
 

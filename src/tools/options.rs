@@ -54,37 +54,37 @@ const fn text(name: &'static str, example: &'static str) -> Param {
 
 const UNSET: Param = Param::optional("delete", Kind::List, "Options to reset.").joined();
 
-const TAKES: &[Param] = &[
-    text("keyboard", ""),
-    text("language", ""),
-    text("console", ""),
-    text("migration", "Such as type=secure,network=10.0.0.0/24."),
-    text("replication", "").known_to(Versions::since(9)),
-    text("bwlimit", "Such as migration=100,clone=50."),
-    text("crs", "Such as ha=static."),
-    text("ha", "Such as shutdown_policy=migrate."),
-    Param::optional(
+const TAKES: &[&Param] = &[
+    &text("keyboard", ""),
+    &text("language", ""),
+    &text("console", ""),
+    &text("migration", "Such as type=secure,network=10.0.0.0/24."),
+    &text("replication", "").known_to(Versions::since(9)),
+    &text("bwlimit", "Such as migration=100,clone=50."),
+    &text("crs", "Such as ha=static."),
+    &text("ha", "Such as shutdown_policy=migrate."),
+    &Param::optional(
         "fencing",
         Kind::Choice(&["watchdog", "hardware", "both"]),
         "",
     ),
-    text("next_id", "Such as lower=200,upper=999.").sent_as("next-id"),
-    text("mac_prefix", ""),
-    Param::optional("max_workers", Kind::Integer(1, u64::MAX), ""),
-    text("email_from", ""),
-    text("http_proxy", ""),
-    text("notify", ""),
-    text("tag_style", "").sent_as("tag-style"),
-    text("registered_tags", "Such as prod;dev.").sent_as("registered-tags"),
-    text("user_tag_access", "Such as user-allow=existing.").sent_as("user-tag-access"),
-    text("u2f", ""),
-    text("webauthn", ""),
-    Param::optional("description", Kind::Text(1, 65_536), ""),
-    Param::optional("consent_text", Kind::Text(1, 65_536), "")
+    &text("next_id", "Such as lower=200,upper=999.").sent_as("next-id"),
+    &text("mac_prefix", ""),
+    &Param::optional("max_workers", Kind::Integer(1, u64::MAX), ""),
+    &text("email_from", ""),
+    &text("http_proxy", ""),
+    &text("notify", ""),
+    &text("tag_style", "").sent_as("tag-style"),
+    &text("registered_tags", "Such as prod;dev.").sent_as("registered-tags"),
+    &text("user_tag_access", "Such as user-allow=existing.").sent_as("user-tag-access"),
+    &text("u2f", ""),
+    &text("webauthn", ""),
+    &Param::optional("description", Kind::Text(1, 65_536), ""),
+    &Param::optional("consent_text", Kind::Text(1, 65_536), "")
         .sent_as("consent-text")
         .known_to(Versions::since(8)),
-    text("location", "").known_to(Versions::since(9)),
-    UNSET,
+    &text("location", "").known_to(Versions::since(9)),
+    &UNSET,
 ];
 
 pub(super) static SET: Tool = Tool {
@@ -135,7 +135,7 @@ fn lost(request: &Request, _: &Value) -> Option<Loss> {
 
 /// Proxmox takes any name in `delete`, and does either with an option that is set and reset at once.
 fn unset(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
-    let names = || TAKES.iter().filter_map(Param::wire_name);
+    let names = || TAKES.iter().filter_map(|param| param.wire_name());
     for unset in args.list(&UNSET) {
         if !names().any(|name| name == unset) && was[unset].is_null() {
             let near = nearest(unset, names());

@@ -34,7 +34,7 @@ pub(super) static MANAGE: Tool = Tool {
     summary: "Makes an OSD of a disk, or destroys one that is down and out. Needs the login of root@pam.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, ACTION, OSDID],
+    params: &[&NODE, &ACTION, &OSDID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -53,22 +53,22 @@ pub(super) static MANAGE: Tool = Tool {
                 "create",
                 "",
                 &[
-                    DEV,
-                    DB_DEV,
-                    DB_DEV_SIZE,
-                    WAL_DEV,
-                    WAL_DEV_SIZE,
-                    CLASS,
-                    ENCRYPTED,
-                    OSDS,
-                    WAIT,
-                    WAIT_TIMEOUT,
+                    &DEV,
+                    &DB_DEV,
+                    &DB_DEV_SIZE,
+                    &WAL_DEV,
+                    &WAL_DEV_SIZE,
+                    &CLASS,
+                    &ENCRYPTED,
+                    &OSDS,
+                    &WAIT,
+                    &WAIT_TIMEOUT,
                 ],
             )
             .destroys("Everything on {dev} is lost.")
             .starts_task()
             .needs_login(Login::Root),
-            delete("destroy", "/{osdid}", &[CLEANUP, WAIT, WAIT_TIMEOUT])
+            delete("destroy", "/{osdid}", &[&CLEANUP, &WAIT, &WAIT_TIMEOUT])
                 .destroys("Its copies of objects are lost; Ceph needs others elsewhere.")
                 .reads(First::Nothing)
                 .also_reads(&[Step::read("/nodes/{node}/ceph/osd", &[])])

@@ -47,7 +47,7 @@ pub(super) static LIST: Tool = Tool {
         does: "",
         rows: &[
             list(
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "pools",
                     noun: ["pool", "pools"],
@@ -56,8 +56,14 @@ pub(super) static LIST: Tool = Tool {
                     count: None,
                 }),
             ),
-            get("", "", &[ONE, TYPE, LIMIT, OFFSET], Show::Made(members)).known_to(NESTED),
-            get("", "/{poolid}", &[TYPE, LIMIT, OFFSET], Show::Made(members)).known_to(FLAT),
+            get("", "", &[&ONE, &TYPE, &LIMIT, &OFFSET], Show::Made(members)).known_to(NESTED),
+            get(
+                "",
+                "/{poolid}",
+                &[&TYPE, &LIMIT, &OFFSET],
+                Show::Made(members),
+            )
+            .known_to(FLAT),
         ],
     }),
 };
@@ -118,22 +124,22 @@ pub(super) static MANAGE: Tool = Tool {
     summary: "Creates, changes or deletes a pool, adds or removes members. Only an empty pool can be deleted.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[ACTION, POOL],
+    params: &[&ACTION, &POOL],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(POOLS),
         does: "{action} pool {poolid}",
         rows: &[
-            post("create", "", &[POOL, COMMENT]).harmless(),
-            put("update", "", &[POOL, NEW_COMMENT])
+            post("create", "", &[&POOL, &COMMENT]).harmless(),
+            put("update", "", &[&POOL, &NEW_COMMENT])
                 .harmless()
                 .known_to(NESTED)
                 .reads_entry("", "poolid", &POOL),
-            put("update", "/{poolid}", &[NEW_COMMENT])
+            put("update", "/{poolid}", &[&NEW_COMMENT])
                 .harmless()
                 .known_to(FLAT)
                 .reads_entry("", "poolid", &POOL),
-            delete("delete", "", &[POOL])
+            delete("delete", "", &[&POOL])
                 .interrupts("Privileges granted on it are gone with it.")
                 .known_to(NESTED)
                 .reads_entry("", "poolid", &POOL),
@@ -141,26 +147,26 @@ pub(super) static MANAGE: Tool = Tool {
                 .interrupts("Privileges granted on it are gone with it.")
                 .known_to(FLAT)
                 .reads_entry("", "poolid", &POOL),
-            put("add_members", "", &[POOL, VMS, STORAGE, ALLOW_MOVE])
+            put("add_members", "", &[&POOL, &VMS, &STORAGE, &ALLOW_MOVE])
                 .judged(moves)
                 .touches(Touches::Judged(guests))
                 .known_to(NESTED)
                 .does(ADD)
                 .reads_entry("", "poolid", &POOL),
-            put("add_members", "/{poolid}", &[VMS, STORAGE])
+            put("add_members", "/{poolid}", &[&VMS, &STORAGE])
                 .judged(moves)
                 .touches(Touches::Judged(guests))
                 .known_to(FLAT)
                 .does(ADD)
                 .reads_entry("", "poolid", &POOL),
-            put("remove_members", "", &[POOL, VMS, STORAGE])
+            put("remove_members", "", &[&POOL, &VMS, &STORAGE])
                 .interrupts(REMOVED)
                 .touches(Touches::Judged(guests))
                 .always(&[("delete", "1")])
                 .known_to(NESTED)
                 .does(REMOVE)
                 .reads_entry("", "poolid", &POOL),
-            put("remove_members", "/{poolid}", &[VMS, STORAGE])
+            put("remove_members", "/{poolid}", &[&VMS, &STORAGE])
                 .interrupts(REMOVED)
                 .touches(Touches::Judged(guests))
                 .always(&[("delete", "1")])

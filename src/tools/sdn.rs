@@ -55,7 +55,7 @@ const SAVED: &[(&str, &str)] = &[("pending", "1")];
 const APPLIED: &[(&str, &str)] = &[("running", "1")];
 
 const fn listed(when: &'static str, path: &'static str, needs: Needs) -> Row {
-    get(when, path, &[LIMIT, OFFSET], Show::Made(show_list)).needs(needs)
+    get(when, path, &[&LIMIT, &OFFSET], Show::Made(show_list)).needs(needs)
 }
 
 const fn shown(when: &'static str, path: &'static str, needs: Needs) -> Row {
@@ -90,7 +90,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists zones, vnets, subnets, controllers, IPAMs or DNS plugins of software-defined networking and their pending changes, the addresses of an IPAM, or the state of zones on a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[KIND, CONFIG, ONE, VNET_OF, NODE],
+    params: &[&KIND, &CONFIG, &ONE, &VNET_OF, &NODE],
     call: Call::Choice(&Choice {
         by: &[&KIND, &CONFIG],
         place: Place::Only(EVERYWHERE),
@@ -362,36 +362,36 @@ const fn rare(name: &'static str, kind: Kind, hint: &'static str) -> Param {
 }
 
 /// What a new zone is made of, and what can be changed later.
-const ZONE_OPTIONS: &[Param] = &[
-    BRIDGE,
-    TAG,
-    VLAN_PROTOCOL,
-    PEERS,
-    OF_CONTROLLER,
-    VRF_VXLAN,
-    EXITNODES,
-    MTU,
-    NODES,
-    IPAM,
-    DNS,
-    DNSZONE,
-    DHCP,
-    rare(
+const ZONE_OPTIONS: &[&Param] = &[
+    &BRIDGE,
+    &TAG,
+    &VLAN_PROTOCOL,
+    &PEERS,
+    &OF_CONTROLLER,
+    &VRF_VXLAN,
+    &EXITNODES,
+    &MTU,
+    &NODES,
+    &IPAM,
+    &DNS,
+    &DNSZONE,
+    &DHCP,
+    &rare(
         "reversedns",
         Kind::Format(&format::CONFIG_ID),
         "A DNS plugin.",
     ),
-    rare("vxlan_port", Kind::Integer(1, 65_536), "")
+    &rare("vxlan_port", Kind::Integer(1, 65_536), "")
         .sent_as("vxlan-port")
         .known_to(Versions::since(8)),
-    rare("fabric", Kind::Text(1, 64), "In place of peers.").known_to(Versions::since(9)),
-    rare("advertise_subnets", Kind::Flag, "").sent_as("advertise-subnets"),
-    rare("disable_arp_nd_suppression", Kind::Flag, "").sent_as("disable-arp-nd-suppression"),
-    rare("bridge_disable_mac_learning", Kind::Flag, "").sent_as("bridge-disable-mac-learning"),
-    rare("exitnodes_primary", Kind::Format(&format::NODE), "").sent_as("exitnodes-primary"),
-    rare("exitnodes_local_routing", Kind::Flag, "").sent_as("exitnodes-local-routing"),
-    rare("mac", Kind::Text(17, 17), "Of the anycast gateway."),
-    rare("rt_import", Kind::List, "Such as 65000:100.")
+    &rare("fabric", Kind::Text(1, 64), "In place of peers.").known_to(Versions::since(9)),
+    &rare("advertise_subnets", Kind::Flag, "").sent_as("advertise-subnets"),
+    &rare("disable_arp_nd_suppression", Kind::Flag, "").sent_as("disable-arp-nd-suppression"),
+    &rare("bridge_disable_mac_learning", Kind::Flag, "").sent_as("bridge-disable-mac-learning"),
+    &rare("exitnodes_primary", Kind::Format(&format::NODE), "").sent_as("exitnodes-primary"),
+    &rare("exitnodes_local_routing", Kind::Flag, "").sent_as("exitnodes-local-routing"),
+    &rare("mac", Kind::Text(17, 17), "Of the anycast gateway."),
+    &rare("rt_import", Kind::List, "Such as 65000:100.")
         .joined()
         .sent_as("rt-import"),
 ];
@@ -401,7 +401,7 @@ pub(super) static MANAGE_ZONE: Tool = Tool {
     summary: "Manages an SDN zone. Pending until proxmox_apply_sdn.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[ACTION, ZONE_ID],
+    params: &[&ACTION, &ZONE_ID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -415,7 +415,7 @@ pub(super) static MANAGE_ZONE: Tool = Tool {
             post(
                 "create",
                 "",
-                takes![&[ZONE_ID, ZONE_TYPE], ZONE_OPTIONS, &[LOCK_TOKEN]],
+                takes![&[&ZONE_ID, &ZONE_TYPE], ZONE_OPTIONS, &[&LOCK_TOKEN]],
             )
             .harmless()
             .needs(&["/sdn/zones:SDN.Allocate"])
@@ -423,11 +423,11 @@ pub(super) static MANAGE_ZONE: Tool = Tool {
             put(
                 "update",
                 "/{zone}",
-                takes![ZONE_OPTIONS, &[UNSET, DIGEST, LOCK_TOKEN]],
+                takes![ZONE_OPTIONS, &[&UNSET, &DIGEST, &LOCK_TOKEN]],
             )
             .harmless()
             .says("pending", waits),
-            delete("delete", "/{zone}", &[LOCK_TOKEN])
+            delete("delete", "/{zone}", &[&LOCK_TOKEN])
                 .interrupts("Once that is applied, its network is gone.")
                 .says("pending", waits),
         ],
@@ -448,7 +448,7 @@ pub(super) static MANAGE_VNET: Tool = Tool {
     summary: "Manages a vnet, which guests use as a bridge. Pending until proxmox_apply_sdn.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[ACTION, VNET_ID],
+    params: &[&ACTION, &VNET_ID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -463,13 +463,13 @@ pub(super) static MANAGE_VNET: Tool = Tool {
                 "create",
                 "",
                 &[
-                    VNET_ID,
-                    IN_ZONE,
-                    TAG,
-                    ALIAS,
-                    VLANAWARE,
-                    ISOLATE_PORTS,
-                    LOCK_TOKEN,
+                    &VNET_ID,
+                    &IN_ZONE,
+                    &TAG,
+                    &ALIAS,
+                    &VLANAWARE,
+                    &ISOLATE_PORTS,
+                    &LOCK_TOKEN,
                 ],
             )
             .harmless()
@@ -479,19 +479,19 @@ pub(super) static MANAGE_VNET: Tool = Tool {
                 "update",
                 "/{vnet}",
                 &[
-                    NEW_ZONE,
-                    TAG,
-                    ALIAS,
-                    VLANAWARE,
-                    ISOLATE_PORTS,
-                    UNSET,
-                    DIGEST,
-                    LOCK_TOKEN,
+                    &NEW_ZONE,
+                    &TAG,
+                    &ALIAS,
+                    &VLANAWARE,
+                    &ISOLATE_PORTS,
+                    &UNSET,
+                    &DIGEST,
+                    &LOCK_TOKEN,
                 ],
             )
             .harmless()
             .says("pending", waits),
-            delete("delete", "/{vnet}", &[LOCK_TOKEN])
+            delete("delete", "/{vnet}", &[&LOCK_TOKEN])
                 .interrupts("Once that is applied, guests on it are cut off.")
                 .says("pending", waits),
         ],
@@ -523,7 +523,7 @@ pub(super) static MANAGE_SUBNET: Tool = Tool {
     summary: "Manages a subnet of a vnet. Pending until proxmox_apply_sdn.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[ACTION, VNET_ID, SUBNET_ID],
+    params: &[&ACTION, &VNET_ID, &SUBNET_ID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -540,13 +540,13 @@ pub(super) static MANAGE_SUBNET: Tool = Tool {
                 "create",
                 "",
                 &[
-                    SUBNET_ID,
-                    GATEWAY,
-                    SNAT,
-                    DHCP_RANGE,
-                    DHCP_DNS_SERVER,
-                    DNSZONEPREFIX,
-                    LOCK_TOKEN,
+                    &SUBNET_ID,
+                    &GATEWAY,
+                    &SNAT,
+                    &DHCP_RANGE,
+                    &DHCP_DNS_SERVER,
+                    &DNSZONEPREFIX,
+                    &LOCK_TOKEN,
                 ],
             )
             .harmless()
@@ -556,20 +556,20 @@ pub(super) static MANAGE_SUBNET: Tool = Tool {
                 "update",
                 "/{subnet}",
                 &[
-                    GATEWAY,
-                    SNAT,
-                    DHCP_RANGE,
-                    DHCP_DNS_SERVER,
-                    DNSZONEPREFIX,
-                    UNSET,
-                    DIGEST,
-                    LOCK_TOKEN,
+                    &GATEWAY,
+                    &SNAT,
+                    &DHCP_RANGE,
+                    &DHCP_DNS_SERVER,
+                    &DNSZONEPREFIX,
+                    &UNSET,
+                    &DIGEST,
+                    &LOCK_TOKEN,
                 ],
             )
             .harmless()
             .reads_entry("", "subnet", &SUBNET_ID)
             .says("pending", waits),
-            delete("delete", "/{subnet}", &[LOCK_TOKEN])
+            delete("delete", "/{subnet}", &[&LOCK_TOKEN])
                 .interrupts("IPAM forgets it at once; once applied, its gateway and DHCP are gone.")
                 .reads_entry("", "subnet", &SUBNET_ID)
                 .says("pending", waits),
@@ -599,18 +599,18 @@ const ISIS_NET: Param = Param::optional("isis_net", Kind::Text(20, 50), "")
     .known_to(Versions::since(8));
 
 /// What a new controller is made of, and what can be changed later.
-const CONTROLLER_OPTIONS: &[Param] = &[
-    ASN,
-    PEERS,
-    OF_NODE,
-    EBGP,
-    EBGP_MULTIHOP,
-    LOOPBACK,
-    ISIS_DOMAIN,
-    ISIS_IFACES,
-    ISIS_NET,
-    rare("bgp_multipath_as_path_relax", Kind::Flag, "").sent_as("bgp-multipath-as-path-relax"),
-    rare("fabric", Kind::Text(1, 64), "In place of peers.").known_to(Versions::since(9)),
+const CONTROLLER_OPTIONS: &[&Param] = &[
+    &ASN,
+    &PEERS,
+    &OF_NODE,
+    &EBGP,
+    &EBGP_MULTIHOP,
+    &LOOPBACK,
+    &ISIS_DOMAIN,
+    &ISIS_IFACES,
+    &ISIS_NET,
+    &rare("bgp_multipath_as_path_relax", Kind::Flag, "").sent_as("bgp-multipath-as-path-relax"),
+    &rare("fabric", Kind::Text(1, 64), "In place of peers.").known_to(Versions::since(9)),
 ];
 
 pub(super) static MANAGE_CONTROLLER: Tool = Tool {
@@ -618,7 +618,7 @@ pub(super) static MANAGE_CONTROLLER: Tool = Tool {
     summary: "Manages a routing controller of SDN zones. Pending until proxmox_apply_sdn.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[ACTION, CONTROLLER_ID],
+    params: &[&ACTION, &CONTROLLER_ID],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -633,9 +633,9 @@ pub(super) static MANAGE_CONTROLLER: Tool = Tool {
                 "create",
                 "",
                 takes![
-                    &[CONTROLLER_ID, CONTROLLER_TYPE],
+                    &[&CONTROLLER_ID, &CONTROLLER_TYPE],
                     CONTROLLER_OPTIONS,
-                    &[LOCK_TOKEN]
+                    &[&LOCK_TOKEN]
                 ],
             )
             .harmless()
@@ -643,11 +643,11 @@ pub(super) static MANAGE_CONTROLLER: Tool = Tool {
             put(
                 "update",
                 "/{controller}",
-                takes![CONTROLLER_OPTIONS, &[UNSET, DIGEST, LOCK_TOKEN]],
+                takes![CONTROLLER_OPTIONS, &[&UNSET, &DIGEST, &LOCK_TOKEN]],
             )
             .harmless()
             .says("pending", waits),
-            delete("delete", "/{controller}", &[LOCK_TOKEN])
+            delete("delete", "/{controller}", &[&LOCK_TOKEN])
                 .interrupts("Once that is applied, its routes are gone.")
                 .says("pending", waits),
         ],

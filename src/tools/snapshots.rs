@@ -34,12 +34,12 @@ pub(super) static CREATE_LXC: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        NEW_LXC_SNAPNAME,
-        DESCRIPTION,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &NEW_LXC_SNAPNAME,
+        &DESCRIPTION,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Plain(
         Step::change(
@@ -59,13 +59,13 @@ pub(super) static CREATE_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        NEW_VM_SNAPNAME,
-        DESCRIPTION,
-        VMSTATE,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &NEW_VM_SNAPNAME,
+        &DESCRIPTION,
+        &VMSTATE,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -101,7 +101,7 @@ pub(super) static LIST_LXC: Tool = Tool {
     summary: "Lists the snapshots of a container, oldest first.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, LIMIT, OFFSET],
+    params: &[&NODE, &VMID, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[Step::read(
             "/nodes/{node}/lxc/{vmid}/snapshot",
@@ -116,7 +116,7 @@ pub(super) static LIST_VM: Tool = Tool {
     summary: "Lists the snapshots of a VM, oldest first.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, LIMIT, OFFSET],
+    params: &[&NODE, &VMID, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[Step::read(
             "/nodes/{node}/qemu/{vmid}/snapshot",
@@ -164,7 +164,7 @@ pub(super) static ROLLBACK_LXC: Tool = Tool {
     summary: "Stops a container and rolls it back to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &SNAPNAME, &START, &WAIT, &WAIT_TIMEOUT],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT).dispensable(),
@@ -185,7 +185,7 @@ pub(super) static ROLLBACK_VM: Tool = Tool {
     summary: "Stops a VM and rolls it back to a snapshot: everything newer is lost.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, SNAPNAME, START, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &SNAPNAME, &START, &WAIT, &WAIT_TIMEOUT],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT).dispensable(),
@@ -280,7 +280,7 @@ pub(super) static DELETE_LXC: Tool = Tool {
     summary: "Deletes a snapshot of a container; its current state is kept.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &SNAPNAME, &FORCE, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Delete,
@@ -298,7 +298,7 @@ pub(super) static DELETE_VM: Tool = Tool {
     summary: "Deletes a snapshot of a VM; its current state is kept.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[NODE, VMID, SNAPNAME, FORCE, WAIT, WAIT_TIMEOUT],
+    params: &[&NODE, &VMID, &SNAPNAME, &FORCE, &WAIT, &WAIT_TIMEOUT],
     call: Call::Plain(
         Step::change(
             Delete,

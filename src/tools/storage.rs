@@ -84,36 +84,36 @@ const fn rare_flag(name: &'static str, hint: &'static str) -> Param {
 }
 
 /// What can be given to a new storage, and changed later.
-const CHANGEABLE: &[Param] = &[
-    CONTENT,
-    NODES,
-    DISABLE,
-    SHARED,
-    SERVER,
-    USERNAME,
-    PASSWORD,
-    DOMAIN,
-    NAMESPACE,
-    FINGERPRINT,
-    POOL,
-    RETENTION,
-    MOUNT_OPTIONS,
+const CHANGEABLE: &[&Param] = &[
+    &CONTENT,
+    &NODES,
+    &DISABLE,
+    &SHARED,
+    &SERVER,
+    &USERNAME,
+    &PASSWORD,
+    &DOMAIN,
+    &NAMESPACE,
+    &FINGERPRINT,
+    &POOL,
+    &RETENTION,
+    &MOUNT_OPTIONS,
     // Of several types.
-    Param::optional("port", Kind::Integer(1, 65_535), "").rare(),
-    Param::optional(
+    &Param::optional("port", Kind::Integer(1, 65_535), "").rare(),
+    &Param::optional(
         "preallocation",
         Kind::Choice(&["off", "metadata", "falloc", "full"]),
         "",
     )
     .rare(),
-    Param::optional("format", Kind::Choice(&["raw", "qcow2", "vmdk"]), "").rare(),
-    rare("bwlimit", "Such as clone=100000,restore=50000, in KiB/s."),
-    rare("max_protected_backups", "Of each guest; -1 for any number.")
+    &Param::optional("format", Kind::Choice(&["raw", "qcow2", "vmdk"]), "").rare(),
+    &rare("bwlimit", "Such as clone=100000,restore=50000, in KiB/s."),
+    &rare("max_protected_backups", "Of each guest; -1 for any number.")
         .sent_as("max-protected-backups"),
-    rare("subdir", ""),
-    rare_flag("saferemove", "Wipes removed volumes."),
-    rare("saferemove_throughput", ""),
-    Param::optional(
+    &rare("subdir", ""),
+    &rare_flag("saferemove", "Wipes removed volumes."),
+    &rare("saferemove_throughput", ""),
+    &Param::optional(
         "saferemove_stepsize",
         Kind::Choice(&["1", "2", "4", "8", "16", "32"]),
         "MiB.",
@@ -121,80 +121,80 @@ const CHANGEABLE: &[Param] = &[
     .sent_as("saferemove-stepsize")
     .known_to(Versions::since(9))
     .rare(),
-    rare_flag("snapshot_as_volume_chain", "")
+    &rare_flag("snapshot_as_volume_chain", "")
         .sent_as("snapshot-as-volume-chain")
         .known_to(Versions::since(9)),
-    rare_flag("tagged_only", "Of LVM."),
+    &rare_flag("tagged_only", "Of LVM."),
     // Directories.
-    rare_flag("mkdir", ""),
-    rare_flag("create_base_path", "")
+    &rare_flag("mkdir", ""),
+    &rare_flag("create_base_path", "")
         .sent_as("create-base-path")
         .known_to(Versions::since(8)),
-    rare_flag("create_subdirs", "")
+    &rare_flag("create_subdirs", "")
         .sent_as("create-subdirs")
         .known_to(Versions::since(8)),
-    rare("content_dirs", "Such as iso=custom/iso.").sent_as("content-dirs"),
-    rare("is_mountpoint", "yes, or the path of the mount."),
-    rare_flag("nocow", "Of btrfs."),
-    Param::optional(
+    &rare("content_dirs", "Such as iso=custom/iso.").sent_as("content-dirs"),
+    &rare("is_mountpoint", "yes, or the path of the mount."),
+    &rare_flag("nocow", "Of btrfs."),
+    &Param::optional(
         "smbversion",
         Kind::Choice(&["default", "2.0", "2.1", "3", "3.0", "3.11"]),
         "",
     )
     .rare(),
     // Ceph.
-    rare("monhost", "Such as 10.0.0.1 10.0.0.2."),
-    rare("fs_name", "").sent_as("fs-name"),
-    rare("data_pool", "").sent_as("data-pool"),
-    rare("keyring", "Of an external cluster."),
-    rare_flag("krbd", ""),
-    rare_flag("fuse", ""),
+    &rare("monhost", "Such as 10.0.0.1 10.0.0.2."),
+    &rare("fs_name", "").sent_as("fs-name"),
+    &rare("data_pool", "").sent_as("data-pool"),
+    &rare("keyring", "Of an external cluster."),
+    &rare_flag("krbd", ""),
+    &rare_flag("fuse", ""),
     // Proxmox Backup Server.
-    rare("encryption_key", "autogen, or the JSON of a key.").sent_as("encryption-key"),
-    rare("master_pubkey", "RSA key, PEM in base64.").sent_as("master-pubkey"),
+    &rare("encryption_key", "autogen, or the JSON of a key.").sent_as("encryption-key"),
+    &rare("master_pubkey", "RSA key, PEM in base64.").sent_as("master-pubkey"),
     // ESXi.
-    rare_flag("skip_cert_verification", "")
+    &rare_flag("skip_cert_verification", "")
         .sent_as("skip-cert-verification")
         .known_to(Versions::since(8)),
     // ZFS, also over iSCSI.
-    rare("blocksize", "Such as 16k."),
-    rare_flag("sparse", ""),
-    rare("mountpoint", ""),
-    rare_flag("nowritecache", ""),
-    rare("comstar_hg", ""),
-    rare("comstar_tg", ""),
-    rare("lio_tpg", ""),
-    rare("zfs_base_path", "")
+    &rare("blocksize", "Such as 16k."),
+    &rare_flag("sparse", ""),
+    &rare("mountpoint", ""),
+    &rare_flag("nowritecache", ""),
+    &rare("comstar_hg", ""),
+    &rare("comstar_tg", ""),
+    &rare("lio_tpg", ""),
+    &rare("zfs_base_path", "")
         .sent_as("zfs-base-path")
         .known_to(Versions::since(9)),
     // GlusterFS.
-    rare("server2", "").known_to(Versions::until(8)),
-    Param::optional("transport", Kind::Choice(&["tcp", "rdma", "unix"]), "")
+    &rare("server2", "").known_to(Versions::until(8)),
+    &Param::optional("transport", Kind::Choice(&["tcp", "rdma", "unix"]), "")
         .known_to(Versions::until(8))
         .rare(),
 ];
 
 /// What can be given to a new storage only.
-const FIXED: &[Param] = &[
-    STORAGE,
-    TYPE,
-    PATH,
-    EXPORT,
-    SHARE,
-    DATASTORE,
-    VGNAME,
-    THINPOOL,
-    PORTAL,
-    TARGET,
-    rare("base", "Volume that new ones are on."),
-    rare("authsupported", ""),
-    Param::optional(
+const FIXED: &[&Param] = &[
+    &STORAGE,
+    &TYPE,
+    &PATH,
+    &EXPORT,
+    &SHARE,
+    &DATASTORE,
+    &VGNAME,
+    &THINPOOL,
+    &PORTAL,
+    &TARGET,
+    &rare("base", "Volume that new ones are on."),
+    &rare("authsupported", ""),
+    &Param::optional(
         "iscsiprovider",
         Kind::Choice(&["comstar", "istgt", "iet", "LIO"]),
         "",
     )
     .rare(),
-    rare("volume", "Of GlusterFS.").known_to(Versions::until(8)),
+    &rare("volume", "Of GlusterFS.").known_to(Versions::until(8)),
 ];
 
 pub(super) static MANAGE: Tool = Tool {
@@ -202,7 +202,7 @@ pub(super) static MANAGE: Tool = Tool {
     summary: "Creates, changes or deletes the definition of a storage; its data is never touched.",
     permission: Permission::Elevated,
     effect: Effect::Destroys,
-    params: &[ACTION, STORAGE],
+    params: &[&ACTION, &STORAGE],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -221,7 +221,7 @@ pub(super) static MANAGE: Tool = Tool {
                 .touches(Touches::NoGuest)
                 .answers(Reply::Object("storage"))
                 .says("done", keep_the_key),
-            put("update", "/{storage}", takes![CHANGEABLE, &[UNSET, DIGEST]])
+            put("update", "/{storage}", takes![CHANGEABLE, &[&UNSET, &DIGEST]])
             .judged(narrowed)
             .refuses(
                 &[
@@ -434,7 +434,7 @@ pub(super) static SCAN: Tool = Tool {
     summary: "Elevated, since it takes passwords: finds the exports, shares, targets, volume groups or datastores that a node could use.",
     permission: Permission::Elevated,
     effect: Effect::Reads,
-    params: &[NODE, KIND],
+    params: &[&NODE, &KIND],
     call: Call::Choice(&Choice {
         by: &[&KIND],
         place: Place::Only(Scope {
@@ -448,21 +448,21 @@ pub(super) static SCAN: Tool = Tool {
         }),
         does: "",
         rows: &[
-            get("nfs", "/nfs", &[OF_SERVER], Show::Table(&EXPORTS)),
+            get("nfs", "/nfs", &[&OF_SERVER], Show::Table(&EXPORTS)),
             get(
                 "cifs",
                 "/cifs",
-                &[OF_SERVER, USERNAME, PASSWORD, DOMAIN],
+                &[&OF_SERVER, &USERNAME, &PASSWORD, &DOMAIN],
                 Show::Table(&SHARES),
             ),
-            get("iscsi", "/iscsi", &[OF_PORTAL], Show::Table(&TARGETS)),
+            get("iscsi", "/iscsi", &[&OF_PORTAL], Show::Table(&TARGETS)),
             get("lvm", "/lvm", &[], Show::Table(&GROUPS)),
-            get("lvmthin", "/lvmthin", &[VG], Show::Table(&THIN_POOLS)),
+            get("lvmthin", "/lvmthin", &[&VG], Show::Table(&THIN_POOLS)),
             get("zfs", "/zfs", &[], Show::Table(&POOLS)),
             get(
                 "pbs",
                 "/pbs",
-                &[OF_SERVER, PBS_USER, PBS_PASSWORD, FINGERPRINT, PORT],
+                &[&OF_SERVER, &PBS_USER, &PBS_PASSWORD, &FINGERPRINT, &PORT],
                 Show::Table(&DATASTORES),
             ),
         ],
@@ -541,17 +541,17 @@ pub(super) static PRUNE: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[
-        NODE,
-        STORAGE,
-        KEEP,
-        OF_GUEST,
-        OF_TYPE,
-        APPLY,
-        ALL,
-        LIMIT,
-        OFFSET,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &STORAGE,
+        &KEEP,
+        &OF_GUEST,
+        &OF_TYPE,
+        &APPLY,
+        &ALL,
+        &LIMIT,
+        &OFFSET,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -590,7 +590,7 @@ fn prune(client: &Client, args: &Args) -> Result<Answer, Error> {
             "vmid or all is missing: apply=true needs one of them".to_owned(),
         ]));
     }
-    let of = [KEEP, OF_GUEST, OF_TYPE];
+    let of = [&KEEP, &OF_GUEST, &OF_TYPE];
     let rows = answer::rows(client.send(&args.send_given(args.request(Get, PRUNED), &of))?);
     let storage = &args[&STORAGE];
     let removed = removed(&rows).count();
@@ -670,7 +670,7 @@ pub(super) static UPDATE_VOLUME: Tool = Tool {
     summary: "Changes the notes of a backup, or protects it; no other volumes have either.",
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
-    params: &[NODE, STORAGE, VOLUME, NOTES, PROTECTED],
+    params: &[&NODE, &STORAGE, &VOLUME, &NOTES, &PROTECTED],
     call: Call::Steps(
         &[
             Step::read(ATTRIBUTES, &[needs::STORED]),
@@ -715,7 +715,7 @@ fn update_volume(client: &Client, args: &Args) -> Result<Answer, Error> {
         ));
     }
     client.show_before(&was);
-    let request = args.send_given(args.request(Put, ATTRIBUTES), &[NOTES, PROTECTED]);
+    let request = args.send_given(args.request(Put, ATTRIBUTES), &[&NOTES, &PROTECTED]);
     client.change(&request, Reply::Nothing)?;
     let what = format!("Update {}", text::inline(volume));
     let mut answer = Answer::done(&what);

@@ -39,7 +39,7 @@ pub(super) static GET: Tool = Tool {
     summary: "Shows time, hosts file, subscription, options or the system report of a node.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, KIND],
+    params: &[&NODE, &KIND],
     call: Call::Choice(&Choice {
         by: &[&KIND],
         place: Place::Only(OF_NODE),
@@ -82,7 +82,7 @@ pub(super) static GET: Tool = Tool {
             get(
                 "report",
                 "/report",
-                &[FIRST_LINE, LINES, ERRORS_ONLY, GREP],
+                &[&FIRST_LINE, &LINES, &ERRORS_ONLY, &GREP],
                 Show::Made(report),
             ),
         ],
@@ -172,21 +172,21 @@ const fn option(name: &'static str, hint: &'static str) -> Param {
 }
 
 /// The options of a node.
-const OPTIONS: &[Param] = &[
-    NOTES,
-    WAKE_ON_LAN,
-    BOOT_DELAY,
-    option("acme", "Such as account=default,domains=pve1.example.com."),
-    option("acmedomain0", "Such as pve1.example.com,plugin=dns."),
-    option("acmedomain1", ""),
-    option("acmedomain2", ""),
-    option("acmedomain3", ""),
-    option("acmedomain4", ""),
-    option("acmedomain5", ""),
-    BALLOONING,
-    option("location", "").known_to(Versions::since(9)),
-    UNSET,
-    DIGEST,
+const OPTIONS: &[&Param] = &[
+    &NOTES,
+    &WAKE_ON_LAN,
+    &BOOT_DELAY,
+    &option("acme", "Such as account=default,domains=pve1.example.com."),
+    &option("acmedomain0", "Such as pve1.example.com,plugin=dns."),
+    &option("acmedomain1", ""),
+    &option("acmedomain2", ""),
+    &option("acmedomain3", ""),
+    &option("acmedomain4", ""),
+    &option("acmedomain5", ""),
+    &BALLOONING,
+    &option("location", "").known_to(Versions::since(9)),
+    &UNSET,
+    &DIGEST,
 ];
 const BALLOONING: Param = Param::optional(
     "ballooning_target",
@@ -212,20 +212,20 @@ pub(super) static CHANGE: Tool = Tool {
     summary: "Sets the time zone, DNS servers, hosts file or options of a node. What is not given stays.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, SET],
+    params: &[&NODE, &SET],
     call: Call::Choice(&Choice {
         by: &[&SET],
         place: Place::Only(OF_NODE),
         does: "set {kind} of node {node}",
         rows: &[
-            put("time", "/time", &[TIMEZONE])
+            put("time", "/time", &[&TIMEZONE])
                 .harmless()
                 .does("set the time zone of node {node} to {timezone}"),
-            put("dns", "/dns", &[SEARCH, DNS1, DNS2, DNS3])
+            put("dns", "/dns", &[&SEARCH, &DNS1, &DNS2, &DNS3])
                 .interrupts("The node resolves names by them at once.")
-                .keeps(&[SEARCH, DNS1, DNS2, DNS3])
+                .keeps(&[&SEARCH, &DNS1, &DNS2, &DNS3])
                 .does("set the DNS servers of node {node}"),
-            post("hosts", "/hosts", &[DATA, DIGEST])
+            post("hosts", "/hosts", &[&DATA, &DIGEST])
                 .interrupts("The node finds others by it, those of its cluster too.")
                 .reads(First::Item)
                 .first_needs(needs::ALL_NODES)
@@ -282,7 +282,7 @@ pub(super) static SUBSCRIBE: Tool = Tool {
     summary: "Checks the subscription of a node again, or sets or removes its key.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, SUBSCRIPTION],
+    params: &[&NODE, &SUBSCRIPTION],
     call: Call::Choice(&Choice {
         by: &[&SUBSCRIPTION],
         place: Place::Only(Scope {
@@ -292,8 +292,8 @@ pub(super) static SUBSCRIBE: Tool = Tool {
         }),
         does: "{action} the subscription of node {node}",
         rows: &[
-            post("refresh", "", &[FORCE]).harmless(),
-            put("set", "", &[KEY]).harmless(),
+            post("refresh", "", &[&FORCE]).harmless(),
+            put("set", "", &[&KEY]).harmless(),
             delete("remove", "", &[])
                 .interrupts("The enterprise repository no longer serves the node."),
         ],
@@ -313,7 +313,7 @@ pub(super) static PACKAGES: Tool = Tool {
     summary: "Shows available updates, versions of Proxmox packages, repositories, or the changelog of a package.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VIEW],
+    params: &[&NODE, &VIEW],
     call: Call::Choice(&Choice {
         by: &[&VIEW],
         place: Place::Only(Scope {
@@ -325,7 +325,7 @@ pub(super) static PACKAGES: Tool = Tool {
             get(
                 "updates",
                 "/update",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "updates",
                     noun: ["update", "updates"],
@@ -344,7 +344,7 @@ pub(super) static PACKAGES: Tool = Tool {
             get(
                 "versions",
                 "/versions",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Table(&Table {
                     name: "packages",
                     noun: ["package", "packages"],
@@ -362,13 +362,13 @@ pub(super) static PACKAGES: Tool = Tool {
             get(
                 "repositories",
                 "/repositories",
-                &[LIMIT, OFFSET],
+                &[&LIMIT, &OFFSET],
                 Show::Made(repositories),
             ),
             get(
                 "changelog",
                 "/changelog",
-                &[PACKAGE, VERSION, FIRST_LINE, LINES, ERRORS_ONLY, GREP],
+                &[&PACKAGE, &VERSION, &FIRST_LINE, &LINES, &ERRORS_ONLY, &GREP],
                 Show::Made(changelog),
             )
             .needs(&["/nodes/{node}:Sys.Modify"]),
@@ -474,7 +474,7 @@ pub(super) static MANAGE_PACKAGES: Tool = Tool {
     summary: "Refreshes the package index of a node or changes its repositories. Nothing is installed: the API cannot.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, PACKAGE_ACTION],
+    params: &[&NODE, &PACKAGE_ACTION],
     call: Call::Choice(&Choice {
         by: &[&PACKAGE_ACTION],
         place: Place::Only(Scope {
@@ -483,13 +483,17 @@ pub(super) static MANAGE_PACKAGES: Tool = Tool {
         }),
         does: "refresh the package index of node {node}",
         rows: &[
-            post("refresh", "/update", &[NOTIFY, QUIET, WAIT, WAIT_TIMEOUT])
-                .harmless()
-                .starts_task(),
+            post(
+                "refresh",
+                "/update",
+                &[&NOTIFY, &QUIET, &WAIT, &WAIT_TIMEOUT],
+            )
+            .harmless()
+            .starts_task(),
             post(
                 "enable_repository",
                 "/repositories",
-                &[PATH, INDEX, REPOSITORIES_DIGEST],
+                &[&PATH, &INDEX, &REPOSITORIES_DIGEST],
             )
             .interrupts(UPGRADES)
             .always(&[("enabled", "1")])
@@ -498,7 +502,7 @@ pub(super) static MANAGE_PACKAGES: Tool = Tool {
             post(
                 "disable_repository",
                 "/repositories",
-                &[PATH, INDEX, REPOSITORIES_DIGEST],
+                &[&PATH, &INDEX, &REPOSITORIES_DIGEST],
             )
             .interrupts(UPGRADES)
             .always(&[("enabled", "0")])
@@ -507,7 +511,7 @@ pub(super) static MANAGE_PACKAGES: Tool = Tool {
             put(
                 "add_standard_repository",
                 "/repositories",
-                &[HANDLE, REPOSITORIES_DIGEST],
+                &[&HANDLE, &REPOSITORIES_DIGEST],
             )
             .interrupts(UPGRADES)
             .reads(First::Other("/repositories"))
@@ -524,7 +528,7 @@ pub(super) static CONTROL_POWER: Tool = Tool {
     summary: "Reboots or shuts down a node with all of its guests, or wakes one by its network.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[NODE, POWER],
+    params: &[&NODE, &POWER],
     call: Call::Choice(&Choice {
         by: &[&POWER],
         place: Place::Only(Scope {

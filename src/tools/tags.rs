@@ -57,11 +57,11 @@ mod tests {
 
     #[test]
     fn the_tags_that_are_not_named_stay() {
-        static PARAMS: [Param; 2] = [ADD, REMOVE];
+        static PARAMS: [&Param; 2] = [&ADD, &REMOVE];
         let changed = |before: &str, add: Value, remove: Value| {
             let arguments = json!({ "add_tags": add, "remove_tags": remove });
             let arguments = arguments.as_object().expect("an object").clone();
-            let args = Args::parse(&PARAMS, &arguments).expect("they are valid");
+            let args = Args::parse(PARAMS.to_vec(), &arguments).expect("they are valid");
             changed(&args, before)
         };
         for (before, add, remove, after) in [

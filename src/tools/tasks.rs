@@ -44,7 +44,7 @@ pub(super) static WAIT_TASK: Tool = Tool {
     summary: "Waits for a task to end and reports the result, with the last log lines if it failed.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[UPID, TIMEOUT],
+    params: &[&UPID, &TIMEOUT],
     call: Call::Steps(tasks::REQUESTS, |_, args| {
         Ok(Answer {
             task: Some(Task::found(&args[&UPID])),
@@ -59,7 +59,7 @@ pub(super) static STOP: Tool = Tool {
     summary: "Aborts a running task; what it has done so far stays.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[UPID],
+    params: &[&UPID],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/tasks/{upid}/status", &[]),
@@ -112,7 +112,7 @@ pub(super) static OF_CLUSTER: Tool = Tool {
     summary: "Lists the newest tasks of the whole cluster in one request, or the cluster log. To search or go back further use proxmox_get_node_tasks.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[VIEW, MAX, ERRORS_ONLY, GREP],
+    params: &[&VIEW, &MAX, &ERRORS_ONLY, &GREP],
     call: Call::Steps(
         &[
             Step::read("/cluster/tasks", &[]),
@@ -145,7 +145,7 @@ fn of_cluster(client: &Client, args: &Args) -> Result<Answer, Error> {
 }
 
 fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
-    let request = args.send_given(Request::new(Get, "/cluster/log"), &[MAX]);
+    let request = args.send_given(Request::new(Get, "/cluster/log"), &[&MAX]);
     let mut entries = answer::rows(client.send(&request)?);
     entries.sort_by(|a, b| compare(&a["time"], &b["time"]).then(compare(&a["uid"], &b["uid"])));
     let read = entries.len();
@@ -195,7 +195,7 @@ pub(super) static PENDING: Tool = Tool {
     summary: "Shows which settings of a guest, cloud-init included, wait until it stops and starts, with current and pending values.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, VMID, TYPE, ALL, LIMIT, OFFSET],
+    params: &[&NODE, &VMID, &TYPE, &ALL, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
@@ -313,15 +313,15 @@ pub(super) static UPDATE: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Rewrites,
     params: &[
-        NODE,
-        VMID_OR_GUESTS,
-        TYPE,
-        SET,
-        DELETE,
-        REVERT,
-        tags::ADD,
-        tags::REMOVE,
-        DIGEST,
+        &NODE,
+        &VMID_OR_GUESTS,
+        &TYPE,
+        &SET,
+        &DELETE,
+        &REVERT,
+        &tags::ADD,
+        &tags::REMOVE,
+        &DIGEST,
     ],
     call: Call::Steps(
         &[
@@ -650,7 +650,7 @@ pub(super) static VERSION: Tool = Tool {
     summary: "Shows the version of Proxmox VE, of the connected node or another.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[ON_NODE],
+    params: &[&ON_NODE],
     call: Call::Steps(
         &[
             Step::read("/version", &[]),

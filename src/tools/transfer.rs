@@ -45,15 +45,15 @@ pub(super) static UPLOAD: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Destroys,
     params: &[
-        NODE,
-        STORAGE,
-        CONTENT,
-        FILE_PATH,
-        FILENAME,
-        CHECKSUM,
-        ALGORITHM,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &STORAGE,
+        &CONTENT,
+        &FILE_PATH,
+        &FILENAME,
+        &CHECKSUM,
+        &ALGORITHM,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -71,7 +71,7 @@ pub(super) static UPLOAD: Tool = Tool {
 };
 
 fn upload(client: &Client, args: &Args) -> Result<Answer, Error> {
-    require(client, args, &[CONTENT])?;
+    require(client, args, &[&CONTENT])?;
     let source = client.files().open(&args[&FILE_PATH])?;
     let given = args
         .get(&FILENAME)
@@ -91,7 +91,7 @@ fn upload(client: &Client, args: &Args) -> Result<Answer, Error> {
 }
 
 /// Refuses what of these the host's version does not know.
-fn require(client: &Client, args: &Args, params: &[Param]) -> Result<(), Error> {
+fn require(client: &Client, args: &Args, params: &[&Param]) -> Result<(), Error> {
     let mut limits = params.iter().filter_map(|param| param.versions(args));
     limits.try_for_each(|(what, versions)| check_version(client, &what, versions))
 }
@@ -252,17 +252,17 @@ pub(super) static DOWNLOAD: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        STORAGE,
-        URL,
-        CONTENT,
-        DOWNLOADED,
-        CHECKSUM,
-        ALGORITHM,
-        VERIFY,
-        COMPRESSION,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &STORAGE,
+        &URL,
+        &CONTENT,
+        &DOWNLOADED,
+        &CHECKSUM,
+        &ALGORITHM,
+        &VERIFY,
+        &COMPRESSION,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -281,12 +281,12 @@ pub(super) static DOWNLOAD: Tool = Tool {
 };
 
 fn download(client: &Client, args: &Args) -> Result<Answer, Error> {
-    require(client, args, &[CONTENT, COMPRESSION])?;
+    require(client, args, &[&CONTENT, &COMPRESSION])?;
     let checksum = checksum(args)?;
     let request = args
         .request(Get, "/nodes/{node}/query-url-metadata")
         .with("url", &args[&URL]);
-    let served = match client.send(&args.send_given(request, &[VERIFY])) {
+    let served = match client.send(&args.send_given(request, &[&VERIFY])) {
         Ok(served) => served,
         // The server says nothing of a file, which it may send all the same.
         Err(error)
@@ -323,7 +323,7 @@ fn download(client: &Client, args: &Args) -> Result<Answer, Error> {
         .with("filename", &*name)
         .with("url", &args[&URL]);
     let request = with_checksum(request, checksum);
-    let request = args.send_given(request, &[VERIFY, COMPRESSION]);
+    let request = args.send_given(request, &[&VERIFY, &COMPRESSION]);
     let size = number(&served["size"]).map(|size| format!(" ({})", text::bytes(size)));
     let what = format!(
         "Download {}{}",
@@ -357,13 +357,13 @@ pub(super) static DOWNLOAD_TEMPLATE: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Adds,
     params: &[
-        NODE,
-        STORAGE,
-        TEMPLATE,
-        REFERENCE,
-        IMAGE_NAME,
-        WAIT,
-        WAIT_TIMEOUT,
+        &NODE,
+        &STORAGE,
+        &TEMPLATE,
+        &REFERENCE,
+        &IMAGE_NAME,
+        &WAIT,
+        &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
         &[
@@ -405,20 +405,20 @@ fn download_template(client: &Client, args: &Args) -> Result<Answer, Error> {
         ])),
         (Some(template), None) => {
             let request = args.request(Post, "/nodes/{node}/aplinfo");
-            let request = args.send_given(request, &[STORAGE, TEMPLATE]);
+            let request = args.send_given(request, &[&STORAGE, &TEMPLATE]);
             let volume = format!("{storage}:vztmpl/{template}");
             let what = format!("Download {}", text::inline(&volume));
             let answer = start_task(client, &request, Reply::Task, &what)?;
             Ok(answer.with("volume", volume))
         }
         (None, reference) => {
-            require(client, args, &[REFERENCE])?;
+            require(client, args, &[&REFERENCE])?;
             let reference = reference.unwrap_or_default();
             if !file_name(reference).contains(':') {
                 return tags(client, args);
             }
             let request = args.request(Post, "/nodes/{node}/storage/{storage}/oci-registry-pull");
-            let request = args.send_given(request, &[REFERENCE, IMAGE_NAME]);
+            let request = args.send_given(request, &[&REFERENCE, &IMAGE_NAME]);
             let what = format!("Pull {} to {storage}", text::inline(reference));
             start_task(client, &request, Reply::Task, &what)
         }
@@ -435,7 +435,7 @@ fn tags(client: &Client, args: &Args) -> Result<Answer, Error> {
         count: None,
     };
     let request = args.request(Get, "/nodes/{node}/query-oci-repo-tags");
-    let tags = client.send(&args.send_given(request, &[REFERENCE]))?;
+    let tags = client.send(&args.send_given(request, &[&REFERENCE]))?;
     let tags = tags.as_array().into_iter().flatten();
     let rows = tags.map(|tag| json!({ "tag": tag })).collect();
     let note = "Nothing was downloaded: add one of them to reference, such as name:tag.";
@@ -455,7 +455,7 @@ pub(super) static LIST_FILES: Tool = Tool {
     summary: "Lists the files in a directory of a backup on a Proxmox Backup Server; / lists its archives.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[NODE, STORAGE, BACKUP, INSIDE, LIMIT, OFFSET],
+    params: &[&NODE, &STORAGE, &BACKUP, &INSIDE, &LIMIT, &OFFSET],
     call: Call::Steps(
         &[Step::read(
             "/nodes/{node}/storage/{storage}/file-restore/list",
@@ -526,7 +526,7 @@ pub(super) static RESTORE_FILE: Tool = Tool {
     summary: "Saves a file or directory out of a backup on a Proxmox Backup Server as a new file on this machine.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
-    params: &[NODE, STORAGE, BACKUP, RESTORED, OUTPUT_PATH, TAR],
+    params: &[&NODE, &STORAGE, &BACKUP, &RESTORED, &OUTPUT_PATH, &TAR],
     call: Call::Steps(
         &[Step::change(
             Get,
@@ -540,13 +540,13 @@ pub(super) static RESTORE_FILE: Tool = Tool {
 };
 
 fn restore_file(client: &Client, args: &Args) -> Result<Answer, Error> {
-    require(client, args, &[TAR])?;
+    require(client, args, &[&TAR])?;
     let target = client.files().create(&args[&OUTPUT_PATH])?;
     let request = args
         .request(Get, "/nodes/{node}/storage/{storage}/file-restore/download")
         .with("volume", &args[&BACKUP])
         .with("filepath", path_sent(&args[&RESTORED]));
-    let request = args.send_given(request, &[TAR]).with_file(target.saved());
+    let request = args.send_given(request, &[&TAR]).with_file(target.saved());
     let saved = client.change(&request, Reply::ObjectOrNothing("bytes"))?;
     let Some(bytes) = number(&saved["bytes"]) else {
         return Err(Error::impossible(

@@ -27,7 +27,7 @@ pub(super) static LIST: Tool = Tool {
     summary: "Lists the contents of a storage, largest first, with owners and totals per kind.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[STORAGE, ON_NODE, CONTENT, OF_GUEST, LIMIT, OFFSET],
+    params: &[&STORAGE, &ON_NODE, &CONTENT, &OF_GUEST, &LIMIT, &OFFSET],
     call: Call::Steps(REQUESTS, list),
 };
 

@@ -37,7 +37,7 @@ const STOP_ON_ERROR: Param = Param::optional("stop_on_error", Kind::Flag, "")
     .unlisted();
 
 /// What a tool also takes if its calls can be for several guests.
-pub(in crate::tool) static PARAMS: [Param; 3] = [GUESTS, PARALLEL, STOP_ON_ERROR];
+pub(in crate::tool) static PARAMS: [&Param; 3] = [&GUESTS, &PARALLEL, &STOP_ON_ERROR];
 
 /// The calls for several guests.
 pub(crate) struct Several<'a> {

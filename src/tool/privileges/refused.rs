@@ -387,7 +387,7 @@ mod tests {
     ) -> String {
         let ListedTool { tool, .. } = tools::find(tool).expect("it is listed");
         let arguments = arguments.as_object().expect("an object");
-        let args = Args::parse(tool.params(), arguments).expect("they are right");
+        let args = Args::parse(tool.params().collect(), arguments).expect("they are right");
         let body = json!({ "data": null, "message": format!("{said}\n") });
         let reply = Response::at_once(403, said, body);
         let refusal = Refusal::new(request, &reply, "mcp@pve!mcp");

@@ -288,10 +288,10 @@ mod tests {
         let peer = Peer::none();
         let reader = Reader::new(&cluster, &peer);
         let found = |arguments: Value, was: Value| {
-            let params: &[Param] = &[SWITCH, POLICY_IN, UNSET_OPTIONS];
+            let params: &[&Param] = &[&SWITCH, &POLICY_IN, &UNSET_OPTIONS];
             let params = params.to_vec().leak();
             let arguments = arguments.as_object().expect("an object");
-            let args = Args::parse(&*params, arguments).expect("they have their forms");
+            let args = Args::parse(params.to_vec(), arguments).expect("they have their forms");
             check(&reader, &args, &was).expect("nothing is read").len()
         };
         for (arguments, was, expected) in [

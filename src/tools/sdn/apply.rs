@@ -42,7 +42,7 @@ pub(crate) static APPLY: Tool = Tool {
     summary: "Applies pending SDN changes on all nodes and shows what came of it on each, previews or discards them (Proxmox VE 9).",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
-    params: &[ACTION],
+    params: &[&ACTION],
     call: Call::Choice(&Choice {
         by: &[&ACTION],
         place: Place::Only(Scope {
@@ -56,7 +56,7 @@ pub(crate) static APPLY: Tool = Tool {
         }),
         does: "{action} the pending SDN changes",
         rows: &[
-            put("apply", "", &[LOCK_TOKEN, WAIT_TIMEOUT])
+            put("apply", "", &[&LOCK_TOKEN, &WAIT_TIMEOUT])
                 .interrupts(
                     "The network of all nodes is reloaded: guests, nodes and this program can be cut off.",
                 )
@@ -66,9 +66,9 @@ pub(crate) static APPLY: Tool = Tool {
                 .starts_task()
                 .waits()
                 .then(follow_reloads),
-            get("preview", "/dry-run", &[NODE], Show::Made(preview))
+            get("preview", "/dry-run", &[&NODE], Show::Made(preview))
                 .known_to(Versions::since(9)),
-            post("rollback", "/rollback", &[LOCK_TOKEN])
+            post("rollback", "/rollback", &[&LOCK_TOKEN])
                 .interrupts("These changes are lost.")
                 .touches(Touches::NoGuest)
                 .also_reads(PENDING)

@@ -103,8 +103,8 @@ pub(crate) static CLIENTS: &[Client] = &[
         format: Format::Command,
         shape: Shape::Usual,
         file: |_| None,
-        note: "prints a command to run; `--write` does nothing here, since Claude Code rewrites its own file \
-               while it runs",
+        note: "prints a command to run, on Windows for PowerShell; `--write` does nothing here, since \
+               Claude Code rewrites its own file while it runs",
     },
     Client {
         name: "vscode",
@@ -274,46 +274,45 @@ pub(crate) fn prepare(
             change: Ok(None),
         });
     }
-    let left = |why: String| {
-        let place = match &file {
-            Some(file) => format!("nothing was written to {}", file.display()),
-            None => format!("nothing was written for {}", client.title),
+    let changed = match &file {
+        Some(path) => client
+            .change(&entry, path, purpose)
+            .map_err(|why| format!("{why}\nThe entry above can be added by hand.")),
+        None => Err(client.why_not()),
+    };
+    let (text, change) = match changed {
+        Ok(changed) => changed,
+        Err(why) => {
+            let place = match &file {
+                Some(file) => format!("to {}", file.display()),
+                None => format!("for {}", client.title),
+            };
+            return Ok(Prepared {
+                text: client.printed(&entry),
+                notes: Vec::new(),
+                change: Err(Error::impossible(
+                    format!("nothing was written {place}"),
+                    why,
+                )),
+            });
+        }
+    };
+    if let Some(change) = &change
+        && entry.has_secret()
+    {
+        let others = match change.is_open() {
+            true => ", which other users of this machine can read",
+            false => "",
         };
-        let text = client.printed(&entry);
-        let (notes, change) = (Vec::new(), Err(Error::impossible(place, why)));
-        Prepared {
-            text,
-            notes,
-            change,
-        }
-    };
-    let Some(path) = file.as_deref() else {
-        return Ok(left(client.why_not()));
-    };
-    match client.change(&entry, path, purpose) {
-        Err(why) => Ok(left(format!(
-            "{why}\nThe entry above can be added by hand."
-        ))),
-        Ok((text, change)) => {
-            if let Some(change) = &change
-                && change.has_secret
-            {
-                let others = match change.found.is_open() {
-                    true => ", and other users of this machine can read it",
-                    false => "",
-                };
-                notes.push(format!(
-                    "The file now holds the secret of the token{others}; with PROXMOX_TOKEN_FILE it would not."
-                ));
-            }
-            let change = Ok(change);
-            Ok(Prepared {
-                text,
-                notes,
-                change,
-            })
-        }
+        notes.push(format!(
+            "This puts the secret of the token into the file{others}; PROXMOX_TOKEN_FILE keeps it out."
+        ));
     }
+    Ok(Prepared {
+        text,
+        notes,
+        change: Ok(change),
+    })
 }
 
 /// What a client needs to start this program.
@@ -546,7 +545,7 @@ impl Client {
     fn printed(&self, entry: &Entry) -> String {
         let server = self.server(entry);
         match self.format {
-            Format::Command => claude_code(entry),
+            Format::Command => claude_code(entry, System::HERE),
             Format::Toml => server
                 .item
                 .toml(&format!("mcp_servers.{}", server.name), "\n"),
@@ -772,24 +771,26 @@ fn input_or_placeholder(setting: &Setting) -> String {
     }
 }
 
-/// Writes one command for a POSIX shell or fish.
+/// Writes one command, for PowerShell on Windows, elsewhere for a POSIX shell or fish.
 ///
 /// `--env` takes several values, so another option separates it from the name.
-fn claude_code(entry: &Entry) -> String {
+fn claude_code(entry: &Entry, system: System) -> String {
+    let is_windows = system == System::Windows;
+    let word = if is_windows { power_shell_word } else { word };
+    // PowerShell continues lines in another way, and takes two bare dashes for its own.
+    let (line, dashes) = match is_windows {
+        true => (" ", "'--'"),
+        false => (" \\\n  ", "--"),
+    };
     let mut command = "claude mcp add".to_owned();
     for (name, value) in entry.variables(placeholder) {
-        add(
-            &mut command,
-            format_args!(" \\\n  --env {}", word(&format!("{name}={value}"))),
-        );
+        let value = word(&format!("{name}={value}"));
+        add(&mut command, format_args!("{line}--env {value}"));
     }
+    let (name, program) = (entry.name, word(&entry.command));
     add(
         &mut command,
-        format_args!(
-            " \\\n  --transport stdio --scope user {} -- {}",
-            entry.name,
-            word(&entry.command)
-        ),
+        format_args!("{line}--transport stdio --scope user {name} {dashes} {program}"),
     );
     for argument in entry.arguments {
         add(&mut command, format_args!(" {argument}"));
@@ -801,6 +802,15 @@ fn claude_code(entry: &Entry) -> String {
 pub(super) fn list_of(words: &[&str]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     format!("[{}]", words.join(", "))
+}
+
+/// Quotes a word for PowerShell if necessary.
+fn power_shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/\\._-=:".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "''")),
+    }
 }
 
 /// Quotes a word for a shell's command line if necessary.
@@ -873,6 +883,31 @@ pub(crate) fn table() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_the_command_for_the_shell_of_each_system() {
+        let value = |setting, value: &str| (setting, Some(value.to_owned()));
+        let entry = Entry {
+            name: "proxmox",
+            command: r"C:\bin\proxmox-mcp.exe".to_owned(),
+            arguments: &["--demo"],
+            environment: vec![
+                value(SETTINGS[0], "pve1"),
+                value(SETTINGS[2], "it's,$a@pve"),
+            ],
+            warnings: Vec::new(),
+        };
+        assert_eq!(
+            claude_code(&entry, System::Windows),
+            "claude mcp add --env PROXMOX_HOST=pve1 --env 'PROXMOX_USER=it''s,$a@pve' --transport stdio \
+             --scope user proxmox '--' C:\\bin\\proxmox-mcp.exe --demo\n"
+        );
+        assert_eq!(
+            claude_code(&entry, System::MacOs),
+            "claude mcp add \\\n  --env PROXMOX_HOST=pve1 \\\n  --env 'PROXMOX_USER=it'\\''s,$a@pve' \\\n  \
+             --transport stdio --scope user proxmox -- 'C:\\bin\\proxmox-mcp.exe' --demo\n"
+        );
+    }
 
     #[test]
     fn knows_its_own_binary_by_name() {

@@ -375,7 +375,7 @@ fn writes_the_secret_only_if_told_and_shows_it_never() {
         assert!(out.contains("(hidden)"), "{out}");
         assert!(
             err.contains(
-                "The file now holds the secret of the token; with PROXMOX_TOKEN_FILE it would not."
+                "This puts the secret of the token into the file; PROXMOX_TOKEN_FILE keeps it out."
             ),
             "{err}"
         );
@@ -407,7 +407,7 @@ fn writes_the_secret_only_if_told_and_shows_it_never() {
             variables.push(("PROXMOX_PORT", "8007".to_owned()));
             let Printed(_, _, err) = config(&[client, "--write", "--with-secret"], &variables);
             assert!(
-                err.contains("and other users of this machine can read it"),
+                err.contains("which other users of this machine can read"),
                 "{err}"
             );
         }

@@ -21,9 +21,9 @@ pub(super) struct Found {
 
 /// A file with what is to be in it.
 pub(crate) struct Change {
-    pub(super) found: Found,
+    found: Found,
     content: String,
-    pub(super) has_secret: bool,
+    has_secret: bool,
 }
 
 /// Reads a file; the error says why it is to be left alone.
@@ -79,19 +79,6 @@ impl Found {
         str::from_utf8(content).map_err(|_| "It is not UTF-8.".to_owned())
     }
 
-    /// Returns true if other users of the machine can read it.
-    pub(super) fn is_open(&self) -> bool {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let metadata = fs::metadata(&self.real);
-            metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-        }
-        // Elsewhere the folder of a user is theirs alone.
-        #[cfg(not(unix))]
-        false
-    }
-
     pub(super) fn is_new(&self) -> bool {
         self.content.is_none()
     }
@@ -106,6 +93,19 @@ impl Found {
 }
 
 impl Change {
+    /// Returns true if other users of the machine can read it.
+    pub(super) fn is_open(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let metadata = fs::metadata(&self.found.real);
+            metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+        }
+        // Elsewhere the folder of a user is theirs alone.
+        #[cfg(not(unix))]
+        false
+    }
+
     /// Writes the file; returns what to tell the user.
     pub(crate) fn write(self) -> Result<String, Error> {
         let shown = self.found.shown.display();
@@ -139,28 +139,34 @@ impl Change {
             Some(content) => Some((fs::metadata(real)?, content)),
             None => None,
         };
-        let copy = match &old {
-            Some((metadata, content)) => Some(copy(real, content, metadata)?),
-            None => None,
-        };
         let mut name = real.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.tmp", process::id()));
         let temporary = real.with_file_name(name);
-        let is_private = self.has_secret || old.is_some();
-        let mut file = new_file(&temporary, is_private)?;
-        let written = file
-            .write_all(self.content.as_bytes())
+        let file = new_file(&temporary, self.has_secret || old.is_some())?;
+        let mut kept = None;
+        let written = self
+            .fill(file, old.as_ref().map(|(old, _)| old))
             .and_then(|()| {
-                old.as_ref()
-                    .map_or(Ok(()), |(old, _)| take_over(&file, old))
-            })
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&temporary, real));
+                if let Some((metadata, content)) = &old {
+                    kept = Some(copy(real, content, metadata)?);
+                }
+                fs::rename(&temporary, real)
+            });
         if written.is_err() {
             // What failed before says more than what fails now.
             let _ = fs::remove_file(&temporary);
+            let _ = kept.as_ref().map(fs::remove_file);
         }
-        written.map(|()| copy)
+        written.map(|()| kept)
+    }
+
+    /// Writes the new content, with the owner and the permissions of the old file.
+    fn fill(&self, mut file: File, old: Option<&Metadata>) -> io::Result<()> {
+        file.write_all(self.content.as_bytes())?;
+        if let Some(old) = old {
+            take_over(&file, old)?;
+        }
+        file.sync_all()
     }
 }
 
@@ -216,4 +222,45 @@ fn take_over(file: &File, other: &Metadata) -> io::Result<()> {
         }
     }
     file.set_permissions(other.permissions())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use super::*;
+
+    #[test]
+    fn does_not_overwrite_what_another_program_wrote_in_the_meantime() {
+        let name = format!("proxmox-mcp-{}-changed", process::id());
+        let folder = env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("it can be made");
+        let path = folder.join("mcp.json");
+        let change = || {
+            find(&path)
+                .expect("it can be read")
+                .with("new".to_owned(), false)
+        };
+        for old in [None, Some("old")] {
+            let change = change();
+            fs::write(&path, "theirs").expect("it can be written");
+            let err = change.write().expect_err("it has changed").to_string();
+            assert!(err.contains("It has changed in the meantime"), "{err}");
+            assert_eq!(fs::read_to_string(&path).expect("it is there"), "theirs");
+            match old {
+                Some(old) => fs::write(&path, old).expect("it can be written"),
+                None => fs::remove_file(&path).expect("it is there"),
+            }
+        }
+        assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1);
+        let told = change().write().expect("it can be written");
+        assert!(
+            told.contains("mcp.json.bak is the file as it was"),
+            "{told}"
+        );
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "new");
+        let copy = folder.join("mcp.json.bak");
+        assert_eq!(fs::read_to_string(copy).expect("it is there"), "old");
+        fs::remove_dir_all(&folder).expect("it is there");
+    }
 }

@@ -62,42 +62,42 @@ impl Item {
 
     /// Writes JSON, without the indentation of the first line.
     pub(super) fn json(&self, layout: &Layout) -> String {
+        let Layout {
+            newline,
+            indent,
+            unit,
+            on_one_line,
+        } = *layout;
+        let deeper = format!("{indent}{unit}");
+        let inner = Layout {
+            indent: &deeper,
+            ..*layout
+        };
         let (open, close, parts) = match self {
             Item::Text(text) => return quoted(text),
             Item::Flag(flag) => return flag.to_string(),
             Item::List(items) => {
                 let is_flat = items.iter().all(|item| matches!(item, Item::Text(_)));
-                let inner = layout.inner();
-                let parts: Vec<String> = items
-                    .iter()
-                    .map(|item| item.json(&inner.of(layout)))
-                    .collect();
+                let parts: Vec<String> = items.iter().map(|item| item.json(&inner)).collect();
                 if is_flat {
                     return format!("[{}]", parts.join(", "));
                 }
                 ('[', ']', parts)
             }
             Item::Map(members) => {
-                let inner = layout.inner();
-                let part = |(name, item): &(&str, Item)| member(name, item, &inner.of(layout));
-                ('{', '}', members.iter().map(part).collect())
+                let members = members.iter();
+                let parts = members.map(|(name, item)| member(name, item, &inner));
+                ('{', '}', parts.collect())
             }
         };
         if parts.is_empty() {
             return format!("{open}{close}");
         }
-        if layout.on_one_line {
+        if on_one_line {
             return format!("{open} {} {close}", parts.join(", "));
         }
-        let Layout {
-            newline,
-            indent,
-            unit,
-            ..
-        } = layout;
-        let deeper = format!("{newline}{indent}{unit}");
-        let parts = parts.join(&format!(",{deeper}"));
-        format!("{open}{deeper}{parts}{newline}{indent}{close}")
+        let parts = parts.join(&format!(",{newline}{deeper}"));
+        format!("{open}{newline}{deeper}{parts}{newline}{indent}{close}")
     }
 
     /// Writes the table of a server in TOML, and one below it for each map within.
@@ -160,24 +160,6 @@ impl Item {
             on_one_line: true,
             ..Layout::PLAIN
         }))
-    }
-}
-
-/// The indentation within a value.
-struct Inner(String);
-
-impl Layout<'_> {
-    fn inner(&self) -> Inner {
-        Inner(format!("{}{}", self.indent, self.unit))
-    }
-}
-
-impl Inner {
-    fn of<'a>(&'a self, outer: &Layout<'a>) -> Layout<'a> {
-        Layout {
-            indent: &self.0,
-            ..*outer
-        }
     }
 }
 

@@ -144,59 +144,60 @@ fn insert(text: &str, root: &Node, into: &Node, name: Option<&str>, item: &Item)
         Kind::Object(parts) | Kind::Array(parts) => parts.as_slice(),
         Kind::Scalar(_) => &[],
     };
-    let newline = edit::newline(text);
-    let unit = root.unit(text);
-    let is_one_line = |node: &Node| !text[node.at.clone()].contains('\n');
-    let outer = match into.at.end.checked_sub(1) {
-        Some(close) if begins_line(text, close) => indent(text, close),
-        _ => indent(text, into.at.start),
+    let (newline, unit) = (edit::newline(text), root.unit(text));
+    let close = into.at.end - 1;
+    let outer = match begins_line(text, close) {
+        true => indent(text, close),
+        false => indent(text, into.at.start),
     };
     let deeper = match parts.last() {
         Some(last) if begins_line(text, last.start) => indent(text, last.start).to_owned(),
         _ => format!("{outer}{unit}"),
     };
-    let mut layout = Layout {
+    let lines = Layout {
         newline,
         indent: &deeper,
         unit,
         on_one_line: false,
     };
-    let Some(last) = parts.last() else {
-        layout.on_one_line = into.at != root.at && is_one_line(root);
-        if layout.on_one_line {
-            let text = format!(" {} ", render(&layout));
-            return vec![Edit::insert(into.at.start + 1, text)];
-        }
-        let inner = into.at.start + 1..into.at.end - 1;
-        let comment = last_comment(text, inner.clone());
-        let is_blank_line = comment.is_none() && is_one_line(into);
-        let place = match comment {
-            Some(end) => end,
-            None if is_blank_line => inner.end,
-            None => inner.start,
-        };
-        let mut added = format!("{newline}{deeper}{}", render(&layout));
-        if !text[place..inner.end].contains('\n') {
-            added.push_str(newline);
-            added.push_str(outer);
-        }
-        return vec![Edit::insert(place, added)];
+    let one_line = Layout {
+        on_one_line: true,
+        ..lines
     };
-    layout.on_one_line = is_one_line(into);
-    let lead = match layout.on_one_line {
-        true => " ".to_owned(),
-        false => format!("{newline}{deeper}"),
-    };
-    let trail = if last.comma.is_some() { "," } else { "" };
-    let added = format!("{lead}{}{trail}", render(&layout));
-    let end = last.comma.unwrap_or(last.node.at.end);
-    let place = end_of_comments(text, end..into.at.end - 1);
-    let mut edits = Vec::new();
-    if last.comma.is_none() {
-        edits.push(Edit::insert(end, ","));
+    match parts.last() {
+        Some(last) => {
+            let part = match into.is_on_one_line(text) {
+                true => format!(" {}", render(&one_line)),
+                false => format!("{newline}{deeper}{}", render(&lines)),
+            };
+            let Some(end) = last.comma else {
+                let end = last.node.at.end;
+                let place = end_of_comments(text, end..close);
+                return vec![Edit::insert(end, ","), Edit::insert(place, part)];
+            };
+            // As the others do, it ends with a comma.
+            let place = end_of_comments(text, end..close);
+            vec![Edit::insert(place, part + ",")]
+        }
+        None if into.at != root.at && root.is_on_one_line(text) => {
+            let part = format!(" {} ", render(&one_line));
+            vec![Edit::insert(into.at.start + 1, part)]
+        }
+        None => {
+            let open = into.at.start + 1;
+            let place = match last_comment(text, open..close) {
+                Some(end) => end,
+                None if into.is_on_one_line(text) => close,
+                None => open,
+            };
+            let mut part = format!("{newline}{deeper}{}", render(&lines));
+            if !text[place..close].contains('\n') {
+                part.push_str(newline);
+                part.push_str(outer);
+            }
+            vec![Edit::insert(place, part)]
+        }
     }
-    edits.push(Edit::insert(place, added));
-    edits
 }
 
 /// Returns the edit that replaces an entry of this program; another program's is left alone.
@@ -213,15 +214,15 @@ fn replace(text: &str, object: &Node, old: &Part, server: &Server) -> Result<Vec
         return Err(Foreign(server.name, command).to_string());
     }
     // Our own lines may have the indentation that the user gave them.
-    let unit = match text[old.node.at.clone()].contains('\n') {
-        true => old.node.unit(text),
-        false => object.unit(text),
+    let unit = match old.node.is_on_one_line(text) {
+        true => object.unit(text),
+        false => old.node.unit(text),
     };
     let layout = Layout {
         newline: edit::newline(text),
         indent: indent(text, old.start),
         unit,
-        on_one_line: !text[object.at.clone()].contains('\n'),
+        on_one_line: object.is_on_one_line(text),
     };
     Ok(vec![Edit {
         at: old.start..old.node.at.end,
@@ -295,6 +296,10 @@ impl Node {
                     .collect()
             }
         }
+    }
+
+    fn is_on_one_line(&self, text: &str) -> bool {
+        !text[self.at.clone()].contains('\n')
     }
 
     /// Returns what deeper lines of this value begin with in addition.

@@ -23,7 +23,7 @@ use crate::cluster::{diagnosis, tasks};
 use crate::pve::demo;
 use crate::row::Step;
 use crate::safety::facts;
-use crate::settings::exposure::Toolsets;
+use crate::settings::exposure::{self, Toolsets};
 use crate::settings::{self, Flag, SETTINGS, Safety, Setting};
 use crate::text::add;
 use crate::text::nearest::nearest;
@@ -548,7 +548,8 @@ pub(crate) fn tool_markdown() -> String {
          to a tool for VMs with the tool to call. Create, restore and clone take the next free VMID (`GET /cluster/nextid`) \
          where none is given, say which, and go on to the next one when another client was faster.\n\n\
          Whichever tool is called, the program may also read: to find a guest, `GET /cluster/resources`; to follow a task, {}; \
-         to show what is about to be changed, {}; to explain a failure, {}.\n",
+         to show what is about to be changed, {}; to explain a failure, {}.\n\n\
+         | toolset | what it is about | tools | in `default` |\n|---|---|---|---|\n",
         listed_tools().count(),
         tools::DOMAINS.len(),
         list(tasks::REQUESTS),
@@ -556,10 +557,22 @@ pub(crate) fn tool_markdown() -> String {
         list(diagnosis::REQUESTS),
     );
     for domain in tools::DOMAINS {
+        let (toolset, title) = (domain.toolset, domain.title);
+        let anchor = title.to_lowercase().replace(',', "").replace(' ', "-");
+        let default = if exposure::is_default(toolset) {
+            "yes"
+        } else {
+            ""
+        };
         text.push_str(&format!(
-            "\n## {} ({})\n\n| tool | what it does | requests |\n|---|---|---|\n",
-            domain.title,
+            "| `{toolset}` | [{title}](#{anchor}) | {} | {default} |\n",
             domain.tools.len()
+        ));
+    }
+    for domain in tools::DOMAINS {
+        text.push_str(&format!(
+            "\n## {}\n\n| tool | what it does | requests |\n|---|---|---|\n",
+            domain.title
         ));
         for (name, tool) in domain.tools {
             let mark = match tool.permission {

@@ -131,10 +131,15 @@ impl Toolsets {
     fn contain(&self, toolset: &str) -> bool {
         self.0.iter().any(|name| match *name {
             ALL => true,
-            DEFAULT => DEFAULT_TOOLSETS.contains(&toolset),
+            DEFAULT => is_default(toolset),
             name => name == toolset,
         })
     }
+}
+
+/// Whether clients see the tools of `toolset` unless the settings choose others.
+pub(crate) fn is_default(toolset: &str) -> bool {
+    DEFAULT_TOOLSETS.contains(&toolset)
 }
 
 /// Returns the problem with an unknown name, and suggests a similar one.
@@ -188,7 +193,7 @@ impl Exposure {
         let by_name = self.tools.as_ref().is_some_and(|names| names.contain(name));
         let by_toolset = match (&self.toolsets, &self.tools) {
             (Some(toolsets), _) => toolsets.contain(toolset),
-            (None, None) => DEFAULT_TOOLSETS.contains(&toolset),
+            (None, None) => is_default(toolset),
             (None, Some(_)) => false,
         };
         let (toolset, has_toolsets, has_tools) = (

@@ -126,19 +126,27 @@ fn anchors_are_those_of_github() {
     assert!(anchors(page).iter().eq(expected), "{:?}", anchors(page));
 }
 
+/// The name of what a line of a table or a list is about: its first cell, or its `**Name**`.
+fn name(line: &str) -> Option<&str> {
+    match line.strip_prefix("- **") {
+        Some(item) => Some(item.split("**").next()?),
+        None => line.strip_prefix('|')?.split('|').next(),
+    }
+}
+
+/// A merge that keeps the lines of both sides leaves such rows.
 #[test]
-fn no_table_has_two_rows_of_one_name() {
+fn no_table_and_no_list_says_two_things_of_one() {
     let mut twice = Vec::new();
     for (page, text) in &pages() {
         let mut names = BTreeSet::new();
         for line in prose(text) {
-            match line.split('|').nth(1) {
-                Some(name) if line.starts_with('|') => {
-                    if !names.insert(name.to_owned()) {
-                        twice.push(format!("{}: {name}", page.display()));
-                    }
+            match name(line) {
+                Some(name) if !names.insert(name) => {
+                    twice.push(format!("{}: {name}", page.display()));
                 }
-                _ => names.clear(),
+                Some(_) => {}
+                None => names.clear(),
             }
         }
     }

@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     pub(crate) follow_up: Option<Box<FollowUp>>,
     /// What else the call waits for; its outcome then replaces this answer.
     pub(crate) wait: Option<Wait>,
+    /// Whether a part of what was to be done failed, which the rows tell.
+    pub(crate) is_failure: bool,
 }
 
 /// A secret generated for one call; this program does not keep it.
@@ -692,6 +694,7 @@ impl Answer {
             waits: false,
             follow_up: None,
             wait: None,
+            is_failure: false,
         }
     }
 

@@ -706,8 +706,10 @@ impl Args {
                 Need::RequiredUnless(others)
                     if others.iter().any(|other| values.contains_key(other)) => {}
                 Need::RequiredUnless(others) => {
-                    let others = others.join(" or ");
-                    problems.push(format!("{} or {others} is missing", param.name));
+                    let listed = param.is_listed().then_some(param.name);
+                    let names = listed.iter().chain(others).copied();
+                    let names: Vec<&str> = names.collect();
+                    problems.push(format!("{} is missing", names.join(" or ")));
                 }
                 Need::Required => {
                     problems.push(format!("{} is missing: {}", param.name, param.form()));

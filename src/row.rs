@@ -93,7 +93,6 @@ pub(crate) enum Touches {
     AnyGuestAnywhere,
     GuestOf(&'static Param),
     /// Those of a list of VMIDs; any guest if the list is not sent.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no tool needs it yet"))]
     Guests(&'static Param),
     /// Those that code finds in the request and the object as it was (null if it was not read): their VMIDs.
     /// Anything else in the list, such as `*`, stands for any guest.

@@ -33,6 +33,7 @@ use crate::settings::{Confirm, Safety, Secret, Settings};
 
 pub(crate) use crate::row::Show;
 use crate::tool::call::several;
+pub(crate) use crate::tool::call::several::{PARALLEL, USUAL_PARALLEL};
 pub(crate) use crate::tool::call::{CallState, End, Outcome, WaitingCall};
 pub(crate) use crate::tool::choice::check_version;
 
@@ -389,6 +390,18 @@ pub(crate) fn start_task(
         task.starts = Some(request.form.iter().any(|pair| pair == ("start", "1")));
     }
     Ok(answer)
+}
+
+/// Does the work of a tool as a part of the call of another, with arguments of its own.
+pub(crate) fn act(client: &Client, tool: &'static Tool, args: &Args) -> Result<Answer, Error> {
+    match &tool.call {
+        Call::Choice(choice) => {
+            let picked = choice::pick(client, args, choice)?;
+            choice::choose(client, args, picked)
+        }
+        Call::Plain(step, show) => send_single(client, args, step, show),
+        Call::Steps(_, steps) => steps(client, args),
+    }
 }
 
 fn send_single(client: &Client, args: &Args, step: &Step, show: &Show) -> Result<Answer, Error> {

@@ -5,6 +5,7 @@
 mod access;
 mod agent;
 mod backups;
+mod bulk;
 mod ceph;
 mod certificates;
 mod cloud_init;
@@ -307,6 +308,7 @@ tools! {
         "proxmox_manage_node_subscription" => system::SUBSCRIBE,
         "proxmox_get_node_packages" => system::PACKAGES,
         "proxmox_manage_node_packages" => system::MANAGE_PACKAGES,
+        "proxmox_bulk_guest_action" => bulk::BULK,
         "proxmox_control_node_power" => system::CONTROL_POWER,
     }
     "sdn": "Software defined networking" {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::answer::{self, Answer, plain};
+use crate::answer::{self, Answer, Column, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::Reader;
@@ -21,7 +21,23 @@ pub(crate) const VMID: Param = Param::required("vmid", Kind::Guest, "VMID or nam
 pub(crate) const VMID_OR_GUESTS: Param = VMID.required_unless(&["guests"]);
 
 /// Several guests instead of one.
-pub(crate) const GUESTS: Param = Param::optional("guests", Kind::List, "").local();
+pub(crate) const GUESTS: Param = Param::optional("guests", Kind::List, "")
+    .alias(&["vms"])
+    .local();
+
+/// What came of a change of each of several guests.
+pub(crate) static OUTCOMES: Table = Table {
+    name: "guests",
+    noun: ["guest", "guests"],
+    columns: &[
+        Column::number("vmid"),
+        Column::text("name"),
+        Column::text("status"),
+        Column::text("outcome"),
+    ],
+    sort: &[],
+    count: Some("status"),
+};
 
 /// The maximum number of guests in one call.
 pub(crate) const MOST: usize = 50;

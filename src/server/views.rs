@@ -56,6 +56,7 @@ static TASK_TOOLS: &[&str] = &[
     "proxmox_add_disk_vm",
     "proxmox_apply_node_network",
     "proxmox_apply_sdn",
+    "proxmox_bulk_guest_action",
     "proxmox_clone_lxc",
     "proxmox_clone_vm",
     "proxmox_control_ceph",

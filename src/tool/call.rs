@@ -606,7 +606,7 @@ impl From<Answer> for Outcome {
         Self {
             text: answer.text,
             structured: Some(Value::Object(visible(answer.data))),
-            is_error: false,
+            is_error: answer.is_failure,
         }
     }
 }

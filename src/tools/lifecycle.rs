@@ -28,23 +28,30 @@ const OVERRULE_SHUTDOWN: Param = Param::optional(
 )
 .sent_as("overrule-shutdown");
 
+pub(super) const START_OF_LXC: Step = Step::change(
+    Post,
+    "/nodes/{node}/lxc/{vmid}/status/start",
+    needs::POWER,
+    Touches::Unchanged(&VMID),
+    Harm::None,
+);
+
 pub(super) static START_LXC: Tool = Tool {
     title: "Start container",
     summary: "Starts a container.",
     permission: Permission::Elevated,
     effect: Effect::Starts,
     params: &[&NODE, &VMID_OR_GUESTS, &WAIT, &WAIT_TIMEOUT],
-    call: Call::Plain(
-        Step::change(
-            Post,
-            "/nodes/{node}/lxc/{vmid}/status/start",
-            needs::POWER,
-            Touches::Unchanged(&VMID),
-            Harm::None,
-        ),
-        Show::Action("Start container {vmid}"),
-    ),
+    call: Call::Plain(START_OF_LXC, Show::Action("Start container {vmid}")),
 };
+
+pub(super) const START_OF_VM: Step = Step::change(
+    Post,
+    "/nodes/{node}/qemu/{vmid}/status/start",
+    needs::POWER,
+    Touches::Unchanged(&VMID),
+    Harm::None,
+);
 
 pub(super) static START_VM: Tool = Tool {
     title: "Start VM",
@@ -52,16 +59,7 @@ pub(super) static START_VM: Tool = Tool {
     permission: Permission::Elevated,
     effect: Effect::Starts,
     params: &[&NODE, &VMID_OR_GUESTS, &TIMEOUT, &WAIT, &WAIT_TIMEOUT],
-    call: Call::Plain(
-        Step::change(
-            Post,
-            "/nodes/{node}/qemu/{vmid}/status/start",
-            needs::POWER,
-            Touches::Unchanged(&VMID),
-            Harm::None,
-        ),
-        Show::Action("Start VM {vmid}"),
-    ),
+    call: Call::Plain(START_OF_VM, Show::Action("Start VM {vmid}")),
 };
 
 pub(super) static STOP_LXC: Tool = Tool {
@@ -113,6 +111,14 @@ pub(super) static STOP_VM: Tool = Tool {
     ),
 };
 
+pub(super) const SHUTDOWN_OF_LXC: Step = Step::change(
+    Post,
+    "/nodes/{node}/lxc/{vmid}/status/shutdown",
+    needs::POWER,
+    Touches::GuestOf(&VMID),
+    Harm::StopsIfForced,
+);
+
 pub(super) static SHUTDOWN_LXC: Tool = Tool {
     title: "Shut down container",
     summary: "Shuts a container down cleanly. After the timeout (60 s) it keeps running unless force_stop.",
@@ -126,17 +132,16 @@ pub(super) static SHUTDOWN_LXC: Tool = Tool {
         &WAIT,
         &WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Step::change(
-            Post,
-            "/nodes/{node}/lxc/{vmid}/status/shutdown",
-            needs::POWER,
-            Touches::GuestOf(&VMID),
-            Harm::StopsIfForced,
-        ),
-        Show::Action("Shut down container {vmid}"),
-    ),
+    call: Call::Plain(SHUTDOWN_OF_LXC, Show::Action("Shut down container {vmid}")),
 };
+
+pub(super) const SHUTDOWN_OF_VM: Step = Step::change(
+    Post,
+    "/nodes/{node}/qemu/{vmid}/status/shutdown",
+    needs::POWER,
+    Touches::GuestOf(&VMID),
+    Harm::StopsIfForced,
+);
 
 pub(super) static SHUTDOWN_VM: Tool = Tool {
     title: "Shut down VM",
@@ -151,16 +156,7 @@ pub(super) static SHUTDOWN_VM: Tool = Tool {
         &WAIT,
         &WAIT_TIMEOUT,
     ],
-    call: Call::Plain(
-        Step::change(
-            Post,
-            "/nodes/{node}/qemu/{vmid}/status/shutdown",
-            needs::POWER,
-            Touches::GuestOf(&VMID),
-            Harm::StopsIfForced,
-        ),
-        Show::Action("Shut down VM {vmid}"),
-    ),
+    call: Call::Plain(SHUTDOWN_OF_VM, Show::Action("Shut down VM {vmid}")),
 };
 
 pub(super) static REBOOT_LXC: Tool = Tool {
@@ -210,22 +206,21 @@ const STATE_STORAGE: Param = Param::optional(
     "For the memory, with todisk.",
 );
 
+pub(super) const PAUSE_OF_VM: Step = Step::change(
+    Post,
+    "/nodes/{node}/qemu/{vmid}/status/suspend",
+    needs::POWER,
+    Touches::GuestOf(&VMID),
+    Harm::None,
+);
+
 pub(super) static PAUSE_VM: Tool = Tool {
     title: "Pause VM",
     summary: "Pauses a VM; its memory stays allocated unless todisk.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[&NODE, &VMID, &TO_DISK, &STATE_STORAGE, &WAIT, &WAIT_TIMEOUT],
-    call: Call::Plain(
-        Step::change(
-            Post,
-            "/nodes/{node}/qemu/{vmid}/status/suspend",
-            needs::POWER,
-            Touches::GuestOf(&VMID),
-            Harm::None,
-        ),
-        Show::Action("Pause VM {vmid}"),
-    ),
+    call: Call::Plain(PAUSE_OF_VM, Show::Action("Pause VM {vmid}")),
 };
 
 pub(super) static RESUME_VM: Tool = Tool {

@@ -19,8 +19,8 @@ use crate::safety::Client;
 use crate::text::{self, format};
 use crate::tool::{Call, Effect, Permission, Tool, check_version, start_task};
 
-const OF_VM: &str = "/nodes/{node}/qemu/{vmid}/migrate";
-const OF_CONTAINER: &str = "/nodes/{node}/lxc/{vmid}/migrate";
+pub(super) const OF_VM: &str = "/nodes/{node}/qemu/{vmid}/migrate";
+pub(super) const OF_CONTAINER: &str = "/nodes/{node}/lxc/{vmid}/migrate";
 
 /// The versions that say what keeps a container from moving.
 const CHECKS_CONTAINERS: Versions = Versions::since(9);
@@ -266,6 +266,14 @@ const SHUTDOWN_TIMEOUT: Param = Param::optional(
 );
 const BANDWIDTH: Param = Param::optional("bwlimit", Kind::Integer(0, u64::MAX), "KiB/s.");
 
+pub(super) const MIGRATION_OF_VM: Step = Step::change(
+    Post,
+    OF_VM,
+    needs::MIGRATE,
+    Touches::Judged(moved),
+    Harm::None,
+);
+
 pub(super) static MIGRATE_VM: Tool = Tool {
     title: "Migrate VM",
     summary: "Moves a VM to another node, live if it runs (online).",
@@ -286,17 +294,19 @@ pub(super) static MIGRATE_VM: Tool = Tool {
         &[
             Step::read("/nodes", &[]),
             Step::read(OF_VM, needs::MIGRATE),
-            Step::change(
-                Post,
-                OF_VM,
-                needs::MIGRATE,
-                Touches::Judged(moved),
-                Harm::None,
-            ),
+            MIGRATION_OF_VM,
         ],
         |client, args| migrate(client, args, Guest::Vm),
     ),
 };
+
+pub(super) const MIGRATION_OF_LXC: Step = Step::change(
+    Post,
+    OF_CONTAINER,
+    needs::MIGRATE,
+    Touches::Judged(moved),
+    Harm::Judged(interrupted),
+);
 
 pub(super) static MIGRATE_LXC: Tool = Tool {
     title: "Migrate container",
@@ -318,13 +328,7 @@ pub(super) static MIGRATE_LXC: Tool = Tool {
         &[
             Step::read("/nodes", &[]),
             Step::read(OF_CONTAINER, needs::MIGRATE).known_to(CHECKS_CONTAINERS),
-            Step::change(
-                Post,
-                OF_CONTAINER,
-                needs::MIGRATE,
-                Touches::Judged(moved),
-                Harm::Judged(interrupted),
-            ),
+            MIGRATION_OF_LXC,
         ],
         |client, args| migrate(client, args, Guest::Container),
     ),

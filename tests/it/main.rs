@@ -14,6 +14,8 @@ mod snapshot;
 // The subjects.
 
 mod access;
+/// All guests of a node or the cluster by one request, or several by one each.
+mod bulk;
 /// Ceph and disks: what is refused, and what a question says of those who use them.
 mod ceph;
 /// The doctor: a verdict for each step, and what fixes it.

@@ -9,23 +9,23 @@ use crate::fake::Fake;
 use crate::session::Session;
 
 /// A cluster that answers every request, and what it was asked to change, with how each task ends.
-struct Cluster {
+pub(crate) struct Cluster {
     fake: Fake,
-    seen: Arc<Mutex<Seen>>,
+    pub(crate) seen: Arc<Mutex<Seen>>,
 }
 
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     changes: Vec<String>,
     /// How often each task was looked at.
     looks: Vec<String>,
-    is_slow: bool,
+    pub(crate) is_slow: bool,
 }
 
 impl Cluster {
     /// With the VMs 100 (web01, pve1, tag prod, pool shop), 101 (web02, pve2, pool shop/eu), 102 (db01, pve1, stopped)
     /// and the container 103 (mail, pve1). A task ends the third time it is looked at; that of 101 fails.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let fake = Fake::answering({
             let seen = Arc::clone(&seen);
@@ -34,14 +34,14 @@ impl Cluster {
         Self { fake, seen }
     }
 
-    fn serve(&self, settings: &[(&str, &str)]) -> Session {
+    pub(crate) fn serve(&self, settings: &[(&str, &str)]) -> Session {
         let mut all = vec![("PROXMOX_ALLOW_ELEVATED", "true")];
         all.extend(settings);
         self.fake.connect(&all)
     }
 
     /// The changes since the last call.
-    fn changes(&self) -> Vec<String> {
+    pub(crate) fn changes(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock().expect("no test panics inside").changes)
     }
 }
@@ -58,6 +58,7 @@ fn answer(request: &str, seen: &mut Seen) -> Value {
             Some("config") => return Value::Null,
             Some("stop") => "qmstop",
             Some("start") => "qmstart",
+            Some("startall" | "stopall") => "startall",
             _ => "qmtask",
         };
         let node = path.split('/').nth(2).unwrap_or_default();
@@ -72,9 +73,10 @@ fn answer(request: &str, seen: &mut Seen) -> Value {
         "/cluster/resources" => json!([
             { "type": "qemu", "vmid": 100, "name": "web01", "node": "pve1", "status": "running", "tags": "prod", "pool": "shop" },
             { "type": "qemu", "vmid": 101, "name": "web02", "node": "pve2", "status": "running", "pool": "shop/eu" },
-            { "type": "qemu", "vmid": 102, "name": "db01", "node": "pve1", "status": "stopped" },
+            { "type": "qemu", "vmid": 102, "name": "db01", "node": "pve1", "status": "stopped", "lock": "backup" },
             { "type": "lxc", "vmid": 103, "name": "mail", "node": "pve1", "status": "running", "tags": "prod" },
         ]),
+        "/version" => json!({ "version": "9.2.11" }),
         "/nodes" => json!([{ "node": "pve1" }, { "node": "pve2" }]),
         _ if path.ends_with("/status/current") => json!({ "name": vmid, "status": state }),
         _ if path.contains("/tasks/") && path.ends_with("/status") => {
@@ -95,12 +97,12 @@ fn answer(request: &str, seen: &mut Seen) -> Value {
     }
 }
 
-fn text(result: &Value) -> &str {
+pub(crate) fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()
 }
 
 /// `status` of each guest.
-fn statuses(result: &Value) -> Vec<(u64, &str)> {
+pub(crate) fn statuses(result: &Value) -> Vec<(u64, &str)> {
     let rows = result["structuredContent"]["guests"].as_array();
     let rows = rows.unwrap_or_else(|| panic!("no rows: {result}")).iter();
     rows.map(|row| {
@@ -115,7 +117,7 @@ const STOP: [&str; 3] = [
     "POST /nodes/pve2/qemu/101/status/stop",
     "POST /nodes/pve1/qemu/102/status/stop",
 ];
-const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
+pub(crate) const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
 
 #[test]
 fn runs_side_by_side_and_one_that_fails_stops_nothing_else() {

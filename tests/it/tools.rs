@@ -453,7 +453,9 @@ fn no_change_is_reported_as_done_without_evidence() {
                 !request.starts_with("GET ") && !asks.iter().any(|ask| request.ends_with(ask))
             };
             let at = case.exchanges.iter().position(is_change)?;
-            (case.exchanges[at].status == 200).then(|| (case, &case.exchanges[..=at]))
+            // A call about several guests is one for each of them, and tells of each.
+            let is_one = !case.arguments.contains_key("guests");
+            (is_one && case.exchanges[at].status == 200).then(|| (case, &case.exchanges[..=at]))
         });
         let Some((case, exchanges)) = found else {
             continue;
@@ -586,7 +588,10 @@ fn call(
         _ => false,
     };
     let is_error = result["isError"] == true;
-    if !one_text || is_error == structured.as_ref().is_some_and(Value::is_object) {
+    let tells_of_each = result["structuredContent"]["guests"].is_array();
+    let is_whole =
+        is_error && tells_of_each || is_error != structured.as_ref().is_some_and(Value::is_object);
+    if !one_text || !is_whole {
         return Err(format!(
             "neither a success nor an error of a tool: {result}"
         ));

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::{CallState, End, Job, Outcome, Oversight, WaitingCall};
-use crate::answer::{Answer, Column, Table, plain};
-use crate::cluster::guests::{self, GUESTS, Guest, NODE, TYPE, VMID};
+use crate::answer::{Answer, plain};
+use crate::cluster::guests::{self, GUESTS, Guest, NODE, OUTCOMES, TYPE, VMID};
 use crate::cluster::patience::Patience;
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::{Error, ErrorKind, Rehearsal};
@@ -24,12 +24,13 @@ use crate::text;
 use crate::tool::ListedTool;
 
 /// How many of the calls run at the same time.
-const PARALLEL: Param = Param::optional("parallel", Kind::Integer(1, 10), "")
+pub(crate) const PARALLEL: Param = Param::optional("parallel", Kind::Integer(1, 10), "")
+    .alias(&["max_workers"])
     .local()
     .unlisted();
 
 /// The default of [`PARALLEL`].
-const USUAL_PARALLEL: u64 = 2;
+pub(crate) const USUAL_PARALLEL: u64 = 2;
 
 /// Whether no more calls are started once one has failed.
 const STOP_ON_ERROR: Param = Param::optional("stop_on_error", Kind::Flag, "")
@@ -120,10 +121,9 @@ fn plan(
         return Err(Error::arguments(problems));
     }
     let about_all = [GUESTS, PARALLEL, STOP_ON_ERROR, DRY_RUN, CONFIRM_TOKEN];
-    let about_all = about_all.iter().map(|param| param.name).chain(of_one);
-    let about_all: Vec<&str> = about_all.collect();
+    let is_about_all = |name: &str| about_all.iter().any(|param| param.is_called(name));
     let mut arguments = arguments.clone();
-    arguments.retain(|name, _| !about_all.contains(&&**name));
+    arguments.retain(|name, _| !is_about_all(name) && !of_one.contains(&&**name));
 
     let client = oversight.client()?;
     refuse_alias(&client, &job.args)?;
@@ -354,18 +354,6 @@ impl<'a> Several<'a> {
 
     /// Ends with a row for each guest.
     fn end(self) -> CallState<'a> {
-        static OUTCOMES: Table = Table {
-            name: "guests",
-            noun: ["guest", "guests"],
-            columns: &[
-                Column::number("vmid"),
-                Column::text("name"),
-                Column::text("status"),
-                Column::text("outcome"),
-            ],
-            sort: &[],
-            count: Some("status"),
-        };
         let rest = self.not_started();
         let notes = match rest[..] {
             [] => None,
@@ -375,13 +363,12 @@ impl<'a> Several<'a> {
             )),
         };
         let has_failed = |part: &Part| part.outcome.as_ref().is_some_and(|end| end.is_error);
-        let is_error = self.parts.iter().any(has_failed);
         let rows = self.parts.iter().map(Part::row).collect();
-        let answer = OUTCOMES.answer(rows, &self.args, notes.as_slice());
-        CallState::Ended(End::Outcome(Outcome {
-            is_error,
-            ..answer.into()
-        }))
+        let answer = Answer {
+            is_failure: self.parts.iter().any(has_failed),
+            ..OUTCOMES.answer(rows, &self.args, notes.as_slice())
+        };
+        CallState::Ended(End::Outcome(answer.into()))
     }
 }
 

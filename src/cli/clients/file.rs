@@ -14,7 +14,7 @@ const MOST_BYTES: u64 = 4 << 20;
 pub(super) struct Found {
     /// The path as the client knows it.
     shown: PathBuf,
-    /// The path without symbolic links, which stay.
+    /// The file that a symbolic link leads to, which stays one.
     real: PathBuf,
     content: Option<Vec<u8>>,
 }
@@ -30,7 +30,8 @@ pub(crate) struct Change {
 pub(super) fn find(path: &Path) -> Result<Found, String> {
     let content = read(path)?;
     let real = match &content {
-        Some(_) => fs::canonicalize(path).map_err(|err| err.to_string())?,
+        Some(_) if path.is_symlink() => fs::canonicalize(path).map_err(|err| err.to_string())?,
+        Some(_) => path.to_owned(),
         None => {
             let folder = path.parent().unwrap_or(path);
             if !folder.is_dir() {

@@ -42,6 +42,7 @@ use crate::pve::reader::{Reader, only_reads};
 use crate::request::{Login, Method, Reply, Request, readable};
 use crate::row::needs::Needs;
 use crate::text;
+use crate::text::nearest::nearest;
 use crate::text::percent::decode;
 use crate::text::upid::Upid;
 
@@ -999,6 +1000,18 @@ impl Declared {
                 ),
             });
         }
+        // Proxmox does one of both, without a word.
+        for unset in self.unset(args) {
+            let mut takes = self.row.takes.iter();
+            let given =
+                takes.find(|param| param.wire_name() == Some(unset) && args.get(param).is_some());
+            problems.extend(given.map(|param| {
+                format!(
+                    "{} is given and in delete: give it in one of both",
+                    param.name
+                )
+            }));
+        }
         // What every request of the tool needs says which object is meant, not what to change.
         let changes = || {
             let takes = self.row.takes.iter();
@@ -1061,12 +1074,10 @@ impl Declared {
         for (name, value) in self.row.always {
             request = request.with(*name, *value);
         }
-        let mut takes = self.row.takes.iter();
-        let unset = takes.find(|param| param.wire_name() == Some("delete"));
-        let unset = unset.map_or(&[][..], |param| args.list(param));
+        let unset = self.unset(args);
         for param in self.row.takes {
             // What is deleted by its name is not sent again.
-            let is_unset = |name| unset.iter().any(|unset| Some(&**unset) == name);
+            let is_unset = |name| unset.iter().any(|unset| Some(*unset) == name);
             let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name)
                 && !is_unset(param.wire_name());
             request = match (args.get(param), param.wire_name()) {
@@ -1077,6 +1088,9 @@ impl Declared {
                 // Proxmox takes an empty value for a value, and a replaced object has none without it.
                 (Some(""), _) if is_kept => request,
                 // Where the caller has read it, theirs counts: what they saw is what they mean.
+                (Some(_), Some("delete")) if param.is_joined() => {
+                    request.with("delete", unset.join(","))
+                }
                 (None, Some(name)) if param.name == "digest" => match form_value(&was["digest"]) {
                     Some(digest) => request.with(name, digest),
                     None => request,
@@ -1085,6 +1099,43 @@ impl Declared {
             };
         }
         request
+    }
+
+    /// What is to be reset, by the names that Proxmox has for it.
+    fn unset<'a>(&self, args: &'a Args) -> Vec<&'a str> {
+        let mut takes = self.row.takes.iter();
+        let names = takes.find(|param| param.wire_name() == Some("delete") && param.is_joined());
+        let names = names.map_or(&[][..], |param| args.list(param));
+        let wire = |name: &'a String| {
+            let mut takes = self.row.takes.iter();
+            let known = takes.find(|param| param.name == *name);
+            known.and_then(|known| known.wire_name()).unwrap_or(name)
+        };
+        names.iter().map(wire).collect()
+    }
+
+    /// Refuses to reset what is not an option: Proxmox takes any name, and says that it is done.
+    pub(crate) fn check_unset(&self, args: &Args, was: &Value) -> Result<(), Error> {
+        let Some(was) = was.as_object() else {
+            return Ok(());
+        };
+        let takes = self.row.takes.iter().filter_map(|param| param.wire_name());
+        let known: Vec<&str> = takes
+            .filter(|name| !["delete", "digest"].contains(name))
+            .collect();
+        let mut unset = self.unset(args).into_iter();
+        let is_known = |name: &str| known.contains(&name) || was.contains_key(name);
+        let Some(strange) = unset.find(|name| !is_known(name)) else {
+            return Ok(());
+        };
+        let set = was.keys().map(String::as_str);
+        Err(Error::impossible(
+            format!("delete: {strange} is not an option, nothing was done"),
+            match nearest(strange, known.iter().copied().chain(set)) {
+                Some(near) => format!("Did you mean {near}?"),
+                None => format!("The options are {}.", known.join(", ")),
+            },
+        ))
     }
 
     /// What was read first, out of the answer to that; an error where there is nothing of the kind.

@@ -48,6 +48,7 @@ pub(super) fn choose(
         None => None,
     };
     let before = was.as_ref().unwrap_or(&Value::Null);
+    picked.check_unset(args, before)?;
     client.show_before(before);
     let findings = match picked.row.check {
         Some(check) => check(client, args, before)?,

@@ -453,8 +453,8 @@ pub(super) static MANAGE_USER: Tool = Tool {
             )
             .judged(joins)
             .needs(NEW_OR_NO_USERS)
-            .also_reads(READS)
-            .checks(new_groups),
+            .also_reads(READS_OF_NEW)
+            .checks(newcomer),
             put(
                 "update",
                 "/users/{userid}",
@@ -540,12 +540,31 @@ fn user_changes(request: &Request, was: &Value) -> Option<Loss> {
     loss(sentences, rights_change)
 }
 
-fn new_groups(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
-    match args.get(&GROUPS).filter(|groups| !groups.is_empty()) {
-        Some(groups) => granted_by(&Access::read(client)?, &split(groups)),
-        None => Ok(Vec::new()),
+/// What a new user can do. Proxmox takes one of a realm that does not exist.
+fn newcomer(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
+    let realms = answer::rows(client.get(DOMAINS.path)?);
+    let (_, realm) = args[&USER].rsplit_once('@').unwrap_or_default();
+    if !realms.iter().any(|known| plain(&known["realm"]) == realm) {
+        let known: Vec<String> = realms.iter().map(|known| plain(&known["realm"])).collect();
+        return Err(Error::impossible(
+            format!("there is no realm {realm}, nothing was done"),
+            format!("The realms are {}.", known.join(", ")),
+        ));
     }
+    let of_host = (realm == "pam")
+        .then(|| "It can log in once the nodes have a system account of that name.".to_owned());
+    let groups = args.get(&GROUPS).filter(|groups| !groups.is_empty());
+    let granted = match groups {
+        Some(groups) => granted_by(&Access::read(client)?, &split(groups))?,
+        None => Vec::new(),
+    };
+    Ok(of_host.into_iter().chain(granted).collect())
 }
+
+const DOMAINS: Step = Step::read("/access/domains", &[]);
+
+/// What is read before a user is created.
+const READS_OF_NEW: &[Step] = &[DOMAINS, READS[0], READS[1], READS[2], READS[3]];
 
 /// What groups grant.
 fn granted_by(access: &Access, groups: &BTreeSet<String>) -> Result<Vec<String>, Error> {

@@ -2,10 +2,13 @@
 
 use serde_json::Value;
 
-use crate::answer::{self, Answer, Lines};
+use crate::answer::{self, Answer, Lines, plain};
 pub(super) use crate::cluster::guests::{Guest, call_again, identified, resource, resources};
+pub(super) use crate::cluster::volumes::RESOURCES_REQUEST;
+use crate::error::Error;
 use crate::param::{Args, Kind, Param};
-use crate::text::format;
+use crate::pve::reader::Reader;
+use crate::text::{self, format};
 
 pub(super) const NODE: Param = Param::required("node", Kind::Format(&format::NODE), "");
 pub(super) const STORAGE: Param = Param::required("storage", Kind::Format(&format::STORAGE), "");
@@ -30,6 +33,27 @@ pub(super) const TIMEOUT: Param = Param::optional(
 pub(super) const ERRORS_ONLY: Param = Param::optional("errors_only", Kind::Flag, "").local();
 pub(super) const GREP: Param =
     Param::optional("grep", Kind::Text(1, 100), "Only lines with this text.").local();
+
+/// Says what of `named` this token does not see, each with its kind: guest, node, pool or storage. Proxmox takes
+/// the names of such things as they are, whether they exist or not.
+pub(super) fn unseen<'a>(
+    client: &Reader,
+    named: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<Option<String>, Error> {
+    let mut named = named.into_iter().peekable();
+    if named.peek().is_none() {
+        return Ok(None);
+    }
+    let known = answer::rows(client.get(RESOURCES_REQUEST.path)?);
+    let unseen = named.filter(|(kind, name)| {
+        let key = if *kind == "guest" { "vmid" } else { kind };
+        !known.iter().any(|row| plain(&row[key]) == *name)
+    });
+    let unseen: Vec<String> = unseen
+        .map(|(kind, name)| format!("{kind} {}", text::inline(name)))
+        .collect();
+    Ok((!unseen.is_empty()).then(|| format!("This token does not see {}", unseen.join(", "))))
+}
 
 /// Whether a line of a log that says no severity is about something that went wrong.
 pub(super) fn tells_error(line: &str) -> bool {

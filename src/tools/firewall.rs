@@ -218,13 +218,17 @@ pub(super) static MANAGE_RULE: Tool = Tool {
         rows: &[
             post("add", "", rule_fields!(TYPE, RULE_ACTION))
                 .interrupts("It can cut connections off, or let them in.")
+                .also_reads(GROUPS_READ)
+                .checks(group_there)
                 .says("done", added),
             put(
                 "update",
                 "/{pos}",
                 rule_fields!(NEW_TYPE, NEW_RULE_ACTION, UNSET, DIGEST),
             )
-            .interrupts("It can cut connections off, or let them in."),
+            .interrupts("It can cut connections off, or let them in.")
+            .also_reads(GROUPS_READ)
+            .checks(group_there),
             put("move", "/{pos}", &[&MOVETO, &DIGEST])
                 .interrupts("The first rule that fits a packet counts.")
                 .says("done", moved),
@@ -234,6 +238,34 @@ pub(super) static MANAGE_RULE: Tool = Tool {
         ],
     }),
 };
+
+const GROUPS_READ: &[Step] = &[Step::read("/cluster/firewall/groups", &[])];
+
+/// Refuses a rule for a security group that does not exist: Proxmox takes it, and it admits nothing.
+fn group_there(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
+    let verdicts = ["ACCEPT", "DROP", "REJECT"];
+    let Some(group) = args
+        .get(&RULE_ACTION)
+        .filter(|name| !verdicts.contains(name))
+    else {
+        return Ok(Vec::new());
+    };
+    let groups = answer::rows(client.get("/cluster/firewall/groups")?);
+    let names: Vec<String> = groups.iter().map(|known| plain(&known["group"])).collect();
+    if names.iter().any(|name| name == group) {
+        return Ok(Vec::new());
+    }
+    Err(Error::impossible(
+        format!("there is no security group {group}, nothing was done"),
+        match names.is_empty() {
+            true => "There are none. An action is ACCEPT, DROP or REJECT.".to_owned(),
+            false => format!(
+                "There are: {}. Other actions are ACCEPT, DROP and REJECT.",
+                names.join(", ")
+            ),
+        },
+    ))
+}
 
 fn added(args: &Args, _: &Value) -> Vec<String> {
     vec![match args.flag(&ENABLE) {

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::common::LISTED_DIGEST as DIGEST;
+use super::common::{LISTED_DIGEST as DIGEST, RESOURCES_REQUEST, unseen};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
+use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
 use crate::row::{
     Choice, Loss, Place, Scope, Step, Touches, delete, get, item, list, needs, post, put,
@@ -193,11 +194,15 @@ pub(super) static MANAGE_RESOURCE: Tool = Tool {
             post("migrate", "/{sid}/migrate", &[&NODE])
                 .interrupts("A VM moves while it runs, a container is restarted.")
                 .touches(Touches::HaCompanions(&SID))
+                .also_reads(&[RESOURCES_REQUEST])
+                .checks(target)
                 .answers(Reply::ObjectOrNothing("sid"))
                 .says("requested", moved),
             post("relocate", "/{sid}/relocate", &[&NODE])
                 .interrupts("Its guest is stopped, and started there.")
                 .touches(Touches::HaCompanions(&SID))
+                .also_reads(&[RESOURCES_REQUEST])
+                .checks(target)
                 .answers(Reply::ObjectOrNothing("sid"))
                 .says("requested", moved),
         ],
@@ -215,6 +220,13 @@ fn disturbed(request: &Request, _: &Value) -> Option<Loss> {
         name == "group" || (name == "delete" && items(value).any(|unset| unset == "group"))
     });
     is_regrouped.then(|| Loss::interrupts(MAY_MOVE))
+}
+
+/// Proxmox takes the request for a node that does not exist, and for the one where the guest is.
+fn target(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
+    let unseen = unseen(client, [("node", &args[&NODE])])?;
+    let unseen = unseen.map(|unseen| format!("{unseen}: nothing moves to what does not exist."));
+    Ok(unseen.into_iter().collect())
 }
 
 /// What moves along, and what keeps it all from moving: Proxmox takes the request all the same.

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::common::{ERRORS_ONLY, GREP, LISTED_DIGEST as DIGEST, filtered};
+use super::common::{
+    ERRORS_ONLY, GREP, LISTED_DIGEST as DIGEST, RESOURCES_REQUEST, filtered, unseen,
+};
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
-use crate::cluster::volumes;
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
 use crate::pve::reader::Reader;
@@ -263,8 +264,8 @@ pub(super) static MANAGE_BACKUP_JOB: Tool = Tool {
         rows: &[
             post("create", "/backup", takes![&[&ID, &NEW_SCHEDULE], OF_JOB])
                 .judged(lost_by_backup)
-                .also_reads(&[volumes::RESOURCES_REQUEST])
-                .checks(unseen),
+                .also_reads(&[RESOURCES_REQUEST])
+                .checks(taken),
             put(
                 "update",
                 "/backup/{id}",
@@ -272,7 +273,7 @@ pub(super) static MANAGE_BACKUP_JOB: Tool = Tool {
             )
             .judged(lost_by_backup)
             .reads_entry("/backup", "id", &ID)
-            .also_reads(&[volumes::RESOURCES_REQUEST])
+            .also_reads(&[RESOURCES_REQUEST])
             .checks(replaced),
             delete("delete", "/backup/{id}", &[])
                 .interrupts("It backs up its guests no longer.")
@@ -345,32 +346,27 @@ fn lost_by_backup(request: &Request, was: &Value) -> Option<Loss> {
     })
 }
 
-/// Proxmox takes any VMID and any storage.
-fn unseen(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
-    let known = answer::rows(client.get("/cluster/resources")?);
-    let has = |key: &str, value: &str| known.iter().any(|row| plain(&row[key]) == value);
+/// What Proxmox takes without a look at it.
+fn taken(client: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
     let guests = [&GUESTS, &EXCLUDE]
         .into_iter()
         .flat_map(|param| args.list(param));
-    let guests = guests.filter(|vmid| !has("vmid", vmid));
-    let guests = guests.map(|vmid| format!("guest {vmid}"));
-    let storage = args
-        .get(&STORAGE)
-        .filter(|storage| !has("storage", storage));
-    let storage = storage.map(|storage| format!("storage {storage}"));
-    let unseen: Vec<String> = guests.chain(storage).collect();
-    Ok(match unseen.is_empty() {
-        true => Vec::new(),
-        false => vec![format!(
-            "This token does not see {}: the job fails for what does not exist.",
-            unseen.join(", ")
-        )],
-    })
+    let guests = guests.map(|vmid| ("guest", &**vmid));
+    let storage = args.get(&STORAGE).map(|storage| ("storage", storage));
+    let node = args.get(&ON_NODE).map(|node| ("node", node));
+    let unseen = unseen(client, guests.chain(storage).chain(node))?;
+    let unseen = unseen.map(|unseen| format!("{unseen}: the job fails for what does not exist."));
+    let selects = [&GUESTS, &ALL, &POOL]
+        .iter()
+        .any(|param| args.get(param).is_some());
+    let excludes_alone = was.is_null() && !selects && args.get(&EXCLUDE).is_some();
+    let all = excludes_alone.then(|| "It is for all guests but these.".to_owned());
+    Ok(unseen.into_iter().chain(all).collect())
 }
 
 /// The selection that a change replaces.
 fn replaced(client: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
-    let mut lines = unseen(client, args, was)?;
+    let mut lines = taken(client, args, was)?;
     let selects = [&GUESTS, &ALL, &POOL]
         .iter()
         .any(|param| args.get(param).is_some());

@@ -3,13 +3,10 @@
 use serde_json::Value;
 
 use crate::answer::{Column, Fields};
-use crate::error::Error;
-use crate::param::{Args, Kind, Param, Versions};
-use crate::pve::reader::Reader;
+use crate::param::{Kind, Param, Versions};
 use crate::request::Request;
 use crate::row::{Choice, Loss, Place, Scope, Touches, item, needs, put};
 use crate::text::list::items;
-use crate::text::nearest::nearest;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const CLUSTER: Scope = Scope {
@@ -97,7 +94,7 @@ pub(super) static SET: Tool = Tool {
         by: &[],
         place: Place::Only(CLUSTER),
         does: "set cluster options",
-        rows: &[put("", "", TAKES).judged(lost).checks(unset)],
+        rows: &[put("", "", TAKES).judged(lost)],
     }),
 };
 
@@ -131,35 +128,4 @@ fn lost(request: &Request, _: &Value) -> Option<Loss> {
         .then_some("Second factors that were set up before may no longer work.");
     let sentences: Vec<&str> = of_guests.into_iter().chain(of_users).collect();
     (!sentences.is_empty()).then(|| Loss::interrupts(sentences.join(" ")))
-}
-
-/// Proxmox takes any name in `delete`, and does either with an option that is set and reset at once.
-fn unset(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
-    let names = || TAKES.iter().filter_map(|param| param.wire_name());
-    for unset in args.list(&UNSET) {
-        if !names().any(|name| name == unset) && was[unset].is_null() {
-            let near = nearest(unset, names());
-            let near = near.map_or("", |near| near);
-            return Err(Error::impossible(
-                format!("delete: {unset} is not an option, nothing was done"),
-                match near {
-                    "" => format!(
-                        "The options are {}.",
-                        names().collect::<Vec<_>>().join(", ")
-                    ),
-                    near => format!("Did you mean {near}?"),
-                },
-            ));
-        }
-        let mut takes = TAKES
-            .iter()
-            .filter(|param| param.wire_name() == Some(unset));
-        if takes.any(|param| args.get(param).is_some()) {
-            return Err(Error::impossible(
-                format!("{unset} is given and in delete, nothing was done"),
-                "Give it in one of both.",
-            ));
-        }
-    }
-    Ok(Vec::new())
 }

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
+use super::common::{RESOURCES_REQUEST, unseen};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
+use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
+use crate::pve::reader::Reader;
 use crate::request::Request;
 use crate::row::{Choice, Loss, Place, Scope, Touches, delete, get, list, post, put};
 use crate::text;
@@ -152,13 +155,17 @@ pub(super) static MANAGE: Tool = Tool {
                 .touches(Touches::Judged(guests))
                 .known_to(NESTED)
                 .does(ADD)
-                .reads_entry("", "poolid", &POOL),
+                .reads_entry("", "poolid", &POOL)
+                .also_reads(&[RESOURCES_REQUEST])
+                .checks(new_members),
             put("add_members", "/{poolid}", &[&VMS, &STORAGE])
                 .judged(moves)
                 .touches(Touches::Judged(guests))
                 .known_to(FLAT)
                 .does(ADD)
-                .reads_entry("", "poolid", &POOL),
+                .reads_entry("", "poolid", &POOL)
+                .also_reads(&[RESOURCES_REQUEST])
+                .checks(new_members),
             put("remove_members", "", &[&POOL, &VMS, &STORAGE])
                 .interrupts(REMOVED)
                 .touches(Touches::Judged(guests))
@@ -187,6 +194,15 @@ fn guests(request: &Request, _: &Value) -> Vec<String> {
     let named = request.form.iter().filter(|(name, _)| *name == "vms");
     let ids = named.flat_map(|(_, ids)| items(ids));
     ids.map(str::to_owned).collect()
+}
+
+/// Proxmox takes members that do not exist.
+fn new_members(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
+    let vms = args.list(&VMS).iter().map(|vmid| ("guest", &**vmid));
+    let storages = args.list(&STORAGE).iter().map(|name| ("storage", &**name));
+    let unseen = unseen(client, vms.chain(storages))?;
+    let unseen = unseen.map(|unseen| format!("{unseen}: what does not exist becomes no member."));
+    Ok(unseen.into_iter().collect())
 }
 
 /// A guest has one pool.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::common::{LISTED_DIGEST as DIGEST, NODE, STORAGE, resources};
+use super::common::{LISTED_DIGEST as DIGEST, NODE, RESOURCES_REQUEST, STORAGE, resources, unseen};
 use super::guest::OF_GUEST;
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, number, plain};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
@@ -219,6 +219,8 @@ pub(super) static MANAGE: Tool = Tool {
             post("create", "", takes![FIXED, CHANGEABLE])
                 .harmless()
                 .touches(Touches::NoGuest)
+                .also_reads(&[RESOURCES_REQUEST])
+                .checks(nodes)
                 .answers(Reply::Object("storage"))
                 .says("done", keep_the_key),
             put("update", "/{storage}", takes![CHANGEABLE, &[&UNSET, &DIGEST]])
@@ -241,6 +243,7 @@ pub(super) static MANAGE: Tool = Tool {
                 ],
                 IS_FIXED,
             )
+            .also_reads(&[RESOURCES_REQUEST])
             .checks(refuse_fixed)
             .answers(Reply::Object("storage"))
             .says("done", keep_the_key),
@@ -272,7 +275,7 @@ fn keep_the_key(args: &Args, _: &Value) -> Vec<String> {
 }
 
 /// Refuses another value of what Proxmox takes, and changes for storages of some types only.
-fn refuse_fixed(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
+fn refuse_fixed(client: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
     let kind = plain(&was["type"]);
     let fixed = [(SERVER, &["nfs", "cifs", "pbs"][..]), (POOL, &["zfspool"])];
     for (param, kinds) in fixed {
@@ -285,7 +288,15 @@ fn refuse_fixed(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Err
             ));
         }
     }
-    Ok(Vec::new())
+    nodes(client, args, was)
+}
+
+/// Proxmox takes nodes that do not exist.
+fn nodes(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
+    let named = args.list(&NODES).iter().map(|node| ("node", &**node));
+    let unseen = unseen(client, named)?;
+    let unseen = unseen.map(|unseen| format!("{unseen}."));
+    Ok(unseen.into_iter().collect())
 }
 
 /// What a change takes away from those who use the storage.

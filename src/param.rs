@@ -726,7 +726,8 @@ impl Args {
                 && !values.contains_key(param.name)
             {
                 values.insert(param.name, sent);
-                if param.wire_name().is_some() {
+                // What is called default says so itself.
+                if param.wire_name().is_some() && value != "default" {
                     defaults.push(format!("{}={value}", param.name));
                 }
             }

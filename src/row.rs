@@ -17,6 +17,7 @@
 //! | its object is read first | `put` and `delete` do; else `.reads(First::Item)` |
 //! | it is an entry of a list | `.reads_entry("/aliases", "name", &NAME)`: refused where there is none |
 //! | something else is read first | `.reads(First::Other("/ipset/{name}"))`, or `First::Nothing` |
+//! | its object is a part of what is read | `.picked_by(repository)` |
 //! | a PUT that replaces its object | `.keeps(&[&CIDR, &COMMENT])`: sent as read where not given; clearable ones left out where `""` |
 //! | it shares what it takes with another | `takes![&[&ID], OPTIONS]` |
 //! | it always sends something | `.always(&[("delete", "1")])` |
@@ -221,6 +222,8 @@ pub(crate) struct Row {
     also_reads: &'static [Step],
     /// Parameters of other rows that it cannot take, and why: to follow the name of one.
     refuses: (&'static [&'static str], &'static str),
+    /// Takes what it changes out of what was read first.
+    picks: fn(&Args, Value) -> Result<Value, Error>,
     /// Takes what is shown out of the data of the answer, which can hold an error instead.
     opens: fn(Value) -> Result<Value, Error>,
     pub(crate) show: Show,
@@ -348,6 +351,7 @@ const fn row(
         then: None,
         also_reads: &[],
         refuses: (&[], ""),
+        picks: |_, data| Ok(data),
         opens: Ok,
         show: Show::Done("done", |_, _| Vec::new()),
     }
@@ -452,6 +456,11 @@ impl Row {
         is: &'static Param,
     ) -> Self {
         self.reads(First::Entry { rest, key, is })
+    }
+
+    /// Takes what it changes out of what was read first; an error where that has no such part.
+    pub(crate) const fn picked_by(self, picks: fn(&Args, Value) -> Result<Value, Error>) -> Self {
+        Self { picks, ..self }
     }
 
     pub(crate) const fn opened_by(self, opens: fn(Value) -> Result<Value, Error>) -> Self {
@@ -1146,7 +1155,7 @@ impl Declared {
                     format!("{} does not exist, nothing was done", self.names(args)),
                     "Proxmox has nothing there. List what there is first.",
                 )),
-                data => Ok(data),
+                data => (self.row.picks)(args, data),
             };
         };
         let wanted = &args[is];

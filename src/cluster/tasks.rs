@@ -796,7 +796,9 @@ impl Progress {
         if let Some(line) = lines.into_iter().rfind(|line| !line.trim().is_empty()) {
             self.line = line;
         }
-        client.peer().report_progress(self.percent, &self.line);
+        // One call can follow several tasks.
+        let line = format!("{}: {}", task.what, self.line);
+        client.peer().report_progress(self.percent, &line);
     }
 }
 

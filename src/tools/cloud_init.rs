@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::common::{DIGEST, Guest};
-use super::config::{Config, change, is_cloud_init_drive, with_slot};
+use super::config::{CD_FAMILIES, Config, change, is_cloud_init_drive, with_slot};
 use super::guest::{NODE, VMID};
 use crate::answer::{self, Answer, Column, Order, Table};
 use crate::error::Error;
@@ -261,7 +261,7 @@ fn pick_drive(args: &Args, config: &Config) -> Result<String, Error> {
         ));
     }
     let in_use: Vec<&str> = config
-        .slots(&["ide", "sata", "scsi"])
+        .slots(CD_FAMILIES)
         .into_iter()
         .filter(|slot| is_cd(slot))
         .collect();

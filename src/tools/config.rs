@@ -64,8 +64,7 @@ impl Config {
 
     /// Returns the slot of the cloud-init drive.
     pub(super) fn cloud_init_drive(&self) -> Option<&str> {
-        let slots = self.slots(&["ide", "sata", "scsi"]);
-        let mut slots = slots.into_iter();
+        let mut slots = self.slots(CD_FAMILIES).into_iter();
         slots.find(|slot| {
             self.get(slot)
                 .is_some_and(|line| is_cloud_init_drive(&line))
@@ -284,20 +283,18 @@ impl Settings {
 
     /// Returns true if the guest has a cloud-init drive.
     pub(super) fn have_cloud_init_drive(&self) -> bool {
-        let mut rows = self.0.iter();
-        rows.any(|row| {
-            let drive = ["ide", "sata", "scsi"].iter().any(|family| {
-                let number = row["key"].as_str().and_then(|key| key.strip_prefix(family));
-                number.is_some_and(|number| number.parse::<u32>().is_ok())
-            });
-            drive
-                && ["value", "pending"]
-                    .iter()
-                    .filter_map(|part| row[part].as_str())
-                    .any(is_cloud_init_drive)
+        self.0.iter().any(|row| {
+            let lines = ["value", "pending"]
+                .iter()
+                .filter_map(|part| row[part].as_str());
+            CD_FAMILIES.contains(&Slot::of(&plain(&row["key"])).family)
+                && lines.into_iter().any(is_cloud_init_drive)
         })
     }
 }
+
+/// The families of slots that a CD or cloud-init drive can be in.
+pub(super) const CD_FAMILIES: &[&str] = &["ide", "sata", "scsi"];
 
 /// Shown for a setting without a value of its own.
 pub(super) const DEFAULT: &str = "default";

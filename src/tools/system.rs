@@ -209,7 +209,7 @@ fn guests_of_options(request: &Request, _: &Value) -> Vec<String> {
 
 pub(super) static CHANGE: Tool = Tool {
     title: "Set node system",
-    summary: "Sets the time zone, DNS servers, hosts file or options of a node. What is not given stays.",
+    summary: "Sets the time zone, DNS servers, hosts file or options of a node; what is not given is kept.",
     permission: Permission::Elevated,
     effect: Effect::Disrupts,
     params: &[&NODE, &SET],
@@ -240,6 +240,40 @@ pub(super) static CHANGE: Tool = Tool {
         ],
     }),
 };
+
+/// The repository at `index` of the file at `path`, with the digest of all.
+fn repository(args: &Args, mut all: Value) -> Result<Value, Error> {
+    let (path, index) = (&args[&PATH], args.integer(&INDEX).unwrap_or_default());
+    let mut files = all["files"].as_array_mut().into_iter().flatten();
+    let file = files.find(|file| file["path"] == *path);
+    let found = file.and_then(|file| file["repositories"].get_mut(index as usize));
+    let Some(mut found) = found.map(Value::take) else {
+        return Err(no_repository(&format!("{path} has no repository {index}")));
+    };
+    found["digest"] = all["digest"].take();
+    Ok(found)
+}
+
+/// The standard repository of that handle, with the digest of all.
+fn standard_repository(args: &Args, mut all: Value) -> Result<Value, Error> {
+    let handle = &args[&HANDLE];
+    let mut standard = all["standard-repos"].as_array_mut().into_iter().flatten();
+    let found = standard.find(|known| known["handle"] == *handle);
+    let Some(mut found) = found.map(Value::take) else {
+        return Err(no_repository(&format!(
+            "there is no standard repository {handle}"
+        )));
+    };
+    found["digest"] = all["digest"].take();
+    Ok(found)
+}
+
+fn no_repository(what: &str) -> Error {
+    Error::impossible(
+        format!("{what}, nothing was done"),
+        "proxmox_get_node_packages with view=repositories lists what there is.",
+    )
+}
 
 /// The lines of the hosts file that go and come.
 fn changed_hosts(_: &Reader, args: &Args, was: &Value) -> Result<Vec<String>, Error> {
@@ -498,6 +532,7 @@ pub(super) static MANAGE_PACKAGES: Tool = Tool {
             .interrupts(UPGRADES)
             .always(&[("enabled", "1")])
             .reads(First::Other("/repositories"))
+            .picked_by(repository)
             .does("enable repository {index} of {path} on node {node}"),
             post(
                 "disable_repository",
@@ -507,6 +542,7 @@ pub(super) static MANAGE_PACKAGES: Tool = Tool {
             .interrupts(UPGRADES)
             .always(&[("enabled", "0")])
             .reads(First::Other("/repositories"))
+            .picked_by(repository)
             .does("disable repository {index} of {path} on node {node}"),
             put(
                 "add_standard_repository",
@@ -515,6 +551,7 @@ pub(super) static MANAGE_PACKAGES: Tool = Tool {
             )
             .interrupts(UPGRADES)
             .reads(First::Other("/repositories"))
+            .picked_by(standard_repository)
             .does("add standard repository {handle} to node {node}"),
         ],
     }),

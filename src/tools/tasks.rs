@@ -468,7 +468,7 @@ fn without_effect(client: &Client, args: &Args, guest: Guest, settings: &Setting
                 "{cloud_init}: the VM gets this when it stops and starts (proxmox_reboot_vm)."
             ),
             false => format!(
-                "{cloud_init}: without effect, since the VM has no cloud-init drive. Add one on the node (qm set) or in the web interface."
+                "{cloud_init}: without effect, since the VM has no cloud-init drive: proxmox_set_cdrom adds one."
             ),
         });
     }

@@ -81,6 +81,10 @@ const ROLE: &str = "proxmox_manage_role";
 const ACL: &str = "proxmox_update_acl";
 const REALM: &str = "proxmox_manage_realm";
 
+fn realms() -> Value {
+    json!({ "request": "GET /access/domains", "answer": { "data": [{ "realm": "pve" }] } })
+}
+
 /// What a call says after it has read `first` and what judges it.
 fn said(privsep: u8, tool: &str, arguments: Value, first: &[Value]) -> String {
     let fake = Fake::start();
@@ -188,7 +192,7 @@ fn what_takes_some_of_its_rights_is_asked_about() {
         (
             USER,
             json!({ "action": "create", "userid": "eva@pve", "groups": "admins" }),
-            vec![],
+            vec![realms()],
             vec![
                 "It gets all rights of admins.",
                 "These groups have: Ops on / for group admins",
@@ -432,7 +436,9 @@ fn a_secret_is_in_the_answer_alone() {
         &fake,
         &[
             json!({ "request": "POST /access/users/anna%40pve/token/t1", "answer": { "data": created } }),
+            realms(),
             json!({ "request": "POST /access/users", "form": form, "answer": { "data": null } }),
+            realms(),
         ],
     );
     let call = json!({ "action": "create", "userid": "anna@pve", "tokenid": "t1" });

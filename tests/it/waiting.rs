@@ -167,7 +167,7 @@ fn progress_rises_and_shows_the_last_log_line() {
     assert!(
         told[0]["message"]
             .as_str()
-            .is_some_and(|line| line.starts_with("done ")),
+            .is_some_and(|line| line.starts_with("Stop VM 100: done ")),
         "{told:?}"
     );
     session.finish();

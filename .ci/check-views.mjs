@@ -115,7 +115,10 @@ class Stage {
       await stage.bridge.connect(transport);
     }
     await stage.tab.goto("http://127.0.0.1:" + web.address().port + "/host#" + path);
-    await ready;
+    await new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`${view} did not finish the handshake`)), 20000);
+      ready.then(() => { clearTimeout(late); resolve(); });
+    });
     stage.frame = stage.tab.frames()[1];
     return stage;
   }
@@ -549,6 +552,21 @@ test("failures, several tasks, and answers that are not tasks", async () => {
   await several.says("TASK OK");
   assert.equal(several.calls.length, 1);
   await several.close();
+
+  const lostTask = await Stage.open(server, "task");
+  await lostTask.answer({}, { content: [{ type: "text", text: `❌ Error: how this ended is unknown: Start VM 103\n\nCause: Proxmox no longer has the record of the task: check what it was to change.\nupid: ${UPID}` }], isError: true });
+  await lostTask.says("Start VM 103", "h2");
+  await lostTask.says("How it ended is unknown");
+  await lostTask.button("Ask about it").click();
+  await lostTask.says(`What became of task ${UPID}?`);
+  await lostTask.close();
+
+  const created = await Stage.open(server, "task", { call: (_, { upid }) => result("", { ...ended, upid }) });
+  const start = UPID.replace("vzdump", "qmstart");
+  await created.answer({}, result(`✅ Create VM 101: done; its start is not finished.`, { status: "running", exitstatus: "OK", upid: UPID, start_upid: start }));
+  await created.says("took 5m 38s");
+  assert.deepEqual(created.calls.map((call) => call.args.upid), [start], "the start that follows is followed");
+  await created.close();
 
   for (const text of ["Dry run: nothing was changed.\nPOST /nodes/pve1/qemu/103/status/start", "🚫 Permission Denied: proxmox_start_vm is elevated"]) {
     const plain = await Stage.open(server, "task");

@@ -375,7 +375,7 @@ def main():
                 if not result or result.get("isError", False) != failed:
                     check.failures.append(f"{place}: {name}: {result}")
 
-    # A client that shows views is told where they are, in every revision.
+    # A client that shows views learns where they are, in every revision.
     for revision in REVISIONS:
         place = f"views in {revision}"
         results = check.dialogue(program, session(revision, [], VIEWS), [place])

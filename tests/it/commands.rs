@@ -9,8 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::session::Session;
 use crate::settings::{SECRET, run, text};
 use crate::snapshot;
 
@@ -539,4 +540,14 @@ fn the_registry_entry_has_each_setting_and_the_hash_of_a_bundle() {
         &failure(&["package", "server-json", "/nonexistent"], &[]),
         &["cannot read /nonexistent", "mcpb pack"],
     );
+}
+
+#[test]
+fn what_is_piped_is_the_text_as_clients_get_it() {
+    let printed = printed(&["--demo", "call", "proxmox_get_nodes"], &[]);
+    let mut session = Session::start(&["--demo"], &[]);
+    let answer = session.call("proxmox_get_nodes", json!({}));
+    let text = answer["content"][0]["text"].as_str().expect("a text");
+    assert!(text.contains('\t') && text.contains("% of 16 CPUs"));
+    assert_eq!(printed.trim_end(), text);
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::common::{
     ERRORS_ONLY, GREP, LISTED_DIGEST as DIGEST, RESOURCES_REQUEST, filtered, unseen,
 };
+use super::guest;
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
@@ -150,7 +151,10 @@ const ACTION: Param = Param::required("action", Kind::Choice(&["create", "update
 const ID: Param = Param::required("id", Kind::Format(&format::JOB), "");
 const SCHEDULE: Param = Param::optional("schedule", Kind::Text(1, 128), "Such as sat 02:00.");
 const NEW_SCHEDULE: Param = Param::by_request("schedule", Kind::Text(1, 128), "Such as sat 02:00.");
-const GUESTS: Param = Param::optional("vmid", Kind::List, "VMIDs.").joined();
+const GUESTS: Param = Param::optional("guests", Kind::List, "VMIDs.")
+    .sent_as("vmid")
+    .alias(&["vmid"])
+    .joined();
 const ALL: Param = Param::optional("all", Kind::Flag, "All guests.");
 const POOL: Param = Param::optional("pool", Kind::Format(&format::POOL), "");
 const EXCLUDE: Param = Param::optional("exclude", Kind::List, "VMIDs.").joined();
@@ -409,7 +413,8 @@ const STATE_ON: Param = Param::optional(
     Kind::Format(&format::NODE),
     "The node it runs on: adds its state.",
 );
-const OF_GUEST: Param = Param::optional("guest", Kind::Guest, "VMID or name, with node.");
+/// Of a node that is named.
+const OF_GUEST: Param = guest::OF_GUEST.sent_as("guest").alias(&["guest"]);
 const LOG: Param = Param::by_request("log", Kind::Flag, "The log of its last run.").local();
 const LINES: Param = Param::optional("limit", Kind::Integer(1, 5_000), "");
 const FIRST_LINE: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "Of the log.");

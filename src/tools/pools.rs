@@ -14,8 +14,9 @@ use crate::text::format;
 use crate::text::list::items;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
-const POOL: Param = Param::required("poolid", Kind::Format(&format::POOL), "");
-const ONE: Param = Param::by_request("poolid", Kind::Format(&format::POOL), "Shows its members.");
+const POOL: Param = Param::required("poolid", Kind::Format(&format::POOL), "").alias(&["pool"]);
+const ONE: Param =
+    Param::by_request("poolid", Kind::Format(&format::POOL), "Shows its members.").alias(&["pool"]);
 const TYPE: Param = Param::optional(
     "type",
     Kind::Choice(&["qemu", "lxc", "storage"]),
@@ -112,7 +113,10 @@ const ACTION: Param = Param::required(
 );
 const COMMENT: Param = Param::optional("comment", Kind::Text(0, 4_096), "");
 const NEW_COMMENT: Param = Param::by_request("comment", Kind::Text(0, 4_096), "");
-const VMS: Param = Param::optional("vms", Kind::List, "VMIDs.").joined();
+const VMS: Param = Param::optional("guests", Kind::List, "VMIDs.")
+    .sent_as("vms")
+    .alias(&["vms"])
+    .joined();
 const STORAGE: Param = Param::optional("storage", Kind::List, "Storages.").joined();
 const ALLOW_MOVE: Param = Param::optional(
     "allow_move",

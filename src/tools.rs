@@ -391,7 +391,7 @@ tools! {
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
-    use std::{env, fs};
+    use std::{env, fs, ptr};
 
     use serde_json::{Value, json};
 
@@ -401,7 +401,7 @@ mod tests {
     use crate::param::{Args, Param};
     use crate::pve::reader;
     use crate::request::Method;
-    use crate::row::{self, Step};
+    use crate::row::{self, Row, Step};
     use crate::safety::facts;
     use crate::settings::Safety;
     use crate::tool::{Call, Effect, Permission};
@@ -874,6 +874,57 @@ mod tests {
                 assert!(declared, "{name}: {request}");
             }
         }
+    }
+
+    #[test]
+    fn each_row_of_a_choice_has_a_recorded_call() {
+        let safety = Safety::default();
+        let mut missing = Vec::new();
+        for (name, tool) in tools() {
+            let Call::Choice(choice) = tool.call else {
+                continue;
+            };
+            let package = env!("CARGO_MANIFEST_DIR");
+            let fixture = fs::read_to_string(format!("{package}/fixtures/tools/{name}.json"));
+            let fixture = fixture.expect("a tool has a fixture");
+            let fixture: Value = serde_json::from_str(&fixture).expect("a fixture is JSON");
+            let cases: Vec<&Value> = fixture["cases"].as_array().into_iter().flatten().collect();
+            let reaches = |case: &Value, row: &Row| {
+                let arguments = case["arguments"].as_object().cloned().unwrap_or_default();
+                let Ok(args) = Args::parse(tool.listed_params(&safety).collect(), &arguments)
+                else {
+                    return false;
+                };
+                // A session asks for the version once, so what is recorded may be of any.
+                let mut picked = [9, 8, 7]
+                    .into_iter()
+                    .filter_map(|major| choice.pick(&args, Some(major)).ok()?);
+                picked.any(|declared| {
+                    let template = format!("{} {}", row.method.as_str(), declared.path());
+                    let exchanges = || case["exchanges"].as_array().into_iter().flatten();
+                    // What no token can do is refused before anything is sent.
+                    let is_refused = exchanges().next().is_none();
+                    let sends = exchanges().any(|exchange| {
+                        let request = exchange["request"].as_str();
+                        request.is_some_and(|request| fits(request, &template))
+                    });
+                    ptr::eq(declared.row, row) && (sends || is_refused)
+                })
+            };
+            // What only older versions have is in tests of its own: a session has one version.
+            let is_recent = |row: &&Row| {
+                let mut declared = choice.declared();
+                declared
+                    .any(|declared| ptr::eq(declared.row, *row) && declared.known_to().contain(9))
+            };
+            for row in choice.rows.iter().filter(is_recent) {
+                if !cases.iter().any(|case| reaches(case, row)) {
+                    let (method, rest) = (row.method.as_str(), row.rest);
+                    missing.push(format!("{name}: {}: {method} {rest}", row.when));
+                }
+            }
+        }
+        assert!(missing.is_empty(), "no call of:\n{}", missing.join("\n"));
     }
 
     /// Whether `request` is of the form of `template`, whose `{…}` parts take anything.

@@ -27,6 +27,7 @@ use crate::mcp::connection::Peer;
 use crate::param::{Args, Kind, Param};
 use crate::pve::reader::{Changes, Reader};
 use crate::request::{Request, readable};
+use crate::row::Harm;
 use crate::row::requests::Requests;
 use crate::safety::audit::{Audit, Line};
 pub(crate) use crate::safety::client::Client;
@@ -87,6 +88,9 @@ pub(crate) struct Gate<'a> {
     before: RefCell<Value>,
     /// What the tool found out about the effects of the change, in lines.
     findings: RefCell<Vec<String>>,
+    /// Whether the tool can interrupt, replace or destroy something, so that what its declarations do not speak of
+    /// is confirmed too where everything is.
+    disrupts: Cell<bool>,
     /// Whether the tool for the other kind of guest does the work, so that only harmless requests may pass.
     is_stand_in: Cell<bool>,
     /// The error to return instead of taking a risk.
@@ -127,6 +131,7 @@ impl<'a> Gate<'a> {
             requests: Cell::new(Requests::NONE),
             before: RefCell::default(),
             findings: RefCell::default(),
+            disrupts: Cell::new(false),
             is_stand_in: Cell::new(false),
             refusal: RefCell::new(None),
             caller,
@@ -143,6 +148,12 @@ impl<'a> Gate<'a> {
     /// Sets the tool's declared requests, by which those that it sends are judged.
     pub(crate) fn with_requests(self, requests: Requests) -> Self {
         self.requests.set(requests);
+        self
+    }
+
+    /// Says whether the tool can interrupt, replace or destroy something.
+    pub(crate) fn with_disruption(self, disrupts: bool) -> Self {
+        self.disrupts.set(disrupts);
         self
     }
 
@@ -203,6 +214,16 @@ impl<'a> Gate<'a> {
                     "It could harm a guest that was mixed up with another.",
                 )
             }));
+        }
+        // Later changes of the call are a part of what was confirmed.
+        let is_first = !self.has_sent.get();
+        if self.safety.confirm == Confirm::Always
+            && self.disrupts.get()
+            && is_first
+            && !is_judged(&self.requests.get(), request)
+        {
+            let before = self.before.borrow();
+            subject.risk_as_disruption(request, self.summary.get(), &before);
         }
         if let Approval::Rehearsed { .. } = self.caller.approval {
             let rehearsal = self.rehearse(client, request, &subject)?;
@@ -422,6 +443,12 @@ impl<'a> Gate<'a> {
     }
 }
 
+/// Whether code decides what harm a request does.
+fn is_judged(requests: &Requests, request: &Request) -> bool {
+    let declared = requests.find(request);
+    declared.is_some_and(|declared| matches!(declared.harm, Harm::Judged(_)))
+}
+
 /// Returns what failed and why, for the audit log.
 fn brief(error: &Error) -> String {
     text::cut(&text::visible(&error.summary()), 500)
@@ -434,7 +461,7 @@ mod tests {
     use crate::pve::demo::{Demonstration, RECORDED};
     use crate::pve::reader::{Cluster, only_reads};
     use crate::request::Method::{Delete, Post, Put};
-    use crate::row::{Choice, Harm, Loss, Place, Scope, Step, Touches, delete, post, put};
+    use crate::row::{Choice, Loss, Place, Scope, Step, Touches, delete, post, put};
     use crate::safety::subject::listed;
     use crate::settings::boundaries::{Guests, Nodes};
     use crate::tools;
@@ -647,6 +674,10 @@ mod tests {
             nodes: Nodes::parse("elsewhere").ok(),
             ..unasked.clone()
         };
+        let always = Safety {
+            confirm: Confirm::Always,
+            ..unasked.clone()
+        };
         let protected = Safety {
             protected: Guests::parse("100").ok(),
             ..unasked
@@ -684,12 +715,19 @@ mod tests {
                         approval: Approval::Unavailable,
                     };
                     let gate = Gate::new(safety, &state, (name, tool.summary), caller)
-                        .with_requests(tool.declared_requests());
+                        .with_requests(tool.declared_requests())
+                        .with_disruption(tool.disrupts());
                     gate.authorize(&reader, &request)
                         .err()
                         .map(|error| error.kind)
                 };
                 let is_denied = |safety: &Safety| matches!(stops(safety), Some(ErrorKind::Denied));
+                // A restored guest may be a new one.
+                let is_kept = path.ends_with("/status/start") || name.contains("_restore_");
+                let is_kept = is_kept || is_judged(&tool.declared_requests(), &request);
+                if tool.disrupts() && !is_kept {
+                    assert!(stops(&always).is_some(), "{name}: {request}");
+                }
                 assert!(stops(&dry_run).is_some(), "{name}: {request}");
                 let names_guest = path.contains("/{vmid}") || path.contains("/{newid}");
                 if names_guest {

@@ -325,6 +325,14 @@ impl Tool {
         }
     }
 
+    /// Whether it can interrupt, replace or destroy something by a request of which only its code knows how much.
+    /// A row says itself that it is harmless.
+    pub(crate) fn disrupts(&self) -> bool {
+        let is_known = matches!(self.call, Call::Choice(_));
+        let adds = matches!(self.effect, Effect::Adds | Effect::Reads | Effect::Starts);
+        !is_known && !adds
+    }
+
     /// Returns the harm that each of its requests may do, with the value that picks the request.
     #[cfg(test)]
     pub(crate) fn harms(&'static self) -> impl Iterator<Item = (&'static str, Harm)> {

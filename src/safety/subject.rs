@@ -391,6 +391,21 @@ impl Subject {
         }
     }
 
+    /// Takes for an interruption what its declaration takes for no harm, unless guests stay what they are by it.
+    pub(super) fn risk_as_disruption(&mut self, request: &Request, summary: &str, before: &Value) {
+        let is_kept = |guest: &Guest| guest.impact != Impact::Changed;
+        let keeps_guests = !self.guests.is_empty()
+            && self.guests.iter().all(is_kept)
+            && self.unnamed != UnnamedGuests::Changed;
+        if self.risk.is_none() && !keeps_guests {
+            self.risk = Some(Risk::Loss {
+                does: None,
+                loss: Loss::interrupts(format!("{request}: {summary}")),
+                before: Declared::describe(before),
+            });
+        }
+    }
+
     /// Adds a guest. Anything but a VMID may mean any guest.
     fn name(&mut self, vmid: &str, impact: Impact) {
         match vmid.trim().parse() {

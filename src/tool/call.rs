@@ -273,7 +273,8 @@ impl<'a> Oversight<'a> {
         Self {
             context,
             gate: Gate::new(context.safety(), &context.gate_state, tool, caller)
-                .with_requests(entry.tool.declared_requests()),
+                .with_requests(entry.tool.declared_requests())
+                .with_disruption(entry.tool.disrupts()),
             is_elevated: entry.tool.permission == Permission::Elevated,
             pass: None,
         }

@@ -189,8 +189,8 @@ pub(super) static MANAGE: Tool = Tool {
 };
 
 const ADD: &str =
-    "Add[ guests {vms}][ storages {storage}] to pool {poolid}[ with allow_move={allow_move}]";
-const REMOVE: &str = "Remove[ guests {vms}][ storages {storage}] from pool {poolid}";
+    "Add[ guests {guests}][ storages {storage}] to pool {poolid}[ with allow_move={allow_move}]";
+const REMOVE: &str = "Remove[ guests {guests}][ storages {storage}] from pool {poolid}";
 const REMOVED: &str = "Privileges granted on the pool no longer apply to them.";
 
 /// The guests that it names. Storages do not count, although guests may use them.

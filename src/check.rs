@@ -202,11 +202,21 @@ fn setting_remedy(problems: &[Problem]) -> String {
     let examples: Vec<&str> = examples.map(|(_, example)| *example).collect();
     if !examples.is_empty() {
         remedy.push_str(&format!(
-            "Set the missing settings to your own values:\n  export {}\n",
-            examples.join(" ")
+            "Set the missing settings to your own values:\n  {}\n",
+            exported(&examples.join(" "), cfg!(windows))
         ));
     }
     remedy + "proxmox-mcp --help describes each setting."
+}
+
+/// Returns the command that sets variables, written as in `A=b C=$HOME/d`, for a POSIX shell or for PowerShell.
+fn exported(variables: &str, is_windows: bool) -> String {
+    if !is_windows {
+        return format!("export {variables}");
+    }
+    let variables = variables.split(' ').filter_map(|it| it.split_once('='));
+    let variables = variables.map(|(name, value)| format!("$env:{name} = \"{value}\""));
+    variables.collect::<Vec<_>>().join("; ")
 }
 
 /// Runs the checks that need the API: version, token, privileges, clock, nodes and boundaries.

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -25,6 +25,7 @@ pub(crate) use crate::settings::hosts::Host;
 use crate::text;
 use crate::text::glob::Glob;
 use crate::text::nearest::nearest;
+use crate::text::octets;
 pub(crate) use crate::text::secret::Secret;
 use crate::text::totp::Key;
 
@@ -998,10 +999,13 @@ fn is_quoted(value: &OsStr) -> bool {
 /// Returns a path as text if it is certainly a path and not a secret.
 fn shown_path(path: &OsStr) -> Option<Cow<'_, str>> {
     let text = path.to_string_lossy();
+    let mut parts = Path::new(path).components();
     let is_path = Path::new(path).is_absolute()
-        || ["./", "../", "~/"]
-            .iter()
-            .any(|start| text.starts_with(start))
+        || match parts.next() {
+            Some(Component::CurDir | Component::ParentDir) => true,
+            Some(Component::Normal(first)) => first == "~" && parts.next().is_some(),
+            _ => false,
+        }
         || fs::exists(path).unwrap_or(false);
     Some(text).filter(|text| is_path && !text.contains(['!', '=']))
 }
@@ -1122,16 +1126,21 @@ fn totp_secret_in_file(bytes: &[u8]) -> Result<Key, String> {
 
 /// Returns the result of `check` for the content of a file, without the line end that editors add.
 fn secret_in_file<T>(bytes: &[u8], check: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
-    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let line = match line.len() < bytes.len() {
-        true => line.strip_suffix(b"\r").unwrap_or(line),
-        false => line,
+    let text = match bytes {
+        // Programs of Windows begin a file with a mark of its encoding; PowerShell's `>` writes UTF-16.
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0xef, 0xbb, 0xbf, ..] => Ok(octets::decode(bytes)),
+        bytes => str::from_utf8(bytes)
+            .map(str::to_owned)
+            .map_err(|_| "is not text".to_owned()),
     };
-    if line.is_empty() {
+    let line = text.as_deref().map(|text| match text.strip_suffix('\n') {
+        Some(line) => line.strip_suffix('\r').unwrap_or(line),
+        None => text,
+    });
+    if line == Ok("") {
         return Err("must name a file that contains the secret, but that file is empty".into());
     }
-    str::from_utf8(line)
-        .map_err(|_| "is not text".to_owned())
+    line.map_err(String::clone)
         .and_then(check)
         .map_err(|problem| format!("names a file whose content {problem}"))
 }
@@ -1584,17 +1593,7 @@ mod tests {
             assert_eq!(accepted(read_file(&path)).token_secret.expose(), SECRET);
             fs::remove_file(path).expect("it was written");
         }
-        for content in [
-            "",
-            "\n",
-            "a\n\n",
-            "a\r",
-            "a\nb\n",
-            "a=b",
-            "\u{feff}a",
-            "'a'\n",
-            "\"a\"",
-        ] {
+        for content in ["", "\n", "a\n\n", "a\r", "a\nb\n", "a=b", "'a'\n", "\"a\""] {
             let path = file("no-secret", content.as_bytes());
             let problems = rejected(read_file(&path));
             assert_eq!(problems.len(), 1, "{content:?}");
@@ -1603,6 +1602,50 @@ mod tests {
         }
         let problems = rejected(read_file("/nonexistent/secret"));
         assert!(problems[0].contains("No such file"), "{problems:?}");
+    }
+
+    #[test]
+    fn reads_what_editors_and_shells_of_windows_write() {
+        let utf16 = "a-secret\r\n".encode_utf16();
+        let utf16: Vec<u8> = utf16.flat_map(u16::to_le_bytes).collect();
+        for content in [
+            &b"a-secret\r\n"[..],
+            b"\xef\xbb\xbfa-secret",
+            &[b"\xff\xfe", &utf16[..]].concat(),
+        ] {
+            let secret = secret_in_file(content, token_secret).expect("it is read");
+            assert_eq!(secret.expose(), "a-secret");
+        }
+        for empty in [&b""[..], b"\r\n", b"\xff\xfe", b"\xef\xbb\xbf\n"] {
+            let problem = secret_in_file(empty, token_secret).err();
+            assert!(
+                problem.is_some_and(|it| it.contains("is empty")),
+                "{empty:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_is_certainly_a_path_is_shown() {
+        for path in [
+            "/etc/secret",
+            "./secret",
+            "../secret",
+            "~/secret",
+            "Cargo.toml",
+        ] {
+            assert_eq!(shown_path(OsStr::new(path)).as_deref(), Some(path));
+        }
+        for secret in [
+            "12345678-9abc",
+            "~secret",
+            ".secret",
+            "~",
+            "a/b",
+            "./mcp!a=b",
+        ] {
+            assert_eq!(shown_path(OsStr::new(secret)), None, "{secret}");
+        }
     }
 
     #[test]

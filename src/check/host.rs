@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::check::report::Report;
-use crate::check::{NAME, TCP, TLS};
+use crate::check::{NAME, TCP, TLS, exported};
 use crate::pve::probe::{NoConnection, Presented, Probe};
 use crate::settings::Host;
 use crate::text;
@@ -107,12 +107,13 @@ fn trusted(report: &mut Report, host: &Host, presented: &Presented) -> bool {
         let advice = reason.remedies.iter().map(|remedy| {
             if remedy.copies_ca() {
                 format!(
-                    "{remedy}:\n  scp root@{}:/etc/pve/pve-root-ca.pem . && export \
-                     PROXMOX_CA_FILE=$PWD/pve-root-ca.pem\n",
+                    "{remedy}:\n  scp root@{}:/etc/pve/pve-root-ca.pem .{}{}\n",
                     match host.name.contains(':') {
                         true => format!("[{}]", host.name),
                         false => host.name.clone(),
-                    }
+                    },
+                    if cfg!(windows) { "; " } else { " && " },
+                    exported("PROXMOX_CA_FILE=$PWD/pve-root-ca.pem", cfg!(windows))
                 )
             } else {
                 format!("{remedy}.\n")

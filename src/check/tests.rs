@@ -27,6 +27,16 @@ fn tls(certificate: &str, check: Check, listed: &[&str]) -> (bool, String) {
 }
 
 #[test]
+fn sets_variables_in_the_shell_of_the_system() {
+    let variables = "PROXMOX_HOST=pve1 PROXMOX_CA_FILE=$PWD/ca.pem";
+    assert_eq!(exported(variables, false), format!("export {variables}"));
+    assert_eq!(
+        exported(variables, true),
+        "$env:PROXMOX_HOST = \"pve1\"; $env:PROXMOX_CA_FILE = \"$PWD/ca.pem\""
+    );
+}
+
+#[test]
 fn shows_a_trusted_certificate_and_what_each_mode_makes_of_it() {
     let (usable, text) = tls("server", Check::Strict, &["ca"]);
     assert!(usable, "{text}");

@@ -16,13 +16,19 @@ const BAR: usize = 8;
 /// A character that is filled by so many eighths.
 const EIGHTHS: [&str; 8] = ["░", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
+/// What the terminals set that show colors on Windows. Its console prints the codes instead, unless a program
+/// calls a function for it that std does not have.
+const COLORFUL_ON_WINDOWS: &[&str] = &["WT_SESSION", "TERM", "TERM_PROGRAM"];
+
 impl Terminal {
     /// Returns what the variables of the environment say.
     pub(crate) fn new(variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
         let is_dumb = variable("TERM").is_some_and(|name| name == "dumb");
         Self {
-            has_colors: !is_set("NO_COLOR") && !is_dumb,
+            has_colors: !is_set("NO_COLOR")
+                && !is_dumb
+                && (!cfg!(windows) || COLORFUL_ON_WINDOWS.iter().copied().any(is_set)),
             columns: variable("COLUMNS").and_then(|columns| columns.trim().parse().ok()),
         }
     }
@@ -269,6 +275,7 @@ mod tests {
         for set in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
             assert!(!terminal(&set).show("mem: 1 of 2 (95%)").contains('\x1b'));
         }
-        assert!(terminal(&[("NO_COLOR", "")]).has_colors);
+        assert_eq!(terminal(&[("NO_COLOR", "")]).has_colors, !cfg!(windows));
+        assert!(terminal(&[("WT_SESSION", "1"), ("NO_COLOR", "")]).has_colors);
     }
 }

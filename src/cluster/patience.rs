@@ -13,6 +13,9 @@ const PATIENCE: u64 = 45;
 /// dead.
 const PATIENCE_WITHOUT_PROGRESS: u64 = 50;
 
+/// The longest wait in seconds where nothing is heard meanwhile: two more calls then still come in time.
+const PATIENCE_WHEN_DEAF: u64 = 20;
+
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
@@ -20,8 +23,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
     limit: Duration,
-    /// Whether the limit is shorter than requested.
-    is_cut: bool,
+    /// Why the limit is shorter than requested, if it is.
+    cut: Option<&'static str>,
 }
 
 impl Patience {
@@ -38,24 +41,20 @@ impl Patience {
     /// Returns a wait of this many seconds, or of the default.
     pub(crate) fn of(client: &Reader, seconds: Option<u64>) -> Self {
         let seconds = seconds.unwrap_or(PATIENCE);
-        let most = match client.peer().wants_progress() {
-            true => u64::MAX,
-            false => PATIENCE_WITHOUT_PROGRESS,
-        };
+        let peer = client.peer();
+        let (most, why) = longest(peer.hears_while_waiting(), peer.wants_progress());
         Self {
             limit: Duration::from_secs(seconds.min(most)),
-            is_cut: seconds > most,
+            cut: Some(why).filter(|_| seconds > most),
         }
     }
 
     /// Returns ` after 45 s`, to follow what had not happened by then.
     pub(super) fn elapsed(self) -> String {
         let seconds = self.limit.as_secs();
-        match self.is_cut {
-            true => {
-                format!(" after {seconds} s, the longest wait for a client without progress")
-            }
-            false => format!(" after {seconds} s"),
+        match self.cut {
+            Some(why) => format!(" after {seconds} s, the longest wait {why}"),
+            None => format!(" after {seconds} s"),
         }
     }
 
@@ -64,10 +63,21 @@ impl Patience {
     }
 
     pub(crate) const fn exactly(limit: Duration) -> Self {
-        Self {
-            limit,
-            is_cut: false,
-        }
+        Self { limit, cut: None }
+    }
+}
+
+/// Returns how many seconds a call of this client may wait, and why not longer.
+fn longest(hears_meanwhile: bool, wants_progress: bool) -> (u64, &'static str) {
+    if !hears_meanwhile {
+        (
+            PATIENCE_WHEN_DEAF,
+            "on Windows, where other calls cannot begin meanwhile",
+        )
+    } else if !wants_progress {
+        (PATIENCE_WITHOUT_PROGRESS, "for a client without progress")
+    } else {
+        (u64::MAX, "")
     }
 }
 
@@ -130,5 +140,20 @@ impl Pace {
     fn waited(&self) -> Duration {
         let other = self.since.elapsed().saturating_sub(self.paused);
         self.paused + Duration::from_secs(other.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_short_where_nothing_is_heard_meanwhile() {
+        let limits = [(false, true), (true, false), (true, true)];
+        let limits = limits.map(|(hears, wants)| longest(hears, wants).0);
+        assert_eq!(
+            limits,
+            [PATIENCE_WHEN_DEAF, PATIENCE_WITHOUT_PROGRESS, u64::MAX]
+        );
     }
 }

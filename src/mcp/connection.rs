@@ -138,9 +138,7 @@ impl Peer {
 
     /// Returns the next message, waiting until `until` at the latest.
     ///
-    /// If standard input cannot be polled, as on Windows, nothing is read before `until`: the tasks of
-    /// waiting calls are still polled, but pings and cancellations go unnoticed, no other call starts, and
-    /// the end of input does not end the wait.
+    /// If standard input cannot be polled, as on Windows, nothing is read before `until`.
     pub(crate) fn next(&self, until: Option<Instant>) -> io::Result<Next> {
         let Some(mut state) = self.state() else {
             return Ok(Next::End);
@@ -309,6 +307,11 @@ impl Peer {
             }
             thread::sleep(left.min(INPUT_INTERVAL));
         }
+    }
+
+    /// Returns true if the input is polled during a wait; without a client there is none.
+    pub(crate) fn hears_while_waiting(&self) -> bool {
+        self.state().is_none_or(|state| state.lines.can_be_polled())
     }
 
     /// Returns whether the user can be asked within a call, which requires polling the input.
@@ -641,6 +644,29 @@ mod tests {
         fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(ErrorKind::WouldBlock.into())
         }
+    }
+
+    #[test]
+    fn a_client_whose_input_cannot_be_polled_is_not_heard_while_waiting() {
+        struct Deaf;
+        impl io::Read for Deaf {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Ok(0)
+            }
+        }
+        impl Source for Deaf {
+            fn can_be_polled(&self) -> bool {
+                false
+            }
+            fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(ErrorKind::WouldBlock.into())
+            }
+        }
+        let deaf = Peer::new(Box::new(Deaf), io::sink());
+        assert!(!deaf.hears_while_waiting() && !deaf.can_ask_user());
+        // The command line has no client to hear.
+        assert!(Peer::none().hears_while_waiting() && !Peer::none().can_ask_user());
+        assert!(calling("").hears_while_waiting());
     }
 
     #[test]

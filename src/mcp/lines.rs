@@ -35,11 +35,13 @@ pub(crate) fn standard() -> io::Result<Box<dyn Source>> {
     Ok(Box::new(Blocking(io::stdin())))
 }
 
-/// A source that can only be read by waiting: standard input on Windows, where std cannot look ahead.
+/// A source that can only be read by waiting: standard input on Windows, where std cannot look ahead without a
+/// thread, which this program does not start.
 ///
-/// While a call waits for a task, the task is polled but the input is not read until the wait ends, so a
-/// ping, a cancellation or another call is answered late. The user cannot be asked within a call either,
-/// since the answer could not be read in time: the question comes with the result, and the call is repeated.
+/// What is lost there: while a call waits for a task, the task is polled and the input is read only after the
+/// wait. A ping, a cancellation, another call or the end of the input that comes meanwhile is noticed late, and so
+/// a wait for a task is short (see `Patience`) and can be repeated. And the user cannot be asked within a call,
+/// since the answer could not be read: the question comes with the result, and the call is repeated.
 #[cfg(not(unix))]
 struct Blocking<R>(R);
 

@@ -29,6 +29,13 @@ const BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
+/// Why no CA is trusted where there is no bundle. What Windows trusts is in its registry, which only its own
+/// functions read.
+const NO_ROOTS: &str = match cfg!(windows) {
+    true => "the CA certificates of Windows are in no file that could be read",
+    false => "this machine has no CA certificates",
+};
+
 /// Returns where the system's CA bundle may be, `SSL_CERT_FILE` first, as OpenSSL looks.
 pub(super) fn system_bundles() -> Vec<PathBuf> {
     let own = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
@@ -433,7 +440,7 @@ impl Verifier {
                 );
             }
             Refusal::NoRoots => (
-                "this machine has no CA certificates, and PROXMOX_CA_FILE names none".to_owned(),
+                format!("{NO_ROOTS}, and PROXMOX_CA_FILE names none"),
                 Remedy::TrustCa,
             ),
             Refusal::ChainOutOfDate => (

@@ -199,8 +199,10 @@ fn is_below(path: &Path, roots: &[PathBuf]) -> bool {
         .any(|root| path.starts_with(root) && path != root)
 }
 
+/// Returns a path as text, without the prefix that Windows puts before one whose links are resolved.
 pub(crate) fn shown(path: &Path) -> String {
-    text::inline(&path.to_string_lossy())
+    let path = path.to_string_lossy();
+    text::inline(path.strip_prefix(r"\\?\").unwrap_or(&path))
 }
 
 #[cfg(all(test, unix))]

@@ -73,7 +73,11 @@ pub(crate) enum Command {
     /// List the clients.
     Clients,
     /// Write a Claude Desktop bundle into this folder.
-    Bundle(PathBuf),
+    Bundle {
+        folder: PathBuf,
+        /// What `.ci/release` made, for a bundle for all systems.
+        binaries: Option<PathBuf>,
+    },
     /// Print the entry for the MCP registry, with these bundles.
     RegistryEntry(Vec<PathBuf>),
     /// Print a completion script.
@@ -98,10 +102,11 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     let mut words = Vec::new();
     let mut flags = Vec::new();
     let mut switches: Vec<&str> = Vec::new();
+    let mut binaries = None;
     let known = commands::switches();
     let known = |is: &dyn Fn(&Switch) -> bool| {
         let found = known.iter().find(|(switch, _)| is(switch));
-        found.map(|(switch, _)| switch.name)
+        found.map(|(switch, _)| *switch)
     };
     // A switch may be followed by a word that was meant as its value.
     let mut switch: Option<String> = None;
@@ -109,13 +114,16 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
         let before = switch.take();
         match arg {
             Arg::Short(letter) => match known(&|switch| switch.letter == Some(letter)) {
-                Some(name) => switches.push(name),
+                Some(known) => switches.push(known.name),
                 None => return Err(format!("there is no flag -{letter}")),
             },
             Arg::Long(name) => {
                 let flag = format!("--{name}");
-                if let Some(name) = known(&|switch| switch.name == flag) {
-                    switches.push(name);
+                if let Some(known) = known(&|switch| switch.name == flag) {
+                    switches.push(known.name);
+                    if known.folder.is_some() {
+                        binaries = Some(PathBuf::from(parser.value().map_err(without_value)?));
+                    }
                     continue;
                 }
                 let setting = setting(&flag)?;
@@ -148,7 +156,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<CommandLine, String> {
     } else if given(&commands::VERSION) {
         Command::Version
     } else {
-        command(&words, &switches)?
+        command(&words, &switches, binaries)?
     };
     if given(&commands::DEMO) && matches!(command, Command::Check { .. }) {
         return Err("--demo does not go with `check`: it uses no host and no token".to_owned());
@@ -198,8 +206,13 @@ fn no_secret(flag: &str) -> String {
     )
 }
 
-/// Returns the command of these words; `switches` are the names of the switches given.
-fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
+/// Returns the command of these words; `switches` are the names of the switches given, `binaries` the folder of
+/// `--binaries`.
+fn command(
+    words: &[String],
+    switches: &[&str],
+    binaries: Option<PathBuf>,
+) -> Result<Command, String> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let first = words.first().copied();
     for name in switches {
@@ -248,7 +261,13 @@ fn command(words: &[String], switches: &[&str]) -> Result<Command, String> {
             },
             with_secret: given(&commands::WITH_SECRET),
         }),
-        ["package", "mcpb", folder] => Ok(Command::Bundle(folder.into())),
+        ["package", "mcpb", folder] => Ok(Command::Bundle {
+            folder: folder.into(),
+            binaries,
+        }),
+        ["package", ..] if binaries.is_some() => {
+            Err("--binaries belongs to the command `package mcpb`".to_owned())
+        }
         ["package", "server-json", ref bundles @ ..] => Ok(Command::RegistryEntry(
             bundles.iter().map(PathBuf::from).collect(),
         )),
@@ -357,7 +376,7 @@ pub(crate) fn help() -> String {
     text.push_str("\nFlags:\n");
     for (switch, of) in commands::switches() {
         let letter = switch.letter.map(|letter| format!("-{letter}, "));
-        let name = letter.unwrap_or_default() + switch.name;
+        let name = letter.unwrap_or_default() + &switch.shown();
         let of = of.map(|word| format!("{word}: ")).unwrap_or_default();
         line(&mut text, 26, &name, &format!("{of}{}", switch.meaning));
     }
@@ -671,7 +690,8 @@ mod tests {
             }
             for switch in form.switches.iter().copied().flatten() {
                 let line = lines[0].clone();
-                lines.push([line, vec![switch.name]].concat());
+                let value = switch.folder.map(|_| "x");
+                lines.push([line, vec![switch.name], value.into_iter().collect()].concat());
             }
             for line in lines {
                 let parsed = parse(Parser::from_args(&line));

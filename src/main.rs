@@ -185,7 +185,9 @@ fn run(command_line: CommandLine) -> io::Result<ExitCode> {
             }
         }
         Command::Clients => print(&clients::list())?,
-        Command::Bundle(folder) => return finish(package::bundle(folder)),
+        Command::Bundle { folder, binaries } => {
+            return finish(package::bundle(folder, binaries.as_deref()));
+        }
         Command::RegistryEntry(bundles) => return finish(package::registry_entry(bundles)),
         Command::Completions(script) => print(&script())?,
         Command::Man => print(&cli::man())?,

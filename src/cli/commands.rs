@@ -30,41 +30,48 @@ pub(crate) enum Values {
     Tool,
 }
 
-/// A flag that is not a setting; it takes no value.
+/// A flag that is not a setting.
 pub(crate) struct Switch {
     /// The name with its dashes.
     pub(crate) name: &'static str,
     pub(crate) letter: Option<char>,
+    /// The name of the folder that it takes, if it takes one.
+    pub(crate) folder: Option<&'static str>,
     pub(crate) meaning: &'static str,
 }
 
 pub(crate) static DEMO: Switch = Switch {
     name: "--demo",
     letter: None,
+    folder: None,
     meaning: "use a built-in sample cluster; nothing is changed",
 };
 
 pub(crate) static YES: Switch = Switch {
     name: "--yes",
     letter: None,
+    folder: None,
     meaning: "skip the confirmation of destructive calls",
 };
 
 pub(crate) static HELP: Switch = Switch {
     name: "--help",
     letter: Some('h'),
+    folder: None,
     meaning: "print the usage",
 };
 
 pub(crate) static VERSION: Switch = Switch {
     name: "--version",
     letter: Some('V'),
+    folder: None,
     meaning: "print the version",
 };
 
 pub(crate) static JSON: Switch = Switch {
     name: "--json",
     letter: None,
+    folder: None,
     meaning: "print the definitions that clients get",
 };
 
@@ -72,31 +79,43 @@ pub(crate) static JSON: Switch = Switch {
 static JSON_REPORT: Switch = Switch {
     name: JSON.name,
     letter: None,
+    folder: None,
     meaning: "print the verdicts as JSON",
 };
 
 pub(crate) static MARKDOWN: Switch = Switch {
     name: "--markdown",
     letter: None,
+    folder: None,
     meaning: "print all tools with the requests that each sends, as Markdown",
 };
 
 pub(crate) static WITH_SECRET: Switch = Switch {
     name: "--with-secret",
     letter: None,
+    folder: None,
     meaning: "include the secret of the token",
 };
 
 pub(crate) static WRITE: Switch = Switch {
     name: "--write",
     letter: None,
+    folder: None,
     meaning: "add it to the client's file, show the change and keep a copy",
 };
 
 pub(crate) static DIFF: Switch = Switch {
     name: "--diff",
     letter: None,
+    folder: None,
     meaning: "show what --write would change",
+};
+
+pub(crate) static BINARIES: Switch = Switch {
+    name: "--binaries",
+    letter: None,
+    folder: Some("DIR"),
+    meaning: "take each system's program from the folder of `.ci/release`",
 };
 
 /// The switches that every command takes.
@@ -166,7 +185,7 @@ pub(crate) static FORMS: &[Form] = &[
             name: "DIR",
             values: Values::Folder,
         }],
-        switches: &[],
+        switches: &[&[&BINARIES]],
         meaning: "write a Claude Desktop bundle with this binary into a folder",
     },
     Form {
@@ -217,13 +236,23 @@ pub(crate) const EXAMPLES: &[&str] = &[
 pub(crate) const EXIT_STATUS: &str =
     "0 success, 1 command or stream failed, 2 invalid command line, 3 check found warnings.";
 
+impl Switch {
+    /// Returns the name with what it takes.
+    pub(crate) fn shown(&self) -> String {
+        match self.folder {
+            Some(folder) => format!("{} {folder}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+}
+
 impl Form {
     /// Returns the form in one line: `config [CLIENT] [--with-secret] [--diff|--write]`.
     pub(crate) fn synopsis(&self) -> String {
         let mut parts: Vec<String> = self.words.iter().map(|word| (*word).to_owned()).collect();
         parts.extend(self.takes.iter().map(|argument| argument.name.to_owned()));
         for switches in self.switches {
-            let names: Vec<&str> = switches.iter().map(|switch| switch.name).collect();
+            let names: Vec<String> = switches.iter().map(|switch| switch.shown()).collect();
             parts.push(format!("[{}]", names.join("|")));
         }
         parts.join(" ")

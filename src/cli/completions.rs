@@ -33,13 +33,20 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// The values that a switch among the settings takes after `=`.
 const BOOLEANS: &str = "true false";
 
-/// Joins the flags of these settings that take the next word as their value.
-fn valued(separator: &str, of: fn(&Setting) -> bool) -> String {
-    let names = commands::flagged_settings()
+/// Returns the flags of these settings that take the next word as their value.
+fn valued(of: fn(&Setting) -> bool) -> Vec<String> {
+    commands::flagged_settings()
         .filter(|setting| !matches!(setting.flag, Flag::Switch) && of(setting))
-        .map(Setting::flag_name);
-    let names: Vec<String> = names.collect();
-    names.join(separator)
+        .map(Setting::flag_name)
+        .collect()
+}
+
+/// Adds the switches that take the next word, a folder.
+fn with_folders(mut flags: Vec<String>) -> Vec<String> {
+    let switches = commands::switches().into_iter();
+    let folders = switches.filter(|(switch, _)| switch.folder.is_some());
+    flags.extend(folders.map(|(switch, _)| switch.name.to_owned()));
+    flags
 }
 
 fn bash() -> String {
@@ -58,10 +65,9 @@ fn bash() -> String {
             format_args!("    {pattern}) offered='{words}' ;;\n"),
         );
     }
-    let files = valued(" | ", Setting::is_file);
-    let any = valued(" | ", |setting| {
-        !setting.is_file() && !matches!(setting.flag, Flag::OneOf(..))
-    });
+    let files = with_folders(valued(Setting::is_file)).join(" | ");
+    let any = valued(|setting| !setting.is_file() && !matches!(setting.flag, Flag::OneOf(..)));
+    let any = any.join(" | ");
     let mut own = String::new();
     for (switch, of) in commands::switches() {
         match of {
@@ -86,7 +92,7 @@ fn bash() -> String {
             Offer::Files | Offer::Folders => format!("        '{words}'*) return ;;\n"),
         });
     }
-    let next = valued(" | ", |_| true);
+    let next = with_folders(valued(|_| true)).join(" | ");
     format!(
         r#"# Completes proxmox-mcp in bash; made by `proxmox-mcp completions bash`.
 _proxmox_mcp() {{
@@ -160,9 +166,13 @@ fn zsh() -> String {
             add(
                 &mut own,
                 format_args!(
-                    "    [[ ${{words[(Ie){of}]}} -gt 0 ]] && own+=({}{})\n",
+                    "    [[ ${{words[(Ie){of}]}} -gt 0 ]] && own+=({}{}{})\n",
                     switch.name,
-                    bracketed(switch.meaning)
+                    bracketed(switch.meaning),
+                    switch
+                        .folder
+                        .map(|name| format!("':{name}:_files -/'"))
+                        .unwrap_or_default()
                 ),
             );
         }
@@ -226,10 +236,13 @@ fn fish() -> String {
         add(
             &mut lines,
             format_args!(
-                "complete -c proxmox-mcp{}{} -l {} -d {}\n",
+                "complete -c proxmox-mcp{}{} -l {}{} -d {}\n",
                 at.unwrap_or_default(),
                 letter.unwrap_or_default(),
                 switch.name.trim_start_matches('-'),
+                switch
+                    .folder
+                    .map_or("", |_| " -x -a '(__fish_complete_directories)'"),
                 fish_word(switch.meaning)
             ),
         );
@@ -277,7 +290,7 @@ fn fish() -> String {
             ),
         }
     }
-    let next = valued(" ", |_| true);
+    let next = with_folders(valued(|_| true)).join(" ");
     format!(
         r#"# Completes proxmox-mcp in fish; made by `proxmox-mcp completions fish`.
 function __proxmox_mcp_at --description 'Tests which words precede the cursor'

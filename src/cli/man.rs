@@ -30,7 +30,7 @@ pub(crate) fn page() -> String {
         let of = of.map(|word| format!("{word}: ")).unwrap_or_default();
         entry(
             &mut page,
-            &(letter.unwrap_or_default() + switch.name),
+            &(letter.unwrap_or_default() + &switch.shown()),
             &format!("{of}{}", switch.meaning),
         );
     }

@@ -22,61 +22,140 @@ const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 /// The placeholder for a missing repository, in which `OWNER` is to be replaced.
 const NO_REPOSITORY: &str = "https://github.com/OWNER/proxmox-mcp";
 
+/// The picture that Claude Desktop shows; `icon.svg` is its drawing.
+static ICON: &[u8] = include_bytes!("icon.png");
+
+/// An operating system, as bundles call it, and what the program is called there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct System {
+    name: &'static str,
+    program: &'static str,
+}
+
+/// The systems that bundles know. They do not tell processors apart.
+static SYSTEMS: &[System] = &[
+    System {
+        name: "linux",
+        program: "proxmox-mcp",
+    },
+    System {
+        name: "darwin",
+        program: "proxmox-mcp",
+    },
+    System {
+        name: "win32",
+        program: "proxmox-mcp.exe",
+    },
+];
+
+impl System {
+    /// Returns the system of this binary.
+    fn own() -> Self {
+        let name = match env::consts::OS {
+            "macos" => "darwin",
+            "windows" => "win32",
+            name => name,
+        };
+        let own = SYSTEMS.iter().find(|system| system.name == name);
+        *own.unwrap_or(&SYSTEMS[0])
+    }
+
+    /// Returns the path of the program in the bundle.
+    fn path(self) -> String {
+        format!("server/{}/{}", self.name, self.program)
+    }
+}
+
 /// Writes the folder of a bundle, for `mcpb pack`, and returns the paths written and the command to pack
 /// them.
 ///
-/// The format is that of manifest version 0.3 (github.com/anthropics/mcpb, MANIFEST.md). Nothing is
-/// overwritten.
-pub(crate) fn bundle(folder: &Path) -> Result<String, Error> {
-    let program = program();
-    write_bundle(folder, &program).map_err(|err| {
+/// The programs are those that `.ci/release` put into `binaries`, or this one for its own system. The format is
+/// that of manifest version 0.3 (github.com/anthropics/mcpb, MANIFEST.md). Nothing is overwritten.
+pub(crate) fn bundle(folder: &Path, binaries: Option<&Path>) -> Result<String, Error> {
+    let (systems, suffix) = match binaries {
+        None => {
+            let own = System::own();
+            (vec![own], format!("-{}-{}", own.name, env::consts::ARCH))
+        }
+        Some(binaries) => {
+            let is_there = |system: &System| binaries.join(system.name).join(system.program);
+            let systems = SYSTEMS.iter().copied();
+            let systems: Vec<System> = systems.filter(|it| is_there(it).is_file()).collect();
+            (systems, String::new())
+        }
+    };
+    if systems.is_empty() {
+        let places = SYSTEMS
+            .iter()
+            .map(|it| format!("{}/{}", it.name, it.program));
+        let places: Vec<String> = places.collect();
+        let binaries = binaries.unwrap_or(Path::new("")).display();
+        return Err(Error::impossible(
+            format!("there is no program in {binaries}"),
+            format!(
+                "Name the folder that .ci/release made: it has {}.",
+                places.join(", ")
+            ),
+        ));
+    }
+    let written = write_bundle(folder, &systems, binaries).map_err(|err| {
         Error::impossible(
             format!("cannot write a bundle into {}", folder.display()),
             format!("{err}\nName an empty or new folder that you can write to."),
         )
     })?;
+    let written = written.iter().map(|path| format!("{}\n", path.display()));
     Ok(format!(
-        "{folder}/manifest.json\n{folder}/{program}\n\nTo pack it:\n  \
-         npx @anthropic-ai/mcpb pack {quoted} proxmox-mcp-{VERSION}-{platform}-{machine}.mcpb\n",
-        folder = folder.display(),
-        quoted = word(&folder.to_string_lossy()),
-        platform = platform(),
-        machine = env::consts::ARCH,
+        "{}\nTo pack it:\n  npx @anthropic-ai/mcpb pack {} proxmox-mcp-{VERSION}{suffix}.mcpb\n",
+        written.collect::<String>(),
+        word(&folder.to_string_lossy()),
     ))
 }
 
-fn write_bundle(folder: &Path, program: &str) -> io::Result<()> {
+/// Writes the files of a bundle, and returns their paths.
+fn write_bundle(
+    folder: &Path,
+    systems: &[System],
+    binaries: Option<&Path>,
+) -> io::Result<Vec<PathBuf>> {
+    let server = folder.join("server");
     match fs::create_dir(folder) {
         Err(err) if err.kind() != ErrorKind::AlreadyExists => return Err(err),
-        _ => fs::create_dir(folder.join("server"))?,
+        _ => fs::create_dir(&server)?,
     }
-    let mut manifest_file = File::create_new(folder.join("manifest.json"))?;
-    manifest_file.write_all(manifest(program).as_bytes())?;
-    let running = env::current_exe()?;
-    let file = folder.join(program);
-    fs::write(&file, fs::read(&running)?)?;
-    // The mode makes the copy executable.
-    fs::set_permissions(&file, fs::metadata(&running)?.permissions())
-}
-
-/// Returns the path of the binary in the bundle.
-fn program() -> String {
-    format!("server/proxmox-mcp{}", env::consts::EXE_SUFFIX)
-}
-
-/// Returns the name that bundles use for the operating system of this binary.
-fn platform() -> &'static str {
-    match env::consts::OS {
-        "macos" => "darwin",
-        "windows" => "win32",
-        system => system,
+    let mut written = Vec::new();
+    for (name, content) in [
+        ("manifest.json", manifest(systems).as_bytes()),
+        ("icon.png", ICON),
+    ] {
+        let path = folder.join(name);
+        File::create_new(&path)?.write_all(content)?;
+        written.push(path);
     }
+    for system in systems {
+        let to = server.join(system.name);
+        fs::create_dir(&to)?;
+        // A copy has the mode of the original, which makes it executable.
+        let mut copy = |from: &Path, name: &str| {
+            let path = to.join(name);
+            fs::copy(from, &path)?;
+            written.push(path);
+            io::Result::Ok(())
+        };
+        match binaries.map(|binaries| binaries.join(system.name)) {
+            None => copy(&env::current_exe()?, system.program)?,
+            Some(from) => {
+                for name in [system.program, "LICENSE", "THIRD-PARTY-LICENSES"] {
+                    copy(&from.join(name), name)?;
+                }
+            }
+        }
+    }
+    Ok(written)
 }
 
-/// Returns the manifest of the bundle.
-///
-/// A bundle has one binary, so the manifest has no overrides for other platforms.
-fn manifest(program: &str) -> String {
+/// Returns the manifest of the bundle. The first system has the command, the others override it.
+fn manifest(systems: &[System]) -> String {
     let mut fields = Vec::new();
     let mut variables = Vec::new();
     for setting in asked() {
@@ -96,7 +175,24 @@ fn manifest(program: &str) -> String {
     };
     let (variables, fields) = (variables.join(",\n"), fields.join(",\n"));
     let (description, license) = (quoted(DESCRIPTION), quoted(LICENSE));
-    let platform = platform();
+    let program = systems[0].path();
+    let overrides = systems[1..].iter().map(|system| {
+        format!(
+            "        \"{}\": {{ \"command\": \"${{__dirname}}/{}\" }}",
+            system.name,
+            system.path()
+        )
+    });
+    let overrides: Vec<String> = overrides.collect();
+    let overrides = match overrides.is_empty() {
+        true => String::new(),
+        false => format!(
+            ",\n      \"platform_overrides\": {{\n{}\n      }}",
+            overrides.join(",\n")
+        ),
+    };
+    let platforms: Vec<&str> = systems.iter().map(|system| system.name).collect();
+    let platforms = list_of(&platforms);
     format!(
         r#"{{
   "manifest_version": "0.3",
@@ -106,6 +202,7 @@ fn manifest(program: &str) -> String {
   "description": {description},
   "author": {{ "name": "the proxmox-mcp authors" }},{repository}
   "license": {license},
+  "icon": "icon.png",
   "server": {{
     "type": "binary",
     "entry_point": "{program}",
@@ -114,11 +211,11 @@ fn manifest(program: &str) -> String {
       "args": [],
       "env": {{
 {variables}
-      }}
+      }}{overrides}
     }}
   }},
   "tools_generated": true,
-  "compatibility": {{ "platforms": ["{platform}"] }},
+  "compatibility": {{ "platforms": {platforms} }},
   "user_config": {{
 {fields}
   }}

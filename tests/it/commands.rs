@@ -424,7 +424,7 @@ fn a_bundle_asks_for_each_setting_and_contains_the_binary() {
     );
     assert_holds(
         &said,
-        &["manifest.json\n", "server/proxmox-mcp", "mcpb pack"],
+        &["manifest.json\n", "server", "proxmox-mcp", "mcpb pack"],
     );
     let manifest = fs::read_to_string(folder.join("manifest.json")).expect("it was written");
     assert!(!manifest.contains("my.example"), "{manifest}");
@@ -475,10 +475,66 @@ fn a_bundle_asks_for_each_setting_and_contains_the_binary() {
     #[cfg(target_os = "linux")]
     assert_eq!(*platforms, serde_json::json!(["linux"]));
     assert_eq!(platforms.as_array().map(Vec::len), Some(1));
+    assert!(manifest["server"]["mcp_config"]["platform_overrides"].is_null());
+    let icon = manifest["icon"].as_str().expect("it is named");
+    let icon = fs::read(folder.join(icon)).expect("it was written");
+    assert!(icon.starts_with(b"\x89PNG") && icon.len() < 4_000);
 
     let message = failure(&["package", "mcpb", named], &[]);
     assert_holds(&message, &["cannot write a bundle", "exists", "empty"]);
     fs::remove_dir_all(&folder).expect("it was written");
+}
+
+#[test]
+fn a_bundle_for_all_systems_has_the_program_of_each_with_its_licenses() {
+    let (folder, binaries) = (path("bundle-of-all"), path("binaries"));
+    let named = folder.to_str().expect("the path is UTF-8");
+    let from = binaries.to_str().expect("the path is UTF-8");
+    let package = ["package", "mcpb", named, "--binaries", from];
+    let message = failure(&package, &[]);
+    assert_holds(
+        &message,
+        &["there is no program in", ".ci/release", "linux/proxmox-mcp"],
+    );
+    assert!(!folder.exists(), "nothing is written");
+
+    let systems = [
+        ("linux", "proxmox-mcp"),
+        ("darwin", "proxmox-mcp"),
+        ("win32", "proxmox-mcp.exe"),
+    ];
+    for (system, program) in systems {
+        let of = binaries.join(system);
+        fs::create_dir_all(&of).expect("it can be made");
+        for file in [program, "LICENSE", "THIRD-PARTY-LICENSES"] {
+            fs::write(of.join(file), format!("{file} of {system}")).expect("it can be written");
+        }
+    }
+    printed(&package, &[]);
+    let manifest = fs::read_to_string(folder.join("manifest.json")).expect("it was written");
+    let manifest = json(&manifest);
+    let platforms = &manifest["compatibility"]["platforms"];
+    assert_eq!(*platforms, serde_json::json!(["linux", "darwin", "win32"]));
+    let config = &manifest["server"]["mcp_config"];
+    for (system, program) in systems {
+        let command = match system {
+            "linux" => &config["command"],
+            _ => &config["platform_overrides"][system]["command"],
+        };
+        let command = command
+            .as_str()
+            .and_then(|it| it.strip_prefix("${__dirname}/"));
+        let copy = folder.join(command.expect("it is in the bundle"));
+        let content = fs::read_to_string(&copy).expect("it was copied");
+        assert_eq!(content, format!("{program} of {system}"));
+        assert!(copy.with_file_name("THIRD-PARTY-LICENSES").exists());
+    }
+    assert_eq!(
+        manifest["server"]["entry_point"],
+        "server/linux/proxmox-mcp"
+    );
+    fs::remove_dir_all(&folder).expect("it was written");
+    fs::remove_dir_all(&binaries).expect("it was written");
 }
 
 /// Returns the variables of all settings, as `src/settings/README.md` lists them.

@@ -98,6 +98,14 @@ fn explains_a_wrong_command_line_and_exits_with_2() {
         (&["--port"], "--port needs a value"),
         (&["--demo=yes"], "--demo takes no value"),
         (&["--json"], "--json belongs to the command `tools`"),
+        (
+            &["package", "server-json", "--binaries", "x"],
+            "--binaries belongs to the command `package mcpb`",
+        ),
+        (
+            &["package", "mcpb", "x", "--binaries"],
+            "--binaries needs a value",
+        ),
         (&["cal", "proxmox_get_nodes"], "did you mean call?"),
         (
             &["proxmox_get_nodes"],

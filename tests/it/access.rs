@@ -9,7 +9,7 @@ use crate::session::Session;
 
 const SECRET: &str = "0a1b2c3d-1111-4222-8333-444455556666";
 
-/// A session as mcp@pve!mcp.
+/// Starts a server that uses the token mcp@pve!mcp.
 fn start(fake: &Fake, more: &[(&str, &str)]) -> Session {
     let allowed = [
         ("PROXMOX_ALLOW_ELEVATED", "true"),
@@ -39,7 +39,7 @@ fn entry(path: &str, kind: &str, ugid: &str, roleid: &str) -> Value {
     json!({ "path": path, "type": kind, "ugid": ugid, "roleid": roleid, "propagate": 1 })
 }
 
-/// The token has the role Ops on all by an entry of its own, its user by the group admins.
+/// The token has the role Ops on everything by its own entry, and its user by the group admins.
 fn entries() -> Vec<Value> {
     vec![
         entry("/", "token", "mcp@pve!mcp", "Ops"),
@@ -62,7 +62,7 @@ fn roles() -> Value {
     ])
 }
 
-/// What is read to judge a change, where the access control list is whole.
+/// Returns the reads by which a change is judged, if the token sees the whole access control list.
 fn judged(entries: Vec<Value>, privsep: u8) -> Vec<Value> {
     let mut exchanges = vec![read("/access/acl", entries.into()), own_user(privsep)];
     let mut granted = read(
@@ -85,7 +85,7 @@ fn realms() -> Value {
     json!({ "request": "GET /access/domains", "answer": { "data": [{ "realm": "pve" }] } })
 }
 
-/// What a call says after it has read `first` and what judges it.
+/// Returns the text of a call, given the first read and those by which it is judged.
 fn said(privsep: u8, tool: &str, arguments: Value, first: &[Value]) -> String {
     let fake = Fake::start();
     let mut session = start(&fake, &[]);
@@ -96,7 +96,7 @@ fn said(privsep: u8, tool: &str, arguments: Value, first: &[Value]) -> String {
 }
 
 #[test]
-fn the_last_rights_of_this_program_are_not_taken() {
+fn refuses_to_remove_the_last_privileges_of_this_program() {
     let list = || read("/access/roles", roles());
     let admins = || read("/access/groups/admins", json!({ "members": ["mcp@pve"] }));
     let token = "mcp@pve!mcp";
@@ -111,7 +111,7 @@ fn the_last_rights_of_this_program_are_not_taken() {
             json!({ "path": "/", "roles": ["Ops"], "groups": ["admins"], "revoke": true }),
             vec![],
         ),
-        // Roles of a path replace those from above, and those of a user those of its groups.
+        // Roles on a path replace those from above, and a user's roles replace those of their groups.
         (
             ACL,
             json!({ "path": "/vms", "roles": ["NoAccess"], "tokens": [token] }),
@@ -122,7 +122,7 @@ fn the_last_rights_of_this_program_are_not_taken() {
             json!({ "path": "/", "roles": ["NoAccess"], "users": ["mcp@pve"] }),
             vec![],
         ),
-        // Below the path nothing would be left.
+        // Nothing would be left below the path.
         (
             ACL,
             json!({ "path": "/", "roles": ["Ops"], "tokens": [token], "propagate": false }),
@@ -158,7 +158,7 @@ fn the_last_rights_of_this_program_are_not_taken() {
 }
 
 #[test]
-fn what_takes_some_of_its_rights_is_asked_about() {
+fn asks_before_a_change_that_removes_some_of_its_privileges() {
     let list = || read("/access/roles", roles());
     let loses = "mcp@pve!mcp, as whom this program works, loses VM.PowerMgmt on /";
     for (tool, arguments, first, asked) in [
@@ -209,7 +209,7 @@ fn what_takes_some_of_its_rights_is_asked_about() {
 }
 
 #[test]
-fn what_it_would_lose_cannot_be_told_from_part_of_the_list() {
+fn says_so_if_it_sees_too_little_of_the_list_to_judge_a_change() {
     let fake = Fake::start();
     let mut session = start(&fake, &[]);
     let mut granted = read("/access/permissions", json!({}));
@@ -236,7 +236,7 @@ fn what_it_would_lose_cannot_be_told_from_part_of_the_list() {
 }
 
 #[test]
-fn users_and_tokens_of_this_program_are_left_alone() {
+fn refuses_to_change_the_user_and_token_of_this_program() {
     let file = env::temp_dir().join(format!("proxmox-mcp-access-{}", process::id()));
     fs::write(&file, "a password").expect("the file can be written");
     let root = || {
@@ -326,7 +326,7 @@ fn users_and_tokens_of_this_program_are_left_alone() {
             vec![realm("ldap1")],
         ),
     ] {
-        // A dry run looks as closely.
+        // A dry run applies the same checks.
         for dry_run in ["false", "true"] {
             let fake = Fake::start();
             let mut session = start(
@@ -352,7 +352,7 @@ fn users_and_tokens_of_this_program_are_left_alone() {
 }
 
 #[test]
-fn an_expiry_may_be_put_off_and_another_token_of_the_user_deleted() {
+fn allows_a_later_expiry_and_deleting_another_token_of_the_user() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "never")]);
     let ends = json!({ "enable": 1, "expire": 1_900_000_000, "groups": [] });
@@ -388,7 +388,7 @@ fn an_expiry_may_be_put_off_and_another_token_of_the_user_deleted() {
 }
 
 #[test]
-fn rights_on_guests_are_changed_within_the_boundaries() {
+fn privileges_on_guests_can_only_be_changed_within_the_boundaries() {
     let fake = Fake::start();
     let mut session = start(
         &fake,
@@ -419,7 +419,7 @@ fn rights_on_guests_are_changed_within_the_boundaries() {
 }
 
 #[test]
-fn a_secret_is_in_the_answer_alone() {
+fn a_secret_appears_only_in_the_answer() {
     let log = env::temp_dir().join(format!("proxmox-mcp-access-{}.log", process::id()));
     let fake = Fake::start();
     let mut session = start(

@@ -1,4 +1,4 @@
-//! Ceph, disks and what is made of them: what is refused, and what a question says of those who use it.
+//! Ceph and disks: what is refused, and what a question says about those who use them.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn read(path: &str, data: Value) -> Value {
     json!({ "request": format!("GET {path}"), "answer": { "data": data } })
 }
 
-/// What a call says.
+/// Returns the text of a call.
 fn text(session: &mut Session, tool: &str, arguments: Value) -> String {
     let result = session.call(tool, arguments);
     let text = result["content"][0]["text"].as_str();
@@ -54,7 +54,7 @@ fn disks(data: Value) -> Value {
 }
 
 #[test]
-fn a_question_names_the_storages_and_guests_of_what_is_destroyed() {
+fn a_question_names_the_storages_and_guests_that_use_what_is_destroyed() {
     let fake = Fake::start();
     let mut session = start(&fake, &[ASKED]);
     play(
@@ -89,7 +89,7 @@ fn a_question_names_the_storages_and_guests_of_what_is_destroyed() {
 }
 
 #[test]
-fn a_question_says_what_ceph_says_of_it() {
+fn a_question_includes_the_verdict_of_ceph() {
     let fake = Fake::start();
     let mut session = start(&fake, &[ASKED]);
     let safety = |form: Value, safe: Value| json!({ "request": "GET /nodes/pve1/ceph/cmd-safety", "form": form, "answer": { "data": safe } });
@@ -148,7 +148,7 @@ fn a_question_says_what_ceph_says_of_it() {
 }
 
 #[test]
-fn flags_that_stop_or_risk_something_are_asked_about_and_shown_before_and_after() {
+fn asks_about_risky_flags_and_shows_them_before_and_after() {
     let fake = Fake::start();
     let mut session = start(&fake, &[ASKED]);
     let flags = read(
@@ -178,7 +178,7 @@ fn flags_that_stop_or_risk_something_are_asked_about_and_shown_before_and_after(
 }
 
 #[test]
-fn what_takes_storage_away_concerns_every_guest() {
+fn removing_storage_concerns_every_guest() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED, ("PROXMOX_PROTECTED", "100")]);
     play(
@@ -214,7 +214,7 @@ fn what_takes_storage_away_concerns_every_guest() {
 }
 
 #[test]
-fn what_a_version_lacks_is_refused_without_a_request() {
+fn refuses_what_a_version_lacks_without_a_request() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED]);
     play(
@@ -247,7 +247,7 @@ fn what_a_version_lacks_is_refused_without_a_request() {
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
 
-/// Whatever names the disk, a list of it, and whatever uses it, a partition or an OSD.
+/// Whether a parameter names the disk or a list of disks, and whether a partition or an OSD uses it.
 #[test]
 fn only_unused_disks_are_written_to() {
     let fake = Fake::start();
@@ -281,9 +281,9 @@ fn only_unused_disks_are_written_to() {
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
 
-/// What Ceph stores is spread over its nodes, so naming one that is allowed is not enough.
+/// Ceph spreads data over its nodes, so naming an allowed node is not enough.
 #[test]
-fn a_node_boundary_keeps_ceph_of_other_nodes_as_it_is() {
+fn a_node_boundary_prevents_changes_to_ceph_on_other_nodes() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED, ("PROXMOX_NODES", "pve1")]);
     play(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fake::{Fake, PASSWORD, TOKEN, auditor, restrict};
 use crate::fixture;
 
-/// Runs `check` with these settings alone.
+/// Runs `check` with only these settings.
 fn run(variables: &[(&'static str, String)], arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
         .arg("check")
@@ -354,7 +354,7 @@ fn an_auditor_lacks_little_if_no_elevated_tool_is_allowed() {
 }
 
 #[test]
-fn what_an_auditor_lacks_for_elevated_tools_fits_on_a_screen() {
+fn what_an_auditor_lacks_for_elevated_tools_fits_on_one_screen() {
     let (code, text) = with_privileges("9.2.3", auditor(), &["--allow-elevated"]);
     assert_eq!(code, 3);
     assert_holds(
@@ -396,7 +396,7 @@ fn expects_of_older_versions_only_the_privileges_that_they_have() {
 }
 
 #[test]
-fn tools_that_work_on_some_guests_do_not_warn() {
+fn does_not_warn_about_tools_that_work_on_some_guests() {
     let privileges = json!({
         "/vms/100": { "VM.Audit": 1, "VM.PowerMgmt": 1 },
         "/vms/101": { "VM.Audit": 1, "VM.PowerMgmt": 0 },
@@ -425,7 +425,7 @@ fn tools_that_work_on_some_guests_do_not_warn() {
 }
 
 #[test]
-fn privileges_on_an_existing_guest_do_not_create_another() {
+fn privileges_on_an_existing_guest_do_not_allow_creating_another() {
     let mut privileges = everything();
     let mut of_guests = privileges["/vms"].take();
     of_guests
@@ -450,7 +450,7 @@ fn privileges_on_an_existing_guest_do_not_create_another() {
         ],
     );
     assert!(!text.contains("acl modify /vms/"), "{text}");
-    // Containers and VMs can be made in a pool as well.
+    // Containers and VMs can also be created in a pool.
     privileges["/pool/dev"] = everything()["/vms"].take();
     let arguments = ["--allow-elevated", "--tools=proxmox_create_vm"];
     let (code, text) = with_privileges("9.2.3", privileges, &arguments);
@@ -642,7 +642,7 @@ fn an_unwritable_audit_log_fails_and_a_writable_one_stays_unchanged() {
 }
 
 #[test]
-fn says_of_each_upload_directory_whether_it_can_be_used() {
+fn says_whether_each_upload_directory_can_be_used() {
     let folder = env::temp_dir().join(format!("proxmox-mcp-dirs-{}", process::id()));
     fs::create_dir_all(&folder).expect("the folder can be made");
     let with_dirs = |dirs: &str| {
@@ -760,7 +760,7 @@ fn reports_the_same_in_json() {
 }
 
 #[test]
-fn takes_only_json_and_no_demonstration() {
+fn accepts_only_json_and_no_demonstration() {
     for (arguments, expected) in [
         (&["now"][..], "write `check [--json]`"),
         (&["--markdown"], "--markdown belongs to the command `tools`"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fake::Fake;
 
-/// The exchange of a look at a task that has succeeded.
+/// Returns the exchange of a poll of a task that has succeeded.
 fn ended(upid: &str) -> Value {
     let path = upid
         .replace(':', "%3A")

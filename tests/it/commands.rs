@@ -48,7 +48,7 @@ fn assert_holds(text: &str, parts: &[&str]) {
     }
 }
 
-/// Returns a path for files of one test.
+/// Returns a path for the files of one test.
 fn path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("proxmox-mcp-{}-{name}", std::process::id()))
 }
@@ -65,7 +65,7 @@ fn tls_server() -> (SocketAddr, JoinHandle<Vec<u8>>) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .expect("the key is that of the certificate");
-    // A ticket that the client leaves unread would make its farewell a reset.
+    // If the client left a ticket unread, closing would reset the connection.
     config.send_tls13_tickets = 0;
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let at = listener.local_addr().expect("it is bound");
@@ -73,7 +73,7 @@ fn tls_server() -> (SocketAddr, JoinHandle<Vec<u8>>) {
         let (socket, _) = listener.accept().expect("the program connects");
         let tls = rustls::ServerConnection::new(Arc::new(config)).expect("it is complete");
         let mut sent = Vec::new();
-        // The client ends TCP, but not TLS.
+        // The client closes TCP without closing TLS.
         match rustls::StreamOwned::new(tls, socket).read_to_end(&mut sent) {
             Err(err) if err.kind() != ErrorKind::UnexpectedEof => panic!("no handshake: {err}"),
             _ => sent,
@@ -248,7 +248,7 @@ fn config_writes_absolute_paths_and_prefers_the_token_file() {
     let file = path("config-secret");
     fs::write(&file, format!("{SECRET}\n")).expect("the file can be written");
     let folder = std::env::current_dir().expect("there is one");
-    // Cargo runs the tests in the folder of the package.
+    // Cargo runs tests in the package's folder.
     let up = "../".repeat(folder.components().count() - 1);
     let relative = format!("{up}{}", file.strip_prefix("/").unwrap_or(&file).display());
     let variables = [("PROXMOX_HOST", "pve1"), ("PROXMOX_TOKEN_NAME", "mcp")];
@@ -392,7 +392,7 @@ fn completions_contain_all_flags_commands_names_and_tools() {
 }
 
 #[test]
-fn the_manual_page_contains_all_that_the_help_does() {
+fn the_manual_page_contains_everything_in_the_help() {
     let (flags, commands) = declared();
     let page = printed(&["man"], &[]);
     assert!(page.starts_with(".TH "));
@@ -410,7 +410,7 @@ fn the_manual_page_contains_all_that_the_help_does() {
         &page,
         &["PROXMOX_TOKEN_VALUE", "PROXMOX_HOST", ".SH EXIT STATUS"],
     );
-    // A dash that is not escaped would be printed as a typographic hyphen, which a shell does not accept.
+    // An unescaped dash would be printed as a typographic hyphen, which no shell accepts.
     assert!(!page.replace("\\-", "").contains('-'), "{page}");
 }
 

@@ -4,21 +4,21 @@ use serde_json::{Value, json};
 
 use crate::fake::Fake;
 
-/// The course of a task, poll by poll.
+/// The course of a task, from poll to poll.
 enum Course {
-    /// This many polls find it running, then it ends like this.
+    /// It is running for this many polls, and ends like this.
     Ends(usize, &'static str),
-    /// It is running, the node is unreachable for one poll, and it has succeeded in the meantime.
+    /// It is running, then its node is unreachable for one poll, and it has succeeded in the meantime.
     Interrupted,
     /// The token may not see it for longer than the call waits.
     Unseen,
-    /// Its record is gone.
+    /// Its record no longer exists.
     Vanishes,
 }
 use Course::{Ends, Interrupted, Unseen, Vanishes};
 
-/// What a step of the day does: its tool and arguments, the request that this sends, the task that
-/// it starts and how that goes, and what the answer must say.
+/// A step of the day: tool and arguments, the request that this sends, the task that it starts and its
+/// course, and what the answer must contain.
 struct Step {
     tool: &'static str,
     arguments: Value,
@@ -163,7 +163,7 @@ fn day() -> Vec<Step> {
     ]
 }
 
-/// The exchanges of a step, in the order in which a client that wants to hear of progress sees them.
+/// Returns the exchanges of a step, in the order in which a client that asks for progress causes them.
 fn exchanges(step: &Step) -> Vec<Value> {
     let upid = format!(
         "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:{}:100:root@pam!mcp:",
@@ -178,7 +178,7 @@ fn exchanges(step: &Step) -> Vec<Value> {
     let status = |answer: Value| json!({ "request": format!("GET {task}/status"), "answer": { "data": answer } });
     let mut exchanges = Vec::new();
     if step.task == "vzdump" {
-        // It would reply OK on a node without the guest.
+        // On a node without the guest, it would answer OK.
         exchanges.push(json!({
             "request": "GET /cluster/resources",
             "form": ["type=vm"],
@@ -198,7 +198,7 @@ fn exchanges(step: &Step) -> Vec<Value> {
             config(json!(["current=1"]), 4),
             config(json!(["snapshot=first"]), 1),
         ]),
-        // Which of its disks are its own.
+        // Which disks are the guest's own.
         "qmdestroy" => exchanges.push(json!({
             "request": "GET /nodes/pve1/qemu/100/config", "answer": { "data": {} },
         })),

@@ -1,4 +1,4 @@
-//! `fixtures/pve-api.txt`: the endpoints that the tools use, and whether the fixtures keep to them.
+//! `fixtures/pve-api.txt`: the endpoints that the tools use, and whether the fixtures match them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ use crate::snapshot;
 const PATH: &str = "fixtures/pve-api.txt";
 
 #[test]
-fn each_request_in_a_fixture_is_one_the_api_declares() {
+fn the_api_declares_each_request_in_a_fixture() {
     let text = fs::read_to_string(snapshot::below_package(PATH)).expect("the facts can be read");
     let endpoints: Vec<Endpoint> = lines(&text).map(Endpoint::parse).collect();
     let mut problems = Vec::new();
@@ -47,7 +47,7 @@ fn each_change_sends_the_digest_that_its_endpoint_takes() {
         let (method, path) = exchange.request.split_once(' ').unwrap_or_default();
         let mut endpoints = endpoints.iter();
         let endpoint = endpoints.find(|endpoint| endpoint.matches(method, path));
-        // Proxmox takes it with a new firewall rule, and does not look at it.
+        // Proxmox accepts it with a new firewall rule, but ignores it.
         let is_ignored = method == "POST" && path.contains("/firewall/");
         method != "GET"
             && !is_ignored
@@ -61,7 +61,7 @@ fn each_change_sends_the_digest_that_its_endpoint_takes() {
                 let path = exchange.request.strip_prefix("POST /nodes/");
                 path.is_some_and(|path| path.ends_with("/clone") || path.ends_with("/qemu"))
             };
-            // A guest that the same call has made has no other writer yet.
+            // A guest that the same call created has no other writer yet.
             let is_new = case.exchanges.iter().any(makes);
             for change in case.exchanges.iter().filter(takes_digest) {
                 if is_new {
@@ -158,17 +158,17 @@ fn checks_a_request_against_each_part_of_a_line() {
     );
 }
 
-/// One line: what the API declares of an endpoint.
+/// A line: the API's declaration of an endpoint.
 struct Endpoint {
     method: String,
     /// The template, with `{name}` for a parameter in the path.
     path: String,
-    /// What is answered to a change: `null`, `object`, `string`, or `string?` where it may be null.
+    /// The answer to a change: `null`, `object`, `string`, or `string?` if it may be null.
     returns: Option<String>,
     params: BTreeMap<String, Param>,
 }
 
-/// A parameter outside the path.
+/// A parameter that is not part of the path.
 struct Param {
     required: bool,
     kind: Kind,
@@ -178,7 +178,7 @@ struct Param {
 enum Kind {
     Array,
     Bool,
-    /// The members as written: `scsi{0..30}` stands for 31 of them.
+    /// The possible values as written: `scsi{0..30}` stands for 31 of them.
     Enum(String),
     Integer(Range),
     Number(Range),
@@ -189,7 +189,7 @@ enum Kind {
 struct Range(String);
 
 impl Endpoint {
-    /// `METHOD /path/{x} =returns name! name?:kind …`
+    /// Parses `METHOD /path/{x} =returns name! name?:kind …`.
     fn parse(line: &str) -> Self {
         let mut words = line.split(' ').peekable();
         let mut word = || words.next().unwrap_or_default().to_owned();
@@ -203,10 +203,10 @@ impl Endpoint {
         }
     }
 
-    /// Whether the API may answer a change with `data`.
+    /// Returns whether the API may answer a change with `data`.
     fn may_answer(&self, data: &Value) -> bool {
         let returns = match (&*self.method, &*self.path) {
-            // PVE 7 does it at once.
+            // PVE 7 makes the change at once.
             ("PUT", "/nodes/{node}/qemu/{vmid}/resize") => "string?",
             _ => self.returns.as_deref().unwrap_or_default(),
         };
@@ -237,7 +237,7 @@ impl Endpoint {
         let Some(param) = self.params.get(name).or_else(|| self.params.get(&family)) else {
             return Some(format!("{name} is not declared"));
         };
-        // An empty text removes the notes of a backup; an empty list of groups takes a user out of all.
+        // An empty text removes the notes of a backup; an empty list of groups removes a user from all.
         let may_be_empty = name == "notes" && self.path.ends_with("/content/{volume}")
             || name == "groups" && self.path == "/access/users/{userid}";
         if value.is_empty() && !may_be_empty {
@@ -290,7 +290,7 @@ impl Range {
     }
 }
 
-/// Whether `value` is among `a|scsi{0..30}|b`.
+/// Returns whether `value` is among `a|scsi{0..30}|b`.
 fn has_member(members: &str, value: &str) -> bool {
     members
         .split('|')
@@ -302,13 +302,14 @@ fn has_member(members: &str, value: &str) -> bool {
         })
 }
 
-/// The lines that are no comments.
+/// Returns the lines that are not comments.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// `/nextid` is an endpoint of its own even where `/{name}` is one: the literal wins.
+/// Finds the endpoint of a path. A literal wins: `/nextid` is an endpoint of its own, although `/{name}`
+/// matches it.
 fn find<'a>(endpoints: &'a [Endpoint], method: &str, path: &str) -> Option<&'a Endpoint> {
     endpoints
         .iter()
@@ -316,7 +317,7 @@ fn find<'a>(endpoints: &'a [Endpoint], method: &str, path: &str) -> Option<&'a E
         .min_by_key(|endpoint| endpoint.path.matches('{').count())
 }
 
-/// Whether the API may answer `request`, a change, with `data`.
+/// Returns whether the API may answer `request`, a change, with `data`.
 pub(crate) fn may_answer(request: &str, data: &Value) -> bool {
     let text = fs::read_to_string(snapshot::below_package(PATH)).expect("the facts can be read");
     let endpoints: Vec<Endpoint> = lines(&text).map(Endpoint::parse).collect();
@@ -324,10 +325,9 @@ pub(crate) fn may_answer(request: &str, data: &Value) -> bool {
     find(&endpoints, method, path).is_some_and(|endpoint| endpoint.may_answer(data))
 }
 
-/// What the API has against a request of a fixture.
+/// Returns the API's objections to a request in a fixture.
 ///
-/// A fixture shows with status 501 that there is no such endpoint, with 400 that the parameters are
-/// not right.
+/// In a fixture, status 501 means that there is no such endpoint, and 400 that the parameters are invalid.
 fn faults(endpoints: &[Endpoint], exchange: &Exchange) -> Vec<String> {
     let (method, path) = exchange.request.split_once(' ').unwrap_or_default();
     let endpoint = find(endpoints, method, path);
@@ -371,7 +371,7 @@ fn faults(endpoints: &[Endpoint], exchange: &Exchange) -> Vec<String> {
     faults
 }
 
-/// The API description of one version of Proxmox: one JSON object a line.
+/// The API description of one version of Proxmox: one JSON object per line.
 struct Description(Vec<Value>);
 
 impl Description {
@@ -383,7 +383,7 @@ impl Description {
         Self(endpoints.unwrap_or_else(|error| panic!("{}: {error}", file.display())))
     }
 
-    /// The line of one endpoint as this description has it.
+    /// Returns the line of one endpoint according to this description.
     fn line(&self, endpoint: &Endpoint) -> String {
         let mut line = format!("{} {}", endpoint.method, endpoint.path);
         let declared = self
@@ -412,7 +412,7 @@ impl Description {
     }
 }
 
-/// `:int(0..)`, or nothing where any text will do.
+/// Returns the kind of a value, `:int(0..)`, or nothing if any text is valid.
 fn kind(schema: &Value) -> String {
     let number = |name: &str| schema.get(name).map_or(String::new(), Value::to_string);
     let range = match (number("minimum"), number("maximum")) {

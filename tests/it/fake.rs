@@ -16,13 +16,13 @@ use tiny_http::{Method, Request, Server};
 use crate::fixture::Exchange;
 use crate::session::Session;
 
-/// The secret of the only tokens that it accepts, `root@pam!mcp` and `mcp@pve!mcp`.
+/// The secret of `root@pam!mcp` and `mcp@pve!mcp`, the only tokens that it accepts.
 pub(crate) const TOKEN: &str = "12345678-9abc-4def-8123-456789abcdef";
 
-/// The password of every user who logs in.
+/// The password of every user.
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
-/// What logs `user` in, with a file of its own that is never removed.
+/// Returns the settings that log `user` in, with a password file that is never removed.
 pub(crate) fn login(user: &'static str) -> [(&'static str, String); 2] {
     static FILE: OnceLock<String> = OnceLock::new();
     let file = FILE.get_or_init(|| {
@@ -37,7 +37,7 @@ pub(crate) fn login(user: &'static str) -> [(&'static str, String); 2] {
     ]
 }
 
-/// Lets nobody but its owner read a file.
+/// Restricts a file to its owner.
 pub(crate) fn restrict(file: &Path) {
     #[cfg(unix)]
     {
@@ -49,11 +49,11 @@ pub(crate) fn restrict(file: &Path) {
     let _ = file;
 }
 
-/// What it gives to a user who logs in. It is secret as well.
+/// What a user gets on logging in, which is secret, too.
 pub(crate) const TICKET: &str = "PVE:root@pam:6A55FD63::dGlja2V0LXNpZ25hdHVyZQ+/==";
 pub(crate) const CSRF_TOKEN: &str = "6A55FD63:Y3NyZi10b2tlbi1zaWduYXR1cmU";
 
-/// What only somebody who has logged in may ask for, as the API description has it.
+/// Returns whether the API description reserves a request for users who have logged in.
 fn needs_login(method: &Method, path: &str) -> bool {
     let writes = !matches!(method, Method::Get);
     let is = |begin: &str, end: &str| path.starts_with(begin) && path.ends_with(end);
@@ -66,7 +66,7 @@ fn needs_login(method: &Method, path: &str) -> bool {
                 || *method == Method::Delete && path.contains("/ceph/osd/"))
 }
 
-/// What the role PVEAuditor grants at the top.
+/// Returns the privileges that the role PVEAuditor grants at the top.
 pub(crate) fn auditor() -> Value {
     let all = json!({
         "Datastore.Audit": 1, "Mapping.Audit": 1, "Pool.Audit": 1, "SDN.Audit": 1, "Sys.Audit": 1,
@@ -84,7 +84,7 @@ pub(crate) struct Fake {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The remaining exchanges, and what went wrong.
+/// The remaining exchanges, and the problems so far.
 #[derive(Default)]
 struct Script {
     expected: VecDeque<Exchange>,
@@ -93,7 +93,7 @@ struct Script {
     problems: Vec<String>,
     /// How long each answer takes.
     delay: Duration,
-    /// Whether a reply was a refusal for lack of privileges. The requests that explain it need not be among the
+    /// Whether privileges were lacking for a request. The requests that explain this need not be among the
     /// exchanges: the token has the role PVEAuditor at the top, and a new VMID is free.
     refused: bool,
     /// Returns the `data` for each request, if their order is not known.
@@ -103,7 +103,7 @@ struct Script {
 type Answers = Box<dyn FnMut(&str) -> Value + Send>;
 
 impl Fake {
-    /// A host that expects no request yet.
+    /// Starts a host that expects no request yet.
     pub(crate) fn start() -> Self {
         let server = Arc::new(Server::http("127.0.0.1:0").expect("loopback has a free port"));
         let script = Arc::new(Mutex::new(Script::default()));
@@ -122,14 +122,14 @@ impl Fake {
         }
     }
 
-    /// A host that expects these exchanges, written as in a fixture.
+    /// Starts a host that expects these exchanges, written as in a fixture.
     pub(crate) fn playing(exchanges: Value) -> Self {
         let fake = Self::start();
         fake.play(serde_json::from_value(exchanges).expect("exchanges as in a fixture"));
         fake
     }
 
-    /// A host that replies to every request, such as `GET /nodes`, with this `data`.
+    /// Starts a host that answers every request, such as `GET /nodes`, with this `data`.
     pub(crate) fn answering(answers: impl FnMut(&str) -> Value + Send + 'static) -> Self {
         let fake = Self::start();
         fake.script().answers = Some(Box::new(answers));
@@ -153,7 +153,7 @@ impl Fake {
         self.connect_by(Session::start, more)
     }
 
-    /// The same, started in a given way.
+    /// Does the same with another way of starting the server.
     pub(crate) fn connect_by(
         &self,
         start: impl Fn(&[&str], &[(&str, &str)]) -> Session,
@@ -165,7 +165,7 @@ impl Fake {
         start(&[], &variables)
     }
 
-    /// Makes it expect these exchanges, in this order.
+    /// Sets the exchanges to expect, in this order.
     pub(crate) fn play(&self, exchanges: Vec<Exchange>) {
         let mut script = self.script();
         script.expected = exchanges.into();
@@ -173,13 +173,13 @@ impl Fake {
         script.refused = false;
     }
 
-    /// Delays each reply.
+    /// Delays each answer.
     pub(crate) fn take(&self, delay: Duration) {
         self.script().delay = delay;
     }
 
-    /// Returns the deviations from the exchanges since the last call: requests that were unexpected, malformed, or
-    /// missing.
+    /// Returns the deviations from the exchanges since the last call: unexpected, malformed or missing
+    /// requests.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut script = self.script();
         let mut problems = mem::take(&mut script.problems);
@@ -202,14 +202,14 @@ impl Drop for Fake {
     fn drop(&mut self) {
         self.server.unblock();
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed, and must not become one while dropping.
+            // A panic of the thread was already printed, and must not become one while dropping.
             let _ = thread.join();
         }
     }
 }
 
 impl Script {
-    /// Whether an exchange polls what one before it has polled, with the same outcome. How often that is done depends
+    /// Returns whether an exchange repeats an earlier poll with the same outcome. How often that happens depends
     /// on how busy the machine is, so it may be left out.
     fn is_repeated_poll(&self, exchange: &Exchange) -> bool {
         let path = exchange.request.strip_prefix("GET ").unwrap_or_default();
@@ -225,7 +225,7 @@ impl Script {
             })
     }
 
-    /// The answer to `request`, which `faults` say is not as the API wants it.
+    /// Returns the answer to `request`, whose `faults` are what the API would object to.
     fn meet(&mut self, request: Exchange, faults: &[String]) -> Exchange {
         if let Some(answers) = &mut self.answers {
             let answer = Some(json!({ "data": answers(&request.request) }));
@@ -274,7 +274,7 @@ impl Script {
             }
             None => format!("expected nothing\n    seen {seen}"),
         };
-        // Deviations after a wrong request are consequences of it.
+        // Whatever follows a wrong request is a consequence of it.
         self.expected.clear();
         self.problems.push(problem);
         Exchange {
@@ -287,7 +287,7 @@ impl Script {
     }
 }
 
-/// What Proxmox answers to who logs in.
+/// Returns the request with Proxmox's answer to a login.
 fn logged_in(request: Exchange) -> Exchange {
     let is_right = request.form.get(1) == Some(&format!("password={PASSWORD}"))
         && request
@@ -326,13 +326,13 @@ fn answer(mut request: Request, script: &Mutex<Script>) {
     };
     thread::sleep(delay);
     let mut writer = request.into_writer();
-    // A client that is gone needs no answer.
+    // A client that has disconnected needs no answer.
     let _ = writer
         .write_all(&response(&exchange))
         .and_then(|()| writer.flush());
 }
 
-/// What was asked, as a fixture writes it.
+/// Returns the request in the form of a fixture.
 fn as_exchange(request: &Request, body: &str) -> Exchange {
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     let path = path.strip_prefix("/api2/json").unwrap_or(path);
@@ -349,8 +349,8 @@ fn as_exchange(request: &Request, body: &str) -> Exchange {
     }
 }
 
-/// The parts of a body that is `multipart/form-data`, of a file its name and, behind a space, its content;
-/// none of what follows one that pveproxy would not read.
+/// Returns the parts of a `multipart/form-data` body; for a file, its name and, after a space, its content.
+/// Parts after one that pveproxy would not read are left out.
 fn parts(request: &Request, body: &str) -> Option<Vec<String>> {
     let mut headers = request.headers().iter();
     let kind = headers.find(|header| header.field.equiv("Content-Type"))?;
@@ -379,7 +379,7 @@ fn part(part: &str) -> Option<String> {
     }
 }
 
-/// `GET /nodes/pve1/tasks source=all limit=50`
+/// Formats an exchange: `GET /nodes/pve1/tasks source=all limit=50`.
 fn shown(exchange: &Exchange) -> String {
     let mut words = vec![&*exchange.request];
     words.extend(exchange.form.iter().map(String::as_str));
@@ -407,7 +407,7 @@ fn faults(request: &Request, body: &str) -> Vec<String> {
         }
     };
     check(path.starts_with("/api2/json/"), "not below /api2/json");
-    // Who has logged in may also read what a token may.
+    // A user who has logged in may also send reads that a token could.
     let reads_by_ticket = *request.method() == Method::Get && ticket.is_some();
     if below == "/access/ticket" || needs_login(request.method(), below) || reads_by_ticket {
         check(header("Authorization").is_none(), "comes from the token");
@@ -463,7 +463,7 @@ fn faults(request: &Request, body: &str) -> Vec<String> {
         );
     }
     for pair in pairs(query).chain(pairs(body)) {
-        // AnyEvent.pm splits at `;` as at `&`, and keeps what is between the first `=` and the second.
+        // AnyEvent.pm also splits at `;`, and keeps only what is between the first and the second `=`.
         check(
             !pair.contains(';') && pair.matches('=').count() == 1,
             &format!("{pair} is cut at a raw ; or ="),
@@ -476,7 +476,7 @@ fn pairs(form: &str) -> impl Iterator<Item = &str> {
     form.split('&').filter(|pair| !pair.is_empty())
 }
 
-/// The percent-decoded text of a form, in which `+` is a space.
+/// Decodes percent-encoded text, in which `+` is a space.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -497,7 +497,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The bytes that pveproxy sends.
+/// Returns the bytes that pveproxy sends.
 fn response(exchange: &Exchange) -> Vec<u8> {
     let message = exchange
         .answer
@@ -505,7 +505,7 @@ fn response(exchange: &Exchange) -> Vec<u8> {
         .and_then(|answer| answer["message"].as_str());
     let reason = match (&exchange.reason, message, exchange.status) {
         (Some(reason), ..) => reason,
-        // AnyEvent.pm: the first line alone.
+        // AnyEvent.pm sends only the first line.
         (None, Some(message), _) => message.lines().next().unwrap_or_default(),
         (None, None, 200) => "OK",
         (None, None, _) => "",
@@ -528,8 +528,8 @@ fn response(exchange: &Exchange) -> Vec<u8> {
     } else if !body.is_empty() {
         head.push_str("Content-Type: application/json;charset=UTF-8\r\n");
     }
-    // The journal comes compressed, asked for or not. (It also comes without a length and ends with
-    // the connection, which tiny_http cannot do.)
+    // The journal is always compressed. (It also comes without a length, and ends with the connection, which
+    // tiny_http cannot do.)
     if exchange.status == 200 && exchange.request.ends_with("/journal") {
         head.push_str("Content-Encoding: gzip\r\n");
         body = gzip(&body);
@@ -538,7 +538,7 @@ fn response(exchange: &Exchange) -> Vec<u8> {
     [head.into_bytes(), body].concat()
 }
 
-/// `bytes` in the form of gzip, stored as they are (RFC 1951 and 1952).
+/// Wraps `bytes` in gzip without compression (RFC 1951 and 1952).
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).expect("one block holds a recorded answer");
     let mut checksum = u32::MAX;
@@ -557,7 +557,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip
 }
 
-/// What `fake` answers to these bytes, which must ask it to close the connection.
+/// Returns the answer of `fake` to these bytes, which must ask it to close the connection.
 fn ask(fake: &Fake, request: &str) -> String {
     let mut stream =
         TcpStream::connect(fake.server.server_addr().to_string()).expect("the fake listens");

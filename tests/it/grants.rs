@@ -1,10 +1,10 @@
-//! Refusals for lack of privileges: the commands that grant what the call lacks, or none if none helps.
+//! Refusals for missing privileges: the commands that grant what the call lacks, or none if none helps.
 
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, auditor};
 
-/// Returns the text of this call by a token of mcp@pve, on a host that plays these exchanges.
+/// Returns the text of this call with a token of mcp@pve, on a host that plays these exchanges.
 #[track_caller]
 fn result_text(tool: &str, arguments: Value, exchanges: Value) -> String {
     let fake = Fake::playing(exchanges);
@@ -22,7 +22,7 @@ fn result_text(tool: &str, arguments: Value, exchanges: Value) -> String {
         .to_owned()
 }
 
-/// A refusal in the words of Proxmox.
+/// Returns a refusal in Proxmox's words.
 fn refused(request: &str, form: Value, said: &str) -> Value {
     let answer = json!({ "data": null, "message": format!("{said}\n") });
     json!({ "request": request, "form": form, "status": 403, "answer": answer })
@@ -31,7 +31,7 @@ fn refused(request: &str, form: Value, said: &str) -> Value {
 const SETTINGS: &str = "GET /nodes/pve1/qemu/100/pending";
 const PERMISSIONS: &str = "GET /access/permissions";
 
-/// A change of memory that is refused, and the answer to the question what the token has.
+/// A refused change of memory, and the answer to the question which privileges the token has.
 fn resize(permissions: Value) -> Value {
     let said = "Permission check failed (/vms/100, VM.Config.Disk|VM.Config.CDROM|VM.Config.CPU|\
                 VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|\
@@ -48,7 +48,7 @@ fn resize(permissions: Value) -> Value {
 }
 
 #[test]
-fn a_line_grants_what_was_sent_needs_to_token_and_user_and_keeps_what_is_inherited() {
+fn a_line_grants_token_and_user_what_the_request_needs_and_keeps_inherited_privileges() {
     let arguments = json!({ "node": "pve1", "vmid": 100, "memory": 1024 });
     let start = "pveum role add MCP-vms-100; pveum role modify MCP-vms-100 --append 1 --privs ";
     let owners = "pveum acl modify /vms/100 --users mcp@pve --tokens 'mcp@pve!mcp' --roles ";
@@ -66,7 +66,7 @@ fn a_line_grants_what_was_sent_needs_to_token_and_user_and_keeps_what_is_inherit
             "MCP-vms-100",
             true,
         ),
-        // A role that is there already is joined.
+        // An existing role is extended.
         (
             json!({ "/vms/100": user }),
             "VM.Config.Memory",
@@ -91,7 +91,7 @@ fn a_line_grants_what_was_sent_needs_to_token_and_user_and_keeps_what_is_inherit
 }
 
 #[test]
-fn shows_the_refusal_if_nothing_more_can_be_found_out() {
+fn shows_only_the_refusal_if_nothing_more_can_be_read() {
     let arguments = json!({ "node": "pve1", "vmid": 100, "memory": 1024 });
     let failed = json!({ "request": PERMISSIONS, "status": 500, "reason": "got timeout" });
     let text = result_text("proxmox_resize_vm", arguments, resize(failed));
@@ -105,7 +105,7 @@ fn shows_the_refusal_if_nothing_more_can_be_found_out() {
     }
 }
 
-/// A creation that is refused, and the answer to the question whether its VMID is free.
+/// A refused creation, and the answer to the question whether its VMID is free.
 fn create(next_id: Value) -> (Value, Value) {
     let arguments = json!({
         "node": "pve1", "vmid": 141, "hostname": "app01", "storage": "local", "password": "correct-horse",
@@ -130,7 +130,7 @@ fn create(next_id: Value) -> (Value, Value) {
 }
 
 #[test]
-fn grants_all_that_creating_a_guest_needs_on_its_vmid() {
+fn grants_everything_that_creating_a_guest_needs_on_its_vmid() {
     let free = json!({ "request": "GET /cluster/nextid", "form": ["vmid=141"], "answer": { "data": "141" } });
     let (arguments, exchanges) = create(free);
     let text = result_text("proxmox_create_lxc", arguments, exchanges);

@@ -1,4 +1,4 @@
-//! Several hosts in `PROXMOX_HOST`: which one is asked, and how answers name it.
+//! Several hosts in `PROXMOX_HOST`: which one gets a request, and how answers name it.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -12,20 +12,20 @@ use crate::session::Session;
 const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstart:100:root@pam!mcp:";
 const TASK: &str = "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstart%3A100%3Aroot%40pam%21mcp%3A";
 
-/// The address of a fake, as the answers show it.
+/// Returns the address of a fake as answers show it.
 fn place(fake: &Fake) -> String {
     let [(_, url), ..] = fake.environment();
     url.replace("http://", "")
 }
 
-/// An address on which nothing listens.
+/// Returns an address on which nothing listens.
 fn nowhere() -> String {
     // Not 127.0.0.1, where another test could be given the port.
     let listener = TcpListener::bind("127.0.0.2:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").to_string()
 }
 
-/// The settings for these hosts.
+/// Returns the settings for these hosts.
 fn variables(places: &[&str]) -> Vec<(&'static str, String)> {
     let places: Vec<String> = places.iter().map(|at| format!("http://{at}")).collect();
     vec![
@@ -33,7 +33,7 @@ fn variables(places: &[&str]) -> Vec<(&'static str, String)> {
         ("PROXMOX_TOKEN_NAME", "mcp".to_owned()),
         ("PROXMOX_TOKEN_VALUE", TOKEN.to_owned()),
         ("PROXMOX_ALLOW_ELEVATED", "true".to_owned()),
-        // Only a host that never answers takes so long.
+        // Only waiting for a host that never answers takes this long.
         ("PROXMOX_TIMEOUT", "1".to_owned()),
     ]
 }
@@ -87,7 +87,7 @@ fn skips_a_host_that_refuses_the_connection_and_names_the_one_that_answers() {
     assert_eq!(result["structuredContent"]["answered_by"], at);
     assert_eq!(result["structuredContent"]["total"], 1);
 
-    // The other era, and a change.
+    // Now in the other era, and with a change.
     let hello = json!({ "jsonrpc": "2.0", "id": "a", "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {},
         "clientInfo": { "name": "test", "version": "1" },
@@ -106,7 +106,7 @@ fn skips_a_host_that_refuses_the_connection_and_names_the_one_that_answers() {
     assert_eq!(result["isError"], true);
     assert!(text(&result).ends_with(&line), "{result}");
 
-    // Only requests are answered.
+    // It is only named if something was sent.
     let result = session.call("proxmox_get_nodes", json!({ "nod": 1 }));
     assert!(!text(&result).contains("Answered by"), "{result}");
     check_played(&[&second]);
@@ -139,7 +139,7 @@ fn sends_a_change_once_to_the_reachable_host() {
 #[test]
 fn sends_to_no_other_host_what_a_silent_host_may_have_received() {
     for (tool, arguments) in [("proxmox_get_nodes", json!({})), ("proxmox_start_vm", vm())] {
-        // It takes connections and requests, and never answers.
+        // It accepts connections and requests, and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let at = silent.local_addr().expect("it is bound").to_string();
         let second = Fake::start();
@@ -242,7 +242,7 @@ fn follows_a_task_on_whichever_host_answers() {
 }
 
 #[test]
-fn a_call_by_hand_shows_the_host_and_logs_why() {
+fn a_call_on_the_command_line_shows_the_host_and_logs_why() {
     let gone = nowhere();
     let second = Fake::playing(json!([nodes()]));
     let output = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))

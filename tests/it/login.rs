@@ -1,4 +1,5 @@
-//! What no API token can do: who has to log in, what is refused before anything is sent, and what is asked.
+//! What no API token can do: who has to log in, what is refused before anything is sent, and what is asked
+//! about.
 
 use std::{env, fs, process};
 
@@ -15,7 +16,7 @@ const UNASKED: &[(&str, &str)] = &[
 
 const NEW_PASSWORD: &str = "staple battery horse";
 
-/// A call of each tool that needs a login, and whether only root@pam can do it.
+/// Returns a call of each tool that needs a login, and whether only root@pam can do it.
 fn calls() -> [(&'static str, Value, bool); 7] {
     let entry = json!({ "userid": "ops@pve", "action": "add", "type": "recovery" });
     let create = json!({ "node": "pve1", "action": "create", "dev": "/dev/sdb" });
@@ -41,7 +42,7 @@ fn password_of(user: &str) -> Value {
     json!({ "userid": user, "password": NEW_PASSWORD })
 }
 
-/// A server that logs this user in, if any.
+/// Starts a server that logs this user in, if there is one.
 fn session(fake: &Fake, user: Option<&'static str>, more: &[(&str, &str)]) -> Session {
     let login: Vec<_> = user.into_iter().flat_map(login).collect();
     let login = login.iter().map(|(name, value)| (*name, &**value));
@@ -55,7 +56,7 @@ fn text(result: &Value) -> &str {
 }
 
 #[test]
-fn a_token_alone_is_told_what_is_needed_and_nothing_is_sent() {
+fn without_a_login_says_what_is_needed_and_sends_nothing() {
     let fake = Fake::start();
     let mut session = session(&fake, None, UNASKED);
     for dry_run in [false, true] {
@@ -77,7 +78,7 @@ fn a_token_alone_is_told_what_is_needed_and_nothing_is_sent() {
 }
 
 #[test]
-fn what_is_for_root_alone_is_refused_to_another_login_before_anything_is_sent() {
+fn refuses_another_login_what_only_root_can_do_before_anything_is_sent() {
     let fake = Fake::start();
     let mut session = session(&fake, Some("ops@pve"), UNASKED);
     for (tool, arguments, is_for_root) in calls() {
@@ -92,7 +93,7 @@ fn what_is_for_root_alone_is_refused_to_another_login_before_anything_is_sent() 
 }
 
 #[test]
-fn the_credentials_of_the_last_way_in_and_of_the_login_itself_are_not_changed() {
+fn refuses_to_change_the_credentials_of_root_and_of_the_login_itself() {
     let factor = |user: &str| json!({ "userid": user, "action": "add", "type": "recovery" });
     for login in ["root@pam", "ops@pve"] {
         let fake = Fake::start();
@@ -147,7 +148,7 @@ fn a_user_other_than_root_confirms_with_the_password() {
 }
 
 #[test]
-fn what_is_lost_is_asked_about_with_what_is_known_of_it() {
+fn a_question_shows_what_is_known_about_what_would_be_lost() {
     let disk = json!({
         "devpath": "/dev/sdb", "model": "ST4000VN008", "serial": "ZDH1EFGH", "used": "LVM",
         "size": 4_000_787_030_016_u64,
@@ -220,7 +221,7 @@ fn what_is_lost_is_asked_about_with_what_is_known_of_it() {
 }
 
 #[test]
-fn neither_password_nor_ticket_is_written_anywhere() {
+fn never_writes_the_password_or_the_ticket() {
     let folder = env::temp_dir();
     let audit_log = folder.join(format!("proxmox-mcp-{}-login-audit", process::id()));
     let audit_log = audit_log.to_str().expect("the path is UTF-8").to_owned();
@@ -263,10 +264,10 @@ fn neither_password_nor_ticket_is_written_anywhere() {
 }
 
 #[test]
-fn a_console_ticket_is_shown_only_where_it_is_asked_for() {
+fn shows_a_console_ticket_only_if_requested() {
     let ticket = "PVEVNC:6B0B032A::c2lnbmF0dXJlLW9mLWNvbnNvbGU";
     let opened = json!({ "port": "5900", "ticket": ticket, "user": "root@pam!mcp", "upid": "x" });
-    // Without the port it is not as Proxmox answers.
+    // Proxmox never answers without the port.
     let odd = json!({ "ticket": ticket, "password": "hQ3vBx1k" });
     for (data, asked, is_shown) in [
         (&opened, false, false),

@@ -1,4 +1,4 @@
-//! No changing request leaves without permission: every recorded call of every tool, under every setting that
+//! No change is sent without permission: every recorded call of every tool, under every setting that
 //! withholds it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,15 +22,15 @@ struct Column {
     withholds: Withholds,
 }
 
-/// What may not leave under a setting.
+/// What must not be sent under a setting.
 enum Withholds {
     Nothing,
-    /// Not even a read of a tool that may change something.
+    /// Not even a read of a tool that can change something.
     Everything,
-    /// Any change; each is shown instead.
+    /// Any change; it is shown instead.
     Changes,
-    /// The changes to which this applies, whatever tool they come from. Which others are withheld as well is
-    /// in [`REVIEWED`].
+    /// The changes to which this applies, whichever tool they come from. [`REVIEWED`] has the others that are
+    /// withheld.
     Those(fn(&str) -> bool),
 }
 
@@ -78,7 +78,7 @@ static COLUMNS: &[Column] = &[
 /// The column whose calls have this argument.
 const DRY_RUN: &str = "dry_run";
 
-/// What the columns after [`DRY_RUN`] do to each change.
+/// The effect of the columns after [`DRY_RUN`] on each change.
 const REVIEWED: &str = "fixtures/permissions.txt";
 
 const fn column(
@@ -93,7 +93,7 @@ const fn column(
     }
 }
 
-/// Whether a request names a guest in its path.
+/// Returns whether a request names a guest in its path.
 fn names_guest(request: &str) -> bool {
     let parts: Vec<&str> = request.split('/').collect();
     parts.windows(2).any(|pair| {
@@ -105,17 +105,17 @@ fn names_node(request: &str) -> bool {
     request.contains(" /nodes/")
 }
 
-/// Whether a request changes or deletes a guest or a part of it.
+/// Returns whether a request changes or deletes a guest or a part of it.
 fn alters_guest(request: &str) -> bool {
     names_guest(request) && !request.starts_with("POST ")
 }
 
-/// Whether a request deletes a guest, a part of it, or a volume.
+/// Returns whether a request deletes a guest, a part of it, or a volume.
 fn deletes(request: &str) -> bool {
     request.starts_with("DELETE ") && (names_guest(request) || request.contains("/content/"))
 }
 
-/// A host that plays what was recorded of one call at a time, as far as it fits.
+/// A host that plays the recording of one call at a time, as far as it matches.
 struct Host {
     server: Arc<Server>,
     state: Arc<Mutex<State>>,
@@ -123,11 +123,11 @@ struct Host {
 }
 
 struct State {
-    /// The calls of a tool, which of them it is, and which of its exchanges is next.
+    /// The calls of a tool, the index of the current one, and that of its next exchange.
     cases: Arc<[Case]>,
     own: usize,
     next: usize,
-    /// What was asked.
+    /// The requests that arrived.
     requests: Vec<String>,
 }
 
@@ -187,7 +187,8 @@ impl State {
         let _ = request.respond(answer);
     }
 
-    /// What was recorded, wherever the call has got to; else a small cluster where every task ends at once.
+    /// Returns what was recorded, wherever the call is; otherwise it plays a small cluster where every task
+    /// ends at once.
     fn answer(&mut self, method: &Method, line: &str) -> (u16, String) {
         let data = |data: Value| (200, json!({ "data": data }).to_string());
         let has_begun = self.requests.iter().any(|request| changes(request));
@@ -239,17 +240,17 @@ impl State {
     }
 }
 
-/// Whether a request changes something.
+/// Returns whether a request changes something.
 fn changes(request: &str) -> bool {
-    // These ask, by POST.
+    // These are POSTs that only ask.
     let asks = ["/access/ticket", "/agent/fsfreeze-status", "/agent/ping"];
     !request.starts_with("GET ") && !asks.iter().any(|ask| request.ends_with(ask))
 }
 
-/// A tool as `src/tools/README.md` lists it.
+/// A tool as listed in `src/tools/README.md`.
 struct Listed {
     is_elevated: bool,
-    /// What it may send that changes something, with `{…}` for what varies.
+    /// The changes that it may send, with `{…}` for what varies.
     changes: Vec<String>,
 }
 
@@ -272,7 +273,7 @@ fn tools() -> BTreeMap<String, Listed> {
     .collect()
 }
 
-/// Whether `request` is of the form of `template`, whose `{…}` parts take anything.
+/// Returns whether `request` has the form of `template`, whose `{…}` parts match anything.
 fn fits(request: &str, template: &str) -> bool {
     let (request, template) = (request.split('/'), template.split('/'));
     request.clone().count() == template.clone().count()
@@ -281,7 +282,7 @@ fn fits(request: &str, template: &str) -> bool {
             .all(|(part, form)| form.starts_with('{') || part == form)
 }
 
-/// What came of a call.
+/// The outcome of a call.
 struct Outcome {
     text: String,
     requests: Vec<String>,
@@ -293,7 +294,7 @@ impl Outcome {
         self.requests.iter().filter(|request| changes(request))
     }
 
-    /// The same of one of its changes: others may have been sent before.
+    /// Does the same for one of its changes: others may have been sent before.
     fn word_of(&self, change: &str) -> &'static str {
         let is_sent = self.changes().any(|request| fits(request, change));
         match &*self.text {
@@ -319,7 +320,7 @@ impl Outcome {
     }
 }
 
-/// Of each tool its recorded calls, by the major version of the host that they were recorded from.
+/// The recorded calls of each tool, by the major version of the host.
 type Fixtures = BTreeMap<String, (String, Arc<[Case]>)>;
 
 fn fixtures(tools: &BTreeMap<String, Listed>) -> Fixtures {
@@ -335,11 +336,11 @@ fn fixtures(tools: &BTreeMap<String, Listed>) -> Fixtures {
     tools.keys().map(of).collect()
 }
 
-/// What came of each call, which is the one of a tool with this number.
+/// The outcome of each call, by tool and index.
 type Outcomes<'a> = BTreeMap<(&'a str, usize), Outcome>;
 
-/// What came of the calls that were recorded to change something, and of the first of each tool; of one in
-/// `parts` tools.
+/// Returns the outcomes of the recorded calls that change something, and of each tool's first call, for every
+/// `parts`th tool.
 fn outcomes<'a>(
     fixtures: &'a Fixtures,
     column: &Column,
@@ -362,7 +363,7 @@ fn outcomes<'a>(
     settings.extend(is_elevated.then_some(("PROXMOX_ALLOW_ELEVATED", "true")));
     settings.extend([column.setting]);
     let settings: Vec<_> = settings.into_iter().collect();
-    // A session keeps the version that it has asked for.
+    // A session remembers the version of its host.
     let mut sessions = BTreeMap::new();
     let mut outcomes = BTreeMap::new();
     for (tool, (version, cases)) in fixtures.iter().skip(part).step_by(parts) {
@@ -397,7 +398,7 @@ fn outcomes<'a>(
     outcomes
 }
 
-/// The tools that a session lists.
+/// Returns the tools that a session lists.
 fn names(session: &mut Session) -> BTreeSet<String> {
     let answer = session.request("tools/list", json!({}));
     let tools = answer["result"]["tools"].as_array().expect("a list");
@@ -405,12 +406,12 @@ fn names(session: &mut Session) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The outcomes of every column, elevated or not.
+/// Returns the outcomes of every column, elevated or not.
 fn matrix(fixtures: &Fixtures) -> BTreeMap<(&str, bool), Outcomes<'_>> {
     let cells = COLUMNS
         .iter()
         .flat_map(|column| [true, false].map(|is_elevated| (column, is_elevated)));
-    // Some calls wait for tasks: side by side they wait less.
+    // Some calls wait for tasks, so run them in parallel.
     let parts = cells.flat_map(|(column, is_elevated)| {
         let waits = match column.withholds {
             Withholds::Nothing | Withholds::Those(_) => is_elevated,
@@ -436,12 +437,12 @@ fn matrix(fixtures: &Fixtures) -> BTreeMap<(&str, bool), Outcomes<'_>> {
 }
 
 #[test]
-fn no_change_leaves_without_permission() {
+fn no_change_is_sent_without_permission() {
     let tools = tools();
     let fixtures = fixtures(&tools);
     let matrix = matrix(&fixtures);
     let free = &matrix[&("none", true)];
-    // No tool is left out, nor any change that one declares, nor any setting.
+    // Every tool, every change that a tool declares and every setting is covered.
     let all: BTreeSet<&str> = free.keys().map(|(tool, _)| *tool).collect();
     assert!(all.iter().eq(tools.keys()), "{} tools", all.len());
     assert!(free.values().all(|outcome| outcome.is_listed));
@@ -482,7 +483,7 @@ fn no_change_leaves_without_permission() {
     snapshot::check(REVIEWED, &reviewed(&tools, &matrix));
 }
 
-/// The calls of a tool that send a change of this form.
+/// Returns the calls of a tool that send a change of this form.
 fn senders<'a>(outcomes: &Outcomes<'a>, tool: &str, change: &str) -> Vec<(&'a str, usize)> {
     let of_tool = outcomes.iter().filter(|((name, _), _)| *name == tool);
     let sends =
@@ -490,7 +491,7 @@ fn senders<'a>(outcomes: &Outcomes<'a>, tool: &str, change: &str) -> Vec<(&'a st
     sends.map(|(call, _)| *call).collect()
 }
 
-/// What is wrong with the outcome of a call that is `free` where nothing is withheld.
+/// Returns what is wrong with an outcome; `free` is that of the same call if nothing is withheld.
 fn problem(column: &Column, outcome: &Outcome, free: &Outcome) -> Option<String> {
     let is_change = free.word() == "sent";
     match column.withholds {
@@ -503,7 +504,7 @@ fn problem(column: &Column, outcome: &Outcome, free: &Outcome) -> Option<String>
             Some(outcome.word().to_owned())
         }
         Withholds::Changes => sent(outcome, |_| true),
-        // A call that fails for another reason shows nothing.
+        // A call that fails for another reason proves nothing.
         Withholds::Those(_) if is_change && outcome.word() == "failed" => {
             Some("it failed".to_owned())
         }
@@ -527,7 +528,7 @@ fn sent(outcome: &Outcome, applies: fn(&str) -> bool) -> Option<String> {
     (!sent.is_empty()).then(|| format!("sent {sent:?}"))
 }
 
-/// What boundaries, protection and confirmation do to each change: `sent` where they let it pass.
+/// Returns the effect of boundaries, protection and confirmation on each change: `sent` if they let it pass.
 fn reviewed(tools: &BTreeMap<String, Listed>, matrix: &BTreeMap<(&str, bool), Outcomes>) -> String {
     let mut text = String::from(
         "What became of each recorded change outside PROXMOX_GUESTS, outside PROXMOX_NODES, of guests in\n\

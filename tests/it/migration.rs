@@ -13,7 +13,7 @@ fn start(fake: &Fake, more: &[(&str, &str)]) -> Session {
     fake.connect(&[&allowed[..], more].concat())
 }
 
-/// Plays these exchanges, and returns what a call of a tool says to them.
+/// Plays these exchanges, and returns the text of a call of a tool.
 #[track_caller]
 fn said(
     (fake, session): (&Fake, &mut Session),
@@ -63,7 +63,7 @@ fn moves(kind: &str, vmid: u32, form: Value) -> Value {
 }
 
 #[test]
-fn guests_that_ha_rules_move_along_are_within_the_boundaries() {
+fn the_boundaries_apply_to_guests_that_ha_rules_move_along() {
     let unasked = ("PROXMOX_CONFIRM", "never");
     let found =
         json!({ "allowed_nodes": ["pve2"], "running": 0, "dependent-ha-resources": ["ct:102"] });
@@ -93,7 +93,7 @@ fn guests_that_ha_rules_move_along_are_within_the_boundaries() {
 }
 
 #[test]
-fn what_moves_is_asked_about_unless_it_is_known_not_to_run() {
+fn asks_about_what_moves_unless_it_is_known_to_be_stopped() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
     let call = json!({ "node": "pve1", "vmid": 101, "target": "pve2", "restart": true });
@@ -125,10 +125,10 @@ fn what_moves_is_asked_about_unless_it_is_known_not_to_run() {
 }
 
 #[test]
-fn what_freezes_or_overwrites_is_asked_about_with_what_it_is() {
+fn asks_before_freezing_or_overwriting_and_says_what() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
-    // What is to be known of the VM is asked for as well, and not known here.
+    // The question reads facts about the VM, which are unknown here.
     let unknown = |path: &str, form: Value| json!({ "request": format!("GET {path}"), "form": form, "status": 500, "answer": { "data": null, "message": "no\n" } });
     let guest = "/nodes/pve1/qemu/100";
     let facts = || {
@@ -212,10 +212,10 @@ fn text_beyond_ascii_reaches_the_guest_as_utf_8() {
 }
 
 #[test]
-fn older_hosts_are_asked_for_what_they_know() {
+fn sends_older_hosts_only_what_they_know() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "never")]);
-    // The whole file comes, each byte as a character.
+    // The whole file arrives, with each byte as a character.
     let whole: String = "eins, zwei, drei €".bytes().map(char::from).collect();
     let read = json!({
         "request": "GET /nodes/pve1/qemu/100/agent/file-read",
@@ -233,7 +233,7 @@ fn older_hosts_are_asked_for_what_they_know() {
         text.contains("11 bytes from offset 6 on, offset=17 shows more\n| zwei, drei "),
         "{text}"
     );
-    // Nothing says what keeps a container from moving.
+    // Nothing says what prevents a container from migrating.
     let call = json!({ "node": "pve1", "vmid": 101, "target": "pve2", "restart": true });
     let sent = moves("lxc", 101, json!(["target=pve2", "restart=1"]));
     let text = said(

@@ -1,4 +1,5 @@
-//! Networks of nodes and of the cluster: how changes of them are judged and asked about, and what comes of applying them.
+//! Networks of nodes and of the cluster: how changes to them are judged and confirmed, and what applying them
+//! does.
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ fn start(fake: &Fake, more: &[(&str, &str)]) -> Session {
     fake.connect(&[&allowed[..], more].concat())
 }
 
-/// What a call says.
+/// Returns the text of a call.
 fn text(session: &mut Session, tool: &str, arguments: Value) -> String {
     let result = session.call(tool, arguments);
     let text = result["content"][0]["text"].as_str();
@@ -36,9 +37,9 @@ const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
 const ZONE: &str = "proxmox_manage_sdn_zone";
 const APPLY: &str = "proxmox_apply_sdn";
 
-/// A zone is on the nodes that it names, else on all; so it was before the change.
+/// A zone is on the nodes that it names, or else on all, and so it was before the change.
 #[test]
-fn a_node_boundary_holds_for_all_nodes_of_a_zone() {
+fn a_node_boundary_applies_to_all_nodes_of_a_zone() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED, ("PROXMOX_NODES", "pve1")]);
     let nodes = get("/nodes", json!([{ "node": "pve1" }, { "node": "pve2" }]));
@@ -90,7 +91,7 @@ fn a_node_boundary_holds_for_all_nodes_of_a_zone() {
 }
 
 #[test]
-fn applying_asks_with_all_that_is_pending() {
+fn applying_asks_and_shows_all_pending_changes() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
     let looks = [
@@ -145,9 +146,9 @@ fn sdn_of_version_8_has_no_preview_and_no_rollback() {
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
 
-/// No boundary of guests allows what can cut any of them off.
+/// No boundary of guests allows a change that can cut off any of them.
 #[test]
-fn sdn_changes_are_outside_a_boundary_of_guests() {
+fn a_boundary_of_guests_forbids_sdn_changes() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED, ("PROXMOX_GUESTS", "100-199")]);
     let create = json!({ "action": "create", "zone": "z1", "type": "simple" });
@@ -161,7 +162,7 @@ const POWER: &str = "proxmox_control_node_power";
 
 /// The fake host listens on 127.0.0.1.
 #[test]
-fn an_interface_that_carries_our_connection_is_not_deleted_and_asked_about_before_it_changes() {
+fn never_deletes_the_interface_of_our_connection_and_asks_before_changing_it() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
     let bridge = json!({ "type": "bridge", "method": "static", "cidr": "127.0.0.1/8", "address": "127.0.0.1", "bridge_ports": "bond0" });
@@ -207,7 +208,7 @@ fn an_interface_that_carries_our_connection_is_not_deleted_and_asked_about_befor
 }
 
 #[test]
-fn a_restart_of_a_node_asks_with_the_guests_that_go_down() {
+fn a_restart_of_a_node_asks_and_names_the_guests_that_go_down() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
     let guests = json!({ "request": "GET /cluster/resources", "form": ["type=vm"], "answer": { "data": [
@@ -238,7 +239,7 @@ fn a_restart_of_a_node_asks_with_the_guests_that_go_down() {
 }
 
 #[test]
-fn a_subscription_key_is_shown_nowhere() {
+fn never_shows_a_subscription_key() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED]);
     let key = "pve2c-0123456789";
@@ -277,7 +278,7 @@ fn a_subscription_key_is_shown_nowhere() {
 }
 
 #[test]
-fn a_hosts_file_without_the_node_itself_is_asked_about() {
+fn asks_before_writing_a_hosts_file_without_the_node_itself() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
     let was = json!({ "data": "127.0.0.1 localhost\n192.0.2.11 pve1.lab pve1\n", "digest": "11" });

@@ -1,10 +1,10 @@
-//! Dialogues in `fixtures/sessions`, one file each, and what cannot be written as a text file.
+//! The dialogues in `fixtures/sessions`, one per file, and what cannot be written as a text file.
 //!
-//! A line `> …` is sent as it is. Each line `< …` below it is a message that the server must write then,
-//! in this order, and it writes no others. `"…"` stands for any value. `# …` is a comment. The input ends
-//! right after the last line `>`.
+//! A line `> …` is sent as it is. Each line `< …` below it is a message that the server must write next, in
+//! this order and without others. `"…"` stands for any value. `# …` is a comment. The input ends right after
+//! the last line `>`.
 //!
-//! `UPDATE_FIXTURES=1 cargo test` rewrites the lines `<`. It needs to find as many as the server writes, so
+//! `UPDATE_FIXTURES=1 cargo test` rewrites the lines `<`. There must be as many as the server writes, so
 //! begin a new dialogue with an empty `<` for each.
 
 use std::fs;
@@ -34,7 +34,7 @@ fn every_dialogue_matches_its_recording() {
     );
 }
 
-/// Holds the dialogue of one file with a new server. Every difference, with file and line.
+/// Plays the dialogue of one file with a new server; returns every difference, with file and line.
 fn replay(file: &Path) -> Vec<String> {
     let dialogue = fs::read_to_string(file).expect("it can be read");
     let last = dialogue
@@ -87,7 +87,7 @@ fn replay(file: &Path) -> Vec<String> {
     failures
 }
 
-/// Whether `actual` is what was recorded.
+/// Returns whether `actual` is what was recorded.
 fn matches(expected: &Value, actual: &Value) -> bool {
     match (expected, actual) {
         (Value::String(text), _) if text == ANY => true,
@@ -108,7 +108,7 @@ fn matches(expected: &Value, actual: &Value) -> bool {
     }
 }
 
-/// `actual`, with any value where `expected` has that.
+/// Returns `actual`, with any value where `expected` allows any.
 fn recorded(expected: &Value, actual: Value) -> Value {
     match (expected, actual) {
         (Value::String(text), _) if text == ANY => expected.clone(),
@@ -134,7 +134,7 @@ fn recorded(expected: &Value, actual: Value) -> Value {
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
-/// What the server writes in answer to these bytes.
+/// Returns what the server writes in answer to these bytes.
 #[track_caller]
 fn answers(bytes: &[u8]) -> Vec<Value> {
     let mut session = Session::start(&[], &[]);
@@ -188,7 +188,7 @@ fn answers_an_overlong_line_and_continues() {
 }
 
 #[test]
-fn answers_before_the_next_line_comes() {
+fn answers_before_the_next_line_arrives() {
     let mut session = Session::start(&[], &[]);
     for _ in 0..3 {
         session.send(PING);
@@ -215,7 +215,7 @@ fn lists_the_same_tools_in_both_eras() {
 }
 
 #[test]
-fn answers_a_call_alike_in_both_eras() {
+fn answers_a_call_in_the_same_way_in_both_eras() {
     let mut session = Session::start(&[], &[]);
     let mut stateless = session.call("proxmox_get_nodes", json!({}));
     session.send(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the bottom to the top: imports go down this list only.
+/// The rooms from bottom to top: imports may only go down this list.
 const ROOMS: &[&str] = &[
     "text", "request", "mcp", "settings", "error", "pve", "param", "answer", "row", "cluster",
     "safety", "tool", "tools", "server", "check", "cli", "main",
@@ -13,7 +13,7 @@ const ROOMS: &[&str] = &[
 /// What is said for all rooms at once.
 const TESTS: &[&str] = &["readme"];
 
-/// The lines of a file of `src` that are compiled into the program, without comments.
+/// Returns the lines of a file of `src` that are compiled into the program, without comments.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).expect("the source can be read");
     let text = text
@@ -26,7 +26,7 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every source file, with the name of its room.
+/// Returns every source file, with the name of its room.
 fn files() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![root.clone()];
@@ -58,7 +58,7 @@ fn files() -> Vec<(String, PathBuf)> {
     files
 }
 
-/// The rooms that `code` names: `crate::text::cut`, and in braces `use crate::{mcp, text};`.
+/// Returns the rooms that `code` names: `crate::text::cut`, and in braces `use crate::{mcp, text};`.
 fn imports(code: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
     let mut found = BTreeSet::new();
@@ -80,7 +80,7 @@ fn imports(code: &str) -> BTreeSet<String> {
     found
 }
 
-/// What the first file of a room says that it may import.
+/// Returns the rooms that the first file of a room says that it may import.
 fn allowed(room: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{room}.rs"));
     let text = fs::read_to_string(&path).unwrap_or_else(|err| panic!("{}: {err}", path.display()));
@@ -126,7 +126,7 @@ fn each_room_imports_what_it_declares() {
     }
 }
 
-/// Whether code names the right to send what changes something; in a text, `Changes` is a verb.
+/// Returns whether code names the type that can send changes; within texts, `Changes` is a verb.
 fn names_changes(code: &str) -> bool {
     ["Changes,", "Changes}", "Changes:", "Changes("]
         .iter()

@@ -17,7 +17,7 @@ fn start(fake: &Fake, more: &[(&str, &str)]) -> Session {
     fake.connect(&[&allowed[..], more].concat())
 }
 
-/// What a call says.
+/// Returns the text of a call.
 fn text(session: &mut Session, tool: &str, arguments: Value) -> String {
     let result = session.call(tool, arguments);
     let text = result["content"][0]["text"].as_str();
@@ -33,7 +33,7 @@ fn resources() -> Value {
 }
 
 #[test]
-fn asks_for_the_version_once_and_tries_nothing() {
+fn asks_for_the_version_once_instead_of_trying() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED]);
     let version = |version: &str| json!({ "request": "GET /version", "answer": { "data": { "release": "8.4", "version": version } } });
@@ -119,7 +119,7 @@ fn boundaries_apply_to_what_a_row_touches() {
             protected,
         ),
         (HA, json!({ "action": "add", "sid": "100" }), protected),
-        // A rule may move another guest with it.
+        // A rule may move another guest as well.
         (
             HA,
             json!({ "action": "migrate", "sid": "vm:101", "node": "pve2" }),
@@ -156,9 +156,9 @@ fn boundaries_apply_to_what_a_row_touches() {
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
 
-/// A move names the node that the guest goes to, and not the one that it leaves.
+/// A migration names the node that the guest moves to, but not the one that it leaves.
 #[test]
-fn a_node_boundary_keeps_guests_of_other_nodes_from_moving() {
+fn a_node_boundary_prevents_guests_of_other_nodes_from_moving() {
     let fake = Fake::start();
     let mut session = start(&fake, &[UNASKED, ("PROXMOX_NODES", "pve2")]);
     for action in ["migrate", "relocate"] {
@@ -171,7 +171,7 @@ fn a_node_boundary_keeps_guests_of_other_nodes_from_moving() {
 }
 
 #[test]
-fn a_question_shows_the_change_and_applies_to_nothing_else() {
+fn a_question_shows_the_change_and_applies_only_to_it() {
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
     let rule = |comment: &str, digest: &str| {
@@ -193,7 +193,7 @@ fn a_question_shows_the_change_and_applies_to_nothing_else() {
     let expected = "Delete firewall rule 0 of the cluster. It can cut connections off, or let them in.\n\
                     now: action=ACCEPT comment=ssh enable=1 pos=0 type=in";
     assert!(said.contains(expected), "{said}");
-    // Another rule is there by now: the user is asked about that one.
+    // Meanwhile another rule is at this position: the user is asked about that one.
     call["confirm_token"] = token(&said).into();
     let said = text(&mut session, RULE, call.clone());
     assert!(said.contains("comment=web"), "{said}");
@@ -215,7 +215,7 @@ fn token(said: &str) -> String {
 }
 
 #[test]
-fn ha_groups_are_of_version_8_and_rules_of_version_9() {
+fn ha_groups_need_version_8_and_rules_version_9() {
     const RULES: &str = "proxmox_list_ha_rules";
     const MANAGE: &str = "proxmox_manage_ha_rule";
     let group = json!({ "group": "g1", "type": "group", "nodes": "pve1:2,pve2", "restricted": 1, "digest": "4b3a" });
@@ -269,7 +269,7 @@ fn ha_groups_are_of_version_8_and_rules_of_version_9() {
 }
 
 #[test]
-fn a_question_says_what_the_tool_has_found_out() {
+fn a_question_includes_the_findings_of_the_tool() {
     let fake = Fake::start();
     let always = ("PROXMOX_CONFIRM", "always");
     let mut session = start(&fake, &[always]);
@@ -288,7 +288,7 @@ fn a_question_says_what_the_tool_has_found_out() {
 }
 
 #[test]
-fn turning_the_cluster_firewall_on_is_asked_about_with_what_lets_this_program_in() {
+fn asks_before_turning_the_cluster_firewall_on_and_shows_what_lets_this_program_in() {
     const SET: &str = "proxmox_set_firewall_options";
     let fake = Fake::start();
     let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
@@ -312,7 +312,7 @@ fn turning_the_cluster_firewall_on_is_asked_about_with_what_lets_this_program_in
 }
 
 #[test]
-fn jobs_are_of_the_guests_that_they_name_before_and_after() {
+fn a_job_concerns_the_guests_that_it_names_before_and_after() {
     let fake = Fake::start();
     let more = [
         UNASKED,
@@ -358,7 +358,7 @@ fn jobs_are_of_the_guests_that_they_name_before_and_after() {
 }
 
 #[test]
-fn what_a_job_loses_for_good_needs_a_token() {
+fn an_irreversible_change_of_a_job_needs_a_token() {
     let fake = Fake::start();
     let more = [("PROXMOX_TOOLSETS", "jobs")];
     let mut session = fake.connect(&[&[("PROXMOX_ALLOW_ELEVATED", "true")][..], &more].concat());

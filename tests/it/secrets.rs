@@ -1,4 +1,4 @@
-//! What is secret shows up nowhere, whatever is logged.
+//! Secrets appear nowhere, whatever is logged.
 
 use std::{env, fs, process};
 
@@ -8,7 +8,7 @@ use crate::fake::{Fake, TOKEN};
 
 const PASSWORD: &str = "correct-horse-battery";
 
-/// Runs calls that carry, echo and fail over secrets, with all logging on; gives all that the
+/// Runs calls that carry, echo and fail over secrets, with all logging on; returns everything that the
 /// program wrote.
 fn everything_written() -> String {
     let upid = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:vzcreate:105:root@pam!mcp:";
@@ -59,7 +59,7 @@ fn writes_neither_token_nor_password() {
         written.contains("DEBUG"),
         "nothing is logged, so this test shows nothing:\n{written}"
     );
-    // At trace level the wire would be dumped as hexadecimal, where no search finds a secret.
+    // At trace level the wire would be dumped in hexadecimal, where a search finds no secret.
     assert!(!written.contains("TRACE"), "{written}");
     for secret in [TOKEN, PASSWORD] {
         for piece in secret.as_bytes().windows(8) {
@@ -72,9 +72,9 @@ fn writes_neither_token_nor_password() {
     }
 }
 
-/// The login in a URL is as secret as a password of its own.
+/// The login in a URL is as secret as a separate password.
 #[test]
-fn the_login_in_a_url_is_neither_shown_nor_recorded() {
+fn neither_shows_nor_records_the_login_in_a_url() {
     let path = env::temp_dir().join(format!("proxmox-mcp-url-{}.log", process::id()));
     let fake = Fake::start();
     let settings = [

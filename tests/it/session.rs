@@ -6,9 +6,8 @@
 //! session.finish();
 //! ```
 //!
-//! The environment holds the given variables and nothing else. Every wait has a deadline, and every
-//! failure shows what the server wrote to standard error. A session that is dropped without
-//! [`Session::finish`] kills its server.
+//! The environment has only the given variables. Every wait has a deadline, and every failure shows what the
+//! server wrote to standard error. A session that is dropped without [`Session::finish`] kills its server.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -21,13 +20,13 @@ use serde_json::{Value, json};
 /// How long any one answer may take. Generous, since it only ends tests that fail.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What [`Session::next`] says of a server that has closed its output.
+/// The error of [`Session::next`] if the server has closed its output.
 const ENDED: &str = "ended without an answer";
 
 /// A running server.
 pub(crate) struct Session {
     child: Child,
-    /// `None` once it was closed.
+    /// `None` once it is closed.
     input: Option<Box<dyn Write + Send>>,
     lines: Receiver<String>,
     log: Option<JoinHandle<String>>,
@@ -38,12 +37,12 @@ pub(crate) struct Session {
 pub(crate) struct Remains {
     /// The messages that were not received.
     pub(crate) messages: Vec<Value>,
-    /// Everything it wrote to standard error.
+    /// Everything that it wrote to standard error.
     pub(crate) log: String,
 }
 
 impl Session {
-    /// Starts a server with these arguments and variables, on pipes as Python clients have them.
+    /// Starts a server with these arguments and variables, on pipes like those of Python clients.
     #[track_caller]
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = command(arguments, variables)
@@ -54,7 +53,7 @@ impl Session {
         Self::of(child, Box::new(input))
     }
 
-    /// Starts a server whose standard input is a socket, as Node makes it.
+    /// Starts a server whose standard input is a socket, as with Node clients.
     #[cfg(unix)]
     #[track_caller]
     pub(crate) fn start_on_socket(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
@@ -62,7 +61,7 @@ impl Session {
         use std::os::unix::net::UnixStream;
 
         let (ours, theirs) = UnixStream::pair().expect("there are sockets");
-        // Some clients leave the end that they hand out as their own library wants it.
+        // Some clients leave their end in the mode that their own library needs.
         let set = theirs.set_nonblocking(true);
         set.expect("a socket need not block");
         let child = command(arguments, variables)
@@ -75,7 +74,7 @@ impl Session {
     fn of(mut child: Child, input: Box<dyn Write + Send>) -> Self {
         let output = child.stdout.take().expect("it is piped");
         let mut errors = child.stderr.take().expect("it is piped");
-        // The pipes are emptied all the time, so that the server never waits for the test.
+        // The pipes are read all the time, so that the server never waits for the test.
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines() {
@@ -104,7 +103,7 @@ impl Session {
         self.send_bytes(format!("{line}\n").as_bytes());
     }
 
-    /// Sends these bytes and no newline.
+    /// Sends these bytes without a newline.
     #[track_caller]
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().expect("it is still open");
@@ -113,7 +112,7 @@ impl Session {
         }
     }
 
-    /// From now on sends this line again and again, as fast as the server reads, until that ends.
+    /// Keeps sending this line from now on, as fast as the server reads, until the server ends.
     pub(crate) fn flood(&mut self, line: &str) {
         let mut input = self.input.take().expect("it is still open");
         let lines = format!("{line}\n").repeat(1_000);
@@ -125,7 +124,7 @@ impl Session {
         self.input = None;
     }
 
-    /// The next message.
+    /// Returns the next message.
     #[track_caller]
     pub(crate) fn receive(&mut self) -> Value {
         match self.next() {
@@ -134,7 +133,7 @@ impl Session {
         }
     }
 
-    /// The next message, or why there is none.
+    /// Returns the next message, or why there is none.
     pub(crate) fn next(&mut self) -> Result<Value, String> {
         match self.lines.recv_timeout(DEADLINE) {
             Ok(line) => serde_json::from_str(&line)
@@ -144,13 +143,13 @@ impl Session {
         }
     }
 
-    /// Sends a request of revision 2026-07-28 and receives its answer, which must be the next message.
+    /// Sends a request of revision 2026-07-28 and returns its answer, which must be the next message.
     #[track_caller]
     pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         self.request_as(json!({}), method, params)
     }
 
-    /// The same from a client with these capabilities.
+    /// Does the same for a client with these capabilities.
     #[track_caller]
     pub(crate) fn request_as(
         &mut self,
@@ -171,7 +170,7 @@ impl Session {
         answer
     }
 
-    /// Calls a tool and gives its result.
+    /// Calls a tool and returns its result.
     #[track_caller]
     pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let params = json!({ "name": tool, "arguments": arguments });
@@ -219,7 +218,7 @@ impl Session {
     }
 }
 
-/// The program, with pipes for what it writes.
+/// Returns the program, with pipes for its output.
 fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
     command
@@ -233,7 +232,7 @@ fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // It has ended already, unless the test failed.
+        // It has already ended, unless the test failed.
         let _: io::Result<()> = self.child.kill();
         let _ = self.child.wait();
     }

@@ -8,7 +8,7 @@ use crate::session::Session;
 
 pub(crate) const SECRET: &str = "6f1de4c2-7b1e-4f0e-9d37-0a52c1b8e9aa";
 
-/// Runs the program with these arguments and variables alone, and no input.
+/// Runs the program with only these arguments and variables, and without input.
 pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     program(arguments, variables)
         .stdin(Stdio::null())
@@ -29,7 +29,7 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).expect("the output is UTF-8")
 }
 
-/// The message about a wrong command line, which exits with 2 and prints no result.
+/// Returns the message about a wrong command line, which exits with 2 and prints no result.
 #[track_caller]
 fn usage_error(arguments: &[&str]) -> String {
     let output = run(arguments, &[]);
@@ -191,7 +191,7 @@ fn lists_the_tools_without_settings() {
 }
 
 #[test]
-fn shows_what_a_tool_takes() {
+fn shows_the_parameters_of_a_tool() {
     let output = run(&["tools", "proxmox_get_node_disk_smart"], &[]);
     assert!(output.status.success());
     assert!(output.stderr.is_empty());
@@ -246,7 +246,7 @@ fn starts_with_invalid_settings_and_warns_in_one_line() {
 }
 
 #[test]
-fn warns_of_variables_that_have_no_effect_and_goes_on() {
+fn warns_about_variables_without_effect_and_continues() {
     let variables = [
         ("PROXMOX_ALLOW_ELEVATE", "true"),
         ("PROXMOX_PASSWORD", SECRET),
@@ -321,7 +321,7 @@ fn never_writes_the_secret() {
     ];
     let with = |variable, value| [complete.to_vec(), vec![(variable, value)]].concat();
     let only = |variable, value| vec![(variable, value)];
-    // A call is made where the settings are incomplete, so that nothing is ever sent.
+    // Calls are only made while the settings are incomplete, so that nothing is ever sent.
     for (arguments, variables) in [
         (&[][..], complete.to_vec()),
         (&["call", "proxmox_get_nodes"], with("PROXMOX_PORT", "0")),

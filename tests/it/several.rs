@@ -1,4 +1,4 @@
-//! One call about several guests: who is meant, what is asked, what is sent, and what came of each.
+//! One call for several guests: which guests are meant, what is asked, what is sent, and each outcome.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::fake::Fake;
 use crate::session::Session;
 
-/// A cluster that answers every request, and what it was asked to change, with how each task ends.
+/// A cluster that answers every request. It records the requested changes, and how each task ends.
 pub(crate) struct Cluster {
     fake: Fake,
     pub(crate) seen: Arc<Mutex<Seen>>,
@@ -17,14 +17,15 @@ pub(crate) struct Cluster {
 #[derive(Default)]
 pub(crate) struct Seen {
     changes: Vec<String>,
-    /// How often each task was looked at.
+    /// How often each task was polled.
     looks: Vec<String>,
     pub(crate) is_slow: bool,
 }
 
 impl Cluster {
-    /// With the VMs 100 (web01, pve1, tag prod, pool shop), 101 (web02, pve2, pool shop/eu), 102 (db01, pve1, stopped)
-    /// and the container 103 (mail, pve1). A task ends the third time it is looked at; that of 101 fails.
+    /// Starts a cluster with the VMs 100 (web01, pve1, tag prod, pool shop), 101 (web02, pve2, pool shop/eu),
+    /// 102 (db01, pve1, stopped) and the container 103 (mail, pve1). A task ends at its third poll; that of
+    /// 101 fails.
     pub(crate) fn start() -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let fake = Fake::answering({
@@ -40,7 +41,7 @@ impl Cluster {
         self.fake.connect(&all)
     }
 
-    /// The changes since the last call.
+    /// Returns the changes since the last call.
     pub(crate) fn changes(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock().expect("no test panics inside").changes)
     }
@@ -101,7 +102,7 @@ pub(crate) fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()
 }
 
-/// `status` of each guest.
+/// Returns the `status` of each guest.
 pub(crate) fn statuses(result: &Value) -> Vec<(u64, &str)> {
     let rows = result["structuredContent"]["guests"].as_array();
     let rows = rows.unwrap_or_else(|| panic!("no rows: {result}")).iter();
@@ -120,7 +121,7 @@ const STOP: [&str; 3] = [
 pub(crate) const UNASKED: (&str, &str) = ("PROXMOX_CONFIRM", "never");
 
 #[test]
-fn runs_side_by_side_and_one_that_fails_stops_nothing_else() {
+fn calls_run_side_by_side_and_a_failure_stops_no_other() {
     let cluster = Cluster::start();
     let mut session = cluster.serve(&[UNASKED]);
     let guests = json!([100, "web02", "102"]);
@@ -130,7 +131,7 @@ fn runs_side_by_side_and_one_that_fails_stops_nothing_else() {
     assert!(text(&result).contains("it is stuck"), "{}", text(&result));
     assert_eq!(result["isError"], true);
     assert_eq!(cluster.changes(), STOP);
-    // The second was started before the first had ended, the third only after that.
+    // The second was started before the first had ended, but the third only after that.
     let looks = &cluster.seen.lock().expect("no test panics inside").looks;
     let first = |vmid: &str| {
         let mut looks = looks.iter();
@@ -161,7 +162,7 @@ fn stop_on_error_starts_nothing_after_a_failure() {
 }
 
 #[test]
-fn nothing_is_sent_if_one_of_them_is_beyond_the_boundaries() {
+fn sends_nothing_if_one_guest_is_outside_the_boundaries() {
     let cluster = Cluster::start();
     for (setting, why) in [
         (("PROXMOX_PROTECTED", "102"), "guest 102 is protected"),
@@ -197,7 +198,7 @@ fn a_guest_of_the_other_kind_fails_the_call_unless_the_twin_does_it() {
 }
 
 #[test]
-fn a_preview_lists_who_is_meant() {
+fn a_preview_lists_the_guests() {
     let cluster = Cluster::start();
     let mut session = cluster.serve(&[]);
     for (selectors, expected) in [
@@ -253,14 +254,14 @@ fn takes_one_guest_or_several() {
             text(&result)
         );
     }
-    // What stands for nothing is nothing.
+    // Absent values count as not given.
     let arguments = json!({ "vmid": 0, "node": "", "guests": [102], "parallel": 0 });
     let result = session.call("proxmox_start_vm", arguments);
     assert_eq!(statuses(&result), [(102, "done")]);
 }
 
 #[test]
-fn the_number_of_guests_confirms_all_of_them() {
+fn typing_the_number_of_guests_confirms_all_of_them() {
     let cluster = Cluster::start();
     let mut session = cluster.serve(&[("PROXMOX_CONFIRM", "always")]);
     let call = |session: &mut Session, more: Value| {
@@ -358,7 +359,7 @@ fn one_token_confirms_all_of_them() {
         .nth(1)
         .expect("a token")
         .trim();
-    // Not with other arguments.
+    // It is not valid with other arguments.
     arguments["confirm_token"] = token.into();
     let mut others = arguments.clone();
     others["guests"] = json!([100, 101, 102]);
@@ -383,7 +384,7 @@ fn begin_stop(session: &mut Session, arguments: Value) {
     );
 }
 
-/// Waits until something was sent.
+/// Waits until a change was sent.
 fn wait_for_change(cluster: &Cluster) {
     for _ in 0..200 {
         if !cluster
@@ -401,7 +402,7 @@ fn wait_for_change(cluster: &Cluster) {
 }
 
 #[test]
-fn the_end_of_input_starts_nothing_more() {
+fn starts_nothing_after_the_end_of_input() {
     let cluster = Cluster::start();
     let mut session = cluster.serve(&[UNASKED]);
     begin_stop(
@@ -417,7 +418,7 @@ fn the_end_of_input_starts_nothing_more() {
 }
 
 #[test]
-fn a_cancellation_starts_nothing_more() {
+fn starts_nothing_after_a_cancellation() {
     let cluster = Cluster::start();
     let mut session = cluster.serve(&[UNASKED]);
     begin_stop(
@@ -439,7 +440,7 @@ fn a_cancellation_starts_nothing_more() {
 }
 
 #[test]
-fn no_guest_is_started_once_patience_has_ended() {
+fn starts_nothing_after_the_time_limit() {
     let cluster = Cluster::start();
     cluster.seen.lock().expect("no test panics inside").is_slow = true;
     let mut session = cluster.serve(&[UNASKED]);
@@ -477,7 +478,7 @@ fn tags_of_several_guests_change_and_the_others_stay() {
         "PUT /nodes/pve1/qemu/100/config",
         "PUT /nodes/pve1/lxc/103/config",
     ];
-    // Both have prod and web.
+    // Both have the tags prod and web.
     for (change, status, changes) in [
         (json!({ "add_tags": ["edge"] }), "done", &expected[..]),
         (json!({ "add_tags": ["web"] }), "unchanged", &[]),

@@ -16,11 +16,11 @@ struct Host {
 #[derive(Default)]
 struct State {
     seen: Vec<String>,
-    /// Tasks end once so many lists of nodes were asked for.
+    /// Tasks end once the nodes were listed this many times.
     reads: usize,
 }
 
-/// How often `state` has seen a list of nodes.
+/// Returns how often the nodes were listed.
 fn reads(state: &State) -> usize {
     let reads = state.seen.iter().filter(|seen| *seen == "GET /nodes");
     reads.count()
@@ -55,7 +55,7 @@ fn answer(state: &mut State, request: &str) -> Value {
 }
 
 impl Host {
-    /// One whose tasks end after so many reads.
+    /// Starts a host whose tasks end after so many reads.
     fn start(reads: usize) -> Self {
         let state = Arc::new(Mutex::new(State {
             reads,
@@ -73,14 +73,14 @@ impl Host {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The changes that it was asked for, by their paths.
+    /// Returns the paths of the changes that were requested.
     fn changes(&self) -> Vec<String> {
         let state = self.state();
         let changes = state.seen.iter().filter(|seen| !seen.starts_with("GET "));
         changes.cloned().collect()
     }
 
-    /// How often it was asked for this.
+    /// Returns how often this was requested.
     fn count(&self, request: &str) -> usize {
         let state = self.state();
         state
@@ -90,7 +90,7 @@ impl Host {
             .count()
     }
 
-    /// A session with a client that speaks this revision.
+    /// Starts a session with a client of this revision.
     fn connect(&self, revision: &str) -> Session {
         let mut session = self.fake.connect(&[
             ("PROXMOX_ALLOW_ELEVATED", "true"),
@@ -115,7 +115,7 @@ fn call(id: &str, tool: &str, arguments: Value) -> String {
     request(id, "tools/call", params)
 }
 
-/// A call that waits for its task, which its id is the VMID for.
+/// Returns a call that waits for its task; its ID is the VMID.
 fn stop(vmid: &str) -> String {
     let arguments = json!({ "node": "pve1", "vmid": vmid, "wait_timeout": 50 });
     call(vmid, "proxmox_stop_vm", arguments)
@@ -130,7 +130,7 @@ fn cancel(id: &str) -> String {
     json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params }).to_string()
 }
 
-/// The ids of the next answers, none of which is an error.
+/// Returns the IDs of the next answers, none of which is an error.
 fn ids(session: &mut Session, count: usize) -> Vec<Value> {
     let answers = (0..count).map(|_| session.receive());
     answers
@@ -151,12 +151,12 @@ fn answers_ten_reads_while_two_calls_wait() {
     for read in &reads {
         session.send(&nodes(read));
     }
-    // Neither task ends before the last of them was asked for.
+    // Neither task ends before the last of the reads.
     assert_eq!(ids(&mut session, 10), reads);
     let mut waited = ids(&mut session, 2);
     waited.sort_by_key(Value::to_string);
     assert_eq!(waited, ["100", "101"]);
-    // Each was started in its turn.
+    // Each was started in turn.
     let stops = ["100", "101"].map(|vmid| format!("POST /nodes/pve1/qemu/{vmid}/status/stop"));
     assert_eq!(host.changes(), stops);
     let seen = host.state().seen.clone();
@@ -217,7 +217,7 @@ fn a_busy_client_does_not_delay_a_waiting_call() {
 }
 
 #[test]
-fn a_batch_is_answered_when_all_of_it_is() {
+fn answers_a_batch_when_all_its_messages_are_done() {
     let host = Host::start(1);
     let mut session = host.connect("2025-03-26");
     let note = r#"{"jsonrpc":"2.0","method":"notifications/other"}"#;
@@ -239,7 +239,7 @@ fn a_batch_is_answered_when_all_of_it_is() {
         .collect();
     assert_eq!(ids, ["100", "ping", "101"]);
 
-    // What was cancelled is left out; a batch of which nothing is left has no answer.
+    // Cancelled requests are left out; a batch of which nothing is left has no answer.
     host.state().reads = 2;
     session.send(&format!("[{},{}]", stop("102"), stop("103")));
     session.send(&format!("[{}]", stop("104")));

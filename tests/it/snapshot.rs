@@ -1,9 +1,9 @@
-//! Files that hold what the program is to produce: `UPDATE_FIXTURES=1 cargo test` rewrites them.
+//! Files that contain the expected output of the program: `UPDATE_FIXTURES=1 cargo test` rewrites them.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Fails unless the file at `path`, below the package, holds exactly `actual`.
+/// Fails unless the file at `path`, below the package, contains exactly `actual`.
 #[track_caller]
 pub(crate) fn check(path: &str, actual: &str) {
     if let Some(difference) = difference(path, actual) {
@@ -11,7 +11,7 @@ pub(crate) fn check(path: &str, actual: &str) {
     }
 }
 
-/// How the file at `path` differs from `actual`; a missing file does. When updating, the file is
+/// Returns how the file at `path` differs from `actual`, also if it is missing. When updating, the file is
 /// written instead.
 pub(crate) fn difference(path: &str, actual: &str) -> Option<String> {
     let file = below_package(path);
@@ -20,13 +20,13 @@ pub(crate) fn difference(path: &str, actual: &str) -> Option<String> {
         return None;
     }
     if env::var_os("UPDATE_FIXTURES").is_some() {
-        // Other tests read fixtures at the same time: they see the old file or the new one.
+        // Other tests read fixtures at the same time: they see either the old file or the new one.
         let new = file.with_extension("new");
         fs::write(&new, actual).expect("the folder of the file can be written to");
         fs::rename(&new, &file).expect("the file can be replaced");
         return None;
     }
-    // `split`, unlike `lines`, tells a last line with a line end from one without.
+    // Unlike `lines`, `split` distinguishes a last line with a line end from one without.
     let old: Vec<&str> = expected.split('\n').collect();
     let new: Vec<&str> = actual.split('\n').collect();
     let same = old
@@ -42,7 +42,7 @@ pub(crate) fn difference(path: &str, actual: &str) -> Option<String> {
     ))
 }
 
-/// `path` as an absolute one.
+/// Returns the absolute path of `path`.
 pub(crate) fn below_package(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

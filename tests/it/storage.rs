@@ -1,4 +1,4 @@
-//! The tools for storages, where one call is not enough to show what they do.
+//! Tools for storages whose behaviour takes more than one call to show.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::fake::Fake;
 use crate::session::Session;
 
-/// A directory of one test, which holds `debian.iso`.
+/// The directory of one test, with `debian.iso`.
 pub(crate) struct Uploads(PathBuf);
 
 impl Uploads {
@@ -25,12 +25,12 @@ impl Uploads {
         self.0.to_str().expect("it is UTF-8")
     }
 
-    /// A text with another path of it, the same on each machine.
+    /// Replaces its path in a text by one that is the same on every machine.
     pub(crate) fn hidden(&self, text: &str) -> String {
         text.replace(self.path(), "/uploads")
     }
 
-    /// The names of the files in it, sorted.
+    /// Returns the names of the files in it, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("it is there");
         let names = entries.map(|entry| entry.expect("it can be read").file_name());
@@ -44,12 +44,12 @@ impl Uploads {
 
 impl Drop for Uploads {
     fn drop(&mut self) {
-        // What is left over is in a folder for that.
+        // Anything left over is in the directory for temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A server with these settings as well.
+/// Starts a server that also has these settings.
 fn connect(fake: &Fake, uploads: &Uploads, more: &[(&str, &str)]) -> Session {
     let own = [
         ("PROXMOX_TOOLSETS", "storage"),
@@ -60,7 +60,7 @@ fn connect(fake: &Fake, uploads: &Uploads, more: &[(&str, &str)]) -> Session {
     fake.connect(&settings)
 }
 
-/// The text of a call's result, and whether it is an error.
+/// Returns the text of a call's result, and whether it is an error.
 fn call(session: &mut Session, tool: &str, arguments: Value) -> (String, bool) {
     let result = session.call(tool, arguments);
     let text = result["content"][0]["text"].as_str().unwrap_or_default();
@@ -93,7 +93,7 @@ fn sent(filename: &str) -> Value {
 }
 
 #[test]
-fn an_upload_that_replaces_a_file_is_confirmed_and_no_other() {
+fn confirms_only_an_upload_that_replaces_a_file() {
     let uploads = Uploads::of("confirmed");
     let fake = Fake::playing(json!([content(), sent("new.iso")]));
     let mut session = connect(&fake, &uploads, &[]);
@@ -129,7 +129,7 @@ fn an_upload_that_replaces_a_file_is_confirmed_and_no_other() {
 }
 
 #[test]
-fn what_the_version_does_not_know_is_refused_before_anything_is_looked_at() {
+fn refuses_what_the_version_does_not_know_before_anything_is_read() {
     let uploads = Uploads::of("versions");
     let version = |version: &str| json!([{ "request": "GET /version", "answer": { "data": { "version": version } } }]);
     let on = json!({ "node": "pve1", "storage": "local" });
@@ -174,7 +174,7 @@ fn what_the_version_does_not_know_is_refused_before_anything_is_looked_at() {
 }
 
 #[test]
-fn nothing_is_left_of_a_restore_that_fails() {
+fn a_failed_restore_leaves_nothing_behind() {
     let uploads = Uploads::of("failing");
     let fake = Fake::playing(json!([{
         "request": "GET /nodes/pve1/storage/pbs1/file-restore/download",
@@ -197,7 +197,7 @@ fn nothing_is_left_of_a_restore_that_fails() {
 }
 
 #[test]
-fn backups_are_within_the_boundaries_of_their_guests() {
+fn the_boundaries_of_a_guest_apply_to_its_backups() {
     let uploads = Uploads::of("boundaries");
     let pruned = json!({
         "request": "GET /nodes/pve1/storage/local/prunebackups",
@@ -250,7 +250,7 @@ fn backups_are_within_the_boundaries_of_their_guests() {
             json!([]),
             true,
         ),
-        // It reads, and changes nothing of the guest.
+        // It only reads, and changes nothing of the guest.
         (
             "proxmox_restore_backup_file",
             &restore,
@@ -269,7 +269,7 @@ fn backups_are_within_the_boundaries_of_their_guests() {
 }
 
 #[test]
-fn without_directories_no_file_is_touched_and_the_setting_is_named() {
+fn without_directories_touches_no_file_and_names_the_setting() {
     let fake = Fake::start();
     let settings = [
         ("PROXMOX_TOOLSETS", "storage"),
@@ -286,7 +286,7 @@ fn without_directories_no_file_is_touched_and_the_setting_is_named() {
 }
 
 #[test]
-fn a_password_in_a_query_is_in_no_log_and_no_answer() {
+fn neither_logs_nor_shows_a_password_in_a_query() {
     let uploads = Uploads::of("password");
     let audit = uploads.0.join("audit.log");
     let audit = audit.to_str().expect("it is UTF-8");

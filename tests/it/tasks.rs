@@ -1,7 +1,7 @@
-//! The extension Tasks: a call that goes on as a task, and what its client can ask about it then.
+//! The Tasks extension: a call that continues as a task, and what its client can request about it.
 //!
-//! Each test holds the id of the same task against a server of its own, so every one of them shows that
-//! the id outlives the process that made it.
+//! Each test uses the ID of the same task with a server of its own, which shows that the ID outlives the
+//! process that made it.
 
 use std::sync::OnceLock;
 
@@ -23,7 +23,7 @@ fn with_tasks() -> Value {
     json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } })
 }
 
-/// What a client that knows tasks is answered.
+/// Returns the answer to a client that supports tasks.
 #[track_caller]
 fn ask(session: &mut Session, method: &str, params: Value) -> Value {
     session.request_as(with_tasks(), method, params)
@@ -54,7 +54,7 @@ fn log(limit: u64, lines: &[&str]) -> Value {
     })
 }
 
-/// Where the host says when the task ended: 2026-07-14 09:13:00Z.
+/// Returns where the host says when the task ended: 2026-07-14 09:13:00Z.
 fn ended() -> Value {
     json!({
         "request": "GET /nodes/pve1/tasks",
@@ -70,7 +70,7 @@ fn guest_runs() -> Value {
     })
 }
 
-/// The result of the call that started the task; it took two seconds.
+/// Returns the result of the call that started the task; it took two seconds.
 fn created() -> &'static Value {
     static CREATED: OnceLock<Value> = OnceLock::new();
     CREATED.get_or_init(|| {
@@ -92,7 +92,7 @@ fn id() -> Value {
     json!({ "taskId": created()["taskId"] })
 }
 
-/// What `tasks/get` is answered by a new server while the host plays `exchanges`.
+/// Returns a new server's answer to `tasks/get` while the host plays `exchanges`.
 #[track_caller]
 fn get(exchanges: Value) -> Value {
     let params = id();
@@ -112,7 +112,7 @@ fn check_unknown(answer: &Value) {
 }
 
 #[test]
-fn a_call_that_takes_long_becomes_a_task() {
+fn a_long_call_becomes_a_task() {
     let mut created = created().clone();
     let id = created["taskId"].take();
     let id = id.as_str().expect("the id is a string");
@@ -135,7 +135,7 @@ fn a_call_that_takes_long_becomes_a_task() {
 }
 
 #[test]
-fn no_two_calls_are_given_the_same_id() {
+fn no_two_calls_get_the_same_id() {
     let fake = Fake::playing(json!([{
         "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID },
     }]));
@@ -147,7 +147,7 @@ fn no_two_calls_are_given_the_same_id() {
     });
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
     session.send(&request.to_string());
-    // The end of the input ends the wait.
+    // The end of input ends the wait.
     let [answer] = &session.finish().messages[..] else {
         panic!("one message answers one call");
     };
@@ -157,7 +157,7 @@ fn no_two_calls_are_given_the_same_id() {
 }
 
 #[test]
-fn a_running_task_says_its_last_line_and_then_how_it_ended() {
+fn a_task_reports_its_last_line_and_then_its_result() {
     let params = id();
     let fake = Fake::playing(json!([
         running(),
@@ -189,7 +189,7 @@ fn a_running_task_says_its_last_line_and_then_how_it_ended() {
     session.finish();
     assert_eq!(fake.problems(), Vec::<String>::new());
 
-    // The result is that of a call that waits.
+    // The result is that of a call that waited.
     let fake = Fake::playing(json!([
         { "request": "POST /nodes/pve1/qemu/100/status/start", "answer": { "data": UPID } },
         stopped("OK"),
@@ -203,7 +203,7 @@ fn a_running_task_says_its_last_line_and_then_how_it_ended() {
 }
 
 #[test]
-fn a_task_that_failed_is_completed_with_an_error_for_the_model() {
+fn a_failed_task_is_completed_with_an_error_for_the_model() {
     for exit in ["start failed: QEMU exited with code 1", "unexpected status"] {
         let answer = get(json!([stopped(exit), log(8, &["| no memory"]), ended()]));
         let result = &answer["result"];
@@ -221,7 +221,7 @@ fn a_task_that_failed_is_completed_with_an_error_for_the_model() {
 }
 
 #[test]
-fn a_task_that_was_interrupted_is_cancelled() {
+fn an_interrupted_task_is_cancelled() {
     for exit in ["received interrupt", "clone failed: interrupted by signal"] {
         let answer = get(json!([stopped(exit), log(8, &[]), ended()]));
         let result = &answer["result"];
@@ -232,7 +232,7 @@ fn a_task_that_was_interrupted_is_cancelled() {
 }
 
 #[test]
-fn a_task_whose_record_is_gone_is_unknown() {
+fn a_task_without_a_record_is_unknown() {
     check_unknown(&get(json!([{
         "request": format!("GET {TASK}/status"),
         "status": 500,
@@ -259,7 +259,7 @@ fn a_failed_poll_does_not_end_the_task() {
 }
 
 #[test]
-fn rejects_an_id_of_another_token_or_one_that_was_changed() {
+fn rejects_an_id_that_belongs_to_another_token_or_was_changed() {
     let fake = Fake::playing(json!([]));
     let methods = ["tasks/get", "tasks/cancel", "tasks/update"];
     let other = "00000000-9abc-4def-8123-456789abcdef";
@@ -392,7 +392,7 @@ fn a_task_lasts_until_the_start_that_follows_it() {
             running.clone(),
             running,
         ];
-        // The task is over, and the guest not yet up.
+        // The task has ended, but the guest is not running yet.
         let down = || is_reboot.then(|| state("stopped"));
         exchanges.push(ended(&upid, "OK"));
         exchanges.extend(down());
@@ -453,7 +453,7 @@ fn a_call_with_an_explicit_wait_does_not_become_a_task() {
     let arguments = json!({ "node": "pve1", "vmid": 100, "wait": false });
     let answer = ask(&mut session, "tools/call", start_vm(arguments));
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
-    // Nor is one whose client does not say, in this request, that it knows tasks.
+    // Nor does the call of a client that does not declare in the request that it supports tasks.
     let arguments = json!({ "node": "pve1", "vmid": 100 });
     let answer = session.request("tools/call", start_vm(arguments));
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");

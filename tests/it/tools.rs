@@ -25,7 +25,7 @@ const UNASKED: [(&str, &str); 3] = [
 fn each_tool_sends_and_returns_what_its_fixture_shows() {
     let tools = Mutex::new(fixture::tools().into_iter());
     let problems = Mutex::new(Vec::new());
-    // Some calls wait for tasks: side by side they wait less.
+    // Some calls wait for tasks, so run them in parallel.
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -223,8 +223,8 @@ fn shows_a_generated_password_only_if_the_container_exists() {
     }
 }
 
-/// Answers as a host that makes a container and starts it, tasks that run for as long as they have no
-/// exit status; returns the password that it was given.
+/// Plays a host that creates a container and starts it, in tasks that run as long as they have no exit
+/// status; returns the password that it received.
 fn create_a_container(host: &Server, exit: Option<&str>, of_start: Option<&str>) -> String {
     let mut password = String::new();
     for mut request in host.incoming_requests() {
@@ -269,7 +269,7 @@ fn create_a_container(host: &Server, exit: Option<&str>, of_start: Option<&str>)
 }
 
 #[test]
-fn the_data_of_each_read_contains_all_that_the_host_sent() {
+fn the_data_of_each_read_contains_everything_that_the_host_sent() {
     let mut checked = 0;
     for tool in fixture::tools() {
         let fixture = Fixture::of(&tool).expect("it is well-formed");
@@ -288,8 +288,8 @@ fn the_data_of_each_read_contains_all_that_the_host_sent() {
         let mut shown = BTreeSet::new();
         keys(&structured.expect("a success has data"), &mut shown);
         for exchange in &case.exchanges {
-            // What a tool looks up beside what it is asked for, and lines, each of them a text. Waiting
-            // asks how a task ended; the rest is in its id.
+            // The exceptions: extra lookups, and lists of lines, each of them a text. A wait asks how a task
+            // ended; the rest is in its ID.
             let path = exchange.request.trim_start_matches("GET ");
             let is_aside = path == "/cluster/resources" && tool != "proxmox_get_vms"
                 || path == "/nodes" && tool != "proxmox_get_nodes"
@@ -297,9 +297,9 @@ fn the_data_of_each_read_contains_all_that_the_host_sent() {
                 || path == "/version" && tool != "proxmox_get_version"
                 || path.ends_with("/log")
                 || path.ends_with("/time")
-                // Of what is summarised, what it comes to.
+                // These are summarised.
                 || path.ends_with("/agent/file-read")
-                // Of a tree, its leaves.
+                // This tree is shown by its leaves.
                 || path.ends_with("/ceph/osd")
                 || path.ends_with("/rrddata")
                 || path.ends_with("/network-get-interfaces")
@@ -318,7 +318,7 @@ fn the_data_of_each_read_contains_all_that_the_host_sent() {
     assert!(checked >= 30, "{checked} tools");
 }
 
-/// All keys of all objects in `value`.
+/// Collects all keys of all objects in `value`.
 fn keys(value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| keys(item, into)),
@@ -372,7 +372,7 @@ fn a_dry_run_shows_encoded_values_as_readable_text() {
 }
 
 #[test]
-fn no_reply_of_a_host_ends_the_program() {
+fn no_answer_of_a_host_ends_the_program() {
     for answer in [
         json!(null),
         json!([{}]),
@@ -413,7 +413,7 @@ fn no_reply_of_a_host_ends_the_program() {
             let fixture = Fixture::of(&tool).expect("it is well-formed");
             let arguments = json!(fixture.cases[0].arguments);
             match call(&mut session, &tool, arguments) {
-                // Not from Proxmox, so nothing was done.
+                // The answer is not from Proxmox, so nothing was done.
                 Ok((text, Some(_))) if answer.get("data").is_none() => {
                     panic!("{tool}, answered {answer}: {text}")
                 }
@@ -466,7 +466,7 @@ fn no_change_is_reported_as_done_without_evidence() {
         let mut is_first = true;
         for (status, answer) in &answers {
             let mut exchanges = exchanges.to_vec();
-            // A session asks for it once.
+            // A session asks for it only once.
             exchanges.retain(|exchange| is_first || exchange.request != "GET /version");
             let change = exchanges.last_mut().expect("there is one");
             let data = answer.as_ref().and_then(|answer| answer.get("data"));
@@ -490,7 +490,7 @@ fn no_change_is_reported_as_done_without_evidence() {
     assert!(changes >= 41, "{changes} tools that change something");
 }
 
-/// Answers one request with the id of a task; returns its body.
+/// Answers one request with the UPID of a task; returns its body.
 fn start_a_task(host: &Server) -> String {
     let mut request = host.recv().expect("a request comes");
     let mut body = String::new();
@@ -505,7 +505,7 @@ fn start_a_task(host: &Server) -> String {
     body
 }
 
-/// Plays all cases of one tool; says what is not as its fixture shows it.
+/// Plays all cases of one tool; returns what differs from its fixture.
 fn replay(tool: &str) -> Vec<String> {
     let path = fixture::path(tool);
     let fixture = match Fixture::of(tool) {
@@ -547,7 +547,7 @@ fn replay(tool: &str) -> Vec<String> {
     problems
 }
 
-/// What the data of a change has that is known from the call or the text; that of a read is whole.
+/// Returns what the data of a change repeats from the call or the text; the data of a read is always whole.
 fn repeated(tool: &str, case: &Case, text: &str, data: &Value) -> Vec<String> {
     if !text.starts_with('✅') || tool == "proxmox_wait_task" {
         return Vec::new();
@@ -561,12 +561,12 @@ fn repeated(tool: &str, case: &Case, text: &str, data: &Value) -> Vec<String> {
     repeated.chain(known).map(str::to_owned).collect()
 }
 
-/// The program, connected to a fake host, with elevated tools allowed.
+/// Starts the program, connected to a fake host, with elevated tools allowed.
 fn start(fake: &Fake) -> Session {
     fake.connect(&UNASKED)
 }
 
-/// With files to upload, and the login of root@pam.
+/// Does the same with files to upload and the login of root@pam.
 fn start_with(fake: &Fake, uploads: &Uploads) -> Session {
     let dirs = ("PROXMOX_UPLOAD_DIRS", uploads.path());
     let login = login("root@pam");
@@ -575,7 +575,7 @@ fn start_with(fake: &Fake, uploads: &Uploads) -> Session {
     fake.connect(&settings)
 }
 
-/// The text and the structured content of a call.
+/// Returns the text and the structured content of a call.
 fn call(
     session: &mut Session,
     tool: &str,
@@ -600,9 +600,9 @@ fn call(
     Ok((text.to_owned(), structured))
 }
 
-/// What the contract check calls tools with.
+/// The arguments with which the contract check calls tools.
 #[test]
-fn the_arguments_for_the_contract_check_are_of_tools_that_there_are() {
+fn the_arguments_for_the_contract_check_are_for_existing_tools() {
     let file = snapshot::below_package(".ci/contract-args.json");
     let text = std::fs::read_to_string(file).expect("it can be read");
     let calls: serde_json::Map<String, Value> = serde_json::from_str(&text).expect("it is JSON");

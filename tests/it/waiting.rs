@@ -14,8 +14,8 @@ use crate::session::Session;
 const UPID: &str = "UPID:pve1:0012A4F3:03B6C2D1:6A55FD63:qmstop:100:root@pam!mcp:";
 const TASK: &str = "/nodes/pve1/tasks/UPID%3Apve1%3A0012A4F3%3A03B6C2D1%3A6A55FD63%3Aqmstop%3A100%3Aroot%40pam%21mcp%3A";
 
-/// A host that stops a VM in a task, which is seen to run so many times before it has ended, with
-/// lines in its log for who asks.
+/// Starts a host that stops a VM in a task, which is running for this many polls before it ends; its log has
+/// lines for progress.
 fn host(looks: usize, with_log: bool) -> Fake {
     let mut exchanges = vec![json!({
         "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },
@@ -56,7 +56,7 @@ fn hello(session: &mut Session) {
     assert_eq!(session.receive()["id"], "hello");
 }
 
-/// A call that waits for its task.
+/// Returns a call that waits for its task.
 fn stop(id: &str) -> String {
     request(
         id,
@@ -86,7 +86,7 @@ fn cancel(id: &str) -> String {
     json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params }).to_string()
 }
 
-/// The next message that is not about progress.
+/// Returns the next message that is not about progress.
 fn answer(session: &mut Session) -> Value {
     loop {
         let message = session.receive();
@@ -96,7 +96,7 @@ fn answer(session: &mut Session) -> Value {
     }
 }
 
-/// Waits until the call is seen to wait.
+/// Waits until the call is known to be waiting.
 fn progress(session: &mut Session) -> Value {
     let message = session.receive();
     assert_eq!(message["method"], "notifications/progress", "{message}");
@@ -121,7 +121,7 @@ fn answers_other_requests_while_a_call_waits() {
 }
 
 #[test]
-fn follows_a_task_whoever_started_it() {
+fn follows_a_task_that_someone_else_started() {
     let user = r"o#1%2F?\x;ü@ldap!a";
     let upid = UPID.replace("root@pam!mcp", user);
     let encoded = "o%231%252F%3F%5Cx%3B%C3%BC%40ldap%21a";
@@ -208,7 +208,7 @@ fn progress_reads_only_the_end_of_a_long_log() {
 }
 
 #[test]
-fn a_slow_host_does_not_lengthen_the_wait() {
+fn a_slow_host_does_not_prolong_the_wait() {
     let mut exchanges = vec![json!({
         "request": "POST /nodes/pve1/qemu/100/status/stop", "answer": { "data": UPID },
     })];
@@ -260,7 +260,7 @@ fn a_cancelled_wait_is_not_answered_and_sends_nothing_more() {
 }
 
 #[test]
-fn a_cancelled_wait_for_the_task_of_another_call_leaves_its_id_as_well() {
+fn cancelling_a_wait_for_the_task_of_another_call_also_logs_its_id() {
     let fake = Fake::start();
     let mut exchanges = Vec::new();
     for look in 0..50 {
@@ -304,7 +304,7 @@ impl Host {
         }
     }
 
-    /// A server that connects to it, and waits for its answers longer than this test may take.
+    /// Starts a server that connects to it, and waits for answers longer than this test may take.
     fn connect(&self) -> Session {
         let address = self.listener.local_addr().expect("it is bound");
         let variables = [
@@ -323,7 +323,7 @@ impl Host {
         self.listener.accept().expect("the server connects").0
     }
 
-    /// The connection, once the head of this request has come.
+    /// Returns the connection, once the head of this request has arrived.
     fn take(&self, method: &str) -> TcpStream {
         let mut stream = BufReader::new(self.accept());
         let mut line = String::new();
@@ -337,8 +337,8 @@ impl Host {
     }
 }
 
-/// Sends the same again and again, with pauses too short for a look at the client, until it is
-/// stopped or the other side closes.
+/// Sends the same bytes again and again, with pauses too short for polling the client, until it is stopped or
+/// the other side closes.
 struct Drip {
     stop: Sender<()>,
     thread: JoinHandle<TcpStream>,
@@ -357,7 +357,7 @@ impl Drip {
         Self { stop, thread }
     }
 
-    /// The connection, to go on with.
+    /// Stops, and returns the connection for further use.
     fn stop(self) -> TcpStream {
         self.stop.send(()).expect("the connection is still open");
         self.thread.join().expect("it does not panic")
@@ -370,7 +370,7 @@ impl Drip {
     }
 }
 
-/// How the answer of a host that drips begins, and what of it comes again and again.
+/// The beginning of the answer of a dripping host, and what it then repeats.
 const DRIPS: [(&str, &[u8]); 2] = [
     ("HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
     ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" "),
@@ -380,7 +380,7 @@ fn nodes() -> String {
     request("call", "tools/call", json!({ "name": "proxmox_get_nodes" }))
 }
 
-/// A call whose answer has begun, and drips.
+/// Starts a call whose answer has begun, and drips.
 fn dripping(begun: &str, bytes: &'static [u8]) -> (Host, Session, Drip) {
     let host = Host::new("http");
     let mut session = host.connect();
@@ -512,7 +512,7 @@ fn a_change_cancelled_after_sending_is_made_but_not_answered() {
 }
 
 #[test]
-fn a_call_that_is_cancelled_after_its_change_leaves_the_change_in_the_log() {
+fn a_call_cancelled_after_its_change_leaves_the_change_in_the_log() {
     let host = Host::new("http");
     let mut session = host.connect();
     let resize = json!({
@@ -559,7 +559,7 @@ fn answers_open_calls_after_the_end_of_input_without_sending_more() {
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
 
-/// What answers a request whose connection it is.
+/// Answers the request on this connection.
 fn respond(mut stream: TcpStream, data: &Value) {
     let body = json!({ "data": data });
     let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}");
@@ -603,7 +603,7 @@ fn a_call_cancelled_before_its_turn_is_never_started() {
 }
 
 #[test]
-fn a_cancellation_that_comes_too_late_or_names_nothing_is_ignored() {
+fn ignores_a_cancellation_that_is_late_or_names_no_request() {
     let fake = host(0, false);
     let mut session = start(&fake, Session::start);
     session.send(&stop("call"));
@@ -636,7 +636,7 @@ fn the_end_of_input_ends_a_wait_with_what_is_known() {
             text.contains("not finished") && text.contains(UPID),
             "{text}"
         );
-        // The wait was cut short, so nothing is said of its usual length.
+        // The wait was cut short, so its usual length is not mentioned.
         assert!(!text.contains(" after "), "{text}");
         assert_eq!(session.finish().messages, Vec::<Value>::new());
         assert!(

@@ -1,4 +1,4 @@
-//! The result of a successful call: a text to read and the same as data, each complete in itself.
+//! The result of a successful call: a text to read, and the same content as data. Each is complete in itself.
 //!
 //! May import: `text`, `request`, `settings`, `error`, `pve`, `param`.
 
@@ -24,28 +24,28 @@ use crate::text::upid::Upid;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) text: String,
-    /// Raw numbers and strings, under Proxmox's own names.
+    /// Raw numbers and strings under Proxmox's own names.
     pub(crate) data: Map<String, Value>,
-    /// The task that was started; text and data then contain only what is to be said in addition.
+    /// The task that was started; text and data then only have what is to be said in addition.
     pub(crate) task: Option<Task>,
-    /// A secret generated for what the task creates, shown only once that exists.
+    /// A secret generated for what the task creates, which is shown only once that exists.
     pub(crate) generated: Option<GeneratedSecret>,
     /// Adds what can be read once the action, including its task, has succeeded.
     pub(crate) then: Option<Then>,
-    /// Whether the call waits for the task although `wait` was not given.
+    /// Whether the call waits for the task even without `wait`.
     pub(crate) waits: bool,
-    /// The change that follows once the task has succeeded, for which the call waits.
+    /// The change that follows once the task has succeeded; the call waits for both.
     pub(crate) follow_up: Option<Box<FollowUp>>,
-    /// What else the call waits for; its outcome then replaces this answer.
+    /// What else the call waits for; the outcome replaces this answer.
     pub(crate) wait: Option<Wait>,
     /// Whether a part of what was to be done failed, which the rows tell.
     pub(crate) is_failure: bool,
 }
 
-/// A secret generated for one call; this program does not keep it.
+/// A secret generated for one call, which this program does not keep.
 #[derive(Debug)]
 pub(crate) struct GeneratedSecret {
-    /// What it is called in the data.
+    /// Its name in the data.
     pub(crate) name: &'static str,
     /// What it is, in words.
     pub(crate) what: &'static str,
@@ -54,17 +54,17 @@ pub(crate) struct GeneratedSecret {
 
 pub(crate) type Then = fn(&Reader, &Args, Answer) -> Answer;
 
-/// A task that a call has started.
+/// A task that a call started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     /// What it does, in words: `Start VM 100`.
     pub(crate) what: String,
     pub(crate) upid: String,
-    /// Whether it is to start its guest at the end, in a task of its own; `None` if unknown.
+    /// Whether it starts its guest at the end, in a task of its own; `None` if unknown.
     pub(crate) starts: Option<bool>,
     /// The VMID chosen for the guest that it creates.
     pub(crate) chosen: Option<u64>,
-    /// What else to know about it: what was chosen by default, what has no effect.
+    /// What else to report: defaults that were chosen, and arguments without effect.
     pub(crate) remarks: Vec<String>,
 }
 
@@ -85,9 +85,9 @@ pub(crate) struct Table {
 pub(crate) struct Fields {
     /// The first line, a template such as `VM {vmid} on {node}`.
     pub(crate) heading: &'static str,
-    /// The keys to show first, and how; others follow unformatted.
+    /// The keys to show first, and how; the others follow without formatting.
     pub(crate) columns: &'static [Column],
-    /// Keys omitted from the text, which names them at its end.
+    /// Keys to omit from the text, which lists them at its end.
     pub(crate) hidden: &'static [&'static str],
 }
 
@@ -95,9 +95,9 @@ pub(crate) struct Fields {
 pub(crate) struct Column {
     key: &'static str,
     cell: Cell,
-    /// A template for numbers that would be misread without words: `life left {}%`.
+    /// A template for numbers that could be misread without words: `life left {}%`.
     words: &'static str,
-    /// Returns true if the value is meaningless in this row, such as the load of a stopped guest.
+    /// Returns whether the value is meaningless in a row, such as the load of a stopped guest.
     is_idle: fn(&Value, &str) -> bool,
 }
 
@@ -111,7 +111,7 @@ enum Cell {
     Flag,
     /// Also if sent as text.
     Number,
-    /// An object of which these keys are shown.
+    /// An object of which only these keys are shown.
     Parts(&'static [&'static str]),
     /// 0 to 1.
     Share,
@@ -185,12 +185,12 @@ impl Column {
         Self::new(key, Cell::UsedOf(total))
     }
 
-    /// Puts numbers into a template, in place of `{}`.
+    /// Puts numbers into a template in place of `{}`.
     pub(crate) const fn worded(self, words: &'static str) -> Self {
         Self { words, ..self }
     }
 
-    /// Omits the value in rows in which `is_idle`, given the row and the key, says that it is meaningless.
+    /// Omits the value in rows where it is meaningless: `is_idle` gets the row and the key.
     pub(crate) const fn unless(self, is_idle: fn(&Value, &str) -> bool) -> Self {
         Self { is_idle, ..self }
     }
@@ -250,16 +250,16 @@ impl Column {
         }
     }
 
-    /// Returns true if it shows text of the host unchanged.
+    /// Returns whether it shows text of the host unchanged.
     fn is_foreign(&self, row: &Value) -> bool {
         row[self.key].is_string() && number(&row[self.key]).is_none()
     }
 }
 
-/// The default number of rows of a list.
+/// The default number of rows to show.
 const ROWS: u64 = 100;
 
-/// How many rows to show; the size of the text is limited as well.
+/// How many rows to show; the size of the text is limited, too.
 pub(crate) const LIMIT: Param = Param::optional("limit", Kind::Integer(1, u64::MAX), "").local();
 
 /// Returns the maximum number of rows to show.
@@ -270,12 +270,12 @@ fn limit(args: &Args) -> usize {
 /// How many rows to skip.
 pub(crate) const OFFSET: Param = Param::optional("offset", Kind::Integer(0, u64::MAX), "").local();
 
-/// An object with values under keys; absent ones are null.
+/// An object with values under keys; absent values are null.
 pub(crate) trait Keyed: for<'k> Index<&'k str, Output = Value> {}
 
 impl<R: for<'k> Index<&'k str, Output = Value>> Keyed for R {}
 
-/// The position of rows in the whole list.
+/// The position of the shown rows in the whole list.
 struct Window {
     /// How many rows precede them.
     first: usize,
@@ -284,12 +284,12 @@ struct Window {
     argument: &'static str,
 }
 
-/// The maximum size of the rows of a list as data, in bytes. The text has its own limit; this one is for rows
-/// that contain much more than their text shows.
+/// The maximum size of a list's rows as data, in bytes. The text has its own limit; this one is for rows with
+/// much more data than their text shows.
 const DATA_BUDGET: usize = 3 * text::BUDGET;
 
-/// The maximum size of one row as data, in bytes. Nothing that Proxmox stores is that large; a row that is does
-/// not displace others, but is cut.
+/// The maximum size of a row as data, in bytes. Nothing that Proxmox stores is that large; a larger row is
+/// cut rather than displacing others.
 const ROW: usize = 16_384;
 
 /// The maximum number of characters in a cell.
@@ -303,7 +303,7 @@ impl Table {
         self.counted(rows, args, &counts, notes)
     }
 
-    /// As [`Table::answer`], with further counts.
+    /// Like [`Table::answer`], with additional counts.
     pub(crate) fn counted(
         &self,
         mut rows: Vec<Value>,
@@ -323,7 +323,7 @@ impl Table {
         self.show(rows, args, &window, counts, notes)
     }
 
-    /// As [`Table::counted`], for rows that are already sorted and are parsed only if shown.
+    /// Like [`Table::counted`], for rows that are already sorted and are parsed only if shown.
     pub(crate) fn read<R>(
         &self,
         rows: &[R],
@@ -344,7 +344,8 @@ impl Table {
         Ok(self.show(shown, args, &window, counts, notes))
     }
 
-    /// Shows a page that Proxmox returned of a list of `total` rows; `start` is the parameter with its first row.
+    /// Shows a page that Proxmox returned from a list of `total` rows; `start` is the parameter that selects
+    /// its first row.
     pub(crate) fn page(
         &self,
         mut rows: Vec<Value>,
@@ -366,7 +367,7 @@ impl Table {
         self.show(rows, args, &window, "", notes)
     }
 
-    /// Shows as many of `rows` as were requested and as fit.
+    /// Shows as many of `rows` as were requested and fit.
     fn show(
         &self,
         mut rows: Vec<Value>,
@@ -562,7 +563,7 @@ fn is_nested(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
-/// Names the keys that a text omits, for readers who may be looking for one of them.
+/// Lists the keys that a text omits, for readers who may be looking for one of them.
 fn more_in_data<'a>(keys: impl Iterator<Item = &'a str>) -> Option<String> {
     const NAMED: usize = 16;
     let keys: BTreeSet<&str> = keys.collect();
@@ -574,15 +575,15 @@ fn more_in_data<'a>(keys: impl Iterator<Item = &'a str>) -> Option<String> {
     (!named.is_empty()).then(|| format!("also in structuredContent: {}", named.join(", ")))
 }
 
-/// Lines of a log, or of the output of a command, each marked as foreign by a leading `| `.
+/// Lines of a log or of a command's output, each marked as foreign by a leading `| `.
 pub(crate) struct Lines {
     pub(crate) heading: String,
     pub(crate) lines: Vec<String>,
     /// How many lines precede `lines`.
     pub(crate) first: u64,
-    /// How many lines there are in all.
+    /// How many lines there are in total.
     pub(crate) total: u64,
-    /// Which arguments show the omitted lines.
+    /// The arguments that show the omitted lines.
     pub(crate) more: &'static str,
 }
 
@@ -644,12 +645,12 @@ impl From<Answer> for Preview {
 }
 
 impl Answer {
-    /// An action that took effect at once.
+    /// Creates the answer to an action that took effect at once.
     pub(crate) fn done(what: &str) -> Self {
         Self::action(what, "done", "done.")
     }
 
-    /// An action that took effect at once, or one that is saved and waits.
+    /// Creates the answer to an action that took effect at once, or was saved and takes effect later.
     pub(crate) fn done_or_saved(what: &str, waits: bool) -> Self {
         if waits {
             Self::action(what, "pending", "saved, not in effect yet.")
@@ -658,7 +659,7 @@ impl Answer {
         }
     }
 
-    /// Turns "done" into "saved" once it is known that the action waits.
+    /// Turns "done" into "saved", for an action that turns out to take effect later.
     pub(crate) fn saved(self) -> Self {
         let text = self
             .text
@@ -666,14 +667,14 @@ impl Answer {
         Self { text, ..self }.with("status", "pending")
     }
 
-    /// An action and its outcome, as a word for the data and in words for the text. The data contains what a program
-    /// needs but cannot know from the arguments.
+    /// Creates the answer to an action from its outcome, as a word for the data and in words for the text.
+    /// The data has what a program needs but cannot know from the arguments.
     pub(crate) fn action(what: &str, status: &str, outcome: &str) -> Self {
         Self::new(format!("✅ {what}: {outcome}")).with("status", status)
     }
 
-    /// An action to which Proxmox replied `data`: the id of the task that it started, or nothing if it is already
-    /// done.
+    /// Creates the answer to an action to which Proxmox answered `data`: the UPID of the task that it
+    /// started, or nothing if it is already done.
     pub(crate) fn from_reply(what: &str, data: &Value) -> Self {
         match data.as_str().filter(|upid| Upid::parse(upid).is_some()) {
             None => Self::done(what),
@@ -708,7 +709,7 @@ impl Answer {
         }
     }
 
-    /// An answer with `data`, which must be an object.
+    /// Creates an answer with `data`, which must be an object.
     pub(crate) fn of(text: String, data: Value) -> Self {
         match data {
             Value::Object(data) => Self {
@@ -740,7 +741,7 @@ impl Answer {
         self
     }
 
-    /// Adds the fields of the whole `reply` other than `data` to the data of this answer.
+    /// Adds the fields of the whole `reply`, except `data`, to the data of this answer.
     pub(crate) fn with_reply_fields(mut self, reply: Value) -> Self {
         if let Value::Object(reply) = reply {
             for (key, value) in reply.into_iter().filter(|(key, _)| key != "data") {
@@ -752,7 +753,7 @@ impl Answer {
         self
     }
 
-    /// Adds a line to the text and the data.
+    /// Adds a line to the text and to the notes in the data.
     pub(crate) fn note(self, note: String) -> Self {
         let mut notes = match self.data.get("notes") {
             Some(Value::Array(notes)) => notes.clone(),
@@ -762,7 +763,7 @@ impl Answer {
         self.line(note).with("notes", notes)
     }
 
-    /// Adds a remark to the description of the action; a task keeps it until its end, wherever that is shown.
+    /// Adds a remark to the description of the action; a task keeps it to its end, wherever that is shown.
     pub(crate) fn remark(self, remark: &str) -> Self {
         match self.task {
             Some(task) => Self {
@@ -854,7 +855,7 @@ fn finite(text: &str) -> Option<f64> {
     number.filter(|number| number.is_finite())
 }
 
-/// Returns the texts of the rows `{n, t}` of a log. An empty log consists of the line `no content`.
+/// Returns the texts of the rows `{n, t}` of a log. The log is empty if its only line is `no content`.
 pub(crate) fn log_lines(data: Value) -> Vec<String> {
     let lines = rows(data)
         .into_iter()
@@ -867,7 +868,7 @@ pub(crate) fn log_lines(data: Value) -> Vec<String> {
     }
 }
 
-/// The rows of a list, wherever Proxmox sent one: objects, as writing to a key of anything else panics.
+/// Returns the rows of a list, or none. Only objects count, since writing to a key of anything else panics.
 pub(crate) fn rows(data: Value) -> Vec<Value> {
     match data {
         Value::Array(rows) => rows.into_iter().filter(Value::is_object).collect(),
@@ -875,7 +876,7 @@ pub(crate) fn rows(data: Value) -> Vec<Value> {
     }
 }
 
-/// Removes and returns the value under `key`; null if there is none or `object` is not an object.
+/// Removes and returns the value under `key`; returns null if there is none or `object` is not an object.
 pub(crate) fn take(object: &mut Value, key: &str) -> Value {
     object.get_mut(key).map_or(Value::Null, Value::take)
 }
@@ -899,7 +900,7 @@ fn usage(used: f64, total: &Value) -> Option<String> {
     ))
 }
 
-/// Returns an object of a host as data: complete, with numbers as numbers if a column declares them so, and with
+/// Returns a host's object as data: complete, with numbers as numbers if a column declares them so, and with
 /// secrets masked unless a column shows them.
 fn whole(mut object: Value, columns: &[Column]) -> Value {
     for (key, value) in object.as_object_mut().into_iter().flatten() {
@@ -926,7 +927,7 @@ pub(crate) fn masked(key: &str, mut value: Value) -> Value {
     value
 }
 
-/// As [`masked`], in place.
+/// Like [`masked`], in place.
 fn mask(key: &str, value: &mut Value) {
     match value {
         Value::Null => (),
@@ -942,7 +943,7 @@ fn mask(key: &str, value: &mut Value) {
     }
 }
 
-/// Cuts the texts of an oversized row and, if that is not enough, removes what no column shows.
+/// Cuts the texts of an oversized row and, if that is not enough, removes everything that no column shows.
 fn bound(row: &mut Value, columns: &[Column]) {
     cut_texts(row, CELL);
     if row.to_string().len() > ROW
@@ -963,14 +964,14 @@ fn cut_texts(value: &mut Value, most: usize) {
     }
 }
 
-/// Returns the number that `text` is, if it is one.
+/// Returns the number that `text` represents, if it does.
 fn as_number(text: &str) -> Option<Value> {
     let integer = text.trim().parse::<i64>().map(Value::from);
     integer.ok().or_else(|| finite(text).map(Value::from))
 }
 
-/// Compares values of any kind: null first, then numbers by size, then everything else as text. It must be a total
-/// order, since sorting may panic otherwise.
+/// Compares values of any kind: null first, then numbers by size, then everything else as text. It must be a
+/// total order, or sorting may panic.
 pub(crate) fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
@@ -1006,7 +1007,7 @@ mod tests {
     }
 
     #[test]
-    fn sorts_names_of_which_some_are_numbers() {
+    fn sorts_names_some_of_which_are_numbers() {
         static NODES: Table = Table {
             name: "nodes",
             noun: ["node", "nodes"],
@@ -1131,7 +1132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_cut_continues_with_its_own_argument() {
+    fn a_cut_page_continues_with_its_own_argument() {
         const START: Param = Param::optional("start", Kind::Integer(0, u64::MAX), "");
         static PARAMS: &[&Param] = &[&LIMIT, &START];
         let page = |start: u64, rows: Vec<Value>| {
@@ -1159,7 +1160,7 @@ mod tests {
             beyond.text,
             format!("1000 guests; none of them from start {} on", u64::MAX)
         );
-        // More than the limit of what can be counted, as a host may claim.
+        // More than can be counted, as a host may claim.
         page(u64::MAX, guests(1));
     }
 
@@ -1275,7 +1276,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_keys_and_first_cells_that_could_pass_for_our_own_lines() {
+    fn marks_keys_and_first_cells_that_could_pass_for_lines_of_this_program() {
         static NAMES: Table = Table {
             name: "names",
             noun: ["name", "names"],
@@ -1334,7 +1335,7 @@ mod tests {
         assert!((20..40).contains(&kept), "{kept}");
         let expected = format!("500 guests; 1 to {kept} shown, offset={kept} shows more");
         assert!(answer.text.starts_with(&expected), "{}", answer.text);
-        // One that is out of all proportion is cut, and displaces none.
+        // An oversized row is cut, and displaces no other.
         let rows =
             [40_000, 1, 40_000].map(|length| json!({ "vmid": 100, "more": "x".repeat(length) }));
         let answer = GUESTS.answer(rows.to_vec(), &args(json!({})), &[]);

@@ -1,4 +1,4 @@
-//! What a call waits for before it ends, and what follows then, as data that the caller of the tool keeps.
+//! What a call waits for before it ends, and what follows, as data that the caller of the tool keeps.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use crate::param::Args;
 use crate::pve::reader::Reader;
 use crate::request::{Reply, Request};
 
-/// Something other than a task that is polled until it has ended.
+/// Something other than a task that is polled until it ends.
 pub(crate) trait Pollable {
     /// Polls it once; returns the answer if it has ended.
     fn poll(&self, client: &Reader, args: &Args) -> Result<Option<Answer>, Error>;
 
-    /// Returns the answer if it has not ended by the time limit.
+    /// Returns the answer for the case that it has not ended by the time limit.
     fn unfinished(&self, args: &Args) -> Answer;
 }
 

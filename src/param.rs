@@ -1,4 +1,5 @@
-//! Parameters of tools: one declaration for the schema that clients see and the check of what they send.
+//! The parameters of tools. One declaration yields the schema that clients see and the checks of what they
+//! send.
 //!
 //! May import: `text`, `request`.
 
@@ -23,10 +24,10 @@ use crate::text::upid::Upid;
 /// The valid VMIDs.
 const VMIDS: RangeInclusive<u64> = 100..=999_999_999;
 
-/// The kinds of guests, as the API names them.
+/// The kinds of guests under their names in the API.
 const GUEST_TYPES: &[&str] = &["qemu", "lxc"];
 
-/// One parameter of a tool.
+/// A parameter of a tool.
 #[derive(Clone, Copy)]
 pub(crate) struct Param {
     pub(crate) name: &'static str,
@@ -42,12 +43,12 @@ pub(crate) struct Param {
     /// Whether an empty text means "remove this" rather than no value. The word `none` means the same, since
     /// some clients drop empty texts.
     clearable: bool,
-    /// Whether a list is sent as one text, its items joined by commas, rather than item by item.
+    /// Whether a list is sent as one text with commas rather than item by item.
     joined: bool,
     listing: Listing,
     /// The versions of Proxmox VE that have the parameter.
     versions: Versions,
-    /// The values of it that not all of those have.
+    /// The values that not all of those versions have.
     values: &'static [(&'static str, Versions)],
 }
 
@@ -72,7 +73,7 @@ impl Versions {
         Self { to, ..Self::ALL }
     }
 
-    /// The versions that are among both.
+    /// Returns the versions in both ranges.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             from: self.from.max(other.from),
@@ -85,7 +86,7 @@ impl Versions {
     }
 }
 
-/// The versions in words, to follow "Proxmox VE".
+/// Writes the versions in words, to follow "Proxmox VE".
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to {
@@ -101,14 +102,14 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     Flag,
     Format(&'static Format),
-    /// An existing guest, by VMID or name; a name is looked up before the call.
+    /// An existing guest, by VMID or name; names are looked up before the call.
     Guest,
     /// The type of a guest, VM or container; looked up if absent.
     GuestType,
     /// The least and the greatest integer.
     Integer(u64, u64),
     List,
-    /// The VMID of a guest to create; Proxmox chooses a free one if it is absent.
+    /// The VMID of a guest to create; a free one is chosen if it is absent.
     NewGuest,
     Number(f64, f64),
     /// Names with scalar values.
@@ -127,24 +128,24 @@ enum Need {
     /// Required by some of the requests that the tool chooses from, which a schema cannot express.
     ByRequest,
     Required,
-    /// Required unless one of these other parameters is given, which a schema without combinators cannot
-    /// express: it is listed as optional.
+    /// Required unless one of these other parameters is given. A schema without combinators cannot express
+    /// that, so it is listed as optional.
     RequiredUnless(&'static [&'static str]),
 }
 
-/// How schemas list a parameter. Each costs tokens in every conversation.
+/// How schemas list a parameter. Each listing costs tokens in every conversation.
 #[derive(Clone, Copy)]
 enum Listing {
-    /// Not at all: it is explained once, in the instructions.
+    /// Not at all: the instructions explain it once.
     None,
     /// As a property of its own.
     Own,
-    /// By its name, in the description of [`MORE`].
+    /// Only by its name, in the description of [`MORE`].
     Rare,
 }
 
-/// The object that holds what few calls need, by the name of the tool or of Proxmox. Its parts are parameters
-/// like all others, and are also accepted beside it.
+/// The object for parameters that few calls need, under their names here or in Proxmox. They are parameters
+/// like all others, and are also accepted outside of it.
 const MORE: &str = "more";
 
 #[derive(Clone, Copy)]
@@ -192,7 +193,7 @@ impl Param {
         }
     }
 
-    /// Declares a parameter that is required only by the requests that take it.
+    /// Declares a parameter that only some requests require.
     pub(crate) const fn by_request(
         name: &'static str,
         kind: Kind,
@@ -218,7 +219,7 @@ impl Param {
         }
     }
 
-    /// Keeps the parameter from being sent to Proxmox: this server uses it.
+    /// Marks a parameter that this server uses itself and does not send.
     pub(crate) const fn local(self) -> Self {
         Self {
             wire: Wire::Local,
@@ -226,7 +227,7 @@ impl Param {
         }
     }
 
-    /// As [`Param::local`], for a parameter that is about the call rather than what the tool does.
+    /// Like [`Param::local`], for a parameter that concerns the call rather than what the tool does.
     pub(crate) const fn about_the_call(self) -> Self {
         Self {
             wire: Wire::AboutTheCall,
@@ -268,7 +269,7 @@ impl Param {
         }
     }
 
-    /// Returns true if its value is a list with commas.
+    /// Returns whether it is a list that is sent with commas.
     pub(crate) fn is_joined(&self) -> bool {
         self.joined
     }
@@ -280,7 +281,7 @@ impl Param {
         }
     }
 
-    /// Lists it by its name alone, among the rest: see [`MORE`].
+    /// Lists it only by name, in [`MORE`].
     pub(crate) const fn rare(self) -> Self {
         Self {
             listing: Listing::Rare,
@@ -305,8 +306,8 @@ impl Param {
         Self { values, ..self }
     }
 
-    /// Returns the versions that accept the parameter as given in `args`, with what is limited: `group`,
-    /// `type=forward`. `None` if it is absent or accepted by all versions.
+    /// Returns the versions that accept the parameter as given in `args`, and what they limit: `group`,
+    /// `type=forward`. Returns `None` if it is absent or all versions accept it.
     pub(crate) fn versions(&self, args: &Args) -> Option<(String, Versions)> {
         let given = args.get(self)?;
         if self.versions != Versions::ALL {
@@ -320,17 +321,17 @@ impl Param {
         matches!(self.need, Need::Required)
     }
 
-    /// Returns true if every call of its tool needs the parameter.
+    /// Returns whether every call of its tool needs the parameter.
     pub(crate) fn is_always_required(&self) -> bool {
         matches!(self.need, Need::Required)
     }
 
-    /// Returns true if a request that takes the parameter needs it.
+    /// Returns whether a request that takes the parameter needs it.
     pub(crate) fn is_required_by_request(&self) -> bool {
         matches!(self.need, Need::Required | Need::ByRequest) || self.takes_several()
     }
 
-    /// Returns true if it names the guest that a call is about, and several can stand in its place.
+    /// Returns whether it names the guest of a call, and several guests may be given instead.
     pub(crate) fn takes_several(&self) -> bool {
         self.names_guest() && matches!(self.need, Need::RequiredUnless(_))
     }
@@ -347,7 +348,7 @@ impl Param {
         matches!(self.kind, Kind::NewGuest)
     }
 
-    /// Returns true if `value` is valid.
+    /// Returns whether `value` is valid.
     pub(crate) fn accepts(&self, value: &Value) -> bool {
         self.wire_values(value).is_some()
     }
@@ -375,7 +376,7 @@ impl Param {
         self.versions
     }
 
-    /// Returns the values that it can have as they are sent, each with the versions that have it.
+    /// Returns the values that may be sent, each with the versions that have it.
     #[cfg(test)]
     pub(crate) fn choices(&self) -> Vec<(&'static str, Versions)> {
         let Kind::Choice(choices) = self.kind else {
@@ -394,7 +395,7 @@ impl Param {
         serde_json::to_value(Schema(self)).expect("its keys are texts")
     }
 
-    /// Returns the valid form in words, to follow "must be".
+    /// Describes the valid form, to follow "must be".
     pub(crate) fn form(&self) -> String {
         match self.kind {
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
@@ -425,9 +426,9 @@ impl Param {
         }
     }
 
-    /// Returns true if `value` stands for no value. Clients that must fill in every parameter send `""`, `0`,
-    /// `[]` or `{}` for those that they leave out: such a value counts only if it is valid, like an integer
-    /// of 0 if the bounds include 0.
+    /// Returns whether `value` means that none is given. Clients that must fill in every parameter send `""`,
+    /// `0`, `[]` or `{}` for those that they leave out. Such a value only counts as given if it is valid,
+    /// such as an integer 0 if the bounds include 0.
     pub(crate) fn is_absent(&self, value: &Value) -> bool {
         let is_zero = || {
             let number = value
@@ -452,18 +453,20 @@ impl Param {
         }
     }
 
-    /// Returns true if `name` is the parameter's name or an alias, for which what is rare has that of Proxmox.
+    /// Returns whether `name` is the parameter's name or an alias; a rare parameter may also have its name in
+    /// Proxmox.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.name == name
             || self.aliases.contains(&name)
             || (self.is_rare() && self.wire_name() == Some(name))
     }
 
-    /// Returns `value` as it is sent, `None` if it is invalid: lenient in form (`"100"` for 100, `"true"` for
-    /// true), strict in meaning.
+    /// Returns `value` in the form in which it is sent; `None` if it is invalid. It is lenient in form
+    /// (`"100"` for 100, `"true"` for true) and strict in meaning.
     fn wire_values(&self, value: &Value) -> Option<Vec<String>> {
         match self.kind {
-            // Proxmox would split what is within an item, so that more is sent than the items say.
+            // Proxmox would split an item that contains separators, so they are split here, where they are
+            // checked.
             Kind::List if self.joined => {
                 let texts = list(value)?;
                 let items = texts.iter().flat_map(|text| items(text));
@@ -512,7 +515,7 @@ impl Param {
     }
 }
 
-/// The `inputSchema` of a tool with these parameters: a plain object without combinators and without
+/// The `inputSchema` of a tool with these parameters: a plain object without combinators or
 /// `additionalProperties`, since a provider that does not understand one schema rejects all tools.
 pub(crate) struct InputSchema(pub(crate) Vec<&'static Param>);
 
@@ -561,7 +564,7 @@ impl Serialize for Schema<'_> {
         } = self.0;
         let mut schema = serializer.serialize_map(None)?;
         match kind {
-            // A client that validates arguments accepts only the listed types.
+            // A client that validates arguments only accepts the listed types.
             Kind::Guest => schema.serialize_entry("anyOf", &[Type::INTEGER, Type::STRING])?,
             Kind::Time => schema.serialize_entry("anyOf", &[Type::STRING, Type::INTEGER])?,
             kind => schema.serialize_entry("type", kind.json_type())?,
@@ -603,7 +606,7 @@ impl Serialize for Schema<'_> {
     }
 }
 
-/// A schema of nothing but a type.
+/// A schema that consists only of a type.
 #[derive(Serialize)]
 struct Type {
     #[serde(rename = "type")]
@@ -616,11 +619,11 @@ impl Type {
 }
 
 impl Kind {
-    /// Returns the type that a schema names.
+    /// Returns the type for a schema.
     fn json_type(&self) -> &'static str {
         match self {
             Kind::Flag => "boolean",
-            // The bounds of a VMID are checked here; in the schema, they would keep a client from sending 0
+            // The bounds of a VMID are checked here; in the schema, they would keep clients from sending 0
             // for none.
             Kind::Integer(..) | Kind::NewGuest => "integer",
             Kind::List => "array",
@@ -649,7 +652,7 @@ pub(crate) struct Args {
 impl Args {
     /// Checks the arguments of a client; the error lists all problems.
     ///
-    /// A value that stands for none counts as absent: see [`Param::is_absent`].
+    /// Some values count as absent: see [`Param::is_absent`].
     pub(crate) fn parse(
         params: Vec<&'static Param>,
         arguments: &Map<String, Value>,
@@ -751,7 +754,7 @@ impl Args {
     }
 
     /// Returns the arguments as an object for a record, each value replaced by `show` of its name and value.
-    /// Those about the call itself are omitted.
+    /// Arguments about the call itself are omitted.
     pub(crate) fn redacted<'a>(&'a self, show: impl Fn(&str, &'a str) -> Cow<'a, str>) -> Value {
         let params = self.params().filter(|param| !param.is_about_the_call());
         let fields = params.filter_map(|param| {
@@ -825,12 +828,12 @@ impl Args {
         self.get(param)?.parse().ok()
     }
 
-    /// Returns a value by the name of its parameter, for code common to all tools that have it.
+    /// Returns a value by the name of its parameter, for code that serves all tools with this parameter.
     pub(crate) fn named(&self, name: &str) -> Option<&str> {
         self.values.get(name)?.first().map(String::as_str)
     }
 
-    /// Returns true if an argument is there; a flag that picks a request counts only if it is set.
+    /// Returns whether an argument is given; a flag that picks a request only counts if it is set.
     pub(crate) fn is_given(&self, name: &str) -> bool {
         let picks = |param: &Param| {
             param.name == name && matches!((param.kind, param.need), (Kind::Flag, Need::ByRequest))
@@ -863,7 +866,7 @@ impl Args {
             })
     }
 
-    /// As [`Args::request`], with the arguments that are not part of the path as parameters.
+    /// Like [`Args::request`], but sends the arguments that are not part of the path as parameters.
     pub(crate) fn whole_request(&self, method: Method, path: &str) -> Request {
         self.params
             .iter()
@@ -909,7 +912,7 @@ impl Args {
     }
 }
 
-/// The value of a parameter that is required or has a default; empty if it is absent.
+/// Returns the value of a parameter that is required or has a default; empty if it is absent.
 impl Index<&Param> for Args {
     type Output = str;
 
@@ -939,12 +942,12 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// Returns true if `text` can be the name of a guest, which a number cannot.
+/// Returns whether `text` can be the name of a guest, which a number cannot.
 fn is_name(text: &str) -> bool {
     !text.parse().is_ok_and(f64::is_finite) && (format::DNS_NAME.parse)(text).is_some()
 }
 
-/// Parses an integer: `100` and `100.0`, not `100.5`.
+/// Parses an integer: `100` and `100.0`, but not `100.5`.
 fn integer(text: &str) -> Option<u64> {
     let whole = text.split_once('.').map_or(text, |(whole, fraction)| {
         if fraction.bytes().all(|byte| byte == b'0') {
@@ -980,7 +983,7 @@ fn list(value: &Value) -> Option<Vec<String>> {
     texts.collect()
 }
 
-/// Parses an object, or a text that contains one in JSON; what stands for none is an empty one.
+/// Parses an object, or a text that contains one in JSON; absent values count as an empty one.
 fn object(value: &Value) -> Option<Map<String, Value>> {
     match value {
         Value::Null => Some(Map::new()),
@@ -992,7 +995,8 @@ fn object(value: &Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// Parses an object of scalars, or a text that contains one in JSON, to names each followed by its value.
+/// Parses an object of scalars, or a text that contains one in JSON, into a list in which each name is
+/// followed by its value.
 fn pairs(value: &Value) -> Option<Vec<String>> {
     if let Value::String(text) = value {
         return from_text(text)
@@ -1021,7 +1025,7 @@ mod tests {
     use crate::text::format;
 
     #[test]
-    fn an_item_of_a_joined_list_is_what_proxmox_takes_for_one() {
+    fn splits_joined_lists_as_proxmox_does() {
         let joined = Param::optional("delete", Kind::List, "").joined();
         let items = joined.wire_values(&json!(["mode;vmid", " node\tall", 7, ""]));
         assert_eq!(
@@ -1202,7 +1206,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_rare_is_listed_by_name_and_given_in_more_or_beside_it() {
+    fn rare_parameters_are_listed_by_name_and_accepted_in_more_or_outside() {
         assert_eq!(
             json!(InputSchema(WITH_RARE.to_vec()))["properties"],
             json!({
@@ -1248,7 +1252,7 @@ mod tests {
                 json!({ "mailtoo": "a" }),
                 "mailtoo is not a parameter; did you mean mailto? Known: mode, mailto",
             ),
-            // What has a place of its own is given there.
+            // Other parameters are not accepted in `more`.
             (
                 json!({ "id": "y" }),
                 "id is not a parameter; known: mode, mailto",
@@ -1257,7 +1261,7 @@ mod tests {
             let problems = sent(json!({ "id": "x", "more": more })).err();
             assert_eq!(problems, Some(vec![problem.to_owned()]));
         }
-        // Where nothing is rare, `more` is nothing.
+        // Without rare parameters, there is no `more`.
         let known = "more is not a parameter; known: set, delete";
         let set = json!({ "set": { "a": 1 }, "more": {} });
         let problems = Args::parse(SET.to_vec(), set.as_object().expect("an object")).err();
@@ -1281,7 +1285,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_stand_for_none_count_as_absent() {
+    fn values_that_mean_none_count_as_absent() {
         let guest = Param::optional("vmid", Kind::Guest, "");
         let timeout = Param::optional("timeout", Kind::Integer(0, 600), "");
         let limit = Param::optional("limit", Kind::Integer(1, u64::MAX), "");
@@ -1319,7 +1323,7 @@ mod tests {
         ] {
             assert!(!param.is_absent(&value), "{}: {value}", param.name);
         }
-        // Nothing is said of what is absent, and what is required is missing.
+        // Absent values cause no problem, unless they are required.
         let args = parse(json!({ "node": "pve1", "vmid": 100, "argv": {}, "force_stop": "" }));
         assert!(args.is_ok());
         refuse(
@@ -1332,7 +1336,7 @@ mod tests {
     }
 
     #[test]
-    fn none_clears_a_value_as_the_empty_text_does() {
+    fn none_clears_a_value_like_an_empty_text() {
         let gateway = Param::optional("gw", Kind::Format(&format::IPV4), "").clearable();
         for clears in ["", "none", "None"] {
             assert_eq!(
@@ -1347,7 +1351,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_time_is_the_same_second() {
+    fn every_form_of_a_time_means_the_same_second() {
         let since = Param::optional("since", Kind::Time, "");
         for value in [
             json!("2026-11-20 10:00:00Z"),

@@ -1,30 +1,30 @@
-//! Requests as tools declare them: each a row with what it takes, needs, touches and interrupts, and how
-//! its answer is shown.
+//! Requests as tools declare them: a row for each, with what it takes, needs, touches and harms, and how its
+//! answer is shown.
 //!
-//! A tool that sends one of several requests is a [`Choice`] of rows. What a request does to guests is then
-//! known before it is made, and the gate holds the request that leaves against the same row.
+//! A tool that sends one of several requests is a [`Choice`] of rows. The effect of a request on guests is
+//! thus known before it is built, and the gate checks the request that is sent against the same row.
 //!
-//! How rows of each shape are declared, after `post`, `put` or `delete` and the harm (`.harmless()`,
+//! How to declare each shape of row, after `post`, `put` or `delete` and the harm (`.harmless()`,
 //! `.interrupts(…)`, `.destroys(…)`, `.judged(…)`):
 //!
 //! | what | how |
 //! |---|---|
 //! | picked by one parameter | `by: &[&ACTION]`, `post("create", …)` |
 //! | picked by two | `by: &[&KIND, &ACTION]`, `post("alias create", …)` |
-//! | picked by what else is given | rows with the same values: the one that needs most of what is given |
+//! | picked by other arguments | rows with the same values: the one that needs most of the arguments wins |
 //! | picked by the host's version | an optional selector, and rows or scopes with `versions` |
-//! | below several paths | `place: Place::By(&SCOPE, …)`, and `.in_scopes(&["cluster"])` where not all have it |
-//! | its object is read first | `put` and `delete` do; else `.reads(First::Item)` |
-//! | it is an entry of a list | `.reads_entry("/aliases", "name", &NAME)`: refused where there is none |
+//! | below several paths | `place: Place::By(&SCOPE, …)`, and `.in_scopes(&["cluster"])` if not all have it |
+//! | its object is read first | `put` and `delete` do that; otherwise `.reads(First::Item)` |
+//! | it is an entry of a list | `.reads_entry("/aliases", "name", &NAME)`: refused if there is none |
 //! | something else is read first | `.reads(First::Other("/ipset/{name}"))`, or `First::Nothing` |
 //! | its object is a part of what is read | `.picked_by(repository)` |
-//! | a PUT that replaces its object | `.keeps(&[&CIDR, &COMMENT])`: sent as read where not given; clearable ones left out where `""` |
-//! | it shares what it takes with another | `takes![&[&ID], OPTIONS]` |
+//! | a PUT that replaces its object | `.keeps(&[&CIDR, &COMMENT])`: sent as read if absent; clearable ones are left out if `""` |
+//! | it shares parameters with another | `takes![&[&ID], OPTIONS]` |
 //! | it always sends something | `.always(&[("delete", "1")])` |
-//! | a check of its own | `.checks(look)`: an error refuses, lines are shown with the question; `.also_reads(&[Step::read(…)])` |
-//! | it cannot take what others take | `.refuses(&["path"], "is fixed once a storage exists")` |
-//! | it starts a task | `.starts_task()`, and `WAIT`, `WAIT_TIMEOUT` in `takes`; `.waits()` where it is followed unasked |
-//! | what came of it | `.then(look)`, which runs when its task has ended, too |
+//! | a check of its own | `.checks(check)`: an error refuses, lines are shown with the question; `.also_reads(&[Step::read(…)])` |
+//! | it cannot take some parameters of others | `.refuses(&["path"], "is fixed once a storage exists")` |
+//! | it starts a task | `.starts_task()`, and `WAIT`, `WAIT_TIMEOUT` in `takes`; `.waits()` if the call always follows it |
+//! | it shows its result | `.then(show)`, which runs after its task, if it has one |
 //! | its own privileges, versions, words | `.needs(&["/pool/{poolid}:Pool.Allocate"])`, `.known_to(Versions::since(9))`, `.does("…")` |
 //!
 //! May import: `text`, `request`, `error`, `pve`, `param`, `answer`.
@@ -49,12 +49,12 @@ use crate::text::upid::Upid;
 
 /// One of several requests below a place.
 pub(crate) struct Choice {
-    /// The parameters whose values pick the row. One that is absent leaves it to the host's version which
-    /// of the values is meant. Among the rows of the same values, what else is given decides.
+    /// The parameters whose values pick the row. If one is absent, the host's version decides. Among rows with
+    /// the same values, the other arguments decide.
     pub(crate) by: &'static [&'static Param],
     pub(crate) place: Place,
-    /// What it does, for result, preview and question: a template with names of parameters and `{place}`.
-    /// What stands in brackets is left out where a part of it has no value.
+    /// What it does, for result, preview and question: a template with names of parameters and `{place}`. A
+    /// part in brackets is left out if a parameter in it has no value.
     pub(crate) does: &'static str,
     pub(crate) rows: &'static [Row],
 }
@@ -62,20 +62,20 @@ pub(crate) struct Choice {
 /// Where the requests of a choice are.
 pub(crate) enum Place {
     Only(Scope),
-    /// In the scope that this parameter names.
+    /// In the scope that this parameter selects.
     By(&'static Param, &'static [Scope]),
 }
 
-/// The beginning of a path, with what counts for all requests below it.
+/// The beginning of a path, with what applies to all requests below it.
 pub(crate) struct Scope {
-    /// The value of the parameter that picks it.
+    /// The value of the parameter that selects it.
     pub(crate) name: &'static str,
-    /// For texts, a template: `VM {vmid}`.
+    /// Its name for people, a template: `VM {vmid}`.
     pub(crate) noun: &'static str,
     pub(crate) path: &'static str,
-    /// What its reads need.
+    /// The privileges for its reads.
     pub(crate) reads: Needs,
-    /// What its changes need.
+    /// The privileges for its changes.
     pub(crate) changes: Needs,
     pub(crate) touches: Touches,
     pub(crate) versions: Versions,
@@ -83,8 +83,8 @@ pub(crate) struct Scope {
 
 /// The guests that a request changes.
 ///
-/// The gate adds those that its parameters name elsewhere: by `newid`, by `target-vmid`, and by the volumes
-/// in lines of a configuration.
+/// The gate adds those that the parameters name elsewhere: in `newid`, in `target-vmid`, and by volumes in
+/// configuration lines.
 #[derive(Clone, Copy)]
 pub(crate) enum Touches {
     /// None: it changes users, or settings that apply to no guest.
@@ -94,46 +94,46 @@ pub(crate) enum Touches {
     /// Any guest of any node, whichever node the request names.
     AnyGuestAnywhere,
     GuestOf(&'static Param),
-    /// Those of a list of VMIDs; any guest if the list is not sent.
+    /// Those in a list of VMIDs; any guest if the list is not sent.
     Guests(&'static Param),
-    /// Those that code finds in the request and the object as it was (null if it was not read): their VMIDs.
-    /// Anything else in the list, such as `*`, stands for any guest.
+    /// The VMIDs that code finds in the request and in the object before the change (null if that was not
+    /// read). Anything else in the list, such as `*`, means any guest.
     Judged(fn(&Request, &Value) -> Vec<String>),
-    /// One that stays what it is: it is started, resumed or copied.
+    /// One that is not changed: it is started, resumed or copied.
     Unchanged(&'static Param),
-    /// The one that `vmid` creates or, with `force`, restores over; what it is made of stays what it is.
+    /// The one that `vmid` creates or, with `force`, restores over; its sources are not changed.
     NewGuest,
-    /// Those of `vmid` that are backed up; any guest if it is not sent.
+    /// Those in `vmid` that are backed up; any guest if that is not sent.
     BackedUp,
-    /// The owner of a volume; any guest unless its name says whose it is.
+    /// The owner of a volume; any guest unless the volume's name tells.
     OwnerOf(&'static Param),
-    /// The same, of a volume that is only read.
+    /// The same, for a volume that is only read.
     ReadsOwnerOf(&'static Param),
-    /// That of a task.
+    /// The guest of a task.
     GuestOfTask(&'static Param),
-    /// All of the node if a command other than `start` goes to a service that they depend on.
+    /// All guests of the node, if a command other than `start` goes to a service that they depend on.
     Service {
         name: &'static Param,
         command: &'static Param,
     },
-    /// That of an HA resource, `vm:100`.
+    /// The guest of an HA resource, `vm:100`.
     HaResource(&'static Param),
-    /// That of an HA resource, and those that rules keep together with it.
+    /// The guest of an HA resource, and those that rules keep together with it.
     HaCompanions(&'static Param),
 }
 
 /// What a request may do that its user has to confirm.
 ///
-/// Its sentence follows what the request does, where a [`Choice`] says that; else it says all of it. Names of
-/// parameters in it, `{disk}`, stand for their values.
+/// Its sentence follows what the request does if a [`Choice`] describes that, and otherwise says everything.
+/// Names of parameters in it, `{disk}`, stand for their values.
 #[derive(Clone, Copy)]
 pub(crate) enum Harm {
     None,
-    /// Something is interrupted, or the way in is lost: a sentence that says what.
+    /// Something is interrupted, or access is lost: a sentence that says what.
     Interrupts(&'static str),
     /// Data is lost for good: a sentence that says which.
     Destroys(&'static str),
-    /// It depends on the object as it was (null if it was not read).
+    /// It depends on the object before the change (null if that was not read).
     Judged(fn(&Request, &Value) -> Option<Loss>),
     DeletesGuest,
     DeletesSnapshot(&'static Param),
@@ -144,9 +144,9 @@ pub(crate) enum Harm {
     RollsBack(&'static Param),
     /// A program runs inside the guest.
     RunsCommand,
-    /// A guest that runs is stopped hard.
+    /// A guest is stopped hard, if it is running.
     Stops,
-    /// The same if `forceStop` or a short `timeout` says so.
+    /// The same, if `forceStop` or a short `timeout` causes it.
     StopsIfForced,
     /// By disks in `delete`, and by options that protect the guest or run something on its node.
     OfConfig,
@@ -154,7 +154,7 @@ pub(crate) enum Harm {
     OfNewGuest,
 }
 
-/// What one request loses or interrupts.
+/// What a request destroys or interrupts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Loss {
     /// What is lost, as a sentence.
@@ -186,45 +186,45 @@ pub(crate) struct Row {
     /// The names of the scopes that have it; empty for all.
     scopes: &'static [&'static str],
     pub(crate) method: Method,
-    /// Below the path of its place; each `{part}` is needed.
+    /// The path below its place; each `{part}` is needed.
     pub(crate) rest: &'static str,
     pub(crate) takes: &'static [&'static Param],
-    /// Parameters that it takes and that are sent as they were read, where they are not given: the request
-    /// replaces its object, or cannot do without them.
+    /// Parameters that it takes and that are sent as they were read if they are absent: the request replaces
+    /// its object, or requires them.
     keeps: &'static [&'static Param],
-    /// What is sent with each request of it.
+    /// What every such request sends.
     pub(crate) always: &'static [(&'static str, &'static str)],
     pub(crate) reply: Reply,
-    /// What it needs, unless that is what its place says.
+    /// The privileges that it needs, if not those of its place.
     needs: Option<Needs>,
     versions: Versions,
-    /// What it does, unless that is what its choice says.
+    /// What it does, if not what its choice says.
     does: Option<&'static str>,
-    /// What it touches, unless that is what its place says.
+    /// The guests that it touches, if not those of its place.
     pub(crate) touches: Option<Touches>,
     pub(crate) harm: Harm,
-    /// Who sends it, and what it reads first, where no API token can.
+    /// The login for it and for its first read, if no API token can send it.
     pub(crate) login: Option<Login>,
-    /// The flag with which the answer shows the secrets that Proxmox sends.
+    /// The flag that lets the answer show the secrets that Proxmox sends.
     reveals: Option<&'static Param>,
-    /// What is read before it is sent. Its digest is sent along, and the answer says what it was.
+    /// What is read before it is sent. The digest of that is sent along, and the answer shows it.
     pub(crate) first: First,
-    /// What that needs, unless that is what the reads of its place need.
+    /// The privileges for that read, if not those for reads of its place.
     first_needs: Option<Needs>,
-    /// Looks at whether it may be sent, given what was read first: refuses it, or returns what there is to
-    /// say of it before it is confirmed.
+    /// Checks whether it may be sent, given what was read first: refuses it, or returns what the user should
+    /// know before they confirm.
     pub(crate) check: Option<Check>,
-    /// Whether the call follows its task unasked: what came of it shows only afterwards.
+    /// Whether the call always follows its task, since its result only shows afterwards.
     waits: bool,
-    /// Adds what came of it.
+    /// Adds the result.
     pub(crate) then: Option<Then>,
-    /// What these two read.
+    /// The requests that `check` and `then` read.
     also_reads: &'static [Step],
-    /// Parameters of other rows that it cannot take, and why: to follow the name of one.
+    /// Parameters of other rows that it cannot take, and why: the text follows the name of one.
     refuses: (&'static [&'static str], &'static str),
-    /// Takes what it changes out of what was read first.
+    /// Extracts what it changes from what was read first.
     picks: fn(&Args, Value) -> Result<Value, Error>,
-    /// Takes what is shown out of the data of the answer, which can hold an error instead.
+    /// Extracts what is shown from the data of the answer, which may hold an error instead.
     opens: fn(Value) -> Result<Value, Error>,
     pub(crate) show: Show,
 }
@@ -235,29 +235,29 @@ pub(crate) type Check = fn(&Reader, &Args, &Value) -> Result<Vec<String>, Error>
 #[derive(Clone, Copy)]
 pub(crate) enum First {
     Nothing,
-    /// What is at the path of the change itself.
+    /// The object at the path of the change itself.
     Item,
     /// The entry of the list at `rest` below its place whose `key` is the value of `is`. Without such an
-    /// entry the change is not sent: Proxmox answers a change of what does not exist with null as well.
+    /// entry, the change is not sent: Proxmox also answers null to a change of something that does not exist.
     Entry {
         rest: &'static str,
         key: &'static str,
         is: &'static Param,
     },
-    /// What is at `rest` below its place.
+    /// The object at `rest` below its place.
     Other(&'static str),
 }
 
 /// How the answer to a request is shown.
 pub(crate) enum Show {
-    /// As the start of a task: what it does, a template like `Start VM {vmid}`.
+    /// As the start of a task: what it does, a template such as `Start VM {vmid}`.
     Action(&'static str),
-    /// As an action that is done, or how far else it has come, with what there is to say beside that.
+    /// As an action that is done, or its other outcome, with additional lines.
     Done(&'static str, fn(&Args, &Value) -> Vec<String>),
     Fields(&'static Fields),
-    /// With what else there is to say of all rows.
+    /// With additional lines about all rows.
     Listed(&'static Table, fn(&[Value]) -> Vec<String>),
-    /// By code, from the data of the answer and what Proxmox sent beside them.
+    /// By code, from the data of the answer and its other fields.
     Made(fn(&Args, Value, &Value) -> Answer),
     Table(&'static Table),
 }
@@ -282,7 +282,7 @@ pub(crate) const fn item(rest: &'static str, show: Show) -> Row {
     get("", rest, &[], show)
 }
 
-/// A POST that changes nothing: the reader has a list of these.
+/// A POST that changes nothing; the reader has a list of these.
 pub(crate) const fn ask(when: &'static str, rest: &'static str, show: Show) -> Row {
     Row {
         show,
@@ -298,7 +298,7 @@ pub(crate) const fn post(
     Change(row(when, Method::Post, rest, takes))
 }
 
-/// A change of what is there, which is read first.
+/// A change of an existing object, which is read first.
 pub(crate) const fn put(
     when: &'static str,
     rest: &'static str,
@@ -310,7 +310,7 @@ pub(crate) const fn put(
     })
 }
 
-/// A removal of what is there, which is read first.
+/// A removal of an existing object, which is read first.
 pub(crate) const fn delete(
     when: &'static str,
     rest: &'static str,
@@ -357,7 +357,7 @@ const fn row(
     }
 }
 
-/// A request that changes something. It is a [`Row`] once it says what harm it does.
+/// A request that changes something. It becomes a [`Row`] when its harm is declared.
 pub(crate) struct Change(Row);
 
 impl Change {
@@ -384,7 +384,7 @@ impl Change {
 }
 
 impl Row {
-    /// It starts a task; where it takes `WAIT`, the call can follow it.
+    /// Declares that it starts a task; if it takes `WAIT`, the call can follow that.
     pub(crate) const fn starts_task(self) -> Self {
         self.answers(Reply::Task)
     }
@@ -393,12 +393,12 @@ impl Row {
         Self { versions, ..self }
     }
 
-    /// With what is sent in each case: `("delete", "1")`.
+    /// Sets what every such request sends: `("delete", "1")`.
     pub(crate) const fn always(self, always: &'static [(&'static str, &'static str)]) -> Self {
         Self { always, ..self }
     }
 
-    /// The call follows its task to the end unasked.
+    /// Makes the call always follow its task to the end.
     pub(crate) const fn waits(self) -> Self {
         Self {
             waits: true,
@@ -419,7 +419,7 @@ impl Row {
         Self { reply, ..self }
     }
 
-    /// Only in these scopes.
+    /// Limits it to these scopes.
     pub(crate) const fn in_scopes(self, scopes: &'static [&'static str]) -> Self {
         Self { scopes, ..self }
     }
@@ -431,12 +431,12 @@ impl Row {
         }
     }
 
-    /// With what is sent as it was read where it is not given; an empty value leaves it out.
+    /// Sends these as they were read if they are absent; an empty value leaves them out.
     pub(crate) const fn keeps(self, keeps: &'static [&'static Param]) -> Self {
         Self { keeps, ..self }
     }
 
-    /// In its own words, a template as that of its choice.
+    /// Describes what it does, as a template like that of its choice.
     pub(crate) const fn does(self, does: &'static str) -> Self {
         Self {
             does: Some(does),
@@ -474,7 +474,7 @@ impl Row {
         }
     }
 
-    /// Checks it by code, which reads what `also_reads` says.
+    /// Has code check it; `also_reads` declares what that reads.
     pub(crate) const fn checks(self, check: Check) -> Self {
         Self {
             check: Some(check),
@@ -482,7 +482,7 @@ impl Row {
         }
     }
 
-    /// What its check, and what comes after it, read.
+    /// Declares what `checks` and `then` read.
     pub(crate) const fn also_reads(self, steps: &'static [Step]) -> Self {
         Self {
             also_reads: steps,
@@ -490,7 +490,7 @@ impl Row {
         }
     }
 
-    /// Says why it does not take what other rows take.
+    /// Explains why it does not take some parameters of other rows.
     pub(crate) const fn refuses(self, names: &'static [&'static str], why: &'static str) -> Self {
         Self {
             refuses: (names, why),
@@ -516,7 +516,7 @@ impl Row {
         }
     }
 
-    /// Shows the secrets of its answer where this flag is given.
+    /// Shows the secrets in its answer if this flag is given.
     pub(crate) const fn reveals(self, flag: &'static Param) -> Self {
         Self {
             reveals: Some(flag),
@@ -524,7 +524,7 @@ impl Row {
         }
     }
 
-    /// No API token can do it.
+    /// Declares that no API token can send it.
     pub(crate) const fn needs_login(self, login: Login) -> Self {
         Self {
             login: Some(login),
@@ -532,14 +532,14 @@ impl Row {
         }
     }
 
-    /// What it cannot do without beside the parts of its path.
+    /// Returns the parameters that it requires, apart from the parts of its path.
     fn required(&self) -> impl Iterator<Item = &'static Param> {
         let takes = self.takes.iter().copied();
         takes.filter(|param| param.is_required_by_request())
     }
 }
 
-/// A request that code makes from the arguments, or the only one of a tool.
+/// A request that code builds from the arguments, or the only one of a tool.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) method: Method,
@@ -576,18 +576,18 @@ impl Step {
         }
     }
 
-    /// Only these versions have it.
+    /// Limits it to these versions.
     pub(crate) const fn known_to(self, versions: Versions) -> Self {
         Self { versions, ..self }
     }
 
-    /// What its tool needs beyond the request: Proxmox asks for a privilege for each kind of option, and
-    /// leaves out of lists what the token may not see.
+    /// Adds privileges that its tool needs beyond the request: Proxmox checks one for each kind of option,
+    /// and leaves out of lists what the token may not see.
     pub(crate) const fn also(self, more: Needs) -> Self {
         Self { more, ..self }
     }
 
-    /// The tool does its work without it where it is refused, or sends it only if more is asked for.
+    /// Declares that the tool works without it if it is refused, or only sends it for some calls.
     pub(crate) const fn dispensable(self) -> Self {
         Self {
             is_dispensable: true,
@@ -599,13 +599,13 @@ impl Step {
         self.versions
     }
 
-    /// The privileges that all tools need for it.
+    /// Returns the privileges that all tools need for it.
     #[cfg(test)]
     pub(crate) fn needs(&self) -> Needs {
         self.needs
     }
 
-    /// What the work of `steps` cannot be done without.
+    /// Returns the privileges that `steps` cannot do without.
     pub(crate) fn all_needs<'a>(
         steps: impl Iterator<Item = &'a Self> + Clone,
     ) -> Vec<&'static str> {
@@ -616,7 +616,7 @@ impl Step {
     }
 }
 
-/// `GET /nodes/{node}/status`
+/// Writes `GET /nodes/{node}/status`.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method.as_str(), self.path)
@@ -624,7 +624,7 @@ impl fmt::Display for Step {
 }
 
 impl Show {
-    /// The answer to a request that does `what`.
+    /// Returns the answer to a request that does `what`.
     pub(crate) fn answer(&self, what: &str, args: &Args, data: Value, beside: &Value) -> Answer {
         match self {
             Show::Action(what) => Answer::from_reply(&args.fill(what), &data),
@@ -644,7 +644,7 @@ impl Show {
     }
 }
 
-/// What several lists have, in one: requests that share most of what they take list that once.
+/// Joins several lists of parameters: requests that share most of theirs declare those once.
 macro_rules! takes {
     ($($list:expr),+ $(,)?) => {{
         const LISTS: &[&[&$crate::param::Param]] = &[$($list),+];
@@ -679,7 +679,7 @@ pub(crate) const fn concat<const N: usize>(lists: &[&[&'static Param]]) -> [&'st
     all
 }
 
-/// A row in its place: one request, whole.
+/// A row in its place: one complete request.
 #[derive(Clone, Copy)]
 pub(crate) struct Declared {
     pub(crate) row: &'static Row,
@@ -687,8 +687,8 @@ pub(crate) struct Declared {
     pub(crate) choice: &'static Choice,
 }
 
-/// A template with its `{name}` parts filled in, and without what stands in brackets where a part of that
-/// has no value; `None` where another has none.
+/// Fills in the `{name}` parts of a template. A part in brackets is left out if a name in it has no value;
+/// returns `None` if any other name has none.
 fn filled(template: &str, value: impl Fn(&str) -> Option<String> + Copy) -> Option<String> {
     if let Some((before, rest)) = template.split_once('[') {
         let (optional, after) = rest.split_once(']')?;
@@ -709,7 +709,7 @@ fn filled(template: &str, value: impl Fn(&str) -> Option<String> + Copy) -> Opti
     Some(text)
 }
 
-/// The names of the parts of a path.
+/// Returns the names of the parts of a path.
 fn parts(path: &'static str) -> impl Iterator<Item = &'static str> {
     path.split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
@@ -723,7 +723,7 @@ impl Choice {
         }
     }
 
-    /// What picks the row and its place.
+    /// Returns the parameters that pick the row and its place.
     fn selectors(&self) -> impl Iterator<Item = &'static Param> {
         let place = match &self.place {
             Place::Only(_) => None,
@@ -732,7 +732,7 @@ impl Choice {
         self.by.iter().copied().chain(place)
     }
 
-    /// All its requests.
+    /// Returns all its requests.
     pub(crate) fn declared(&'static self) -> impl Iterator<Item = Declared> {
         let declared = self.scopes().iter().flat_map(move |scope| {
             self.rows.iter().map(move |row| Declared {
@@ -746,13 +746,13 @@ impl Choice {
         })
     }
 
-    /// What its rows take.
+    /// Returns the parameters of its rows.
     pub(crate) fn takes(&'static self) -> impl Iterator<Item = &'static Param> {
         self.rows.iter().flat_map(|row| row.takes).copied()
     }
 
-    /// The request that `args` ask for, or all that keeps them from asking for one; `None` where the
-    /// version of the host decides and is not known.
+    /// Returns the request that `args` ask for, or all problems with them; `None` if the host's version
+    /// decides and is not known.
     pub(crate) fn pick(
         &'static self,
         args: &Args,
@@ -773,7 +773,7 @@ impl Choice {
             Some(major) if !known(&asked, major).is_empty() => asked = known(&asked, major),
             _ => (),
         }
-        // Of those that fit best the one that asks for most.
+        // Picks from those that fit best the one that needs the most parameters.
         let misfits =
             |declared: &Declared| declared.lacking(args).count() + declared.strange(args).count();
         let least = asked.iter().map(misfits).min().unwrap_or_default();
@@ -793,7 +793,7 @@ impl Choice {
         }
     }
 
-    /// What does not go together of the values that pick a row.
+    /// Explains which values that pick a row do not go together.
     fn misfit(&'static self, args: &Args) -> String {
         let mut fitting: Vec<Declared> = self.declared().collect();
         let mut known: Vec<String> = Vec::new();
@@ -825,7 +825,7 @@ impl Choice {
 }
 
 impl Declared {
-    /// Its path, with a `{name}` for each of its parts.
+    /// Returns its path, with a `{name}` for each of its parts.
     pub(crate) fn path(&self) -> String {
         self.below(self.row.rest)
     }
@@ -838,7 +838,7 @@ impl Declared {
         parts(self.scope.path).chain(parts(self.row.rest))
     }
 
-    /// What is read before it is sent, as a path like its own.
+    /// Returns the path of what is read before it is sent, with `{name}` parts, too.
     pub(crate) fn read_first(&self) -> Option<String> {
         match self.row.first {
             First::Nothing => None,
@@ -847,12 +847,12 @@ impl Declared {
         }
     }
 
-    /// Whether it changes nothing.
+    /// Returns whether it changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         only_reads(self.row.method, &self.path())
     }
 
-    /// The requests that it can send: `GET /cluster/ha/resources/{sid}`, what it is and what each needs.
+    /// Returns the requests that it can send, such as `GET /cluster/ha/resources/{sid}`, and what each needs.
     pub(crate) fn requests(&self) -> impl Iterator<Item = (Method, String, Needs)> {
         let Scope { reads, changes, .. } = *self.scope;
         let (read, own) = match self.only_reads() {
@@ -867,7 +867,7 @@ impl Declared {
         read.into_iter().chain([own]).chain(also)
     }
 
-    /// What it needs. Who has logged in needs nothing of the API token.
+    /// Returns the privileges that it needs. With a login, it needs none of the API token.
     pub(crate) fn privileges(&self) -> impl Iterator<Item = &'static str> {
         let is_token = self.row.login.is_none();
         self.requests()
@@ -879,7 +879,7 @@ impl Declared {
         self.row.touches.unwrap_or(self.scope.touches)
     }
 
-    /// The versions that know it.
+    /// Returns the versions that have it.
     pub(crate) fn known_to(&self) -> Versions {
         self.row.versions.and(self.scope.versions)
     }
@@ -888,7 +888,7 @@ impl Declared {
         self.known_to() != Versions::ALL
     }
 
-    /// The value of one of the parameters that pick it.
+    /// Returns its value of one of the parameters that pick it.
     fn selected(&self, param: &Param) -> Option<&'static str> {
         let mut by = self.choice.by.iter().zip(self.row.when.split(' '));
         match by.find(|(by, _)| by.name == param.name) {
@@ -900,7 +900,7 @@ impl Declared {
         }
     }
 
-    /// Whether the values that pick it are those of `args`.
+    /// Returns whether `args` have the values that pick it.
     fn is_asked_for(&self, args: &Args) -> bool {
         self.choice.selectors().all(|param| {
             let given = args.get(param);
@@ -908,7 +908,7 @@ impl Declared {
         })
     }
 
-    /// The names of what it cannot do without.
+    /// Returns the names of the parameters that it requires.
     fn needed(&self) -> impl Iterator<Item = &'static str> {
         let required = self.row.required().map(|param| param.name);
         let mut names: Vec<&str> = self.parts().collect();
@@ -924,7 +924,7 @@ impl Declared {
         self.needed().count()
     }
 
-    /// What of it `args` do not have.
+    /// Returns the required names that `args` lack.
     fn lacking(&self, args: &Args) -> impl Iterator<Item = &'static str> {
         let names_guest = self.parts().any(|part| part == "vmid");
         self.needed()
@@ -932,7 +932,7 @@ impl Declared {
             .filter(move |name| !(args.is_given(name) || (names_guest && *name == "node")))
     }
 
-    /// What `args` have that is not for it.
+    /// Returns the names in `args` that it does not take.
     fn strange(&self, args: &Args) -> impl Iterator<Item = &'static str> {
         let params = args.params().filter(|param| !param.is_about_the_call());
         let names = params.map(|param| param.name);
@@ -944,7 +944,7 @@ impl Declared {
         })
     }
 
-    /// What is wrong with `args` for it: what is missing, what does not go with it.
+    /// Returns what is wrong with `args` for it: what is missing, and what does not go with it.
     fn problems(&self, args: &Args) -> Vec<String> {
         let shown = |param: &&Param| {
             let value = self.selected(param)?;
@@ -961,7 +961,7 @@ impl Declared {
                 .flat_map(|scope| parts(scope.path))
                 .any(|part| part == name)
         };
-        // What picked the row is what an argument has to go with.
+        // Arguments that do not fit are reported against what picked the row.
         let with = |name: &str| match &scope {
             Some(scope) if by.is_empty() || of_scopes(name) => scope.clone(),
             Some(scope) if !self.row.scopes.is_empty() => format!("{} {scope}", by.join(" ")),
@@ -997,7 +997,7 @@ impl Declared {
         for (with, names) in strange {
             let (names, is_one) = (names.join(", "), names.len() == 1);
             problems.push(match with.is_empty() {
-                // Nothing picked this row: another takes them, together with what it needs.
+                // Nothing picked this row: another takes them, together with what that needs.
                 true => format!(
                     "{names} {} {}",
                     if is_one { "needs" } else { "need" },
@@ -1009,7 +1009,7 @@ impl Declared {
                 ),
             });
         }
-        // Proxmox does one of both, without a word.
+        // Proxmox does one of the two, and does not say which.
         for unset in self.unset(args) {
             let mut takes = self.row.takes.iter();
             let given =
@@ -1021,7 +1021,7 @@ impl Declared {
                 )
             }));
         }
-        // What every request of the tool needs says which object is meant, not what to change.
+        // What every request of the tool requires names the object, and changes nothing.
         let changes = || {
             let takes = self.row.takes.iter();
             takes.filter(|param| {
@@ -1030,7 +1030,7 @@ impl Declared {
             })
         };
         let is_open = !changes().any(|param| param.is_required_by_request());
-        // What reads nothing first updates nothing: it is an action.
+        // A request that reads nothing first does not update: it is an action.
         if self.row.method == Method::Put
             && !matches!(self.row.first, First::Nothing)
             && is_open
@@ -1042,7 +1042,7 @@ impl Declared {
         problems
     }
 
-    /// What picks another row of the same choice.
+    /// Returns what would pick another row of the same choice.
     fn others_need(&self) -> String {
         let needed = self.choice.declared().flat_map(|declared| {
             let names: Vec<&str> = declared.needed().collect();
@@ -1057,7 +1057,7 @@ impl Declared {
         names.join(" or ")
     }
 
-    /// What of it not all versions know, with those that do.
+    /// Returns the parts of it that not all versions have, with the versions that do.
     pub(crate) fn versions(&self, args: &Args) -> Vec<(String, Versions)> {
         let picked = self.choice.selectors().filter_map(|param| {
             let value = self.selected(param)?;
@@ -1076,7 +1076,7 @@ impl Declared {
         own.into_iter().chain(params).collect()
     }
 
-    /// The request for these arguments, where `was` is what was read first.
+    /// Returns the request for these arguments; `was` is what was read first.
     pub(crate) fn request(&self, args: &Args, was: &Value) -> Request {
         let request = args.request(self.row.method, &self.path());
         let mut request = request.by(self.row.login);
@@ -1085,7 +1085,7 @@ impl Declared {
         }
         let unset = self.unset(args);
         for param in self.row.takes {
-            // What is deleted by its name is not sent again.
+            // Names in `delete` are not sent as parameters, too.
             let is_unset = |name| unset.iter().any(|unset| Some(*unset) == name);
             let is_kept = self.row.keeps.iter().any(|kept| kept.name == param.name)
                 && !is_unset(param.wire_name());
@@ -1094,12 +1094,12 @@ impl Declared {
                     Some(value) => request.with(name, value),
                     None => request,
                 },
-                // Proxmox takes an empty value for a value, and a replaced object has none without it.
+                // Proxmox takes an empty value for a value; leaving it out removes it from a replaced object.
                 (Some(""), _) if is_kept => request,
-                // Where the caller has read it, theirs counts: what they saw is what they mean.
                 (Some(_), Some("delete")) if param.is_joined() => {
                     request.with("delete", unset.join(","))
                 }
+                // A digest from the caller takes precedence: what they saw is what they mean to change.
                 (None, Some(name)) if param.name == "digest" => match form_value(&was["digest"]) {
                     Some(digest) => request.with(name, digest),
                     None => request,
@@ -1110,7 +1110,7 @@ impl Declared {
         request
     }
 
-    /// What is to be reset, by the names that Proxmox has for it.
+    /// Returns the options to reset, by their names in Proxmox.
     fn unset<'a>(&self, args: &'a Args) -> Vec<&'a str> {
         let mut takes = self.row.takes.iter();
         let names = takes.find(|param| param.wire_name() == Some("delete") && param.is_joined());
@@ -1123,7 +1123,7 @@ impl Declared {
         names.iter().map(wire).collect()
     }
 
-    /// Refuses to reset what is not an option: Proxmox takes any name, and says that it is done.
+    /// Refuses to reset an unknown option: Proxmox accepts any name and reports success.
     pub(crate) fn check_unset(&self, args: &Args, was: &Value) -> Result<(), Error> {
         let Some(was) = was.as_object() else {
             return Ok(());
@@ -1147,13 +1147,13 @@ impl Declared {
         ))
     }
 
-    /// What was read first, out of the answer to that; an error where there is nothing of the kind.
+    /// Returns what was read first, taken from the answer to that; fails if there is no such object.
     pub(crate) fn found(&self, args: &Args, data: Value) -> Result<Value, Error> {
         let First::Entry { key, is, .. } = self.row.first else {
             return match data {
                 Value::Null => Err(Error::impossible(
                     format!("{} does not exist, nothing was done", self.names(args)),
-                    "Proxmox has nothing there. List what there is first.",
+                    "Proxmox has no such object: list what exists first.",
                 )),
                 data => (self.row.picks)(args, data),
             };
@@ -1174,7 +1174,7 @@ impl Declared {
         ))
     }
 
-    /// The parts of its path that name its object.
+    /// Returns the parts of its path that name its object.
     fn names(&self, args: &Args) -> String {
         let own = parts(self.row.rest);
         let names = own.filter_map(|part| Some(format!("{part}={}", args.named(part)?)));
@@ -1185,8 +1185,8 @@ impl Declared {
         }
     }
 
-    /// The value that a request gives a parameter, in its path or beside it; `None` where the request is
-    /// not of this row.
+    /// Returns the values that a request gives its parameters, in the path or as parameters; `None` if the
+    /// request is not of this row.
     fn values(&self, request: &Request) -> Option<Vec<(&'static str, String)>> {
         let path = self.path();
         let (own, sent) = (path.split('/'), request.path.split('/'));
@@ -1205,7 +1205,7 @@ impl Declared {
                 None => (),
             }
         }
-        // What the row does not take would not be judged by what the row says.
+        // The row does not judge parameters that it does not take.
         let always = self.row.always;
         let is_taken = |name: &str| {
             let mut takes = self.row.takes.iter();
@@ -1222,7 +1222,7 @@ impl Declared {
             let Some((_, value)) = form.find(|(name, _)| Some(*name) == wire) else {
                 continue;
             };
-            // What is sent under two names has one value.
+            // A parameter that is sent under two names must have one value.
             let mut known = values.iter().filter(|(name, _)| *name == param.name);
             if known.any(|(_, known)| known != value) {
                 return None;
@@ -1233,7 +1233,7 @@ impl Declared {
         self.row.required().all(is_given).then_some(values)
     }
 
-    /// The row that `request` is of, among `declared`: of several the one that asks for most.
+    /// Finds the row of `request` among `declared`: if several match, the one that requires most.
     pub(crate) fn find(declared: &[Self], request: &Request) -> Option<Self> {
         let fits = declared
             .iter()
@@ -1242,7 +1242,7 @@ impl Declared {
             .copied()
     }
 
-    /// What a request of this row does, in words.
+    /// Describes what a request of this row does.
     pub(crate) fn does(&self, request: &Request) -> String {
         let values = self.values(request).unwrap_or_default();
         let value = |name: &str| {
@@ -1269,7 +1269,7 @@ impl Declared {
         }
     }
 
-    /// What of an object a person needs to see before and after it is changed.
+    /// Describes an object for a person who compares it before and after a change.
     pub(crate) fn describe(object: &Value) -> String {
         if let Some(items) = object.as_array() {
             let items: Vec<String> = items.iter().map(Self::describe).collect();
@@ -1284,13 +1284,13 @@ impl Declared {
         text::cut(&text::inline(&fields.collect::<Vec<_>>().join(" ")), 1_000)
     }
 
-    /// Returns true if the sentence on what this row does has the value of the parameter.
+    /// Returns whether the sentence about this row has the value of the parameter.
     fn says(&self, name: &str) -> bool {
         let sentence = self.row.does.unwrap_or_default();
         sentence.contains(&format!("{{{name}}}"))
     }
 
-    /// Returns true if the sentence on what this row does has all that its request changes.
+    /// Returns whether the sentence about this row has everything that its request changes.
     fn says_it_all(&self, request: &Request) -> bool {
         let mut takes = self.row.takes.iter().filter(|param| {
             let mut form = request.form.iter();
@@ -1299,11 +1299,11 @@ impl Declared {
         self.row.method == Method::Put && takes.all(|param| self.says(param.name))
     }
 
-    /// What `request` changes of an object that was so: `comment: old -> new`.
+    /// Returns what `request` changes, given the object before: `comment: old -> new`.
     fn changes(&self, request: &Request, was: &Value) -> Vec<String> {
         let mut changes = Vec::new();
         let adds = request.form.iter().any(|pair| pair == APPENDED);
-        // Those are named at the end.
+        // Deleted values are listed at the end.
         let is_deleted = |name: &str| {
             let mut deleted = request.form.iter().filter(|(key, _)| *key == "delete");
             deleted.any(|(_, names)| names.split(',').any(|deleted| deleted == name))
@@ -1317,14 +1317,14 @@ impl Declared {
             let before = form_value(&was[name]);
             let sent_value = sent.next().map(|(_, value)| value);
             let all = match (&before, sent_value) {
-                // Proxmox adds to the list that is there.
+                // Proxmox adds to the existing list.
                 (Some(before), Some(more)) if adds && param.is_joined() => {
                     Some(joined_lists(before, more))
                 }
                 _ => None,
             };
             let after = all.as_deref().or(sent_value);
-            // What names the entry does not change it.
+            // The parameter that names the entry does not change it.
             let names_it =
                 matches!(self.row.first, First::Entry { is, .. } if is.name == param.name);
             let is_same = after == before.as_deref();
@@ -1361,8 +1361,8 @@ impl Declared {
         changes
     }
 
-    /// Shows the answer to a request of this row; `was` is its object as it was before, `beside` what
-    /// Proxmox sent beside the data.
+    /// Shows the answer to a request of this row; `was` is the object before the change, and `beside` the
+    /// answer's fields other than the data.
     pub(crate) fn show(
         &self,
         request: &Request,
@@ -1384,7 +1384,7 @@ impl Declared {
             None => answer,
             Some(was) => {
                 let (before, changes) = (Self::describe(&was), self.changes(request, &was));
-                // A change shows what it changes as it was; the rest stays.
+                // A change only shows what it changes.
                 let answer = match (self.row.method, changes.is_empty()) {
                     (Method::Put, false) => answer.line(format!("Changed: {}", changes.join("; "))),
                     _ if before.is_empty() || self.says_it_all(request) => answer,
@@ -1419,10 +1419,10 @@ impl Declared {
     }
 }
 
-/// What has Proxmox add to a list instead of replacing it.
+/// Makes Proxmox add to a list instead of replacing it.
 pub(crate) const APPENDED: (&str, &str) = ("append", "1");
 
-/// The items of two lists, each once.
+/// Joins the items of two lists, without repetition.
 fn joined_lists(first: &str, second: &str) -> String {
     let mut all: Vec<&str> = Vec::new();
     for item in first.split(',').chain(second.split(',')) {
@@ -1433,7 +1433,8 @@ fn joined_lists(first: &str, second: &str) -> String {
     all.join(",")
 }
 
-/// A value that was read as it is sent: an object as a property string, `keep-last=3,keep-daily=7`.
+/// Returns a value that was read in the form in which it is sent: an object as a property string,
+/// `keep-last=3,keep-daily=7`.
 fn form_value(value: &Value) -> Option<String> {
     let joined = |values: Vec<String>| values.join(",");
     match value {
@@ -1451,7 +1452,7 @@ fn form_value(value: &Value) -> Option<String> {
     }
 }
 
-/// What is wrong with how the requests of a tool are declared that takes `params`.
+/// Returns what is wrong with the declaration of a tool's requests; `params` are the parameters of the tool.
 #[cfg(test)]
 pub(crate) fn faults(choice: &'static Choice, params: &[&Param]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -1556,7 +1557,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_parameters_become_one() {
+    fn joins_lists_of_parameters() {
         let all: &[&Param] = takes![&[&LOG], &[], PARAMS];
         let names: Vec<&str> = all.iter().map(|param| param.name).collect();
         assert_eq!(
@@ -1568,7 +1569,7 @@ mod tests {
     }
 
     #[test]
-    fn says_at_once_all_that_does_not_go_with_the_row() {
+    fn reports_everything_that_does_not_go_with_the_row_at_once() {
         for (arguments, problems) in [
             (
                 json!({ "action": "move", "scope": "all", "vmid": 100, "log": "info", "delete": ["a"] }),
@@ -1585,7 +1586,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_what_the_row_takes_under_its_own_names() {
+    fn sends_the_parameters_of_the_row_under_their_names_in_proxmox() {
         let arguments = json!({ "action": "update", "scope": "all", "pos": 2, "log": "info", "delete": ["a", "b"] });
         let request = pick(arguments).expect("it fits");
         assert_eq!(request.to_string(), "PUT /rules/2");
@@ -1596,7 +1597,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_of_the_row_that_it_matches_and_of_no_other() {
+    fn a_request_belongs_only_to_the_row_that_it_matches() {
         let declared: Vec<Declared> = RULES.declared().collect();
         let does = |request: &Request| {
             let found = Declared::find(&declared, request)?;
@@ -1698,7 +1699,7 @@ mod tests {
     }
 
     #[test]
-    fn several_values_pick_a_row_and_what_does_not_go_together_is_named() {
+    fn several_values_pick_a_row_and_misfits_are_named() {
         let of = |mut arguments: Value| {
             arguments["action"] = arguments["action"].as_str().unwrap_or("update").into();
             arguments["scope"] = arguments["scope"].as_str().unwrap_or("all").into();
@@ -1733,7 +1734,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_decides_between_rows_that_are_not_picked_otherwise() {
+    fn the_version_decides_between_rows_if_nothing_else_does() {
         let (size, note) = (json!({ "size": 1 }), json!({ "note": "x" }));
         let of = |kind: &str, more: &Value, major| {
             let mut arguments = more.clone();
@@ -1784,7 +1785,7 @@ mod tests {
     const OBJECTS_TAKE_BY_VERSION: &[&Param] = &[&KIND, &NAME, &NOTE, &SIZE];
 
     #[test]
-    fn what_is_replaced_keeps_what_was_not_given() {
+    fn a_replaced_object_keeps_what_was_not_given() {
         let was = json!({ "name": "a", "note": "old", "size": 3, "digest": "ab" });
         let sent = |arguments: Value| {
             let args = args(arguments);
@@ -1823,7 +1824,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_does_not_have_is_refused_with_what_it_has() {
+    fn refuses_an_unknown_entry_of_a_list_and_names_the_known_ones() {
         let args = args(json!({
             "what": "set", "action": "update", "scope": "all", "name": "a", "note": "x",
         }));
@@ -1845,7 +1846,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_always_sent_tells_one_row_from_another() {
+    fn constant_parameters_distinguish_rows() {
         let declared: Vec<Declared> = OBJECTS.declared().collect();
         let does = |request: &Request| {
             let found = Declared::find(&declared, request)?;
@@ -1870,7 +1871,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_under_two_names_has_one_value() {
+    fn a_parameter_sent_under_two_names_must_have_one_value() {
         const OLD: Param = NAME.sent_as("rename");
         static SETS: Choice = Choice {
             by: &[&ACTION],
@@ -1911,7 +1912,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_sent_in_the_form_that_proxmox_takes() {
+    fn sends_values_that_were_read_in_the_form_that_proxmox_takes() {
         for (read, sent) in [
             (json!(null), None),
             (json!(true), Some("1")),
@@ -1928,7 +1929,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_brackets_is_left_out_where_a_part_has_no_value() {
+    fn leaves_out_brackets_if_a_part_in_them_has_no_value() {
         let value = |name: &str| (name == "a").then(|| "1".to_owned());
         assert_eq!(
             filled("x {a}[ y {a}][ z {b}]!", value).as_deref(),

@@ -1,12 +1,12 @@
-//! What requests need of an API token, in the words of the API description of 9.2, and what the code checks
-//! beside it (`PVE/API2/Qemu.pm`, `PVE/API2/LXC.pm`, `PVE/API2/VZDump.pm`).
+//! The privileges that requests need, according to the API description of 9.2 and to what the code checks in
+//! addition (`PVE/API2/Qemu.pm`, `PVE/API2/LXC.pm`, `PVE/API2/VZDump.pm`).
 
-/// What is needed for a request, every line of it.
+/// What a request needs: all of these lines.
 ///
-/// A line is written as the API description writes it: `path:A|B` where one of the privileges is enough, the
-/// least first, and ` or ` between two such places where one place is enough. Its end may be ` if start`, a flag
-/// without which it does not count. What the API description does not name: `{newid}` is a guest that does not
-/// exist yet, `{owner}` the guest that a backup is of, `{volume}` the storage of a volume.
+/// A line is written as in the API description: `path:A|B` if one of the privileges is enough, the lowest first,
+/// and ` or ` between places of which one is enough. It may end with a flag without which it does not apply, such
+/// as ` if start`. In addition to the API description, `{newid}` is a guest that does not exist yet, `{owner}` the
+/// guest of a backup, and `{volume}` the storage of a volume.
 pub(crate) type Needs = &'static [&'static str];
 
 pub(crate) const AUDIT: Needs = &["/vms/{vmid}:VM.Audit"];
@@ -30,7 +30,7 @@ pub(crate) const AGENT_FILE_READ: Needs =
 pub(crate) const SPACE: &str = "/storage/{storage}:Datastore.AllocateSpace";
 pub(crate) const STORED: &str = "/storage/{storage}:Datastore.Audit|Datastore.AllocateSpace";
 pub(crate) const BRIDGE: &str = "/sdn/zones/{zone}/{bridge}:SDN.Use";
-/// Of a template or an image of a disc, which is read.
+/// For reading a template or a disc image.
 pub(crate) const READ: &str = "/storage/{volume}:Datastore.Audit|Datastore.AllocateSpace";
 pub(crate) const ARCHIVE: &str = "/storage/{archive}:Datastore.AllocateSpace|Datastore.Allocate";
 pub(crate) const BACKUP: &str = "/vms/{owner}:VM.Backup or /storage/{volume}:Datastore.Allocate";
@@ -50,7 +50,7 @@ pub(crate) const CREATE: Needs = &[
     BRIDGE,
 ];
 pub(crate) const STARTED: &str = "/vms/{newid}:VM.PowerMgmt or /pool/{pool}:VM.PowerMgmt if start";
-/// Any of these lets the request in; what each tool changes is beside its request.
+/// Any of these admits the request; what each tool changes is declared with its request.
 pub(crate) const CONFIG_VM: Needs = &["/vms/{vmid}:VM.Config.Disk|VM.Config.CDROM|VM.Config.CPU|\
     VM.Config.Memory|VM.Config.Network|VM.Config.HWType|VM.Config.Options|VM.Config.Cloudinit"];
 pub(crate) const CONFIG_LXC: Needs =

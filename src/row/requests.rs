@@ -1,4 +1,4 @@
-//! The declared requests of one tool, and what they say of one that it sends.
+//! The declared requests of a tool, and which declaration applies to a request that it sends.
 
 use crate::param::Param;
 use crate::request::Request;
@@ -13,20 +13,20 @@ pub(crate) enum Requests {
     Steps(&'static [Step]),
 }
 
-/// What the declaration of a request says of it.
+/// The declaration that applies to a request, with the values in it.
 pub(crate) struct Match {
     pub(crate) touches: Touches,
     pub(crate) harm: Harm,
-    /// What it does, in words, if it is of a row.
+    /// What it does, in words, if it belongs to a row.
     pub(crate) does: Option<String>,
-    /// The values of its parameters, each by the name that the declaration or the API gives it.
+    /// The values of its parameters, under their names in the declaration or the API.
     values: Vec<(String, String)>,
 }
 
 impl Requests {
     pub(crate) const NONE: Self = Requests::Steps(&[]);
 
-    /// Finds the declaration of a request that changes something; `None` if the tool has not declared it.
+    /// Finds the declaration of a request that changes something; returns `None` if the tool has none.
     pub(crate) fn find(&self, request: &Request) -> Option<Match> {
         match self {
             Requests::Rows(choice) => {
@@ -46,7 +46,7 @@ impl Requests {
                 let fits = steps
                     .iter()
                     .filter_map(|step| Some((step, step.values(request)?)));
-                // `/status/start` says more than `/status/{command}`.
+                // `/status/start` is more specific than `/status/{command}`.
                 let (step, values) =
                     fits.min_by_key(|(step, _)| step.path.split('/').filter(is_part).count())?;
                 Some(Match {
@@ -61,7 +61,7 @@ impl Requests {
 }
 
 impl Match {
-    /// The value that the request gives a parameter, or an empty one.
+    /// Returns the value of a parameter in the request, or an empty text.
     pub(crate) fn value(&self, param: &Param) -> &str {
         let is_of_param = |name: &str| name == param.name || Some(name) == param.wire_name();
         let mut values = self.values.iter();
@@ -69,7 +69,7 @@ impl Match {
         found.map_or("", |(_, value)| value)
     }
 
-    /// A sentence with the values of the parameters that it names.
+    /// Fills the values of parameters into a sentence that names them.
     pub(crate) fn fill(&self, sentence: &str) -> String {
         let value = |name: &str| {
             let mut values = self.values.iter();
@@ -81,7 +81,7 @@ impl Match {
 }
 
 impl Step {
-    /// The values that a request gives its parameters; `None` if the request is not of this step.
+    /// Returns the values of the parameters in a request; `None` if it does not match this step.
     fn values(&self, request: &Request) -> Option<Vec<(String, String)>> {
         let (own, sent) = (self.path.split('/'), request.path.split('/'));
         if self.method != request.method || own.clone().count() != sent.clone().count() {
@@ -101,7 +101,7 @@ impl Step {
     }
 }
 
-/// Whether a segment of a path stands for a value: `{node}`.
+/// Returns whether a segment of a path stands for a value: `{node}`.
 fn is_part(segment: &&str) -> bool {
     segment.starts_with('{') && segment.ends_with('}')
 }
@@ -134,7 +134,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_request_is_of_the_step_that_says_most_of_it() {
+    fn a_request_belongs_to_the_most_specific_step() {
         let find = |request: &Request| Requests::Steps(STEPS).find(request);
         let request = Request::new(Post, "/guests/a%2Fb/stop").with("forceStop", "1");
         let found = find(&request).expect("it is declared");

@@ -153,6 +153,8 @@ class Stage {
 
   async picture(name) {
     if (screenshots) {
+      // The host gives the page the height that it has asked for.
+      await this.frame.waitForFunction(() => document.body.getBoundingClientRect().height <= innerHeight + 1);
       await this.tab.waitForTimeout(150);
       const height = await this.tab.evaluate(() => document.querySelector("iframe").offsetHeight);
       await this.tab.setViewportSize({ width: this.tab.viewportSize().width, height });
@@ -610,11 +612,13 @@ test("pictures", async () => {
       await task.close();
       const broken = await Stage.open(server, "task", options);
       await broken.answer({}, failed);
+      await broken.says("TASK ERROR");
       await broken.picture(name("task-failed"));
       await broken.close();
       const rows = [{ vmid: 100, name: "web01", status: "done", upid: UPID, outcome: "done." }, { vmid: 101, name: "db01", status: "failed", outcome: "POST /nodes/pve1/qemu/101/status/start failed with status 500; VM is locked (backup)" }, { vmid: 102, name: "mail01", status: "started", upid: UPID.replace("101", "102") }, { vmid: 103, name: "git01", status: "not started" }];
       const several = await Stage.open(server, "task", { ...options, reads: false });
       await several.answer({}, result("4 guests (1 done, 1 failed, 1 not started, 1 started)", { total: 4, guests: rows }));
+      await several.says("4 guests: ");
       await several.picture(name("task-several"));
       await several.close();
     }

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod fingerprint;
 pub(crate) mod hosts;
 pub(crate) mod http;
+mod inflate;
 mod login;
 pub(crate) mod probe;
 pub(crate) mod property;

@@ -458,7 +458,7 @@ fn brief(error: &Error) -> String {
 mod tests {
     use super::*;
     use crate::param::Versions;
-    use crate::pve::demo::{Demonstration, RECORDED};
+    use crate::pve::demo::{Demonstration, recorded};
     use crate::pve::reader::{Cluster, only_reads};
     use crate::request::Method::{Delete, Post, Put};
     use crate::row::{Choice, Loss, Place, Scope, Step, Touches, delete, post, put};
@@ -476,7 +476,7 @@ mod tests {
             approval,
         };
         let gate = Gate::new(safety, &state, (entry.name, entry.tool.summary), caller);
-        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let cluster = Cluster::demo(Demonstration::new(recorded()));
         let peer = Peer::none();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
         gate.authorize(&client, request)
@@ -540,7 +540,7 @@ mod tests {
             approval: Approval::Unavailable,
         };
         let gate = Gate::new(safety, &state, ("tool", "Does."), caller).with_requests(requests);
-        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let cluster = Cluster::demo(Demonstration::new(recorded()));
         let peer = Peer::none();
         let client = Client::new(Reader::new(&cluster, &peer), &gate);
         client.show_before(object);
@@ -682,7 +682,7 @@ mod tests {
             protected: Guests::parse("100").ok(),
             ..unasked
         };
-        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let cluster = Cluster::demo(Demonstration::new(recorded()));
         let peer = Peer::none();
         let reader = Reader::new(&cluster, &peer);
         let mut seen = 0;
@@ -749,7 +749,7 @@ mod tests {
     fn never_asks_about_a_second_change_since_the_first_would_be_sent_again() {
         let safety = Safety::default();
         let state = GateState::new(&safety);
-        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let cluster = Cluster::demo(Demonstration::new(recorded()));
         let peer = Peer::none();
         let reader = Reader::new(&cluster, &peer);
         let first = Request::new(Post, "/nodes/pve1/qemu/100/status/start");

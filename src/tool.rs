@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::mcp::connection::Peer;
 use crate::param::{Args, InputSchema, Param};
 use crate::pve;
-use crate::pve::demo::{Demonstration, RECORDED};
+use crate::pve::demo::{Demonstration, recorded};
 use crate::pve::reader::{Cluster, Reader};
 use crate::request::{Reply, Request};
 #[cfg(test)]
@@ -239,7 +239,7 @@ impl Context {
     fn cluster(&self) -> Result<&Cluster, Error> {
         match &self.settings.connection {
             Err(problems) if self.is_demo && problems.is_empty() => {
-                let demo = || Cluster::demo(Demonstration::new(RECORDED));
+                let demo = || Cluster::demo(Demonstration::new(recorded()));
                 Ok(self.cluster.get_or_init(demo))
             }
             Ok(connection) => {

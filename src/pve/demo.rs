@@ -2,20 +2,28 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::Failure;
+use crate::pve::inflate::inflate;
 use crate::request::Request;
 use crate::request::Response;
 use crate::text;
 
-/// What the fixtures of the tools record, each exchange once, as lines of JSON.
+/// Returns what the fixtures of the tools record, each exchange once, as lines of JSON.
 ///
-/// The first line is the list of [`Recording`]s; `UPDATE_FIXTURES=1 cargo test` makes them all.
-pub(crate) static RECORDED: &str = include_str!("../../fixtures/demonstration.jsonl");
+/// The first line is the list of [`Recording`]s; `UPDATE_FIXTURES=1 cargo test` makes them all. They take a
+/// seventh of their size in the program, and are inflated when they are first needed.
+pub(crate) fn recorded() -> &'static str {
+    static RECORDED: OnceLock<String> = OnceLock::new();
+    RECORDED.get_or_init(|| inflate(COMPRESSED).expect("a test inflates it"))
+}
+
+static COMPRESSED: &[u8] = include_bytes!("../../fixtures/demonstration.jsonl.gz");
 
 /// A cluster that answers what was recorded, and never changes.
 pub(crate) struct Demonstration {
@@ -54,7 +62,7 @@ impl Demonstration {
     /// What its clock shows, 2026-07-14 10:00:00Z: the present of what was recorded.
     pub(crate) const RECORDED_AT: u64 = 1_784_023_200;
 
-    /// From lines like [`RECORDED`].
+    /// From lines like [`recorded`].
     pub(crate) fn new(recorded: &'static str) -> Self {
         let lines = recorded.lines().skip(1).map(|json| Line {
             json,
@@ -199,7 +207,7 @@ fn is_of_the_same_form(one: &str, other: &str) -> bool {
 
 /// The arguments of the first recorded call of a tool, as JSON.
 pub(crate) fn example(tool: &str) -> Option<String> {
-    let recordings: Value = serde_json::from_str(first_line(RECORDED)).ok()?;
+    let recordings: Value = serde_json::from_str(first_line(recorded())).ok()?;
     let mut recordings = recordings.as_array()?.iter();
     let own = recordings.find(|recording| recording["tool"] == tool)?;
     Some(own["example"].to_string())
@@ -211,6 +219,8 @@ fn first_line(recorded: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
     use std::{env, fs};
 
     use serde_json::json;
@@ -238,7 +248,7 @@ mod tests {
                 .all(|part| whole.iter().any(|row| is_in(part, row)))
     }
 
-    /// Lines like [`RECORDED`], from the name and the fixture of each tool.
+    /// Lines like [`recorded`], from the name and the fixture of each tool.
     ///
     /// A fixture lists only the guests and fields that its calls need; the demonstration shows all of them,
     /// or a boundary would not know the tags of the guest it is to protect.
@@ -281,6 +291,21 @@ mod tests {
         lines.join("\n") + "\n"
     }
 
+    /// Compresses with the program `gzip`, since no dependency does; only needed when fixtures are updated.
+    fn compressed(text: &str) -> Vec<u8> {
+        let mut gzip = Command::new("gzip")
+            .args(["--best", "--no-name"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("gzip is installed");
+        let mut input = gzip.stdin.take().expect("it is piped");
+        // gzip writes little before it has read all, so this cannot block.
+        input.write_all(text.as_bytes()).expect("gzip reads");
+        drop(input);
+        gzip.wait_with_output().expect("gzip ends").stdout
+    }
+
     #[test]
     fn the_recorded_cluster_is_that_of_the_fixtures() {
         let package = env!("CARGO_MANIFEST_DIR");
@@ -292,11 +317,13 @@ mod tests {
         });
         let made = lines(&fixtures.collect::<Vec<_>>());
         if env::var_os("UPDATE_FIXTURES").is_some() {
-            let path = format!("{package}/fixtures/demonstration.jsonl");
-            fs::write(path, made).expect("the file can be written");
+            let path = format!("{package}/fixtures/demonstration.jsonl.gz");
+            if made != recorded() {
+                fs::write(path, compressed(&made)).expect("the file can be written");
+            }
             return;
         }
-        let is_current = made == RECORDED;
+        let is_current = made == recorded();
         assert!(is_current, "run UPDATE_FIXTURES=1 cargo test");
     }
 

@@ -553,7 +553,7 @@ mod tests {
     use super::*;
     use crate::mcp::lines::Source;
     use crate::mcp::rpc::Id;
-    use crate::pve::demo::RECORDED;
+    use crate::pve::demo::recorded;
 
     #[test]
     fn only_listed_posts_count_as_reading() {
@@ -603,7 +603,7 @@ mod tests {
         let peer = Peer::new(Box::new(Client(vec![cancel, ""])), io::sink());
         let id = Id::new(&1.into()).expect("it is an integer");
         assert!(!peer.begin_call(&id, &serde_json::Map::new()));
-        let cluster = Cluster::demo(Demonstration::new(RECORDED));
+        let cluster = Cluster::demo(Demonstration::new(recorded()));
         let reader = Reader::new(&cluster, &peer);
         reader.begin("proxmox_get_nodes");
         assert!(reader.get("/nodes").is_ok());

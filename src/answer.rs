@@ -18,6 +18,7 @@ use crate::pve::reader::Reader;
 use crate::request;
 use crate::settings::Secret;
 use crate::text;
+use crate::text::sort::sort_by;
 use crate::text::upid::Upid;
 
 /// The result of a call that succeeded.
@@ -471,7 +472,7 @@ impl Table {
     }
 
     fn sort(&self, rows: &mut [Value]) {
-        rows.sort_by(|a, b| {
+        sort_by(rows, |a, b| {
             self.sort
                 .iter()
                 .fold(std::cmp::Ordering::Equal, |ordering, order| {

@@ -45,6 +45,7 @@ use crate::row::needs::Needs;
 use crate::text;
 use crate::text::nearest::nearest;
 use crate::text::percent::decode;
+use crate::text::sort::sort;
 use crate::text::upid::Upid;
 
 /// One of several requests below a place.
@@ -1164,7 +1165,7 @@ impl Declared {
             return Ok(rows.swap_remove(at));
         }
         let mut known: Vec<String> = rows.iter().map(|row| plain(&row[key])).collect();
-        known.sort();
+        sort(&mut known);
         Err(Error::impossible(
             format!("{}={wanted} does not exist, nothing was done", is.name),
             match known.is_empty() {

@@ -27,6 +27,7 @@ use crate::text::glob::Glob;
 use crate::text::nearest::nearest;
 use crate::text::octets;
 pub(crate) use crate::text::secret::Secret;
+use crate::text::sort::sort;
 use crate::text::totp::Key;
 
 /// A setting, from which its flag, its line in `--help` and its row in `src/settings/README.md` are generated.
@@ -460,7 +461,7 @@ fn unknown(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<Strin
         .filter(|name| name.to_ascii_uppercase().starts_with("PROXMOX_"))
         .filter(|name| SETTINGS.iter().all(|setting| setting.variable != name))
         .collect();
-    names.sort();
+    sort(&mut names);
     names
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod rows;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod slot;
+pub(crate) mod sort;
 pub(crate) mod totp;
 pub(crate) mod upid;
 

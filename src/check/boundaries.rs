@@ -10,6 +10,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Method, Request};
 use crate::settings::Safety;
 use crate::settings::boundaries::KnownGuest;
+use crate::text::sort::sort_by_key;
 use crate::text::{self, add};
 
 /// How many guests or nodes of each boundary are named.
@@ -44,7 +45,7 @@ pub(super) fn check(report: &mut Report, safety: &Safety, client: &Reader, nodes
             Some((known, plain(&row["name"])))
         });
         let mut known: Vec<(KnownGuest, String)> = known.collect();
-        known.sort_by_key(|(guest, _)| guest.vmid);
+        sort_by_key(&mut known, |(guest, _)| guest.vmid);
         let (guests, names): (Vec<KnownGuest>, Vec<String>) = known.into_iter().unzip();
         for (name, set) in sets {
             let Some(set) = set else { continue };

@@ -8,6 +8,7 @@ use crate::error::grant::{self, Before, Grant, owners};
 use crate::settings::Safety;
 use crate::settings::boundaries::Guests;
 use crate::settings::exposure::Hidden;
+use crate::text::sort::{self, sort_by_key};
 use crate::text::{self, add, shell_quoted};
 use crate::tool::privileges::{self, AclPath, Below, Granted, Reach};
 use crate::tool::{Permission, Tool};
@@ -95,7 +96,7 @@ pub(super) fn check(
         if !lacks.is_empty() {
             group(&mut failing, shown(&lacks), name);
         } else if !limits.is_empty() {
-            limits.sort();
+            sort::sort(&mut limits);
             limits.dedup();
             group(&mut limited, limits.join(", "), name);
         }
@@ -138,7 +139,7 @@ type Missing = Vec<(AclPath, &'static str)>;
 /// Sorts guests before storages and nodes, and removes duplicates.
 fn sort(missing: &mut Missing) {
     let key = |(spot, name): &(AclPath, &'static str)| (Reverse(spot.base), spot.below, *name);
-    missing.sort_unstable_by_key(key);
+    sort_by_key(missing, key);
     missing.dedup();
 }
 
@@ -200,7 +201,7 @@ fn hidden(safety: &Safety, mut tools: Vec<&'static str>) -> String {
             false => (*tool).to_owned(),
         });
     }
-    items.sort();
+    sort::sort(&mut items);
     items.dedup();
     shell_quoted(&items.join(","))
 }

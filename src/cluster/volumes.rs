@@ -14,6 +14,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::row::{Step, needs};
 use crate::text::format;
+use crate::text::sort::sort;
 
 pub(crate) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
@@ -214,7 +215,7 @@ fn locations(
         .into_iter()
         .map(|(storage, _, node)| format!("{storage} on {node}"))
         .collect();
-    unavailable.sort();
+    sort(&mut unavailable);
     let locations = locations
         .into_iter()
         .map(|((storage, _), node)| Location { storage, node });

@@ -1,6 +1,7 @@
 //! The commands that grant an API token its missing privileges, shown by `check` and after a refusal.
 
 use crate::text::shell_quoted;
+use crate::text::sort::sort;
 
 /// Privileges to grant to a token on a path.
 pub(crate) struct Grant<'a> {
@@ -31,7 +32,7 @@ impl Grant<'_> {
             _ => &[],
         };
         let mut privileges = [&self.privileges, inherited].concat();
-        privileges.sort_unstable();
+        sort(&mut privileges);
         privileges.dedup();
         let auditor = match &self.before {
             Before::Inherited(inherited) if is_auditor(inherited) => "PVEAuditor,",

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::param::Args;
 use crate::pve::reader::Reader;
 use crate::text;
+use crate::text::sort::sort;
 
 /// The API's alias for the connected node.
 const ALIAS: &str = "localhost";
@@ -90,7 +91,7 @@ fn names(nodes: &[Value]) -> String {
         .iter()
         .map(|row| text::inline(&text::cut(&plain(&row["node"]), 63)))
         .collect();
-    names.sort();
+    sort(&mut names);
     let more = if names.len() > MAX_LISTED {
         ", …"
     } else {

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::text;
 use crate::text::format;
 use crate::text::list;
+use crate::text::sort::sort;
 
 /// How many tags or pools are suggested.
 const MOST: usize = 10;
@@ -164,7 +165,7 @@ impl<T: fmt::Display> fmt::Display for Item<T> {
 
 /// Lists what exists instead, sorted and limited in number: `; tags: prod, web`.
 fn instead(kind: &str, mut there: Vec<String>) -> String {
-    there.sort();
+    sort(&mut there);
     there.dedup();
     if there.is_empty() {
         return format!("; there are no {kind}");

@@ -20,6 +20,7 @@ use crate::row::needs::Needs;
 use crate::row::{
     APPENDED, Choice, First, Loss, Place, Scope, Step, Touches, delete, get, post, put, takes,
 };
+use crate::text::sort::{sort, sort_by};
 use crate::text::{self, format};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -335,7 +336,7 @@ fn permissions(args: &Args, data: Value, _: &Value) -> Answer {
             privileges.partition(|(_, propagates)| number(propagates) != Some(0.0));
         let names = |found: Vec<(&String, &Value)>| {
             let mut names: Vec<String> = found.iter().map(|(name, _)| text::inline(name)).collect();
-            names.sort();
+            sort(&mut names);
             names
         };
         let paths = same.entry((names(below), names(here))).or_default();
@@ -346,14 +347,14 @@ fn permissions(args: &Args, data: Value, _: &Value) -> Answer {
         None => "permissions of this program".to_owned(),
     };
     let mut groups: Vec<_> = same.into_iter().collect();
-    groups.sort_by(|(_, a), (_, b)| a.cmp(b));
+    sort_by(&mut groups, |(_, a), (_, b)| a.cmp(b));
     let mut lines = vec![match groups.is_empty() {
         true => format!("{whose}: none"),
         false => whose,
     }];
     let mut found = Vec::new();
     for ((below, here), mut paths) in groups {
-        paths.sort();
+        sort(&mut paths);
         let mut parts = vec![below.join(", ")];
         if !here.is_empty() {
             parts.push(format!("not below: {}", here.join(", ")));
@@ -1125,7 +1126,7 @@ fn shown(entries: &[&Entry]) -> String {
             false => format!("{} (not below)", entry.role),
         })
         .collect();
-    roles.sort();
+    sort(&mut roles);
     match roles.is_empty() {
         true => "none".to_owned(),
         false => roles.join(", "),

@@ -12,6 +12,7 @@ use crate::request::{
 };
 use crate::row::{Choice, Harm, Loss, Place, Row, Scope, Step, Touches, ask, get, needs, post};
 use crate::safety::Client;
+use crate::text::sort::sort;
 use crate::text::{self, base64, octets};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -203,7 +204,7 @@ fn info(args: &Args, data: Value, _: &Value) -> Answer {
             .iter()
             .map(|command| plain(&command["name"]).replacen("guest-", "", 1))
             .collect();
-        names.sort_unstable();
+        sort(&mut names);
         names
     };
     let (enabled, disabled) = (names(enabled), names(disabled));

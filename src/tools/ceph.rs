@@ -14,6 +14,7 @@ use crate::row::needs::{self, Needs};
 use crate::row::{Choice, First, Loss, Place, Scope, Step, Touches, delete, get, post, put, takes};
 use crate::text;
 use crate::text::format;
+use crate::text::sort::sort;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const AUDIT: Needs = &["/:Sys.Audit|Datastore.Audit"];
@@ -792,7 +793,7 @@ fn other_managers(client: &Reader, args: &Args, was: &Value) -> Result<Vec<Strin
 fn state_of_osd(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
     let osds = flat(client.send(&args.request(Get, "/nodes/{node}/ceph/osd"))?);
     let mut ids: Vec<u64> = osds.iter().filter_map(|osd| osd["id"].as_u64()).collect();
-    ids.sort_unstable();
+    sort(&mut ids);
     let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
     let wanted = &args[&ID];
     let Some(osd) = osds.iter().find(|osd| plain(&osd["id"]) == wanted) else {

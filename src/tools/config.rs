@@ -14,6 +14,7 @@ use crate::request::{self, Method::Get, Reply, Request};
 use crate::safety::Client;
 use crate::text;
 use crate::text::slot::Slot;
+use crate::text::sort::sort_by_key;
 
 /// A configuration.
 pub(super) struct Config(Map<String, Value>);
@@ -44,7 +45,7 @@ impl Config {
         let mut slots: Vec<&str> = keys
             .filter(|key| families.contains(&Slot::of(key).family))
             .collect();
-        slots.sort_by_key(|key| Slot::of(key));
+        sort_by_key(&mut slots, |key| Slot::of(key));
         slots
     }
 

@@ -12,6 +12,7 @@ use crate::request::Method::Get;
 use crate::request::Request;
 use crate::row::Step;
 use crate::text;
+use crate::text::sort::sort;
 
 /// Proxmox lists the storages that the token may see, whatever its privileges.
 pub(super) const STORAGES: Step = Step::read("/storage", &[]);
@@ -29,7 +30,7 @@ pub(super) fn dependents(
         .filter(|storage| is_on(storage))
         .map(|storage| plain(&storage["storage"]))
         .collect();
-    names.sort();
+    sort(&mut names);
     if names.is_empty() {
         return Ok(vec![
             "No storage that this token may see is on it.".to_owned(),

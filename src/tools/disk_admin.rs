@@ -14,6 +14,7 @@ use crate::request::Request;
 use crate::row::{Choice, First, Loss, Place, Scope, Step, Touches, delete, get, needs, post};
 use crate::text;
 use crate::text::format;
+use crate::text::sort::sort;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 /// A disk can be passed through to a guest without Proxmox seeing that it is in use.
@@ -461,7 +462,7 @@ fn exists(args: &Args, mut found: impl Iterator<Item = String>, wanted: &str) ->
     }) {
         return Ok(());
     }
-    others.sort();
+    sort(&mut others);
     Err(Error::impossible(
         format!(
             "{} has no {} {wanted}, nothing was done",

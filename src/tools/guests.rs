@@ -19,6 +19,7 @@ use crate::text;
 use crate::text::format::{self, Format};
 use crate::text::json::Unread;
 use crate::text::rows::Row;
+use crate::text::sort::{sort_by, sort_by_key};
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const OF_NAME: Param = Param::optional("name", Kind::Text(1, 128), "Part of the name.");
@@ -196,13 +197,13 @@ fn retain_wanted<R: Keyed>(guests: &mut Vec<R>, args: &Args) {
 /// Sorts by a key, or descending if it is preceded by `-`. Guests without a value are then last, sorted by their
 /// total; equal guests are sorted by VMID.
 fn sort<R: Keyed>(guests: &mut [R], by: &str) {
-    guests.sort_by(|a, b| compare(&a["vmid"], &b["vmid"]));
+    sort_by(guests, |a, b| compare(&a["vmid"], &b["vmid"]));
     let (key, descends) = match by.strip_prefix('-') {
         Some(key) => (key, true),
         None => (by, false),
     };
     let most = most(key);
-    guests.sort_by(|a, b| {
+    sort_by(guests, |a, b| {
         let order = compare(&a[key], &b[key]).then_with(|| compare(&a[most], &b[most]));
         if descends { order.reverse() } else { order }
     });
@@ -460,7 +461,9 @@ fn storage(client: &Client, args: &Args) -> Result<Answer, Error> {
             .filter(|usage| usage["storage"] == storage["storage"])
             .collect();
         // A shared storage is the same on every node: shown once, by a node that reaches it.
-        of_nodes.sort_by_key(|usage| (usage["status"] != "available", plain(&usage["node"])));
+        sort_by_key(&mut of_nodes, |usage| {
+            (usage["status"] != "available", plain(&usage["node"]))
+        });
         if shared {
             of_nodes.truncate(1);
         }
@@ -497,7 +500,7 @@ fn fullest_first(storages: &mut [Value], used: &str, total: &str) {
                 .map(|(used, total)| used / total),
         )
     };
-    storages.sort_by(|a, b| {
+    sort_by(storages, |a, b| {
         compare(&share(b), &share(a))
             .then_with(|| compare(&a["storage"], &b["storage"]))
             .then_with(|| compare(&a["node"], &b["node"]))

@@ -6,6 +6,7 @@ use crate::answer::{self, Answer, number};
 use crate::param::{Args, Kind, Param, Versions};
 use crate::row::needs::{self, Needs};
 use crate::row::{Choice, Place, Scope, Touches, list};
+use crate::text::sort::sort_by_key;
 use crate::text::{self, format};
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -247,7 +248,7 @@ fn series(points: &[Value]) -> Vec<Series> {
         .filter(|(key, value)| *key != "time" && number(value).is_some())
         .map(|(key, _)| key.as_str())
         .collect();
-    names.sort_by_key(|name| {
+    sort_by_key(&mut names, |name| {
         let known = KNOWN.iter().position(|(known, ..)| known == name);
         (known.unwrap_or(KNOWN.len()), *name)
     });
@@ -282,7 +283,7 @@ fn metrics(args: &Args, data: Value, _: &Value) -> Answer {
     let mut points = answer::rows(data);
     points.retain(|point| number(&point["time"]).is_some());
     let time = |point: &Value| number(&point["time"]).unwrap_or_default() as u64;
-    points.sort_by_key(time);
+    sort_by_key(&mut points, time);
     let times: Vec<u64> = points.iter().map(time).collect();
     let mut series = series(&points);
     // The disk of a VM is the guest's own matter: Proxmox records 0.

@@ -18,6 +18,7 @@ use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
+use crate::text::sort::sort_by;
 use crate::text::upid::Upid;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -451,7 +452,7 @@ fn tasks(client: &Client, args: &Args) -> Result<Answer, Error> {
 /// Returns the nodes that are not offline, and a note that names the others.
 fn nodes(client: &Client) -> Result<(Vec<String>, Option<String>), Error> {
     let mut nodes = answer::rows(client.get("/nodes")?);
-    nodes.sort_by(|a, b| compare(&a["node"], &b["node"]));
+    sort_by(&mut nodes, |a, b| compare(&a["node"], &b["node"]));
     let (offline, online): (Vec<Value>, Vec<Value>) = nodes
         .into_iter()
         .partition(|node| node["status"] == "offline");
@@ -492,7 +493,7 @@ fn of_all_nodes(
 
 /// Returns the newest tasks after the first `skipped`.
 fn page_of(mut rows: Vec<Value>, skipped: u64, limit: u64) -> Vec<Value> {
-    rows.sort_by(|a, b| compare(&b["starttime"], &a["starttime"]));
+    sort_by(&mut rows, |a, b| compare(&b["starttime"], &a["starttime"]));
     rows.into_iter()
         .skip(skipped as usize)
         .take(limit as usize)

@@ -17,6 +17,7 @@ use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
+use crate::text::sort::sort;
 use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
 
 const SNAPNAME: Param = Param::required("snapname", Kind::Format(&format::SNAPSHOT), "");
@@ -227,7 +228,7 @@ fn restored(client: &Client, args: &Args, guest: Guest) -> Option<String> {
     let now = read("current", "1")?;
     let then = read("snapshot", &args[&SNAPNAME])?;
     let mut keys: Vec<&str> = now.keys().chain(then.keys()).collect();
-    keys.sort_unstable();
+    sort(&mut keys);
     keys.dedup();
     let changes: Vec<String> = keys
         .into_iter()

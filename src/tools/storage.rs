@@ -22,6 +22,7 @@ use crate::row::{
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
+use crate::text::sort::sort;
 use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
 
 const ACTION: Param = Param::required("action", Kind::Choice(&["create", "update", "delete"]), "");
@@ -634,7 +635,7 @@ fn owners(_: &Request, rows: &Value) -> Vec<String> {
         return vec!["*".to_owned()];
     };
     let mut owners: Vec<String> = removed(rows).map(|row| plain(&row["vmid"])).collect();
-    owners.sort();
+    sort(&mut owners);
     owners.dedup();
     owners
 }

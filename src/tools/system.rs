@@ -13,6 +13,7 @@ use crate::row::{Choice, First, Place, Scope, Step, Touches, delete, get, needs,
 use crate::text;
 use crate::text::format;
 use crate::text::list::items;
+use crate::text::sort::sort_by;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
 const OF_NODE: Scope = Scope {
@@ -604,7 +605,7 @@ fn running_guests(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>
     let guests = answer::rows(client.send(&request)?);
     let runs = |guest: &&Value| guest["node"] == args[&NODE] && guest["status"] == "running";
     let mut running: Vec<&Value> = guests.iter().filter(runs).collect();
-    running.sort_by(|a, b| answer::compare(&a["vmid"], &b["vmid"]));
+    sort_by(&mut running, |a, b| answer::compare(&a["vmid"], &b["vmid"]));
     let names = running
         .iter()
         .map(|guest| format!("{} ({})", plain(&guest["vmid"]), plain(&guest["name"])));

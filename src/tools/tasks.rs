@@ -27,6 +27,7 @@ use crate::text;
 use crate::text::format;
 use crate::text::percent::encode;
 use crate::text::slot::Slot;
+use crate::text::sort::{sort, sort_by};
 use crate::text::upid::Upid;
 use crate::tool::{Call, Effect, Permission, Tool};
 
@@ -133,7 +134,7 @@ fn of_cluster(client: &Client, args: &Args) -> Result<Answer, Error> {
     }
     let mut rows = answer::rows(client.get("/cluster/tasks")?);
     let total = rows.len();
-    rows.sort_by(|a, b| compare(&b["starttime"], &a["starttime"]));
+    sort_by(&mut rows, |a, b| compare(&b["starttime"], &a["starttime"]));
     rows.truncate(args.integer(&MAX).unwrap_or(50) as usize);
     for row in &mut rows {
         if row["endtime"].is_null() && row["status"].is_null() {
@@ -147,7 +148,9 @@ fn of_cluster(client: &Client, args: &Args) -> Result<Answer, Error> {
 fn log(client: &Client, args: &Args) -> Result<Answer, Error> {
     let request = args.send_given(Request::new(Get, "/cluster/log"), &[&MAX]);
     let mut entries = answer::rows(client.send(&request)?);
-    entries.sort_by(|a, b| compare(&a["time"], &b["time"]).then(compare(&a["uid"], &b["uid"])));
+    sort_by(&mut entries, |a, b| {
+        compare(&a["time"], &b["time"]).then(compare(&a["uid"], &b["uid"]))
+    });
     let read = entries.len();
     entries.retain(|entry| asks_for(args, &log_line(entry), is_error(entry)));
     let lines: Vec<String> = entries.iter().map(log_line).collect();
@@ -235,7 +238,7 @@ fn pending(client: &Client, args: &Args) -> Result<Answer, Error> {
         }
     }
     // Pending changes first.
-    rows.sort_by(|a, b| {
+    sort_by(&mut rows, |a, b| {
         waits_now(b)
             .cmp(&waits_now(a))
             .then(compare(&a["key"], &b["key"]))
@@ -264,7 +267,7 @@ fn add_cloud_init(rows: &mut Vec<Value>, cloud_init: Vec<Value>) -> Option<Strin
             None => rows.push(row),
         }
     }
-    names.sort();
+    sort(&mut names);
     (!names.is_empty()).then(|| {
         format!(
             "Saved; cloud-init applies them when the guest stops and starts: {}",

@@ -14,6 +14,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Method, Request};
 use crate::row::Step;
 use crate::text;
+use crate::text::sort::{sort, sort_by_key};
 
 /// What [`Access::read`] reads.
 pub(super) const READS: &[Step] = &[
@@ -188,7 +189,7 @@ impl Access {
             .filter(|entry| is_it(entry))
             .map(Entry::shown)
             .collect();
-        found.sort();
+        sort(&mut found);
         let count = found.len();
         found.truncate(MOST);
         if count > MOST {
@@ -235,7 +236,7 @@ impl Access {
     ) -> BTreeSet<&str> {
         let mut paths: Vec<&str> = self.entries.iter().map(|entry| &*entry.path).collect();
         paths.retain(|other| *other == path || is_above(other, path));
-        paths.sort_by_key(|path| depth(path));
+        sort_by_key(&mut paths, |path| depth(path));
         paths.dedup();
         let mut roles = BTreeSet::new();
         for at in paths {

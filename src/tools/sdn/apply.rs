@@ -15,6 +15,7 @@ use crate::request::{Method::Get, Request};
 use crate::row::{Choice, First, Place, Scope, Step, Touches, get, post, put};
 use crate::text;
 use crate::text::format;
+use crate::text::sort::sort_by;
 use crate::text::upid::Upid;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
@@ -191,7 +192,7 @@ enum Outcome {
 impl Pollable for Reloads {
     fn poll(&self, client: &Reader, _: &Args) -> Result<Option<Answer>, Error> {
         let mut nodes = answer::rows(client.get("/nodes")?);
-        nodes.sort_by(|a, b| answer::compare(&a["node"], &b["node"]));
+        sort_by(&mut nodes, |a, b| answer::compare(&a["node"], &b["node"]));
         let mut outcomes: Vec<(String, Outcome)> = Vec::new();
         for node in &nodes {
             let name = plain(&node["node"]);
@@ -285,7 +286,7 @@ impl Reloads {
                 _ => client.send(&request).ok(),
             };
             if let Some(mut zones) = zones.map(answer::rows) {
-                zones.sort_by(|a, b| answer::compare(&a["zone"], &b["zone"]));
+                sort_by(&mut zones, |a, b| answer::compare(&a["zone"], &b["zone"]));
                 let state =
                     |zone: &Value| format!("{} {}", plain(&zone["zone"]), plain(&zone["status"]));
                 let states: Vec<String> = zones.iter().map(state).collect();

@@ -18,7 +18,7 @@ use crate::pve::reader::Reader;
 use crate::request;
 use crate::settings::Secret;
 use crate::text;
-use crate::text::sort::sort_by;
+use crate::text::sort::{gather, sort_by};
 use crate::text::upid::Upid;
 
 /// The result of a call that succeeded.
@@ -567,7 +567,7 @@ fn is_nested(value: &Value) -> bool {
 /// Lists the keys that a text omits, for readers who may be looking for one of them.
 fn more_in_data<'a>(keys: impl Iterator<Item = &'a str>) -> Option<String> {
     const NAMED: usize = 16;
-    let keys: BTreeSet<&str> = keys.collect();
+    let keys: BTreeSet<&str> = gather(keys);
     let named = keys.iter().take(NAMED);
     let mut named: Vec<String> = named.map(|key| text::cut(&text::inline(key), 40)).collect();
     if keys.len() > NAMED {

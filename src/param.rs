@@ -19,6 +19,7 @@ use crate::text::format::{self, Format};
 use crate::text::json::from_text;
 use crate::text::list::items;
 use crate::text::nearest::nearest;
+use crate::text::sort::gather;
 use crate::text::upid::Upid;
 
 /// The valid VMIDs.
@@ -759,11 +760,12 @@ impl Args {
         let params = self.params().filter(|param| !param.is_about_the_call());
         let fields = params.filter_map(|param| {
             let value = match (param.kind, self.values.get(param.name)?.as_slice()) {
-                (Kind::Pairs, _) => self
-                    .pairs(param)
-                    .map(|(name, value)| (name.to_owned(), show(name, value).into()))
-                    .collect::<Map<_, _>>()
-                    .into(),
+                (Kind::Pairs, _) => {
+                    let pairs = self.pairs(param);
+                    let shown =
+                        pairs.map(|(name, value)| (name.to_owned(), show(name, value).into()));
+                    Value::Object(gather(shown))
+                }
                 (Kind::List, values) => values
                     .iter()
                     .map(|value| show(param.name, value))
@@ -772,7 +774,7 @@ impl Args {
             };
             Some((param.name.to_owned(), value))
         });
-        Value::Object(fields.collect())
+        Value::Object(gather(fields))
     }
 
     /// Sets an argument that was looked up; `value` must be valid for `param`.

@@ -34,6 +34,7 @@ pub(crate) use crate::safety::client::Client;
 pub(crate) use crate::safety::question::{ask_on_terminal, elicited_reply};
 use crate::settings::{Confirm, Safety};
 use crate::text;
+use crate::text::sort::gather;
 use crate::text::upid::Upid;
 use consent::{Approval, Consent, Pending, TokenKind, UserReply};
 use facts::Facts;
@@ -301,7 +302,7 @@ impl<'a> Gate<'a> {
     pub(crate) fn finish_read(&self, pass: Pass, error: Option<&Error>) {
         if let Some(line) = pass.line {
             let outcome = error.map_or_else(|| "ok".to_owned(), brief);
-            line.end(&Map::from_iter([("outcome".to_owned(), outcome.into())]));
+            line.end(&gather([("outcome".to_owned(), outcome.into())]));
         }
     }
 
@@ -340,7 +341,7 @@ impl<'a> Gate<'a> {
             Ok(_) => "nothing was sent".to_owned(),
         };
         let line = audit.begin(peer, &self.fields(now, decision))?;
-        line.end(&Map::from_iter([("outcome".to_owned(), result.into())]));
+        line.end(&gather([("outcome".to_owned(), result.into())]));
         self.is_recorded.set(true);
         outcome
     }

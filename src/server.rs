@@ -757,7 +757,8 @@ fn tool_result(outcome: Outcome) -> Value {
     // `json!` would copy the text.
     let mut content = json!({ "type": "text" });
     content["text"] = outcome.text.into();
-    let mut result = Map::from_iter([("content".to_owned(), vec![content].into())]);
+    let mut result = Map::new();
+    result.insert("content".to_owned(), vec![content].into());
     if let Some(structured) = outcome.structured {
         result.insert("structuredContent".to_owned(), structured);
     }

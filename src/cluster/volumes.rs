@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::answer::{self, compare, number, plain};
 use crate::cluster::guests::{OF_GUEST, resources};
@@ -14,7 +14,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Method::Get, Request};
 use crate::row::{Step, needs};
 use crate::text::format;
-use crate::text::sort::sort;
+use crate::text::sort::{gather, sort};
 
 pub(crate) const ON_NODE: Param = Param::optional("node", Kind::Format(&format::NODE), "");
 
@@ -117,7 +117,7 @@ pub(crate) fn unreferenced(
 /// Returns the arguments that select the volumes of a guest.
 fn of_guest(vmid: impl Into<Value>) -> Result<Args, Error> {
     const PARAMS: &[&Param] = &[&ON_NODE, &OF_GUEST];
-    let arguments = Map::from_iter([(OF_GUEST.name.to_owned(), vmid.into())]);
+    let arguments = gather([(OF_GUEST.name.to_owned(), vmid.into())]);
     Args::parse(PARAMS.to_vec(), &arguments).map_err(Error::arguments)
 }
 

@@ -21,6 +21,7 @@ use crate::settings::{Connection, Secret};
 use crate::text;
 use crate::text::json::Unread;
 use crate::text::rows::Rows;
+use crate::text::sort::gather;
 use crate::text::upid::Upid;
 
 /// The POSTs that change nothing: they ask the guest agent something.
@@ -475,7 +476,7 @@ fn masked(data: &Value) -> Value {
         };
         (name.clone(), value)
     });
-    Value::Object(fields.collect())
+    Value::Object(gather(fields))
 }
 
 fn cannot_change(request: &Request) -> Error {

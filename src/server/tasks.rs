@@ -17,6 +17,7 @@ use crate::server::era::{self, Era};
 use crate::server::tool_result;
 use crate::text;
 use crate::text::seal::Seal;
+use crate::text::sort::gather;
 use crate::text::upid::Upid;
 use crate::tool::{Context, End, Outcome};
 use crate::tools;
@@ -77,7 +78,7 @@ pub(super) fn cancel(
     let (_, task) = open(context, params)?;
     // The rules of the tool apply: the task was allowed when it started, but the settings may have changed.
     let caller = era::caller(&Era::Stateless, None, peer, params)?;
-    let arguments = Map::from_iter([("upid".to_owned(), task.upid.into())]);
+    let arguments = gather([("upid".to_owned(), task.upid.into())]);
     let stop = tools::find(STOP);
     match stop.map(|stop| stop.call(context, &arguments, caller).finish()) {
         Some(End::Cancelled) => return Ok(None),

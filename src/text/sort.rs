@@ -1,4 +1,4 @@
-//! Stable sorting in little code: the library compiles its own anew, in some 5 kB, for each comparison.
+//! Stable sorting in little code: the library's sort is compiled again for each comparison, in some 5 kB.
 
 use std::cmp::Ordering;
 use std::mem;
@@ -27,7 +27,15 @@ pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) 
     }
 }
 
-/// For each place the index of the item that belongs there.
+/// Collects into a map or a set item by item. `collect` sorts the items first, with a sort of its own for each
+/// kind of iterator.
+pub(crate) fn gather<T, C: Default + Extend<T>>(items: impl IntoIterator<Item = T>) -> C {
+    let mut collection = C::default();
+    items.into_iter().for_each(|item| collection.extend([item]));
+    collection
+}
+
+/// Returns for each place the index of the item that belongs there.
 fn order(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|a, b| compare(*a, *b));

@@ -27,6 +27,7 @@ use crate::row::Declared;
 use crate::safety::nodes::refuse_alias;
 use crate::safety::{Caller, Client, Gate, Pass};
 use crate::text;
+use crate::text::sort::gather;
 use several::Several;
 
 /// The state of a call.
@@ -616,9 +617,7 @@ impl From<Answer> for Outcome {
 fn visible(mut fields: Map<String, Value>) -> Map<String, Value> {
     if !fields.keys().all(|key| text::is_visible(key)) {
         let made = fields.into_iter();
-        fields = made
-            .map(|(key, value)| (text::visible(&key), value))
-            .collect();
+        fields = gather(made.map(|(key, value)| (text::visible(&key), value)));
     }
     fields.values_mut().for_each(make_visible);
     fields

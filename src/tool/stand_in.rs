@@ -6,6 +6,7 @@ use crate::answer::plain;
 use crate::cluster::guests::{Guest, NODE, VMID};
 use crate::error::Error;
 use crate::param::Args;
+use crate::text::sort::gather;
 use crate::tool::{Context, ListedTool};
 
 /// The twin of a tool, and the arguments for its call.
@@ -53,7 +54,7 @@ pub(super) fn stand_in(
         param.is_none_or(|param| !param.is_absent(value))
     });
     let given = given.map(|(name, value)| (name.clone(), value.clone()));
-    let Ok(mut args) = Args::parse(other.tool.listed_params(safety).collect(), &given.collect())
+    let Ok(mut args) = Args::parse(other.tool.listed_params(safety).collect(), &gather(given))
     else {
         return Err(refusal);
     };

@@ -21,6 +21,7 @@ use crate::request::{
 use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text::format;
+use crate::text::sort::gather;
 use crate::tool::{Call, Effect, Permission, Show, Tool, start_task};
 
 const TO_STORAGE: Param =
@@ -215,10 +216,7 @@ fn without_backup(
         guests.retain(|guest| plain(&guest["vmid"]) == wanted);
     }
     let seen = guests.len();
-    let saved: BTreeSet<String> = backups
-        .iter()
-        .map(|backup| plain(&backup["vmid"]))
-        .collect();
+    let saved: BTreeSet<String> = gather(backups.iter().map(|backup| plain(&backup["vmid"])));
     guests.retain(|guest| !saved.contains(&plain(&guest["vmid"])));
     notes.push(if guests.is_empty() {
         format!("{seen} checked, all that the token sees.")

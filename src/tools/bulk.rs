@@ -20,6 +20,7 @@ use crate::request::{
 };
 use crate::row::{Harm, Loss, Step, Touches, needs};
 use crate::safety::Client;
+use crate::text::sort::{gather, sort_by_key};
 use crate::text::{self, format};
 use crate::tool::{Call, Effect, PARALLEL, Permission, Tool, USUAL_PARALLEL, act, check_version};
 
@@ -354,7 +355,9 @@ fn all(client: &Client, args: &Args, action: Action, scope: Scope) -> Result<Ans
     }
     let mut guests = guests::resources(client, "vm")?;
     guests.retain(|guest| scope == Scope::Cluster || guest["node"] == args[&NODE]);
-    guests.sort_by_key(|guest| number(&guest["vmid"]).unwrap_or_default() as u64);
+    sort_by_key(&mut guests, |guest| {
+        number(&guest["vmid"]).unwrap_or_default() as u64
+    });
     let locked = named(guests.iter().filter(|guest| guest["lock"] == "backup"));
     guests.retain(|guest| takes_part(guest, action, args.get(&TARGET)));
     if guests.is_empty() {
@@ -555,7 +558,7 @@ fn current(client: &Reader, guest: &Value) -> Option<Value> {
 impl Following {
     /// The tasks of its kind that were started since, as far as the token sees them.
     fn tasks(&self, client: &Reader) -> Vec<Value> {
-        let nodes: BTreeSet<String> = self.guests.iter().map(|row| plain(&row["node"])).collect();
+        let nodes: BTreeSet<String> = gather(self.guests.iter().map(|row| plain(&row["node"])));
         let lists = nodes.iter().filter_map(|node| {
             let request = Request::new(Get, "/nodes/{node}/tasks")
                 .segment("node", node)
@@ -568,7 +571,7 @@ impl Following {
         let types = self.action.tasks();
         tasks.retain(|task| types.contains(&task["type"].as_str().unwrap_or_default()));
         // The newest first, and at the same second that which does the work.
-        tasks.sort_by_key(|task| {
+        sort_by_key(&mut tasks, |task| {
             let place = types.iter().position(|kind| task["type"] == *kind);
             let started = number(&task["starttime"]).unwrap_or_default() as u64;
             (u64::MAX - started, place)

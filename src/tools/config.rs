@@ -14,7 +14,7 @@ use crate::request::{self, Method::Get, Reply, Request};
 use crate::safety::Client;
 use crate::text;
 use crate::text::slot::Slot;
-use crate::text::sort::sort_by_key;
+use crate::text::sort::{gather, sort_by_key};
 
 /// A configuration.
 pub(super) struct Config(Map<String, Value>);
@@ -218,10 +218,9 @@ fn send(
             .fold(Answer::from(*preview), |preview, (key, value)| {
                 preview.line(format!("now: {key}: {}", text::cut(value, 1_000)))
             });
-        let now: Map<String, Value> = now
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.into()))
-            .collect();
+        let now = now.into_iter();
+        let now: Map<String, Value> =
+            gather(now.map(|(key, value)| (key.to_owned(), value.into())));
         Error::dry_run(preview.with("now", now).into())
     })
 }
@@ -277,9 +276,7 @@ impl Settings {
     /// Returns the pending changes: settings with their new values, `None` for those that will be removed.
     pub(super) fn waits(&self) -> BTreeMap<String, Option<Value>> {
         let waits = self.0.iter();
-        waits
-            .filter_map(|row| Some((plain(&row["key"]), waiting(row)?)))
-            .collect()
+        gather(waits.filter_map(|row| Some((plain(&row["key"]), waiting(row)?))))
     }
 
     /// Returns true if the guest has a cloud-init drive.

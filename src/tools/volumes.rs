@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::safety::Client;
 use crate::text;
+use crate::text::sort::gather;
 use crate::tool::{Call, Effect, Permission, Tool};
 
 const CONTENT: Param = Param::optional(
@@ -65,10 +66,9 @@ fn name_owners(client: &Client, volumes: &mut Volumes) {
         volumes.notes.push(note.to_owned());
         return;
     };
-    let names: BTreeMap<String, &Value> = guests
-        .iter()
-        .map(|guest| (plain(&guest["vmid"]), &guest["name"]))
-        .collect();
+    let names = guests.iter();
+    let names: BTreeMap<String, &Value> =
+        gather(names.map(|guest| (plain(&guest["vmid"]), &guest["name"])));
     let mut unseen = false;
     for row in &mut volumes.rows {
         if number(&row["vmid"]).is_none_or(|vmid| vmid == 0.0) {

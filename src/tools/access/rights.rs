@@ -14,7 +14,7 @@ use crate::pve::reader::Reader;
 use crate::request::{Method, Request};
 use crate::row::Step;
 use crate::text;
-use crate::text::sort::{sort, sort_by_key};
+use crate::text::sort::{gather, sort, sort_by_key};
 
 /// What [`Access::read`] reads.
 pub(super) const READS: &[Step] = &[
@@ -177,7 +177,7 @@ impl Access {
             user: user.to_owned(),
             token: is_of_token.then(|| token.to_owned()),
             is_separate: is_of_token && (privsep.is_null() || is_set(privsep)),
-            groups: groups.map(plain).collect(),
+            groups: gather(groups.map(plain)),
         });
     }
 
@@ -247,10 +247,8 @@ impl Access {
                 .filter(|entry| entry.path == at && (is_final || entry.propagates))
                 .collect();
             let of = |is_it: &dyn Fn(&Entry) -> bool| -> BTreeSet<&str> {
-                here.iter()
-                    .filter(|entry| is_it(entry))
-                    .map(|entry| &*entry.role)
-                    .collect()
+                let held = here.iter().filter(|entry| is_it(entry));
+                gather(held.map(|entry| &*entry.role))
             };
             let own = of(&|entry| entry.is_held_by(kind, holder));
             let of_groups = of(&|entry| entry.kind == "group" && groups.contains(&entry.holder));
@@ -273,7 +271,7 @@ impl Access {
                 .iter()
                 .filter_map(|role| self.roles.get(*role))
                 .flatten();
-            privileges.map(String::as_str).collect()
+            gather(privileges.map(String::as_str))
         };
         let of_user = || all_of(self.roles(path, is_below, "user", &own.user, &own.groups));
         let Some(token) = own.token.as_ref().filter(|_| own.is_separate) else {
@@ -282,18 +280,15 @@ impl Access {
         let of_token = all_of(self.roles(path, is_below, "token", token, &BTreeSet::new()));
         match own.user == ROOT {
             true => of_token,
-            false => of_token.intersection(&of_user()).copied().collect(),
+            false => gather(of_token.intersection(&of_user()).copied()),
         }
     }
 
     /// Refuses a change after which this program would have no rights at all on a path where it has some;
     /// returns what else there is to say of what it loses.
     pub(super) fn judge(&self, after: &Self) -> Result<Vec<String>, Error> {
-        let paths: BTreeSet<&str> = [self, after]
-            .iter()
-            .flat_map(|access| &access.entries)
-            .map(|entry| &*entry.path)
-            .collect();
+        let entries = [self, after].into_iter().flat_map(|access| &access.entries);
+        let paths: BTreeSet<&str> = gather(entries.map(|entry| &*entry.path));
         let mut lines = Vec::new();
         for (own, then) in self.own.iter().zip(&after.own) {
             let mut lost: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -301,7 +296,7 @@ impl Access {
                 for is_below in [false, true] {
                     let before = self.privileges(own, path, is_below);
                     let left = after.privileges(then, path, is_below);
-                    let gone: BTreeSet<&str> = before.difference(&left).copied().collect();
+                    let gone: BTreeSet<&str> = gather(before.difference(&left).copied());
                     if gone.is_empty() {
                         continue;
                     }
@@ -384,7 +379,7 @@ fn depth(path: &str) -> usize {
 /// The names of a list as Proxmox takes it.
 pub(super) fn split(list: &str) -> BTreeSet<String> {
     let names = list.split([',', ';', ' ']).filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
+    gather(names.map(str::to_owned))
 }
 
 #[cfg(test)]

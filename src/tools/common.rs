@@ -45,14 +45,22 @@ pub(super) fn unseen<'a>(
         return Ok(None);
     }
     let known = answer::rows(client.get(RESOURCES_REQUEST.path)?);
-    let unseen = named.filter(|(kind, name)| {
+    Ok(unseen_among(&known, named))
+}
+
+/// Like [`unseen`], given the rows of `/cluster/resources`.
+pub(super) fn unseen_among<'a>(
+    known: &[Value],
+    named: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<String> {
+    let unseen = named.into_iter().filter(|(kind, name)| {
         let key = if *kind == "guest" { "vmid" } else { kind };
         !known.iter().any(|row| plain(&row[key]) == *name)
     });
     let unseen: Vec<String> = unseen
         .map(|(kind, name)| format!("{kind} {}", text::inline(name)))
         .collect();
-    Ok((!unseen.is_empty()).then(|| format!("This token does not see {}", unseen.join(", "))))
+    (!unseen.is_empty()).then(|| format!("This token does not see {}", unseen.join(", ")))
 }
 
 /// Whether a line of a log that says no severity is about something that went wrong.

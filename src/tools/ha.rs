@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::common::{LISTED_DIGEST as DIGEST, RESOURCES_REQUEST, unseen};
+use super::common::{LISTED_DIGEST as DIGEST, RESOURCES_REQUEST, unseen_among};
 use crate::answer::{self, Answer, Column, LIMIT, OFFSET, Order, Table, plain};
 use crate::error::Error;
 use crate::param::{Args, Kind, Param, Versions};
@@ -222,11 +222,26 @@ fn disturbed(request: &Request, _: &Value) -> Option<Loss> {
     is_regrouped.then(|| Loss::interrupts(MAY_MOVE))
 }
 
-/// Proxmox takes the request for a node that does not exist, and for the one where the guest is.
+/// Proxmox takes the request for any node. Then its HA manager drops it if the guest is there already, or if the node
+/// does not run.
 fn target(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
-    let unseen = unseen(client, [("node", &args[&NODE])])?;
-    let unseen = unseen.map(|unseen| format!("{unseen}: nothing moves to what does not exist."));
-    Ok(unseen.into_iter().collect())
+    let (sid, node) = (&args[&SID], &args[&NODE]);
+    let known = answer::rows(client.get(RESOURCES_REQUEST.path)?);
+    if let Some(unseen) = unseen_among(&known, [("node", node)]) {
+        return Ok(vec![format!(
+            "{unseen}: nothing moves to what does not exist."
+        )]);
+    }
+    let vmid = sid.rsplit(':').next().unwrap_or(sid);
+    let mut on_node = known.iter().filter(|row| row["node"] == *node);
+    let line = on_node.find_map(|row| {
+        if plain(&row["vmid"]) == vmid {
+            return Some(format!("{sid} is on {node} already: it will not move."));
+        }
+        let is_offline = row["type"] == "node" && row["status"] == "offline";
+        is_offline.then(|| format!("Node {node} is offline: nothing moves there."))
+    });
+    Ok(line.into_iter().collect())
 }
 
 /// What moves along, and what keeps it all from moving: Proxmox takes the request all the same.

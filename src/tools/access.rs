@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use self::rights::{Access, Entry, READS, ROOT, locked_out, own_users, split};
+use super::common::{RESOURCES_REQUEST, unseen};
 use crate::answer::{self, Answer, Column, Fields, LIMIT, OFFSET, Order, Table, number, plain};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
 use crate::error::Error;
@@ -997,7 +998,7 @@ pub(super) static UPDATE_ACL: Tool = Tool {
             .judged(granted)
             .does("grant {roles} on {path}[ to users {users}][ to groups {groups}][ to tokens {tokens}]")
             .reads(First::Nothing)
-            .also_reads(READS)
+            .also_reads(GRANT_READS)
             .checks(acl_change),
             put(
                 "",
@@ -1013,6 +1014,8 @@ pub(super) static UPDATE_ACL: Tool = Tool {
         ],
     }),
 };
+
+const GRANT_READS: &[Step] = &[READS[0], READS[1], READS[2], READS[3], RESOURCES_REQUEST];
 
 /// The guest that a path is of; any guest, as `*`, where there are several below it.
 fn guests_at(request: &Request, _: &Value) -> Vec<String> {
@@ -1115,7 +1118,27 @@ fn acl_change(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Er
         }
     }
     lines.extend(access.judge(&after)?);
+    if !revokes {
+        let unseen = unseen(client, named_by(path))?;
+        let unseen = unseen.map(|unseen| {
+            format!("{unseen}: if it does not exist, these rights count once it does.")
+        });
+        lines.extend(unseen);
+    }
     Ok(lines)
+}
+
+/// What a path names, with its kind. Proxmox takes the path of what does not exist.
+fn named_by(path: &str) -> Option<(&str, &str)> {
+    let (room, name) = path.strip_prefix('/')?.split_once('/')?;
+    let kind = match room {
+        "vms" => "guest",
+        "pool" => "pool",
+        "nodes" => "node",
+        "storage" => "storage",
+        _ => return None,
+    };
+    Some((kind, name))
 }
 
 fn shown(entries: &[&Entry]) -> String {

@@ -85,11 +85,24 @@ fn realms() -> Value {
     json!({ "request": "GET /access/domains", "answer": { "data": [{ "realm": "pve" }] } })
 }
 
+/// Returns the read that shows whether what an ACL path names exists, if it names something.
+fn named_by(path: &Value) -> Vec<Value> {
+    let names = path
+        .as_str()
+        .is_some_and(|path| path.matches('/').count() > 1);
+    let there = json!([{ "vmid": 100, "pool": "dev" }, { "storage": "local" }]);
+    Vec::from_iter(names.then(|| read("/cluster/resources", there)))
+}
+
 /// Returns the text of a call, given the first read and those by which it is judged.
 fn said(privsep: u8, tool: &str, arguments: Value, first: &[Value]) -> String {
     let fake = Fake::start();
     let mut session = start(&fake, &[]);
-    play(&fake, &[first, &judged(entries(), privsep)].concat());
+    let named = named_by(&arguments["path"]);
+    play(
+        &fake,
+        &[first, &judged(entries(), privsep), &named].concat(),
+    );
     let said = text(&mut session, tool, arguments.clone());
     assert_eq!(fake.problems(), Vec::<String>::new(), "{arguments}");
     said
@@ -400,16 +413,20 @@ fn privileges_on_guests_can_only_be_changed_within_the_boundaries() {
         ("/", "this may concern guests that it does not name"),
         ("/pool/dev", "this may concern guests that it does not name"),
     ] {
-        play(&fake, &judged(entries(), 1));
         let call = json!({ "path": path, "roles": ["PVEVMUser"], "users": ["anna@pve"] });
+        play(
+            &fake,
+            &[judged(entries(), 1), named_by(&call["path"])].concat(),
+        );
         let said = text(&mut session, ACL, call);
         assert!(said.contains(why), "{path}: {said}");
     }
     assert_eq!(fake.problems(), Vec::<String>::new());
     let form = json!(["path=/storage/local", "roles=PVEVMUser", "users=anna@pve"]);
     let sent = json!({ "request": "PUT /access/acl", "form": form, "answer": { "data": null } });
-    play(&fake, &[judged(entries(), 1), vec![sent]].concat());
     let call = json!({ "path": "/storage/local", "roles": ["PVEVMUser"], "users": ["anna@pve"] });
+    let named = named_by(&call["path"]);
+    play(&fake, &[judged(entries(), 1), named, vec![sent]].concat());
     let said = text(&mut session, ACL, call);
     assert!(
         said.starts_with("✅ Grant PVEVMUser on /storage/local to users anna@pve: done."),

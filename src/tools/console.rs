@@ -154,9 +154,15 @@ fn secrets(data: &Value) -> impl Iterator<Item = String> {
     known.filter_map(|name| Some(format!("{name}: {}", data[name].as_str()?)))
 }
 
-/// Adds the link.
+/// Adds the link, and whether there is a console behind it: Proxmox opens that of a stopped guest, too.
 fn linked(reader: &Reader, args: &Args, answer: Answer) -> Answer {
     let link = link(reader, args);
+    let guest = args.guest.as_ref();
+    let is_stopped = guest.is_some_and(|guest| guest["status"] == "stopped");
+    let answer = match is_stopped {
+        true => answer.line("It is stopped: its console shows nothing until it runs."),
+        false => answer,
+    };
     answer
         .line(format!("In a browser: {link}"))
         .with("link", link)

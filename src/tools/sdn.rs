@@ -328,8 +328,18 @@ const LOCK_TOKEN: Param = Param::optional("lock_token", Kind::Text(1, 64), "Of a
 const UNSET: Param = Param::optional("delete", Kind::List, "Options to clear.").joined();
 
 /// What each change of the configuration comes to.
-fn waits(_: &Args, _: &Value) -> Vec<String> {
-    vec!["Saved, not applied: proxmox_apply_sdn applies all that is pending.".to_owned()]
+fn waits(args: &Args, _: &Value) -> Vec<String> {
+    let saved = "Saved, not applied: proxmox_apply_sdn applies all that is pending.";
+    let lines = [Some(saved.to_owned()), of_lock(args)];
+    lines.into_iter().flatten().collect()
+}
+
+/// What it means that Proxmox takes a lock token. Whether the lock is held cannot be read.
+fn of_lock(args: &Args) -> Option<String> {
+    args.get(&LOCK_TOKEN)?;
+    Some(
+        "Proxmox checks lock_token only while the SDN lock is held, and else takes any.".to_owned(),
+    )
 }
 
 const ZONE_ID: Param = Param::required("zone", Kind::Format(&format::ZONE), "");

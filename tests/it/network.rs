@@ -126,6 +126,27 @@ fn applying_asks_and_shows_all_pending_changes() {
     assert_eq!(fake.problems(), Vec::<String>::new());
 }
 
+/// Proxmox takes any while the lock is not held, and does not show whether it is.
+#[test]
+fn says_that_a_lock_token_may_not_have_been_checked() {
+    let fake = Fake::start();
+    let mut session = start(&fake, &[("PROXMOX_CONFIRM", "always")]);
+    let version = json!({ "release": "9.2", "version": "9.2.11" });
+    let mut exchanges = vec![get("/version", version)];
+    for action in ["apply", "rollback"] {
+        let paths = ["vnets", "zones", "controllers"];
+        let looks = paths.map(|path| pending(&format!("/cluster/sdn/{path}"), json!([])));
+        exchanges.extend(looks);
+        play(&fake, json!(exchanges));
+        exchanges.clear();
+        let call = json!({ "action": action, "lock_token": "t1" });
+        let said = text(&mut session, APPLY, call);
+        let expected = "Proxmox checks lock_token only while the SDN lock is held";
+        assert!(said.contains(expected), "{action}: {said}");
+    }
+    assert_eq!(fake.problems(), Vec::<String>::new());
+}
+
 #[test]
 fn sdn_of_version_8_has_no_preview_and_no_rollback() {
     let fake = Fake::start();

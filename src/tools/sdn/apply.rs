@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::super::common::changed_lines;
-use super::{CONTROLLERS, LOCK_TOKEN, VNETS, ZONES, with_change};
+use super::{CONTROLLERS, LOCK_TOKEN, VNETS, ZONES, of_lock, with_change};
 use crate::answer::{self, Answer, Pollable, Wait, plain};
 use crate::cluster::tasks::{Task, WAIT_TIMEOUT};
 use crate::error::Error;
@@ -83,7 +83,7 @@ pub(crate) static APPLY: Tool = Tool {
 const VNETS_READ: usize = 20;
 
 /// Names what is pending.
-fn pending(client: &Reader, _: &Args, _: &Value) -> Result<Vec<String>, Error> {
+fn pending(client: &Reader, args: &Args, _: &Value) -> Result<Vec<String>, Error> {
     let read = |path: &str| {
         let request = Request::new(Get, path).with("pending", "1");
         client.send(&request).map(answer::rows)
@@ -109,6 +109,7 @@ fn pending(client: &Reader, _: &Args, _: &Value) -> Result<Vec<String>, Error> {
     if lines.is_empty() {
         lines.push("Nothing is pending, as far as the token sees.".to_owned());
     }
+    lines.extend(of_lock(args));
     Ok(lines)
 }
 

@@ -116,7 +116,7 @@ pub(crate) static CLIENTS: &[Client] = &[
             let folder = places.applications()?;
             Some(join(folder, &["Code", "User", "mcp.json"]))
         },
-        note: "asks for the secret and keeps it; a project has its own file, `.vscode/mcp.json`",
+        note: "asks for the secret and keeps it, unless `PROXMOX_TOKEN_FILE` is set; a project has its own file, `.vscode/mcp.json`",
     },
     Client {
         name: "cursor",

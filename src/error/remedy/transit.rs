@@ -127,7 +127,7 @@ impl Transit<'_> {
         let node = self.path.strip_prefix("/nodes/");
         match node.and_then(|rest| rest.split('/').next()) {
             Some(node) => format!("node {node}"),
-            None => "a node, or pvedaemon on the host,".to_owned(),
+            None => "a node or the pvedaemon of the host".to_owned(),
         }
     }
 }
@@ -182,7 +182,7 @@ mod tests {
                 595,
                 "Connection refused",
                 0,
-                "A node, or pvedaemon on the host, is not answering the cluster; proxmox_get_nodes shows which nodes are online.",
+                "A node or the pvedaemon of the host is not answering the cluster; proxmox_get_nodes shows which nodes are online.",
             ),
             (
                 NODE,

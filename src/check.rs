@@ -183,8 +183,10 @@ fn setting_remedy(problems: &[Problem]) -> String {
     }
     if is_missing("PROXMOX_TOKEN_NAME") || is_missing("PROXMOX_TOKEN_VALUE") {
         remedy.push_str(
-            "If you have no token yet, create one on a node; this prints its secret, which you should \
-             store in a file:\n  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
+            "If you have no token yet, create one that can read, on a node; this prints its \
+             secret, which you should store in a file:\n  \
+             pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n  \
+             pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles PVEAuditor\n",
         );
     }
     let examples = [

@@ -150,6 +150,7 @@ fn lists_missing_settings_with_the_commands_that_set_them_and_skips_the_rest() {
             "PROXMOX_TOKEN_VALUE is missing",
             "  export PROXMOX_HOST=pve1.example.com PROXMOX_USER=mcp@pve PROXMOX_TOKEN_NAME=mcp ",
             "  pveum user add mcp@pve; pveum user token add mcp@pve mcp --privsep 1\n",
+            "  pveum acl modify / --users mcp@pve --tokens 'mcp@pve!mcp' --roles PVEAuditor\n",
             "skipped  name-resolution  and tcp, tls, api-version, token, login, privileges, clock, nodes: needs\n",
             "ok       elevated         not allowed",
             "\n1 failed, 9 skipped\n",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::common::{Guest, NODE, STORAGE, call_again, identified, resource, resources};
+use super::create::{CREATION_OF_LXC, CREATION_OF_VM};
 use super::guest::{self, NEW_VMID, OF_GUEST, OVERWRITE, VMID, VMID_OR_GUESTS};
 use super::guests::is_zero;
 use super::volumes::{ON_NODE, Volumes};
@@ -264,14 +265,7 @@ pub(super) static RESTORE_LXC: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/vzdump/extractconfig", &[needs::BACKUP]),
-            Step::change(
-                Post,
-                "/nodes/{node}/lxc",
-                needs::CREATE,
-                Touches::NewGuest,
-                Harm::OfNewGuest,
-            )
-            .also(&[needs::BACKUP, needs::ARCHIVE, needs::STARTED]),
+            CREATION_OF_LXC.also(&[needs::BACKUP, needs::ARCHIVE, needs::STARTED]),
         ],
         restore_lxc,
     ),
@@ -336,14 +330,7 @@ pub(super) static RESTORE_VM: Tool = Tool {
         &WAIT_TIMEOUT,
     ],
     call: Call::Plain(
-        Step::change(
-            Post,
-            "/nodes/{node}/qemu",
-            needs::CREATE,
-            Touches::NewGuest,
-            Harm::OfNewGuest,
-        )
-        .also(&[needs::BACKUP, needs::ARCHIVE, needs::STARTED]),
+        CREATION_OF_VM.also(&[needs::BACKUP, needs::ARCHIVE, needs::STARTED]),
         Show::Action("Restore VM {vmid} from {archive}"),
     ),
 };

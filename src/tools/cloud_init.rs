@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::common::{DIGEST, Guest};
-use super::config::{CD_FAMILIES, Config, change, is_cloud_init_drive, with_slot};
+use super::config::{CD_FAMILIES, CONFIG_OF_VM, Config, change, is_cloud_init_drive, with_slot};
 use super::guest::{NODE, VMID};
 use crate::answer::{self, Answer, Column, Order, Table};
 use crate::error::Error;
@@ -11,34 +11,32 @@ use crate::param::{Args, Kind, Param, Versions};
 use crate::pve::property::PropertyString;
 use crate::pve::reader::Reader;
 use crate::request::{self, Method::Put, Reply, Request};
-use crate::row::{Choice, First, Harm, Place, Scope, Step, Touches, get, needs, put};
+use crate::row::{Choice, First, Place, Scope, Step, Touches, get, needs, put};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
 use crate::text::percent::encode;
 use crate::tool::{Call, Effect, Permission, Show, Tool};
 
-pub(super) const USER: Param =
-    Param::optional("ciuser", Kind::Text(1, 256), "Cloud-init user.").local();
-pub(super) const PASSWORD: Param = Param::optional("cipassword", Kind::Text(1, 1_024), "").local();
-pub(super) const SSH_KEYS: Param = Param::optional(
+const USER: Param = Param::optional("ciuser", Kind::Text(1, 256), "Cloud-init user.").local();
+const PASSWORD: Param = Param::optional("cipassword", Kind::Text(1, 1_024), "").local();
+const SSH_KEYS: Param = Param::optional(
     "sshkeys",
     Kind::Text(1, 32_768),
     "Public keys, one per line.",
 )
 .local();
-pub(super) const IP_CONFIG: Param = Param::optional(
+const IP_CONFIG: Param = Param::optional(
     "ipconfig0",
     Kind::Text(1, 256),
     "Such as ip=dhcp, or ip=192.0.2.10/24,gw=192.0.2.1.",
 )
 .local();
-pub(super) const NAMESERVER: Param = Param::optional("nameserver", Kind::Text(1, 256), "").local();
-pub(super) const SEARCHDOMAIN: Param =
-    Param::optional("searchdomain", Kind::Text(1, 256), "").local();
+const NAMESERVER: Param = Param::optional("nameserver", Kind::Text(1, 256), "").local();
+const SEARCHDOMAIN: Param = Param::optional("searchdomain", Kind::Text(1, 256), "").local();
 
 /// The settings that a new guest can be given.
-const FIELDS: &[&Param] = &[
+pub(super) const FIELDS: &[&Param] = &[
     &USER,
     &PASSWORD,
     &SSH_KEYS,
@@ -203,14 +201,7 @@ pub(super) static SET_CDROM: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/qemu/{vmid}/config",
-                needs::CONFIG_VM,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(&["/vms/{vmid}:VM.Config.CDROM", needs::READ]),
+            CONFIG_OF_VM.also(&["/vms/{vmid}:VM.Config.CDROM", needs::READ]),
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         set_cdrom,

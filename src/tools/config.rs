@@ -10,11 +10,30 @@ use crate::answer::{self, Answer, plain};
 use crate::error::{Error, ErrorKind};
 use crate::param::Args;
 use crate::pve::reader::Reader;
-use crate::request::{self, Method::Get, Reply, Request};
+use crate::request::{self, Method::Get, Method::Put, Reply, Request};
+use crate::row::{Harm, Step, Touches, needs};
 use crate::safety::Client;
 use crate::text;
 use crate::text::slot::Slot;
 use crate::text::sort::{gather, sort_by_key};
+
+/// Changes the configuration of a VM.
+pub(super) const CONFIG_OF_VM: Step = Step::change(
+    Put,
+    "/nodes/{node}/qemu/{vmid}/config",
+    needs::CONFIG_VM,
+    Touches::GuestOf(&VMID),
+    Harm::OfConfig,
+);
+
+/// Changes the configuration of a container.
+pub(super) const CONFIG_OF_LXC: Step = Step::change(
+    Put,
+    "/nodes/{node}/lxc/{vmid}/config",
+    needs::CONFIG_LXC,
+    Touches::GuestOf(&VMID),
+    Harm::OfConfig,
+);
 
 /// A configuration.
 pub(super) struct Config(Map<String, Value>);

@@ -13,7 +13,7 @@ use crate::request::{
     Method::{Get, Post, Put},
     Reply, Request,
 };
-use crate::row::{Harm, Step, Touches, needs};
+use crate::row::{Harm, Step, Touches, needs, takes};
 use crate::safety::Client;
 use crate::settings::Secret;
 use crate::text::format;
@@ -94,6 +94,24 @@ const SSH_PUBLIC_KEYS: Param =
     Param::optional("ssh_public_keys", Kind::Text(1, 32_768), "One per line.")
         .sent_as("ssh-public-keys");
 
+/// Creates a container, or restores one.
+pub(super) const CREATION_OF_LXC: Step = Step::change(
+    Post,
+    "/nodes/{node}/lxc",
+    needs::CREATE,
+    Touches::NewGuest,
+    Harm::OfNewGuest,
+);
+
+/// Creates a VM, or restores one.
+pub(super) const CREATION_OF_VM: Step = Step::change(
+    Post,
+    "/nodes/{node}/qemu",
+    needs::CREATE,
+    Touches::NewGuest,
+    Harm::OfNewGuest,
+);
+
 pub(super) static CREATE_LXC: Tool = Tool {
     title: "Create container",
     summary: "Creates a container from a template; without bridge it has no network card.",
@@ -122,14 +140,7 @@ pub(super) static CREATE_LXC: Tool = Tool {
         &WAIT_TIMEOUT,
     ],
     call: Call::Steps(
-        &[Step::change(
-            Post,
-            "/nodes/{node}/lxc",
-            needs::CREATE,
-            Touches::NewGuest,
-            Harm::OfNewGuest,
-        )
-        .also(&[
+        &[CREATION_OF_LXC.also(&[
             "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
             "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
             "/vms/{newid}:VM.Config.Memory or /pool/{pool}:VM.Config.Memory",
@@ -297,49 +308,34 @@ pub(super) static CREATE_VM: Tool = Tool {
     summary: "Creates a VM with one disk (scsi0), empty or from an image, and one network card (net0). Cloud-init settings bring their drive.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
-    params: &[
-        &NODE,
-        &NEW_VMID,
-        &NAME,
-        &MEMORY,
-        &CORES,
-        &SOCKETS,
-        &DISK_SIZE,
-        &ON_STORAGE,
-        &IMPORT_FROM,
-        &IMAGE_FORMAT,
-        &ISO,
-        &OSTYPE,
-        &BRIDGE,
-        &CPU,
-        &MACHINE,
-        &BIOS,
-        &AGENT,
-        &SERIAL,
-        &TAG,
-        &cloud_init::USER,
-        &cloud_init::PASSWORD,
-        &cloud_init::SSH_KEYS,
-        &cloud_init::IP_CONFIG,
-        &cloud_init::NAMESERVER,
-        &cloud_init::SEARCHDOMAIN,
-        &ONBOOT,
-        &STARTUP,
-        &START,
-        &POOL,
-        &WAIT,
-        &WAIT_TIMEOUT,
+    params: takes![
+        &[
+            &NODE,
+            &NEW_VMID,
+            &NAME,
+            &MEMORY,
+            &CORES,
+            &SOCKETS,
+            &DISK_SIZE,
+            &ON_STORAGE,
+            &IMPORT_FROM,
+            &IMAGE_FORMAT,
+            &ISO,
+            &OSTYPE,
+            &BRIDGE,
+            &CPU,
+            &MACHINE,
+            &BIOS,
+            &AGENT,
+            &SERIAL,
+            &TAG,
+        ],
+        cloud_init::FIELDS,
+        &[&ONBOOT, &STARTUP, &START, &POOL, &WAIT, &WAIT_TIMEOUT,],
     ],
     call: Call::Steps(
         &[
-            Step::change(
-                Post,
-                "/nodes/{node}/qemu",
-                needs::CREATE,
-                Touches::NewGuest,
-                Harm::OfNewGuest,
-            )
-            .also(&[
+            CREATION_OF_VM.also(&[
                 "/vms/{newid}:VM.Config.CPU or /pool/{pool}:VM.Config.CPU",
                 "/vms/{newid}:VM.Config.Disk or /pool/{pool}:VM.Config.Disk",
                 "/vms/{newid}:VM.Config.HWType or /pool/{pool}:VM.Config.HWType",

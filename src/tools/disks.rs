@@ -1,7 +1,9 @@
 //! Disks of VMs and volumes of containers: add, resize, remove, move.
 
 use super::common::{DIGEST, Guest, STORAGE};
-use super::config::{Config, Settled, change, unknown_whether_it_waits, with_slot};
+use super::config::{
+    CONFIG_OF_LXC, CONFIG_OF_VM, Config, Settled, change, unknown_whether_it_waits, with_slot,
+};
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
@@ -178,14 +180,7 @@ pub(super) static ADD_LXC: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/lxc/{vmid}/config",
-                needs::CONFIG_LXC,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(needs::DISK_AND_SPACE),
+            CONFIG_OF_LXC.also(needs::DISK_AND_SPACE),
             Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         add_lxc,
@@ -392,14 +387,7 @@ pub(super) static REMOVE_VM: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/qemu/{vmid}/config",
-                needs::CONFIG_VM,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(&[needs::DISK]),
+            CONFIG_OF_VM.also(&[needs::DISK]),
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| remove(client, args, Guest::Vm, &REMOVED_DISK, DISKS),
@@ -421,14 +409,7 @@ pub(super) static REMOVE_LXC: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/lxc/{vmid}/config",
-                needs::CONFIG_LXC,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(&[needs::DISK]),
+            CONFIG_OF_LXC.also(&[needs::DISK]),
             Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
         ],
         |client, args| {

@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::cloud_init;
 use super::common::{DESCRIPTION, DIGEST, Guest, POOL};
-use super::config::{Config, DEFAULT, Settings, change_settings, with_waits};
+use super::config::{
+    CONFIG_OF_LXC, CONFIG_OF_VM, Config, DEFAULT, Settings, change_settings, with_waits,
+};
 use super::guest::{NODE, VMID};
 use crate::answer::{Answer, FollowUp};
 use crate::cluster::tasks::{WAIT, WAIT_TIMEOUT};
@@ -16,7 +18,7 @@ use crate::request::{
     Method::{self, Post, Put},
     Reply, Request,
 };
-use crate::row::{Harm, Step, Touches, needs};
+use crate::row::{Harm, Step, Touches, needs, takes};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool, start_task};
@@ -97,27 +99,22 @@ pub(super) static CLONE_VM: Tool = Tool {
     summary: "Clones a VM or a VM template; cloud-init settings are given to the copy.",
     permission: Permission::Elevated,
     effect: Effect::Adds,
-    params: &[
-        &NODE,
-        &VMID,
-        &NEWID,
-        &NAME,
-        &FULL,
-        &TO_STORAGE,
-        &IMAGE_FORMAT,
-        &TARGET,
-        &OF_SNAPSHOT,
-        &POOL,
-        &DESCRIPTION,
-        &cloud_init::USER,
-        &cloud_init::PASSWORD,
-        &cloud_init::SSH_KEYS,
-        &cloud_init::IP_CONFIG,
-        &cloud_init::NAMESERVER,
-        &cloud_init::SEARCHDOMAIN,
-        &START_COPY,
-        &WAIT,
-        &WAIT_TIMEOUT,
+    params: takes![
+        &[
+            &NODE,
+            &VMID,
+            &NEWID,
+            &NAME,
+            &FULL,
+            &TO_STORAGE,
+            &IMAGE_FORMAT,
+            &TARGET,
+            &OF_SNAPSHOT,
+            &POOL,
+            &DESCRIPTION,
+        ],
+        cloud_init::FIELDS,
+        &[&START_COPY, &WAIT, &WAIT_TIMEOUT,],
     ],
     call: Call::Steps(
         &[
@@ -271,14 +268,7 @@ pub(super) static RESIZE_LXC: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/lxc/{vmid}/config",
-                needs::CONFIG_LXC,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(needs::RESIZE),
+            CONFIG_OF_LXC.also(needs::RESIZE),
         ],
         |client, args| {
             resize(
@@ -302,14 +292,7 @@ pub(super) static RESIZE_VM: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/qemu/{vmid}/config",
-                needs::CONFIG_VM,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(needs::RESIZE),
+            CONFIG_OF_VM.also(needs::RESIZE),
         ],
         |client, args| {
             resize(

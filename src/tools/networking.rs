@@ -1,7 +1,9 @@
 //! Network cards of guests: add, change, remove.
 
 use super::common::Guest;
-use super::config::{Config, Settled, change, unknown_whether_it_waits, waits_for_stop};
+use super::config::{
+    CONFIG_OF_LXC, CONFIG_OF_VM, Config, Settled, change, unknown_whether_it_waits, waits_for_stop,
+};
 use super::disks::add_options;
 use super::guest::{NODE, VMID};
 use crate::answer::Answer;
@@ -9,7 +11,7 @@ use crate::error::Error;
 use crate::param::{Args, Kind, Param};
 use crate::pve::property::PropertyString;
 use crate::request::{Method::Put, Reply};
-use crate::row::{Harm, Step, Touches, needs};
+use crate::row::{Step, needs};
 use crate::safety::Client;
 use crate::text::format;
 use crate::tool::{Call, Effect, Permission, Tool};
@@ -70,26 +72,12 @@ const HWADDR: Param = Param::optional("hwaddr", Kind::Format(&format::MAC), "").
 
 const VM_REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/qemu/{vmid}/config", needs::AUDIT),
-    Step::change(
-        Put,
-        "/nodes/{node}/qemu/{vmid}/config",
-        needs::CONFIG_VM,
-        Touches::GuestOf(&VMID),
-        Harm::OfConfig,
-    )
-    .also(needs::NETWORK),
+    CONFIG_OF_VM.also(needs::NETWORK),
     Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
 ];
 const LXC_REQUESTS: &[Step] = &[
     Step::read("/nodes/{node}/lxc/{vmid}/config", needs::AUDIT),
-    Step::change(
-        Put,
-        "/nodes/{node}/lxc/{vmid}/config",
-        needs::CONFIG_LXC,
-        Touches::GuestOf(&VMID),
-        Harm::OfConfig,
-    )
-    .also(needs::NETWORK),
+    CONFIG_OF_LXC.also(needs::NETWORK),
     Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
 ];
 

@@ -14,7 +14,7 @@ use crate::request::{
     Method::{Get, Post},
     Request,
 };
-use crate::row::{Harm, Step, Touches, needs};
+use crate::row::{Harm, Step, Touches, needs, takes};
 use crate::safety::Client;
 use crate::text;
 use crate::text::format;
@@ -363,19 +363,9 @@ pub(super) static TASKS: Tool = Tool {
     summary: "Searches tasks of all nodes or one by type, guest, user, result and time, including archived ones, newest first; the status of a failed one says why.",
     permission: Permission::Basic,
     effect: Effect::Reads,
-    params: &[
-        &TASKS_NODE,
-        &SOURCE,
-        &RUNNING,
-        &TASK_LIMIT,
-        &TASK_START,
-        &ERRORS,
-        &TYPE_FILTER,
-        &USER_FILTER,
-        &OF_GUEST,
-        &SINCE,
-        &UNTIL,
-        &STATUS_FILTER,
+    params: takes![
+        &[&TASKS_NODE, &SOURCE, &RUNNING, &TASK_LIMIT, &TASK_START,],
+        TASK_FILTERS,
     ],
     call: Call::Steps(
         &[

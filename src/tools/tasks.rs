@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 use super::common::{
     DIGEST, ERRORS_ONLY, GREP, Guest, asks_for, filters, matching_heading, resource,
 };
-use super::config::{DEFAULT, Settings, change_settings, readable, with_waits};
+use super::config::{
+    CONFIG_OF_LXC, CONFIG_OF_VM, DEFAULT, Settings, change_settings, readable, with_waits,
+};
 use super::guest::{NODE, TYPE, VMID, VMID_OR_GUESTS};
 use super::guests::is_zero;
 use super::node_admin::TASK_TABLE;
@@ -329,22 +331,9 @@ pub(super) static UPDATE: Tool = Tool {
     call: Call::Steps(
         &[
             Step::read("/nodes/{node}/qemu/{vmid}/pending", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/qemu/{vmid}/config",
-                needs::CONFIG_VM,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            ),
+            CONFIG_OF_VM,
             Step::read("/nodes/{node}/lxc/{vmid}/pending", needs::AUDIT),
-            Step::change(
-                Put,
-                "/nodes/{node}/lxc/{vmid}/config",
-                needs::CONFIG_LXC,
-                Touches::GuestOf(&VMID),
-                Harm::OfConfig,
-            )
-            .also(&["/vms/{vmid}:VM.Config.Options"]),
+            CONFIG_OF_LXC.also(&["/vms/{vmid}:VM.Config.Options"]),
             Step::read("/cluster/resources", &[]),
         ],
         update,

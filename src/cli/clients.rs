@@ -630,7 +630,7 @@ impl Client {
         Ok((text, difference))
     }
 
-    /// Returns why there is no file to write.
+    /// Explains why there is no file to write to.
     fn why_not(&self) -> String {
         match (self.format, self.name) {
             (Format::Command, _) => {

@@ -36,7 +36,7 @@ const LONGEST_STATUS_LINE: usize = 4096;
 /// 1 s and 3 s.
 const LONGEST_DIAL: Duration = Duration::from_secs(5);
 
-/// Why there is no connection. Nothing was sent.
+/// Why connecting failed; nothing was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct NoConnection {
     /// What failed, with the host's name.

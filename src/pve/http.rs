@@ -550,7 +550,7 @@ fn is_file(content_type: Option<&HeaderValue>) -> bool {
     content_type.is_some_and(|text| text.as_bytes().starts_with(b"application/octet-stream"))
 }
 
-/// Who a request comes from: the API token, a user with a ticket, or nobody. Logs never show these headers.
+/// Who sends a request: the API token, a user with a ticket, or nobody. Logs never show these headers.
 #[derive(Default)]
 pub(super) struct Credentials {
     headers: Vec<(HeaderName, HeaderValue)>,

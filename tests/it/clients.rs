@@ -211,8 +211,8 @@ fn changes_a_file_that_is_there_and_keeps_a_copy() {
         "{out}"
     );
     let copy = fs::canonicalize(home.path("dotfiles/cursor.json.bak-2")).expect("it is there");
-    let told = format!("\nWritten. {} is the file as it was.\n", copy.display());
-    assert!(out.ends_with(&told), "{out}");
+    let written = format!("\nWritten. {} is the file as it was.\n", copy.display());
+    assert!(out.ends_with(&written), "{out}");
     assert_eq!(read(&copy), old);
     assert_eq!(read(&home.path("dotfiles/cursor.json.bak")), "older");
     let is_link = fs::symlink_metadata(&link)

@@ -254,10 +254,10 @@ mod tests {
             }
         }
         assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1);
-        let told = change().write().expect("it can be written");
+        let message = change().write().expect("it can be written");
         assert!(
-            told.contains("mcp.json.bak is the file as it was"),
-            "{told}"
+            message.contains("mcp.json.bak is the file as it was"),
+            "{message}"
         );
         assert_eq!(fs::read_to_string(&path).expect("it is there"), "new");
         let copy = folder.join("mcp.json.bak");

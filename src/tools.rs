@@ -94,14 +94,14 @@ pub(crate) struct Definitions<'a> {
 }
 
 /// Returns the URI of the view that shows the answers of a tool.
-type ViewOf = fn(&str) -> Option<&'static str>;
+type ViewOf = fn(&str, &Tool) -> Option<&'static str>;
 
 impl Serialize for Definitions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { safety, view } = self;
         let shown = shown(&safety.exposure);
         serializer.collect_seq(
-            shown.map(|(name, tool)| tool.definition(name, safety).with_view(view(name))),
+            shown.map(|(name, tool)| tool.definition(name, safety).with_view(view(name, tool))),
         )
     }
 }
@@ -123,7 +123,7 @@ impl Domain {
 
 impl<'a> Definitions<'a> {
     pub(crate) fn new(safety: &'a Safety) -> Self {
-        Self::with_views(safety, |_| None)
+        Self::with_views(safety, |_, _| None)
     }
 
     /// As for a client that shows views.

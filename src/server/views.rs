@@ -6,9 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::cluster::tasks::WAIT;
 use crate::mcp::rpc::Fault;
 use crate::settings::Safety;
-use crate::tool::Permission;
+use crate::tool::{Permission, Tool};
 use crate::tools;
 
 /// The media type of a view, which clients name when they declare the extension.
@@ -51,73 +52,18 @@ const STYLE_MARK: &str = "/* shared.css */";
 const SCRIPT_MARK: &str = "/* shared.js */";
 const TOOLS_MARK: &str = "[/* tools */]";
 
-/// The tools that answer with the UPID of a task. A console has one too, but nothing to follow.
-static TASK_TOOLS: &[&str] = &[
-    "proxmox_add_disk_vm",
-    "proxmox_apply_node_network",
-    "proxmox_apply_sdn",
-    "proxmox_bulk_guest_action",
-    "proxmox_clone_lxc",
-    "proxmox_clone_vm",
-    "proxmox_control_ceph",
-    "proxmox_control_node_service",
-    "proxmox_convert_to_template",
-    "proxmox_create_backup_lxc",
-    "proxmox_create_backup_vm",
-    "proxmox_create_lxc",
-    "proxmox_create_snapshot_lxc",
-    "proxmox_create_snapshot_vm",
-    "proxmox_create_vm",
-    "proxmox_delete_backup",
-    "proxmox_delete_lxc",
-    "proxmox_delete_snapshot_lxc",
-    "proxmox_delete_snapshot_vm",
-    "proxmox_delete_vm",
-    "proxmox_download_template",
-    "proxmox_download_url",
-    "proxmox_get_node_task",
-    "proxmox_initialize_disk",
-    "proxmox_manage_acme_account",
-    "proxmox_manage_ceph_daemon",
-    "proxmox_manage_ceph_fs",
-    "proxmox_manage_ceph_osd",
-    "proxmox_manage_ceph_pool",
-    "proxmox_manage_node_certificate",
-    "proxmox_manage_node_packages",
-    "proxmox_manage_node_storage_backend",
-    "proxmox_manage_realm",
-    "proxmox_migrate_lxc",
-    "proxmox_migrate_vm",
-    "proxmox_move_disk_lxc",
-    "proxmox_move_disk_vm",
-    "proxmox_pause_vm",
-    "proxmox_prune_backups",
-    "proxmox_reboot_lxc",
-    "proxmox_reboot_vm",
-    "proxmox_resize_disk_lxc",
-    "proxmox_resize_disk_vm",
-    "proxmox_restore_backup_lxc",
-    "proxmox_restore_backup_vm",
-    "proxmox_resume_vm",
-    "proxmox_rollback_snapshot_lxc",
-    "proxmox_rollback_snapshot_vm",
-    "proxmox_shutdown_lxc",
-    "proxmox_shutdown_vm",
-    "proxmox_start_lxc",
-    "proxmox_start_vm",
-    "proxmox_stop_lxc",
-    "proxmox_stop_vm",
-    "proxmox_upload_file",
-    "proxmox_wait_task",
-    "proxmox_wipe_disk",
-];
-
 /// Returns the URI of the view that shows the answers of a tool.
-pub(super) fn of(tool: &str) -> Option<&'static str> {
-    let view = match tool {
+pub(super) fn of(name: &str, tool: &Tool) -> Option<&'static str> {
+    let view = match name {
         "proxmox_get_nodes" | "proxmox_get_storage" | "proxmox_get_vms" => &CLUSTER,
         "proxmox_get_metrics" => &METRICS,
-        tool if TASK_TOOLS.contains(&tool) => &TASK,
+        // These follow a task, or wait for one without being asked to.
+        "proxmox_apply_node_network"
+        | "proxmox_apply_sdn"
+        | "proxmox_get_node_task"
+        | "proxmox_wait_task" => &TASK,
+        // Whatever starts a task can wait for it, except a console: there is nothing to follow.
+        _ if tool.params().any(|param| param.name == WAIT.name) => &TASK,
         _ => return None,
     };
     Some(view.uri)

@@ -155,7 +155,7 @@ fn every_tool_that_answers_with_a_upid_has_the_view_of_a_task() {
     let superfluous: Vec<_> = shown.difference(&expected).collect();
     assert!(
         missing.is_empty() && superfluous.is_empty(),
-        "TASK_TOOLS in src/server/views.rs lacks {missing:?}, and {superfluous:?} have no UPID in fixtures/answers"
+        "`of` in src/server/views.rs lacks {missing:?}, and {superfluous:?} have no UPID in fixtures/answers"
     );
 }
 
